@@ -1,0 +1,23 @@
+"""`mip.py check`: one sentence on whether the endpoint answers, with which model behind it."""
+
+from __future__ import annotations
+
+import argparse
+
+from ..console import api
+from .options import add_common, add_connection, connection_options
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Declare the command's options."""
+    parser = commands.add_parser("check", help="test the connection with a tiny probe")
+    parser.set_defaults(run=run)
+    parser.add_argument("--model", default="auto", choices=("auto", "medimageparse3d", "medimageparse", "medimageinsight"), help="the model that should be there")
+    add_connection(parser)
+    add_common(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Returns the exit status."""
+    print(api.check(model=arguments.model, **connection_options(arguments)).sentence)
+    return 0

@@ -1,0 +1,92 @@
+"""The command line: `python3 scripts/mip.py COMMAND …`. Exit status and report as the README's tables have them."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+
+from ..errors import Cancelled, MedImageParseError
+from ..progress import Cancellation
+from .options import Parser
+
+COMMANDS = ("segment", "check", "serve", "discover", "profiles")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Returns:
+        0 done, 2 bad usage or input, 3 endpoint failed, 4 partly done, 130 cancelled.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    # A library's log lines are not for the person at the terminal; --debug brings them back.
+    logging.getLogger().addHandler(logging.NullHandler())
+    cancellation = Cancellation()
+    previous = _cancel_on_interrupt(cancellation)
+    try:
+        arguments = build_parser().parse_args(_bind_negative_values(argv))
+        if getattr(arguments, "debug", False):
+            logging.basicConfig(level=logging.INFO)
+        arguments.cancellation = cancellation
+        return arguments.run(arguments)
+    except MedImageParseError as error:
+        return _tell(error, "--debug" in argv)
+    except KeyboardInterrupt:
+        return _tell(Cancelled(), False)
+    except BrokenPipeError:
+        return 0  # whoever read our output has seen enough
+    except SystemExit as leaving:  # argparse after --help
+        return int(leaving.code or 0)
+    except MemoryError:
+        return _tell(MedImageParseError("There is not enough memory for this; crop the volume or send fewer slices."), "--debug" in argv)
+    except Exception as error:  # a fault of ours: still one sentence, and the way to see the rest
+        if "--debug" in argv:
+            raise
+        return _tell(MedImageParseError(f"The program itself failed ({type(error).__name__}); run it again with --debug and report what it shows."), False)
+    finally:
+        if previous is not None:
+            signal.signal(signal.SIGINT, previous)
+
+
+def build_parser() -> Parser:
+    """The parser of all commands."""
+    parser = Parser(prog="mip.py", description="Segment medical images by text prompts through MedImageParse endpoints.")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=Parser)
+    for name in COMMANDS:
+        importlib.import_module(f".{name}", __package__).add_parser(commands)
+    return parser
+
+
+def _bind_negative_values(argv: list[str]) -> list[str]:
+    """`--window -160,240` as `--window=-160,240`: argparse takes what begins with a minus for an option."""
+    bound: list[str] = []
+    for word in argv:
+        if bound and bound[-1] == "--window" and word.startswith("-") and word[1:2].isdigit():
+            bound[-1] = f"--window={word}"
+        else:
+            bound.append(word)
+    return bound
+
+
+def _cancel_on_interrupt(cancellation: Cancellation):
+    """Ctrl+C asks the work to stop; a second one stops it hard. None where signals are not ours to set (not the main thread)."""
+    def interrupt(_signal, _frame) -> None:
+        if cancellation.is_cancelled:
+            raise KeyboardInterrupt
+        cancellation.cancel()
+
+    try:
+        return signal.signal(signal.SIGINT, interrupt)
+    except ValueError:
+        return None
+
+
+def _tell(error: MedImageParseError, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    print(f"error: {error}", file=sys.stderr)
+    return error.exit_status

@@ -1,0 +1,46 @@
+"""Options that several commands share, as cli.md's "Common" table has them."""
+
+from __future__ import annotations
+
+import argparse
+
+from ..errors import UsageError
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse that raises a sentence instead of printing usage and leaving."""
+
+    def error(self, message: str) -> None:
+        raise UsageError(f"{message[:1].upper()}{message[1:]}; see `{self.prog} --help`.")
+
+
+def add_common(parser: argparse.ArgumentParser) -> None:
+    """--report, --quiet and --debug."""
+    parser.add_argument("--report", metavar="FILE.json", help="write what was done, machine-readable")
+    parser.add_argument("--quiet", action="store_true", help="stderr carries the error line only")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+
+def add_connection(parser: argparse.ArgumentParser) -> None:
+    """Where to send and how to sign in."""
+    group = parser.add_argument_group("endpoint")
+    where = group.add_mutually_exclusive_group()
+    where.add_argument("--endpoint", metavar="URL", help="scoring URL")
+    where.add_argument("--profile", metavar="NAME", help="a stored profile (see `profiles`)")
+    group.add_argument("--dialect", choices=("auto", "azureml", "mlflow"), help="default auto: /invocations is mlflow, anything else azureml")
+    group.add_argument("--auth", choices=("none", "key", "aml-token", "entra"), help="key or token from MEDIMAGEPARSE_KEY or --key-file")
+    group.add_argument("--key-file", metavar="FILE", help="file that holds the key or token")
+    group.add_argument("--deployment", metavar="NAME", help="sent as azureml-model-deployment")
+    group.add_argument("--timeout", metavar="S", type=float, help="seconds from the last byte sent to the last received, per try (default 190)")
+    group.add_argument("--retries", metavar="N", type=int, help="total tries, the first included (default 5)")
+    group.add_argument("--ca-bundle", metavar="FILE", help="extra certificate authorities (PEM)")
+    group.add_argument("--consent", action="store_true", help="yes, image data may go to this host (needed once per host that is not loopback)")
+
+
+def connection_options(arguments: argparse.Namespace) -> dict:
+    """Keyword arguments of `console.api.connect` from parsed options; options not given are left out."""
+    names = ("dialect", "auth", "key_file", "deployment", "timeout", "retries", "ca_bundle")
+    given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+    if not arguments.endpoint and not arguments.profile:
+        raise UsageError("Say where to send: --endpoint URL or --profile NAME (`mip.py serve` starts a local endpoint).")
+    return {"endpoint": arguments.endpoint, "profile": arguments.profile, "consent": arguments.consent, **given}

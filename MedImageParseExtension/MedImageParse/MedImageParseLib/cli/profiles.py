@@ -1,0 +1,126 @@
+"""`mip.py profiles`: list, show, add, remove, export and import endpoint profiles. No key is taken from the command line or printed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from ..errors import UsageError
+from ..progress import Cancellation
+from ..transport.address import parse_address
+from ..transport.profiles import DIALECTS, ENTRA_METHODS, MODELS, SIGN_INS, Profile, ProfileStore
+from ..transport.signin_keys import delete_from_keyring, environment_key, read_key_file, save_in_keyring
+
+# Option of `profiles add` → field of a profile. What is not given keeps the profile's own default.
+_FIELD_OF_OPTION = {
+    "endpoint": "url", "model": "model", "dialect": "dialect", "deployment": "deployment", "auth": "sign_in", "method": "entra_method",
+    "scope": "scope", "authority": "authority", "tenant": "tenant_id", "client_id": "client_id", "ca_bundle": "ca_bundle",
+    "proxy": "proxy", "connect_timeout": "connect_timeout_s", "timeout": "reply_timeout_s", "retries": "tries",
+    "body_limit": "body_limit", "max_in_flight": "max_in_flight", "allow_plain_http": "allow_plain_http", "consent": "consent",
+    "resource_id": "resource_id", "arm_url": "arm_url",
+}  # fmt: skip
+
+
+class RefuseKey(argparse.Action):
+    """`--key SECRET` is refused by name: anybody on this computer can read a command's arguments, and argparse would print it back."""
+
+    def __call__(self, *_: object) -> None:
+        raise UsageError("A key is never given on the command line, where others can read it: set MEDIMAGEPARSE_KEY or use --key-file FILE.")
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    """Register the command and its actions."""
+    parser = subparsers.add_parser("profiles", allow_abbrev=False, help="list, show, add, remove, export and import endpoint profiles")
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    actions.add_parser("list", allow_abbrev=False, help="one line a profile: name, model, sign-in, URL")
+    shown = actions.add_parser("show", allow_abbrev=False, help="one profile as JSON")
+    shown.add_argument("name", metavar="NAME")
+    _add_add_parser(actions)
+    removed = actions.add_parser("remove", allow_abbrev=False, help="forget a profile, and its key if the keyring holds one")
+    removed.add_argument("name", metavar="NAME")
+    exported = actions.add_parser("export", allow_abbrev=False, help="write profiles to a file for others; it holds no key and no consent")
+    exported.add_argument("file", metavar="FILE")
+    exported.add_argument("names", metavar="NAME", nargs="*", help="which ones (default: all of your own)")
+    imported = actions.add_parser("import", allow_abbrev=False, help="take over the profiles of a file")
+    imported.add_argument("file", metavar="FILE")
+    imported.add_argument("--clash", choices=("rename", "replace"), default="ask", help="what to do where a name is taken")
+    for action in actions.choices.values():
+        action.add_argument("--key", action=RefuseKey, nargs="?", help=argparse.SUPPRESS)
+        action.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _add_add_parser(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = actions.add_parser("add", allow_abbrev=False, help="keep a new profile")
+    parser.add_argument("name", metavar="NAME")
+    parser.add_argument("--endpoint", metavar="URL", required=True, help="scoring URL")
+    parser.add_argument("--model", choices=MODELS, help="which model runs there (default: any may be asked for)")
+    parser.add_argument("--dialect", choices=DIALECTS)
+    parser.add_argument("--deployment", metavar="NAME")
+    parser.add_argument("--auth", choices=SIGN_INS, help="how to sign in (default: none)")
+    parser.add_argument("--method", choices=ENTRA_METHODS, help="how to sign in to Entra")
+    parser.add_argument("--scope", help="scope of Entra tokens, for endpoints in other clouds")
+    parser.add_argument("--authority", metavar="HOST", help="sign-in host of another cloud, which you trust with your account")
+    parser.add_argument("--tenant", metavar="ID")
+    parser.add_argument("--client-id", metavar="ID")
+    parser.add_argument("--resource-id", metavar="ID", help="Azure resource id of the endpoint, to read its key or token through")
+    parser.add_argument("--arm-url", metavar="URL", help="Azure Resource Manager of another cloud")
+    parser.add_argument("--ca-bundle", metavar="FILE", help="extra certificate authorities")
+    parser.add_argument("--proxy", metavar="URL")
+    parser.add_argument("--connect-timeout", metavar="S", type=float)
+    parser.add_argument("--timeout", metavar="S", type=float, help="seconds from the last byte sent to the last byte received")
+    parser.add_argument("--retries", metavar="N", type=int, help="total tries, the first included")
+    parser.add_argument("--body-limit", metavar="BYTES", type=int)
+    parser.add_argument("--max-in-flight", metavar="N", type=int)
+    parser.add_argument("--allow-plain-http", action="store_true", default=None, help="plain http to another computer is all right")
+    parser.add_argument("--consent", action="store_true", default=None, help="image data may go to this host")
+    parser.add_argument("--keep-key", action="store_true", help="keep the key of MEDIMAGEPARSE_KEY or --key-file in the system's keyring")
+    parser.add_argument("--key-file", metavar="FILE", default="", help="file with the key, for --keep-key")
+    parser.add_argument("--replace", action="store_true", help="a profile of the same name may be replaced")
+
+
+def run(arguments: argparse.Namespace, _cancellation: Cancellation | None = None) -> int:
+    """Do what the action says. Returns the exit status 0, or raises MedImageParseError."""
+    store = ProfileStore()
+    if arguments.action == "list":
+        for profile in store.profiles():
+            print(f"{profile.name}\t{profile.model or 'any model'}\t{profile.sign_in}\t{profile.url}")
+    elif arguments.action == "show":
+        print(json.dumps(store.get(arguments.name).to_json(), indent=2, ensure_ascii=False))
+    elif arguments.action == "add":
+        _add(store, arguments)
+    elif arguments.action == "remove":
+        profile = store.get(arguments.name)
+        store.remove(profile.name)
+        if profile.key_in_keyring:
+            delete_from_keyring(profile.name, profile.url)
+    elif arguments.action == "export":
+        for name in store.export(arguments.file, arguments.names):
+            print(name)
+    else:
+        brought = store.import_file(arguments.file, clash=arguments.clash)
+        for name in brought.names:
+            print(name)
+        for note in brought.notes:
+            print(f"note: {note}", file=sys.stderr)
+    return 0
+
+
+def _add(store: ProfileStore, arguments: argparse.Namespace) -> None:
+    given = {name: getattr(arguments, option) for option, name in _FIELD_OF_OPTION.items() if getattr(arguments, option) is not None}
+    profile = Profile(name=arguments.name, **given)
+    # Whoever types a sign-in host vouches for it; one that comes with an imported profile is still asked about.
+    profile.allow_other_authority = bool(profile.authority)
+    profile.validate()
+    parse_address(profile.url, allow_plain_http=profile.allow_plain_http)
+    taken = any(known.name == profile.name for known in store.profiles())
+    if arguments.keep_key and (arguments.replace or not taken):
+        key = read_key_file(arguments.key_file) if arguments.key_file else environment_key()
+        if not key:
+            raise UsageError("--keep-key needs the key in MEDIMAGEPARSE_KEY or in a file named by --key-file.")
+        save_in_keyring(profile.name, profile.url, key)
+        profile.key_in_keyring = True
+    store.add(profile, replace=arguments.replace)
+    print(profile.name)

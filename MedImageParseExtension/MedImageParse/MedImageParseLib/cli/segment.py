@@ -1,0 +1,113 @@
+"""`mip.py segment INPUT`: segment one image by text prompts."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from ..console import api
+from ..errors import EndpointError, MedImageParseError, UsageError
+from ..files.atomic import check_writable, write_atomically
+from ..imaging.windows import CT_WINDOWS
+from ..transport.address import parse_address
+from .options import add_common, add_connection, connection_options
+from .terminal import Terminal
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Declare the command's options."""
+    parser = commands.add_parser("segment", help="segment an image by text prompts")
+    parser.set_defaults(run=run)
+    parser.add_argument("input", metavar="INPUT", help=".nii .nii.gz .nrrd .mha .mhd, a DICOM file or folder, .png .jpg .tif")
+    parser.add_argument("--model", required=True, choices=api.MODELS)
+    parser.add_argument("--prompt", required=True, action="append", metavar='"A & B"', help="targets; may be given several times")
+    outputs = parser.add_argument_group("outputs")
+    outputs.add_argument("--output", metavar="OUT.seg.nrrd", help="a Slicer segmentation; overlaps are kept")
+    outputs.add_argument("--labels", metavar="FILE", help=".nii.gz or .nrrd labelmap on the input's own grid; value k = k-th prompt")
+    outputs.add_argument("--probability", metavar="DIR", help="folder for one float volume a prompt, where the reply carries them")
+    outputs.add_argument("--picture", metavar="FILE.png", help="the input with the masks over it")
+    image = parser.add_argument_group("image")
+    image.add_argument("--plane", choices=("axial", "coronal", "sagittal"), default="axial")
+    image.add_argument("--slices", metavar="15|10:20|all", help="medimageparse on a volume: indices along the plane's axis, end not included")
+    image.add_argument("--window", default="auto", metavar="WINDOW", help=f"auto, raw, percentile, LOW,HIGH or one of {', '.join(CT_WINDOWS)}")
+    image.add_argument("--orient", choices=("trained", "radiological", "vote"), help="medimageparse on a volume (default trained)")
+    image.add_argument("--slabs", metavar="none|auto|N", help="medimageparse3d: split a tall volume along its axial axis (default auto)")
+    image.add_argument("--region", default="", metavar="I0:I1,J0:J1,K0:K1", help="medimageparse3d: send only this part, in voxels, ends not included")
+    image.add_argument("--group", choices=("together", "each"), default="together", help="all prompts in one request, or one request a prompt")
+    image.add_argument("--modality", default="", help="DICOM modality code (CT, MR, …), where the file does not say")
+    add_connection(parser)
+    add_common(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Returns the exit status."""
+    terminal = Terminal(arguments.quiet)
+    if arguments.report:
+        check_writable(arguments.report)
+    try:
+        if not (arguments.output or arguments.labels or arguments.picture or arguments.probability or arguments.report):
+            raise UsageError("Say what to write: --output OUT.seg.nrrd, --labels FILE, --picture FILE.png or --report FILE.json.")
+        result = api.segment(
+            arguments.input, arguments.prompt, model=arguments.model, output=arguments.output, labels=arguments.labels,
+            probability=arguments.probability, picture=arguments.picture, plane=arguments.plane, slices=arguments.slices,
+            window=arguments.window, orient=arguments.orient, slabs=arguments.slabs, region=arguments.region, group=arguments.group, modality=arguments.modality,
+            progress=terminal.progress, cancellation=arguments.cancellation, **connection_options(arguments))
+    except MedImageParseError as error:
+        terminal.end()
+        if arguments.report:
+            _write_report(arguments.report, _failure_report(arguments, error))
+        raise
+    terminal.end()
+    if arguments.report:
+        _write_report(arguments.report, result.report)
+    for warning in result.report["warnings"]:
+        terminal.say(f"warning: {warning}")
+    for entry in result.report["prompts"]:
+        print(_line(entry))
+    for path in (arguments.output, arguments.labels, arguments.probability, arguments.picture):
+        if path:
+            print(path)
+    if result.failure:
+        from ..errors import PartlyDone
+
+        raise PartlyDone(f"Only a part was done and is kept; the rest failed: {result.failure}")
+    return 0
+
+
+def _line(entry: dict) -> str:
+    if entry["found"] is None:
+        return f"{entry['name']}: not done"
+    if not entry["found"]:
+        return f"{entry['name']}: not found"
+    volume = f", {entry['volume_ml']:.1f} ml" if entry["volume_ml"] is not None else ""
+    return f"{entry['name']}: found, {entry['voxels']} {'voxels' + volume if volume else 'pixels'}"
+
+
+def _failure_report(arguments: argparse.Namespace, error: MedImageParseError) -> dict:
+    """The report of a run that gave nothing: the same keys as far as they are known, and the error."""
+    is_endpoint = isinstance(error, EndpointError)
+    return {
+        "model": arguments.model,
+        "endpoint": _endpoint_name(arguments.endpoint),
+        "dialect": arguments.dialect or "auto",
+        "reply_form": None,
+        "request_ids": [error.request_id] if is_endpoint and error.request_id else [],
+        "input": {"path": arguments.input},
+        "tries": error.tries if is_endpoint else 0,
+        "prompts": [],
+        "warnings": [],
+        "error": str(error),
+        "exit_status": error.exit_status,
+    }
+
+
+def _endpoint_name(url: str | None) -> str | None:
+    """Scheme, host and path; nothing of a URL that cannot be taken apart, as it may hold a secret."""
+    try:
+        return parse_address(url, allow_plain_http=True).name if url else None
+    except MedImageParseError:
+        return None
+
+
+def _write_report(path: str, report: dict) -> None:
+    write_atomically(path, (json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())

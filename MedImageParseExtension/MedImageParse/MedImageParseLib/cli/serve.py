@@ -1,0 +1,22 @@
+"""`mip.py serve`: the local endpoint, in the foreground, on loopback."""
+
+from __future__ import annotations
+
+import argparse
+
+from ..console import api
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Declare the command's options."""
+    parser = commands.add_parser("serve", help="run the local demo endpoint (a classical engine, not MedImageParse) on loopback")
+    parser.set_defaults(run=run)
+    parser.add_argument("--port", type=int, default=5001, help="default 5001; 0 takes any free port")
+    parser.add_argument("--quiet", action="store_true")
+    parser.add_argument("--debug", action="store_true")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Returns the exit status."""
+    api.serve(arguments.port)
+    return 0

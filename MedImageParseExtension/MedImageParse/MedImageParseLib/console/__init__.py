@@ -1,0 +1,1 @@
+"""The console API, from which the command line is made."""

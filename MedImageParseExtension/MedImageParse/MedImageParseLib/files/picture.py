@@ -1,0 +1,291 @@
+"""A PNG that shows a person what was found: the input with the masks over it, a legend, and which side is which.
+
+Drawn with Pillow and numpy, so that it works where there is no display and no OpenGL. Nothing about the patient is written.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..imaging.masks import CroppedMask
+from ..imaging.volume import Volume
+from ..imaging.windows import Window
+from .atomic import check_writable, write_atomically
+from .picture_panels import Color, Panel, Raster, choose_panels, display_window, draw_panel, eroded
+
+if TYPE_CHECKING:
+    from PIL import Image, ImageDraw, ImageFont
+
+PICTURE_OUTPUT = (".png",)
+_WIDTH, _TALLEST = 1600, 900  # pixels: the panels together, without legend and margins
+_EDGE, _LETTER, _CAPTION, _GAP = 24, 30, 34, 20
+_LARGEST_ZOOM = 10.0  # screen pixels a voxel
+_BACKGROUND, _TEXT, _QUIET, _FRAME = (20, 21, 24), (238, 238, 238), (166, 168, 174), (72, 74, 80)
+_CLEAR_TILT = 3.0  # degrees: less is not worth telling
+
+
+def write_picture(
+    path: str | os.PathLike, volume: Volume, masks: Sequence[tuple[str, Color, CroppedMask]], *, title: str = ""
+) -> Path:
+    """Write the input with the masks over it as a PNG.
+
+    A volume shows an axial, a coronal and a sagittal slice in radiological view, each where most of the structures are, and more
+    axial ones where a structure would stay unseen; a picture or a single slice shows itself. Millimetres are square. Numbers on
+    the masks are those of the legend, which names absent structures as "not found".
+
+    Args:
+        path: .png in a folder that exists.
+        volume: the input.
+        masks: (name, color as red, green, blue from 0 to 1, mask on the volume's grid), in the order of the prompts.
+        title: a line above.
+
+    Returns:
+        the path written.
+
+    Raises:
+        UsageError: not .png, or the folder is missing or not writable.
+    """
+    path = check_writable(path, PICTURE_OUTPUT)
+    buffer = io.BytesIO()
+    render_picture(volume, masks, title=title).save(buffer, format="PNG", compress_level=6)
+    return write_atomically(path, buffer.getvalue())
+
+
+def render_picture(volume: Volume, masks: Sequence[tuple[str, Color, CroppedMask]], *, title: str = "") -> Image.Image:
+    """What `write_picture` writes, as a Pillow RGB image."""
+    from PIL import Image, ImageDraw
+
+    panels = choose_panels(volume, [mask for _name, _color, mask in masks])
+    window = display_window(volume)
+    placed, width, bottom = _arrange(panels, volume, top=_EDGE + (46 if title else 0))
+    legend = _Legend(masks, _font(23), width)
+    notes = _wrapped(_notes(volume, window), _font(19), width - 2 * _EDGE)
+    height = bottom + legend.height + 26 * len(notes) + 2 * _EDGE
+    sheet = Image.new("RGB", (width, height), _BACKGROUND)
+    draw = ImageDraw.Draw(sheet)
+    if title:
+        draw.text((_EDGE, _EDGE), _shortened(title, _font(28), width - 2 * _EDGE), _TEXT, _font(28))
+    shown: set[int] = set()
+    for panel, (x, y, size) in placed:
+        raster = draw_panel(volume, panel, [(color, mask) for _name, color, mask in masks], window, size)
+        sheet.paste(Image.fromarray(raster.pixels), (x, y))
+        _frame(draw, panel, x, y, size)
+        _number(draw, raster, x, y)
+        shown |= {number for number, _inside in raster.shown}
+    legend.draw(draw, bottom + _EDGE // 2, shown)
+    for number, line in enumerate(notes):
+        draw.text((_EDGE, bottom + legend.height + _EDGE + 26 * number), line, _QUIET, _font(19))
+    return sheet
+
+
+_Placed = list[tuple[Panel, tuple[int, int, tuple[int, int]]]]
+
+
+def _arrange(panels: list[Panel], volume: Volume, top: int) -> tuple[_Placed, int, int]:
+    """Places for the panels: ([(panel, (x, y, (width, height)))], sheet width, y below the last). The three planes share a scale."""
+    main, extra = panels[:3], panels[3:]
+    row, pile = _row_scale(main), _pile_scale(main)
+    # A voxel needs no more than ten pixels, whatever the space.
+    scale = min(max(row, pile), _LARGEST_ZOOM / float(volume.spacing_ijk.min()))
+    around = _LETTER * 2 + _GAP
+    placed: _Placed = []
+    sizes = _sizes(main, scale)
+    x, y = _EDGE + _LETTER, top + (_CAPTION + _LETTER if main[0].plane else 0)
+    if pile > row:
+        first, *others = main
+        placed.append((first, (x, y, sizes[id(first)])))
+        left, down = x + sizes[id(first)][0] + around, y
+        for panel in others:
+            placed.append((panel, (left, down, sizes[id(panel)])))
+            down += sizes[id(panel)][1] + _CAPTION + 2 * _LETTER
+        bottom = max(down - _CAPTION - _LETTER, y + sizes[id(first)][1] + _LETTER)
+    else:
+        bottom = _place_row(placed, main, sizes, x, y)
+    if extra:
+        sizes |= _sizes(extra, min(scale, _row_scale(extra)))
+        bottom = _place_row(placed, extra, sizes, x, bottom + _CAPTION + _LETTER)
+    right = max(left + size[0] for _panel, (left, _y, size) in placed) + _LETTER + _EDGE
+    return placed, max(right, 760), bottom
+
+
+def _sizes(panels: list[Panel], scale: float) -> dict[int, tuple[int, int]]:
+    return {id(panel): (max(1, round(panel.size_mm[1] * scale)), max(1, round(panel.size_mm[0] * scale))) for panel in panels}
+
+
+def _place_row(placed: _Placed, panels: list[Panel], sizes: dict[int, tuple[int, int]], x: int, y: int) -> int:
+    for panel in panels:
+        placed.append((panel, (x, y, sizes[id(panel)])))
+        x += sizes[id(panel)][0] + _LETTER * 2 + _GAP
+    return y + max(sizes[id(panel)][1] for panel in panels) + _LETTER
+
+
+def _row_scale(panels: list[Panel]) -> float:
+    """Pixels a mm when the panels stand side by side."""
+    spare = _WIDTH - (len(panels) - 1) * (_LETTER * 2 + _GAP)
+    return min(spare / sum(panel.size_mm[1] for panel in panels), _TALLEST / max(panel.size_mm[0] for panel in panels))
+
+
+def _pile_scale(panels: list[Panel]) -> float:
+    """Pixels a mm when the first panel stands at the left and the others are piled beside it."""
+    if len(panels) < 3:
+        return 0.0
+    first, *others = (panel.size_mm for panel in panels)
+    spare_width = _WIDTH - _LETTER * 2 - _GAP
+    spare_height = _TALLEST - (len(others) - 1) * (_CAPTION + 2 * _LETTER)
+    return min(
+        spare_width / (first[1] + max(size[1] for size in others)), _TALLEST / first[0], spare_height / sum(size[0] for size in others)
+    )
+
+
+def _frame(draw: ImageDraw.ImageDraw, panel: Panel, x: int, y: int, size: tuple[int, int]) -> None:
+    """Border, caption above, and the four orientation letters outside the pixels."""
+    width, height = size
+    draw.rectangle((x - 1, y - 1, x + width, y + height), outline=_FRAME)
+    if not panel.plane:
+        return
+    caption = f"{panel.plane.capitalize()}, slice {panel.axis_name} = {panel.index}"
+    if panel.tilt >= _CLEAR_TILT:
+        caption += f", tilted {panel.tilt:.0f}\N{DEGREE SIGN}"
+    draw.text((x, y - _LETTER - _CAPTION + 4), caption, _TEXT, _font(23))
+    left, right, top, bottom = panel.letters
+    font = _font(25)
+    draw.text((x - _LETTER // 2 - 1, y + height // 2), left, _TEXT, font, anchor="mm")
+    draw.text((x + width + _LETTER // 2 + 1, y + height // 2), right, _TEXT, font, anchor="mm")
+    draw.text((x + width // 2, y - _LETTER // 2 + 1), top, _TEXT, font, anchor="mm")
+    draw.text((x + width // 2, y + height + _LETTER // 2 + 1), bottom, _TEXT, font, anchor="mm")
+
+
+def _number(draw: ImageDraw.ImageDraw, raster: Raster, x: int, y: int) -> None:
+    """The legend's number on each structure: inside it at its thickest place, beside it where it is too small."""
+    taken: list[tuple[float, float, float, float]] = []
+    font = _font(21)
+    height, width = raster.pixels.shape[:2]
+    covered = np.zeros((height, width), bool)
+    for _mask, inside in raster.shown:
+        covered |= inside
+
+    def is_free(place: tuple[float, float], half: tuple[float, float]) -> bool:
+        left, upper, right, lower = place[0] - half[0], place[1] - half[1], place[0] + half[0], place[1] + half[1]
+        fits = left >= 0 and upper >= 0 and right <= width and lower <= height
+        return fits and not any(left < other[2] and other[0] < right and upper < other[3] and other[1] < lower for other in taken)
+
+    for number, inside in sorted(raster.shown, key=lambda one: int(one[1].sum())):
+        text = str(number + 1)
+        half = (draw.textlength(text, font) / 2 + 3, 12.0)
+        within, beside = _tag_places(inside, half)
+        # Beside a small structure, a place on another structure would read as that one's number: only if there is no other.
+        on_nothing = [place for place in beside if is_free(place, half) and not covered[int(place[1]), int(place[0])]]
+        place = next((place for place in [*within, *on_nothing, *beside] if is_free(place, half)), None)
+        if place is not None:
+            taken.append((place[0] - half[0], place[1] - half[1], place[0] + half[0], place[1] + half[1]))
+            draw.text((x + place[0], y + place[1]), text, (255, 255, 255), font, anchor="mm", stroke_width=2, stroke_fill=(0, 0, 0))
+
+
+_Places = list[tuple[float, float]]
+
+
+def _tag_places(inside: np.ndarray, half: tuple[float, float]) -> tuple[_Places, _Places]:
+    """Where a tag of half-size `half` may stand: (places within, places beside), each (column, row) in pixels, best first."""
+    coarse = 4
+    grid = np.ascontiguousarray(inside[coarse // 2::coarse, coarse // 2::coarse])
+    depth = grid.astype(np.int16)
+    while grid.any():
+        grid = eroded(grid)
+        depth += grid
+    within: _Places = []
+    if depth.size and depth.max() * coarse > half[1]:
+        best = np.argsort(depth, axis=None)[::-1][:400:20]
+        rows, columns = np.unravel_index(best, depth.shape)
+        within = [(float(column * coarse + 2), float(row * coarse + 2)) for row, column in zip(rows, columns) if depth[row, column]]
+    rows, columns = np.nonzero(inside)
+    left, right = columns.min() - half[0] - 4, columns.max() + half[0] + 4
+    above, below = rows.min() - half[1] - 3, rows.max() + half[1] + 3
+    across, down = (columns.min() + columns.max()) / 2, (rows.min() + rows.max()) / 2
+    beside = [(right, down), (left, down), (across, above), (across, below), (right, above), (left, above), (right, below), (left, below)]
+    return within, beside
+
+
+@dataclass(slots=True)
+class _Legend:
+    """Names in columns below the panels: number, color swatch, name; absent structures say so."""
+
+    masks: Sequence[tuple[str, Color, CroppedMask]]
+    font: ImageFont.FreeTypeFont
+    width: int
+
+    _LINE = 36
+    _BEFORE = 84  # number and swatch
+
+    @property
+    def _columns(self) -> int:
+        widest = max((self.font.getlength(self._words(name, mask, True)) for name, _color, mask in self.masks), default=0)
+        return max(1, min(int((self.width - 2 * _EDGE) // (widest + self._BEFORE + 30)), len(self.masks) or 1))
+
+    @property
+    def height(self) -> int:
+        return -(-len(self.masks) // self._columns) * self._LINE + _EDGE // 2
+
+    def draw(self, draw: ImageDraw.ImageDraw, top: int, shown: set[int]) -> None:
+        """Draw it from `top` down; `shown` are the numbers of the masks that some panel shows."""
+        columns = self._columns
+        lines = -(-len(self.masks) // columns)
+        step = (self.width - 2 * _EDGE) // columns
+        for number, (name, color, mask) in enumerate(self.masks):
+            x, y = _EDGE + number // lines * step, top + number % lines * self._LINE
+            ink = tuple(round(255 * part) for part in color)
+            middle = y + self._LINE // 2
+            draw.text((x + 34, middle), str(number + 1), _TEXT if mask.count else _QUIET, self.font, anchor="rm")
+            swatch = (x + 46, middle - 11, x + 72, middle + 11)
+            draw.rectangle(swatch, fill=ink if mask.count else None, outline=ink if mask.count else _QUIET)
+            words = _shortened(self._words(name, mask, number in shown), self.font, step - self._BEFORE - 10)
+            draw.text((x + self._BEFORE, middle), words, _TEXT if mask.count else _QUIET, self.font, anchor="lm")
+
+    @staticmethod
+    def _words(name: str, mask: CroppedMask, is_shown: bool) -> str:
+        if not mask.count:
+            return f"{name} (not found)"
+        return name if is_shown else f"{name} (not on these slices)"
+
+
+def _notes(volume: Volume, window: Window) -> str:
+    rows, columns = volume.shape_kji[1:]
+    if volume.is_picture:
+        return f"{columns} x {rows} pixels, shown as stored."
+    spacing = " x ".join(f"{size:.3g}" for size in volume.spacing_ijk)
+    unit = " HU" if window.site else ""
+    shown = f"Shown from {window.low:.4g} to {window.high:.4g}{unit}. " if window.changes_values and not volume.is_color else ""
+    return f"Radiological view: R is the patient's right. {shown}Voxels {spacing} mm."
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    from PIL import ImageFont
+
+    return ImageFont.load_default(size)
+
+
+def _shortened(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
+    """The text, cut with "..." where it is wider than `width` pixels."""
+    text = " ".join(text.split())[:400]  # no sheet holds more, and measuring costs time
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(text + "...") > width:
+        text = text[:-1]
+    return text.rstrip() + "..."
+
+
+def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: float) -> list[str]:
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if font.getlength(longer) <= width or not lines[-1]:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines

@@ -1,0 +1,144 @@
+"""Writing integer labelmaps and probability volumes on the input's own grid. No MRML here.
+
+NIfTI keeps the affine as its sform; NRRD is written by the few lines below rather than by a library, because both must take
+sheared matrices and be put in place in one step. Neither file carries anything about the patient.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import unicodedata
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import UsageError
+from ..imaging.nifti import encode_nifti
+from ..imaging.volume import Volume
+from .atomic import check_writable, write_atomically
+
+LABEL_EXTENSIONS = (".nii.gz", ".nii", ".nrrd")
+_GZIP_LEVEL = 6  # labelmaps are nearly empty: this costs milliseconds and halves them
+_RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(1, 10))}
+_LONGEST_NAME = 100
+_NRRD_TYPES = {"u1": "uint8", "u2": "uint16", "f4": "float"}
+
+
+def write_labels(path: str | os.PathLike, labels_kji: np.ndarray, volume: Volume) -> Path:
+    """Write an integer labelmap: value k is the k-th prompt, 0 is background.
+
+    Args:
+        path: .nii.gz, .nii or .nrrd in a folder that exists; an existing file is replaced in one step.
+        labels_kji: integers, the size of `volume`; for a picture (1, H, W), which the file holds as W x H x 1.
+        volume: whose affine the file gets, sheared or not.
+
+    Returns:
+        the path written.
+
+    Raises:
+        UsageError: unknown ending, missing or unwritable folder, a labelmap of another size, labels beyond 65535.
+    """
+    path = check_writable(path, LABEL_EXTENSIONS)
+    labels = np.asarray(labels_kji)
+    if labels.shape != volume.shape_kji:
+        raise UsageError(f"The labelmap has size {labels.shape} and the volume {volume.shape_kji} (kji); they must be alike.")
+    lowest, highest = (int(labels.min()), int(labels.max())) if labels.size else (0, 0)
+    if labels.dtype.kind not in "biu" or lowest < 0 or highest > 65535:
+        raise UsageError("A labelmap holds whole numbers from 0 to 65535 only.")
+    return write_atomically(path, _encode(path, labels.astype(np.uint8 if highest < 256 else np.uint16), volume.ijk_to_ras))
+
+
+def write_probabilities(folder: str | os.PathLike, name: str, probabilities_kji: np.ndarray, volume: Volume) -> Path:
+    """Write one prompt's probabilities as a float32 .nii.gz named after the prompt.
+
+    Args:
+        folder: created if only its last part is missing.
+        name: the prompt; see `safe_file_stem`.
+        probabilities_kji: float, the size of `volume`.
+
+    Returns:
+        the path written.
+
+    Raises:
+        UsageError: the folder cannot be made or written, or the sizes differ.
+    """
+    probabilities = np.asarray(probabilities_kji, dtype=np.float32)
+    if probabilities.shape != volume.shape_kji:
+        raise UsageError(f"The probabilities have size {probabilities.shape} and the volume {volume.shape_kji} (kji); they must be alike.")
+    folder = make_folder(folder)
+    stem = safe_file_stem(name)
+    # Windows and macOS take "Liver" and "liver" for one file; two prompts must never share one.
+    if any(other.name != f"{stem}.nii.gz" and other.name.lower() == f"{stem}.nii.gz".lower() for other in folder.iterdir()):
+        stem = f"{stem}-{_fingerprint(name)}"
+    path = folder / f"{stem}.nii.gz"
+    return write_atomically(path, _encode(path, probabilities, volume.ijk_to_ras))
+
+
+def make_folder(folder: str | os.PathLike) -> Path:
+    """The folder, created where only its last part is missing. Raises UsageError where that does not work."""
+    folder = Path(folder).expanduser()
+    try:
+        folder.mkdir(exist_ok=True)
+    except FileNotFoundError as error:
+        raise UsageError(f"The folder {folder.parent} does not exist; create it or choose another.") from error
+    except OSError as error:
+        raise UsageError(f"The folder {folder} cannot be made ({error.strerror or 'unknown reason'}); choose another.") from error
+    return folder
+
+
+def safe_file_stem(name: str) -> str:
+    """A file name (without its ending) for a prompt, good on Linux, macOS and Windows, the same one every time.
+
+    Letters of any script, digits, blanks and - _ . + ( ) stay; anything else becomes "_", and then a fingerprint of the prompt
+    follows, so that "a/b" and "a:b" do not share a file.
+
+    Example:
+        >>> safe_file_stem("left kidney")
+        'left kidney'
+    """
+    plain = re.sub(r"[^\w \-.+()]", "_", unicodedata.normalize("NFC", name)).strip(" .")[:_LONGEST_NAME].strip(" .")
+    is_reserved = plain.split(".")[0].lower() in _RESERVED
+    if plain and plain == name and not is_reserved:
+        return plain
+    return f"{'_' if is_reserved else ''}{plain or 'prompt'}-{_fingerprint(name)}"
+
+
+def _fingerprint(name: str) -> str:
+    return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:6]
+
+
+def _encode(path: Path, voxels: np.ndarray, ijk_to_ras: np.ndarray) -> bytes:
+    name = path.name.lower()
+    if name.endswith(".nrrd"):
+        return encode_nrrd(voxels, ijk_to_ras)
+    return encode_nifti(voxels, ijk_to_ras, level=_GZIP_LEVEL, compress=name.endswith(".gz"))
+
+
+def encode_nrrd(voxels_kji: np.ndarray, ijk_to_ras: np.ndarray) -> bytes:
+    """A NRRD file of a uint8, uint16 or float32 kji array, gzip inside, in LPS space as Slicer and ITK write it.
+
+    Format: https://teem.sourceforge.net/nrrd/format.html.
+    """
+    ijk_to_lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ np.asarray(ijk_to_ras, dtype=float)
+
+    def vector(values: np.ndarray) -> str:
+        return "(" + ",".join(repr(float(value) + 0.0) for value in values) + ")"  # + 0.0: no "-0.0"
+
+    header = "\n".join([
+        "NRRD0004",
+        f"type: {_NRRD_TYPES[voxels_kji.dtype.str[1:]]}",
+        "dimension: 3",
+        "space: left-posterior-superior",
+        "sizes: " + " ".join(str(size) for size in voxels_kji.shape[::-1]),
+        "space directions: " + " ".join(vector(ijk_to_lps[:3, axis]) for axis in range(3)),
+        "kinds: domain domain domain",
+        "endian: little",
+        "encoding: gzip",
+        "space origin: " + vector(ijk_to_lps[:3, 3]),
+    ])
+    packer = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, 31)
+    little = np.ascontiguousarray(voxels_kji.astype(voxels_kji.dtype.newbyteorder("<"), copy=False))
+    return header.encode("ascii") + b"\n\n" + packer.compress(little.tobytes()) + packer.flush()

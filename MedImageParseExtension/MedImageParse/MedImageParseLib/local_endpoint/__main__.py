@@ -1,0 +1,30 @@
+"""`python -m MedImageParseLib.local_endpoint [--port N] [--parent-pid N]`: the local endpoint as a process of its own.
+
+Prints its URL on one line when it is ready.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from ..errors import MedImageParseError
+from .server import serve
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve until interrupted. Returns the exit status."""
+    parser = argparse.ArgumentParser(prog="local_endpoint", description="The local demo endpoint, on this computer only.")
+    parser.add_argument("--port", type=int, default=0, help="0 (the default) takes a free one")
+    parser.add_argument("--parent-pid", type=int, default=0, help="end when this process has ended")
+    options = parser.parse_args(arguments)
+    try:
+        serve(options.port, lambda url: print(url, flush=True), parent_pid=options.parent_pid)
+    except MedImageParseError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_status
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,219 @@
+"""The server's side of the wire: request bodies in, reply objects out, in the forms that the three models' endpoints use.
+
+One server plays all three models, by what the request holds: a PNG or JPEG picture with text is MedImageParse, a NIfTI volume with text
+MedImageParse 3D, a picture without text MedImageInsight. The key "engine" in each reply says who really answered.
+
+Dialects: Azure ML's `{"input_data": {"columns", "index", "data"}, "params"}` answered by a bare list, and MLflow's `{"dataframe_split":
+…}` answered by `{"predictions": […]}`.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import json
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import InputError, MedImageParseError
+from ..imaging.nifti import decode_nifti, encode_nifti
+from .engine import ENGINE_NAME, describe_image, segment_image, segment_volume
+
+SCALING_FACTOR = 4.513362  # as the real MedImageInsight replies
+
+# A gzip or PNG may claim to hold far more than it sends; no more than this is unpacked.
+MOST_VOLUME_BYTES = 2 << 30
+MOST_PIXELS = 64_000_000
+
+_PNG, _JPEG, _GZIP = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"\x1f\x8b"
+_CLASSES = {"liver": "liver", "lung": "lung", "kidney": "kidney", "brain": "brain anatomies", "tumor": "tumor", "lesion": "other lesion"}
+_NO_TEXT = f"The {ENGINE_NAME}, has no text encoder: it describes images only; use a MedImageInsight endpoint for text."
+_PARAMS = {"image_standardization_jpeg_compression_ratio": int, "image_standardization_image_size": int, "get_scaling_factor": bool}
+
+
+class BadRequest(MedImageParseError):
+    """The body is not a request that a model's endpoint would take."""
+
+
+class NotOffered(MedImageParseError):
+    """A sound request for something that the demo engine does not have."""
+
+
+@dataclass(slots=True, frozen=True)
+class _Row:
+    image: bytes
+    text: str
+
+
+def answer_score(body: str) -> list[dict[str, object]]:
+    """The reply to a body posted to Azure ML's `/score`.
+
+    Raises:
+        BadRequest: with a sentence that says what is wrong.
+        NotOffered: a text embedding was asked for.
+    """
+    request = _parse_json(body)
+    if "input_data" not in request:
+        hint = ' ("dataframe_split" belongs to the path /invocations)' if "dataframe_split" in request else ""
+        raise BadRequest(f'The request has no "input_data"{hint}; send {{"input_data": {{"columns", "index", "data"}}}}.')
+    return _answer(request["input_data"], request.get("params"))
+
+
+def answer_invocations(body: str) -> dict[str, object]:
+    """The reply to a body posted to MLflow's `/invocations`. Raises as answer_score."""
+    request = _parse_json(body)
+    if "dataframe_split" not in request:
+        raise BadRequest('The request has no "dataframe_split"; send {"dataframe_split": {"columns", "index", "data"}}.')
+    table = request["dataframe_split"]
+    if isinstance(table, dict) and set(table) - {"columns", "index", "data"}:
+        raise BadRequest('"dataframe_split" may hold "columns", "index" and "data" only; leave the rest out.')
+    return {"predictions": _answer(table, request.get("params"))}
+
+
+def _parse_json(body: str) -> dict[str, object]:
+    try:
+        request = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise BadRequest("The body is not JSON; send a JSON object.") from error
+    if not isinstance(request, dict):
+        raise BadRequest("The body is JSON but not an object; send a JSON object.")
+    return request
+
+
+def _answer(table: object, params: object) -> list[dict[str, object]]:
+    settings = _read_params(params)
+    rows = _read_rows(table)
+    with_image = [bool(row.image) for row in rows]
+    if not any(with_image):
+        if not any(row.text for row in rows):
+            raise BadRequest("The request holds neither an image nor text; send at least one of them.")
+        raise NotOffered(_NO_TEXT)
+    if not all(with_image):
+        raise BadRequest("Some rows have an image and some have none; send images and texts in separate requests.")
+    embeds = "get_scaling_factor" in settings or not any(row.text.strip() for row in rows)
+    if embeds and any(row.text.strip() for row in rows):
+        raise NotOffered(_NO_TEXT)
+    if embeds:
+        return [_describe(row, settings.get("get_scaling_factor", True)) for row in rows]
+    return [_segment(row) for row in rows]
+
+
+def _read_params(params: object) -> dict[str, object]:
+    """Known parameters with their types checked as MLflow checks them; unknown ones and what is not an object are ignored."""
+    if not isinstance(params, dict):
+        return {}
+    for name, kind in _PARAMS.items():
+        if name in params and type(params[name]) is not kind:
+            raise BadRequest(f'The parameter "{name}" must be {"true or false" if kind is bool else "a whole number"}; correct it.')
+    return params
+
+
+def _read_rows(table: object) -> list[_Row]:
+    if not isinstance(table, dict):
+        raise BadRequest('The table must be an object with "columns", "index" and "data"; send it in that form.')
+    columns, data = table.get("columns"), table.get("data")
+    if not isinstance(columns, list) or not isinstance(data, list):
+        raise BadRequest('"columns" and "data" must be lists; send them as lists.')
+    if "image" not in columns or "text" not in columns:
+        raise BadRequest('The table must have the columns "image" and "text"; add the missing one.')
+    index = table.get("index")
+    if index is not None and (not isinstance(index, list) or len(index) != len(data)):
+        raise BadRequest('"index" must be a list with one label for each row of "data"; correct it or leave it out.')
+    if not data:
+        raise BadRequest('"data" has no rows; send at least one.')
+    image_at, text_at = columns.index("image"), columns.index("text")
+    rows = []
+    for cells in data:
+        if not isinstance(cells, list) or len(cells) != len(columns):
+            raise BadRequest('Each row of "data" must have one cell for each column; correct the rows.')
+        rows.append(_Row(_read_image(cells[image_at]), _read_text(cells[text_at])))
+    return rows
+
+
+def _read_text(cell: object) -> str:
+    if cell is None:
+        return ""
+    if not isinstance(cell, str):
+        raise BadRequest('A cell of "text" is not a string; send a string.')
+    return cell
+
+
+def _read_image(cell: object) -> bytes:
+    if cell is None or cell == "":
+        return b""
+    if not isinstance(cell, str):
+        raise BadRequest('A cell of "image" is not a string; send base64 text.')
+    try:
+        # Line feeds in base64 are as welcome as at the real endpoints; validation would refuse them.
+        image = base64.b64decode(cell)
+    except (binascii.Error, ValueError) as error:
+        raise BadRequest('A cell of "image" is not base64; encode the file\'s bytes.') from error
+    if not image:
+        raise BadRequest('A cell of "image" is not base64 of anything; encode the file\'s bytes.')
+    return image
+
+
+def _segment(row: _Row) -> dict[str, object]:
+    prompts = [part for part in (part.strip() for part in row.text.split("&")) if part]
+    if not prompts:
+        raise BadRequest('A row has an image but no prompt in its text; name structures, separated by "&".')
+    if _is_picture(row.image):
+        masks = segment_image(_open_picture(row.image), prompts)
+        inner = {"data": base64.b64encode(masks.tobytes()).decode("ascii"), "shape": list(masks.shape), "dtype": "uint8"}
+        classes = [_class_of(prompt) for prompt in prompts]
+        return {"image_features": json.dumps(inner), "text_features": classes, "engine": ENGINE_NAME}
+    voxels, ijk_to_ras = _open_volume(row.image)
+    reply = encode_nifti(segment_volume(voxels, ijk_to_ras, prompts), ijk_to_ras)
+    return {"nifti_file": json.dumps({"data": base64.b64encode(reply).decode("ascii")}), "engine": ENGINE_NAME}
+
+
+def _describe(row: _Row, with_scaling_factor: bool) -> dict[str, object]:
+    if not _is_picture(row.image):
+        raise BadRequest("An image without text asks for a description, which needs a PNG or JPEG picture; for a volume name structures.")
+    reply: dict[str, object] = {"image_features": [describe_image(_open_picture(row.image)).tolist()]}
+    if with_scaling_factor:
+        reply["scaling_factor"] = SCALING_FACTOR
+    return reply | {"engine": ENGINE_NAME}
+
+
+def _class_of(prompt: str) -> str:
+    """The class among the real model's sixteen that a prompt belongs to."""
+    words = prompt.lower().split()
+    return next((name for word, name in _CLASSES.items() if any(w.startswith(word) for w in words)), "other organ")
+
+
+def _is_picture(image: bytes) -> bool:
+    return image.startswith((_PNG, _JPEG))
+
+
+def _open_picture(image: bytes) -> np.ndarray:
+    """uint8 (rows, columns) or (rows, columns, 3)."""
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(image), formats=("PNG", "JPEG")) as picture:
+            if picture.width * picture.height > MOST_PIXELS:
+                raise BadRequest("The picture has too many pixels for the demo engine; send 1024x1024.")
+            if picture.mode.startswith("I"):
+                raise BadRequest("The picture has 16 bits a pixel; send 8 bits.")
+            return np.asarray(picture.convert("L" if picture.mode in ("1", "L", "LA") else "RGB"))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise BadRequest("The picture cannot be read: its PNG or JPEG data is damaged; encode it again.") from error
+
+
+def _open_volume(image: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """Voxels in kji order and the affine, mm."""
+    if not image.startswith(_GZIP) and image[344:347] not in (b"n+1", b"ni1") and image[4:7] != b"n+2":
+        raise BadRequest("The image is neither PNG, JPEG nor NIfTI; send a PNG picture or a .nii.gz volume.")
+    try:
+        nifti = decode_nifti(image, max_bytes=MOST_VOLUME_BYTES)
+    except InputError as error:
+        raise BadRequest(f"The volume cannot be read: {error}") from error
+    voxels = nifti.voxels
+    if voxels.ndim == 4 and voxels.shape[0] == 1:
+        voxels = voxels[0]
+    if voxels.ndim != 3:
+        raise BadRequest("The NIfTI file does not hold one volume of three dimensions; send one volume at a time.")
+    return voxels, nifti.ijk_to_ras

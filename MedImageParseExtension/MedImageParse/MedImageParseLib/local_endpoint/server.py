@@ -1,0 +1,181 @@
+"""A small HTTP host for the entry script, on the standard library alone and on this computer alone.
+
+It answers as Azure ML's inference server does (azureml-inference-server-http 1.5, its routes, statuses, messages and headers as observed),
+and beside that on `/invocations` as `mlflow models serve` does. It always listens on 127.0.0.1: there is no option for another address.
+One request is scored at a time, as by one worker. Its log holds method, path, status and sizes, never a query, a header or a body.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import socket
+import threading
+from collections.abc import Callable
+from http.server import ThreadingHTTPServer
+
+from ..errors import UsageError
+from . import score
+from .server_requests import Handler
+
+LOOPBACK = "127.0.0.1"
+DEFAULT_BODY_LIMIT = 100 * 1024 * 1024  # as nginx in front of the real models has it
+
+_log = logging.getLogger(__name__)
+
+
+class _Host(ThreadingHTTPServer):
+    """Listens; one thread a connection."""
+
+    daemon_threads = True
+    # On Windows the option would let two programs share the port; elsewhere it only skips the wait after a restart.
+    allow_reuse_address = os.name != "nt"
+    request_queue_size = 32
+
+    def __init__(self, port: int, body_limit: int):
+        self.body_limit = body_limit
+        self.scoring = threading.Lock()
+        super().__init__((LOOPBACK, port), Handler)
+
+    def server_bind(self) -> None:
+        # Without HTTPServer's look-up of the host name, which can take seconds where there is no network.
+        if self.allow_reuse_address:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.socket.bind(self.server_address)
+        self.server_address = self.socket.getsockname()
+        self.server_name, self.server_port = LOOPBACK, self.server_address[1]
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        _log.debug("a connection ended early", exc_info=True)
+
+
+class LocalEndpoint:
+    """The local endpoint in a thread of this process.
+
+    Args:
+        port: 0 takes a free one.
+        body_limit: bytes of a request body beyond which 413 is answered.
+
+    Example:
+        >>> with LocalEndpoint() as endpoint:
+        ...     endpoint.url  # doctest: +SKIP
+        'http://127.0.0.1:41234/score'
+    """
+
+    def __init__(self, port: int = 0, *, body_limit: int = DEFAULT_BODY_LIMIT):
+        self._port = port
+        self._body_limit = body_limit
+        self._host: _Host | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def port(self) -> int:
+        """The port listened on, or asked for where it is not started."""
+        return self._host.server_port if self._host else self._port
+
+    @property
+    def url(self) -> str:
+        """Where Azure ML's form of requests goes."""
+        return f"http://{LOOPBACK}:{self.port}/score"
+
+    @property
+    def invocations_url(self) -> str:
+        """Where MLflow's form of requests goes."""
+        return f"http://{LOOPBACK}:{self.port}/invocations"
+
+    def start(self) -> LocalEndpoint:
+        """Listen and answer until stop(). Raises UsageError where the port is taken or not allowed."""
+        if self._host is None:
+            self._host = _open(self._port, self._body_limit)
+            self._thread = threading.Thread(target=self._host.serve_forever, kwargs={"poll_interval": 0.1}, name="local endpoint", daemon=True)
+            self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        """Stop listening. A request in work is answered no more. Safe to call twice."""
+        host, self._host = self._host, None
+        if host is not None:
+            self._port = 0 if self._port == 0 else host.server_port
+            host.shutdown()
+            host.server_close()
+            self._thread.join(5.0)
+
+    def __enter__(self) -> LocalEndpoint:
+        return self.start()
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop()
+
+
+def serve(
+    port: int = 0, ready: Callable[[str], None] | None = None, *, parent_pid: int = 0, body_limit: int = DEFAULT_BODY_LIMIT
+) -> None:
+    """Listen and answer in the foreground until interrupted (Ctrl+C) or until the process `parent_pid` is gone.
+
+    Args:
+        port: 0 takes a free one.
+        ready: called once with the URL when requests are welcome.
+        parent_pid: 0 for none.
+
+    Raises:
+        UsageError: the port is taken or not allowed.
+    """
+    host = _open(port, body_limit)
+    if parent_pid:
+        threading.Thread(target=_stop_with_parent, args=(host, parent_pid), daemon=True).start()
+    try:
+        if ready is not None:
+            ready(f"http://{LOOPBACK}:{host.server_port}/score")
+        host.serve_forever(poll_interval=0.2)
+    except KeyboardInterrupt:
+        _log.info("interrupted")
+    finally:
+        host.server_close()
+
+
+def _open(port: int, body_limit: int) -> _Host:
+    if not 0 <= port <= 65535:
+        raise UsageError(f"{port} is not a port; give a number from 1 to 65535, or 0 for any free one.")
+    try:
+        host = _Host(port, body_limit)
+    except PermissionError as error:
+        raise UsageError(f"Port {port} may not be used without administrator rights; choose one above 1024.") from error
+    except OSError as error:
+        if error.errno in (errno.EADDRINUSE, getattr(errno, "WSAEADDRINUSE", errno.EADDRINUSE)):
+            raise UsageError(f"Port {port} is taken by another program; choose another with --port, or 0 for any free one.") from error
+        raise UsageError(f"Port {port} cannot be opened ({error.strerror or 'unknown reason'}); choose another with --port.") from error
+    score.init()
+    return host
+
+
+def _stop_with_parent(host: _Host, parent_pid: int) -> None:
+    """End the server when the program that started it is gone, so that none is left behind after a crash."""
+    waiting = threading.Event()
+    while not waiting.wait(1.0):
+        if not _is_running(parent_pid):
+            _log.info("the program that started the local endpoint has ended")
+            host.shutdown()
+            return
+
+
+def _is_running(pid: int) -> bool:
+    if os.name == "nt":
+        import ctypes
+
+        synchronize, timeout = 0x00100000, 0x102
+        handle = ctypes.windll.kernel32.OpenProcess(synchronize, False, pid)
+        if not handle:
+            return False
+        still = ctypes.windll.kernel32.WaitForSingleObject(handle, 0) == timeout
+        ctypes.windll.kernel32.CloseHandle(handle)
+        return still
+    if os.getppid() == pid:
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

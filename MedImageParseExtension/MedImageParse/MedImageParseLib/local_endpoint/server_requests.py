@@ -1,0 +1,263 @@
+"""One HTTP request to the local endpoint: routes, bodies, headers and the sentences of the real servers."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+import uuid
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler
+from urllib.parse import parse_qs, urlsplit
+
+from ..errors import MedImageParseError
+from . import protocol, score
+from .engine import ENGINE_NAME
+
+SERVER_VERSION = "0.1.0"
+_LONGEST_ID = 100
+_SILENT_SECONDS = 120.0
+_CHUNK = 1 << 20
+
+_FAILED = "An unexpected error occurred in scoring script. Check the logs for more info."
+_NOT_FOUND = (
+    "The requested URL was not found on the server. If you entered the URL manually please check your spelling and try again."
+)
+_NOT_ALLOWED = "The method is not allowed for the requested URL."
+_METHODS = {
+    "/": ("GET", "HEAD", "OPTIONS"),
+    "/score": ("GET", "HEAD", "POST", "OPTIONS"),
+    "/swagger.json": ("GET", "HEAD", "OPTIONS"),
+    "/invocations": ("POST",),
+    "/ping": ("GET",),
+    "/health": ("GET",),
+    "/version": ("GET",),
+}
+
+_log = logging.getLogger(__name__)
+
+
+class _Refused(Exception):
+    """An answer other than 200, found while the body was read."""
+
+    def __init__(self, status: int, message: str):
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers one request and closes the connection, as the real server does."""
+
+    protocol_version = "HTTP/1.1"
+    server_version = f"{ENGINE_NAME}/{SERVER_VERSION}"
+    sys_version = ""
+    timeout = _SILENT_SECONDS
+
+    def handle_expect_100(self) -> bool:
+        # A body that is too long is refused before it is sent.
+        length = self.headers.get("Content-Length", "")
+        if length.isdigit() and int(length) > self.server.body_limit:
+            self._send_message(413, _too_long(self.server.body_limit))
+            return False
+        return super().handle_expect_100()
+
+    def _answer(self) -> None:
+        self._started = time.perf_counter()
+        self._ids: dict[str, str] = {}
+        self.close_connection = True
+        parts = urlsplit(self.path)
+        try:
+            if parts.path not in _METHODS:
+                raise _Refused(404, _NOT_FOUND)
+            if self.command not in _METHODS[parts.path]:
+                raise _Refused(405, _NOT_ALLOWED)
+            # The real server names itself and echoes identifiers on its own routes only.
+            self._ids = {"x-ms-server-version": self.server_version}
+            self._ids |= self._read_ids()
+            self._route(parts.path, parts.query)
+        except _Refused as refusal:
+            self._send_message(refusal.status, refusal.message)
+            self._drain()
+
+    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = _answer  # noqa: N815
+
+    def _route(self, path: str, query: str) -> None:
+        if self.command == "OPTIONS":
+            self._send(200, b"", "text/html; charset=utf-8", {"x-ms-run-function-failed": "False"} if path == "/score" else None)
+        elif path == "/":
+            self._send(200, b"Healthy", "text/html; charset=utf-8")
+        elif path in ("/ping", "/health"):
+            self._send(200, b"\n", "application/json")
+        elif path == "/version":
+            self._send(200, SERVER_VERSION.encode(), "text/html; charset=utf-8")
+        elif path == "/swagger.json":
+            self._send_json(200, _swagger())
+        elif path == "/invocations":
+            self._invoke()
+        elif self.command == "POST":
+            self._score(self._read_text())
+        else:
+            # The real server gives the query to the scoring script, which refuses it like any other body of that form.
+            self._score(json.dumps({name: values[-1] for name, values in parse_qs(query).items()}))
+
+    def _score(self, text: str) -> None:
+        try:
+            with self.server.scoring:
+                started = time.perf_counter()
+                reply = json.dumps(score.run(text)).encode()
+        except protocol.NotOffered as refusal:
+            _log.warning("%s", refusal)
+            self._send_message(400, str(refusal), {"x-ms-run-fn-exec-ms": _milliseconds(started)})
+        except MedImageParseError as error:
+            _log.warning("%s", error)
+            self._send_message(500, _FAILED, {"x-ms-run-function-failed": "True"})
+        except Exception:  # the scoring script may fail in any way; the server goes on, as the real one does
+            _log.exception("the scoring script failed")
+            self._send_message(500, _FAILED, {"x-ms-run-function-failed": "True"})
+        else:
+            self._send(200, reply, "application/json", {"x-ms-run-fn-exec-ms": _milliseconds(started)})
+
+    def _invoke(self) -> None:
+        kind = self.headers.get_content_type() if "Content-Type" in self.headers else ""
+        if kind != "application/json":
+            message = f"This predictor only supports the content type application/json. Got '{kind}'."
+            self._send(415, message.encode(), "text/plain; charset=utf-8")
+            self._drain()
+            return
+        text = self._read_text()
+        try:
+            with self.server.scoring:
+                reply = json.dumps(protocol.answer_invocations(text)).encode()
+        except MedImageParseError as error:
+            _log.warning("%s", error)
+            self._send_json(400, {"error_code": "BAD_REQUEST", "message": str(error)})
+        except Exception:  # the engine may fail in any way; the server goes on
+            _log.exception("the engine failed")
+            self._send_json(400, {"error_code": "BAD_REQUEST", "message": "The demo engine failed; see the server's log."})
+        else:
+            self._send(200, reply, "application/json")
+
+    def _read_text(self) -> str:
+        body = self._read_body()
+        if self.headers.get_content_type() == "application/x-www-form-urlencoded" and "Content-Type" in self.headers:
+            return ""  # the real server takes such a body for a form and leaves the script nothing
+        try:
+            return body.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise _Refused(400, f"Input cannot be decoded as UTF-8: {error}") from None
+
+    def _read_body(self) -> bytes:
+        limit = self.server.body_limit
+        if "chunked" in self.headers.get("Transfer-Encoding", "").lower():
+            return b"".join(self._chunks(limit))
+        length = self.headers.get("Content-Length", "0").strip()
+        if not length.isdigit():
+            raise _Refused(400, "The Content-Length is not a number.")
+        if int(length) > limit:
+            raise _Refused(413, _too_long(limit))
+        body = self.rfile.read(int(length))
+        if len(body) < int(length):
+            raise _Refused(400, "The body ended before its Content-Length.")
+        return body
+
+    def _chunks(self, limit: int):  # noqa: ANN202 (a generator of bytes)
+        total = 0
+        while True:
+            size_text = self.rfile.readline(256).split(b";")[0].strip()
+            try:
+                size = int(size_text, 16)
+            except ValueError:
+                raise _Refused(400, "The chunked body is malformed.") from None
+            if size <= 0:
+                break
+            total += size
+            if total > limit:
+                raise _Refused(413, _too_long(limit))
+            part = self.rfile.read(size)
+            if len(part) < size:
+                raise _Refused(400, "The chunked body ended early.")
+            self.rfile.readline(8)
+            yield part
+        while self.rfile.readline(4096).strip():
+            pass  # trailers
+
+    def _drain(self) -> None:
+        """Take in a little of a body that nobody read: a connection closed on unread bytes resets, and the answer is lost."""
+        try:
+            self.connection.settimeout(1.0)
+            left = min(int(self.headers.get("Content-Length", "0") or 0), 4 * self.server.body_limit)
+            while left > 0:
+                part = self.rfile.read(min(left, _CHUNK))
+                if not part:
+                    break
+                left -= len(part)
+        except (OSError, ValueError):
+            _log.debug("the rest of a body did not come", exc_info=True)
+
+    def _read_ids(self) -> dict[str, str]:
+        """The identifiers to echo, after the real server's rules; too long ones are refused."""
+        request = self.headers.get("x-request-id") or str(uuid.uuid4())
+        client, legacy = self.headers.get("x-ms-client-request-id", ""), self.headers.get("x-ms-request-id", "")
+        if len(request) > _LONGEST_ID:
+            raise _Refused(431, f"x-request-id must not exceed {_LONGEST_ID} characters")
+        client = client or legacy
+        legacy = legacy or client or request
+        self._ids["x-request-id"] = request
+        if len(client) > _LONGEST_ID or len(legacy) > _LONGEST_ID:
+            raise _Refused(431, f"x-ms-request-id and x-ms-client-request-id must not exceed {_LONGEST_ID} characters")
+        ids = {"x-request-id": request, "x-ms-request-id": legacy}
+        return ids | ({"x-ms-client-request-id": client} if client else {})
+
+    def _send_message(self, status: int, message: str, headers: dict[str, str] | None = None) -> None:
+        self._send_json(status, {"message": message}, headers)
+
+    def _send_json(self, status: int, reply: object, headers: dict[str, str] | None = None) -> None:
+        self._send(status, json.dumps(reply).encode(), "application/json", headers)
+
+    def _send(self, status: int, body: bytes, content_type: str, headers: dict[str, str] | None = None) -> None:
+        lines = {"x-ms-run-function-failed": "False"} if content_type == "application/json" else {}
+        lines |= getattr(self, "_ids", {}) | (headers or {})
+        try:
+            self.send_response(status)
+            self.send_header("Content-Type", content_type)
+            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Connection", "close")
+            for name, value in lines.items():
+                self.send_header(name, value)
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(body)
+        except OSError:
+            _log.debug("the client went away before the answer", exc_info=True)
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        status = code.value if isinstance(code, HTTPStatus) else code
+        _log.info("%s %s %s", self.command, urlsplit(self.path).path, status)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the base class's name)
+        # The base class writes whole request lines, with the query, to stderr.
+        _log.debug("malformed request")
+
+
+def _too_long(limit: int) -> str:
+    return f"The request body is larger than {limit} bytes; send less."
+
+
+def _milliseconds(started: float) -> str:
+    return f"{(time.perf_counter() - started) * 1000:.3f}"
+
+
+def _swagger() -> dict[str, object]:
+    """A short description in Swagger 2 form; the title says who answers."""
+    return {
+        "swagger": "2.0",
+        "info": {"title": ENGINE_NAME, "description": "Classical stand-in for the models' endpoints", "version": SERVER_VERSION},
+        "schemes": ["http"],
+        "consumes": ["application/json"],
+        "produces": ["application/json"],
+        "paths": {
+            "/": {"get": {"operationId": "ServiceHealthCheck", "responses": {"200": {"description": "Healthy"}}}},
+            "/score": {"post": {"operationId": "RunMLService", "responses": {"200": {"description": "One object for each row"}}}},
+        },
+    }

@@ -1,0 +1,129 @@
+"""From what a person types to the list of prompts, and back to the one text that is sent.
+
+"&" separates targets and cannot be escaped; the server joins them with "[SEP]" inside, which a prompt therefore must not hold
+(BiomedParse). Prompts are trimmed and otherwise sent as typed.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+from ..errors import UsageError
+from .catalogue import Match, Target, find
+from .words import bag, split_words
+
+CLIP_TOKENS = 77  # context length of the text encoder, two of them taken by start and end marks
+_SEPARATORS = re.compile(r"&|\r\n|[\n\r\u2028\u2029]")
+_QUOTED_LENGTH = 60  # characters of a prompt repeated in a sentence
+_LESION = "52988006"  # SNOMED CT
+_INVISIBLE = frozenset(("Cc", "Cf", "Cs"))
+
+
+def parse_prompts(texts: Iterable[str]) -> list[str]:
+    """The prompts in one or more texts, each of which may hold several, separated by "&" or line ends.
+
+    Prompts are trimmed, empty ones dropped, the order kept.
+
+    Raises:
+        UsageError: nothing is left, a prompt comes twice (whatever its case and spaces), or it holds "[SEP]", a control character
+            or an invisible one.
+
+    >>> parse_prompts(["liver & left kidney", "unicorn"])
+    ['liver', 'left kidney', 'unicorn']
+    """
+    if isinstance(texts, str):
+        texts = [texts]
+    prompts = [part.strip() for text in texts for part in _SEPARATORS.split(text)]
+    prompts = [prompt for prompt in prompts if prompt]
+    if not prompts:
+        raise UsageError('There is no prompt: name at least one structure, for example "liver & left kidney".')
+    seen: set[str] = set()
+    for prompt in prompts:
+        _check(prompt)
+        same = " ".join(prompt.casefold().split())
+        if same in seen:
+            raise UsageError(f"The prompt {_quoted(prompt)} is given twice: leave one out.")
+        seen.add(same)
+    return prompts
+
+
+def join_prompts(prompts: Sequence[str]) -> str:
+    """The text of a request: the prompts joined by " & "."""
+    return " & ".join(prompts)
+
+
+def token_warning(prompt: str) -> str | None:
+    """A sentence where a prompt may be longer than the model's text encoder reads, else None.
+
+    An estimate, as the encoder's vocabulary is not shipped: one token for every four letters begun, every digit and every run of
+    punctuation, and two for start and end. Everyday words of up to four letters cost one token and longer ones rarely more than the
+    estimate, so that it errs towards warning.
+    """
+    tokens = 2
+    for piece in re.findall(r"[^\W\d_]+|\d|[^\w\s]+|_+", prompt):
+        tokens += -(-len(piece.encode("utf-8", "surrogatepass")) // 4) if piece.isalpha() else 1
+    if tokens <= CLIP_TOKENS:
+        return None
+    return (
+        f"The prompt {_quoted(prompt)} is about {tokens} tokens long and the model reads {CLIP_TOKENS}, "
+        "so its end may be cut off: use fewer words."
+    )
+
+
+def nested_warning(prompts: Sequence[str]) -> str | None:
+    """A sentence where 3D prompts of one request are nested or mean the same, else None.
+
+    Prompts of one request compete in MedImageParse 3D: masks that overlap by more than half in a slice suppress one another
+    (BiomedParse v2's post-processing), which nested and synonymous targets do by nature.
+    """
+    understood = [(prompt, find(prompt)) for prompt in prompts]
+    pairs = []
+    for number, (one, first) in enumerate(understood):
+        for other, second in understood[number + 1 :]:
+            if _overlap(one, first, other, second):
+                pairs.append(f"{_quoted(one)} and {_quoted(other)}")
+    if not pairs:
+        return None
+    listed = ", ".join(pairs[:3]) + (f" and {len(pairs) - 3} more pairs" if len(pairs) > 3 else "")
+    return (
+        f"Targets that contain each other or mean the same can suppress one another when sent to MedImageParse 3D together ({listed}): "
+        "--group each sends every prompt by itself."
+    )
+
+
+def _overlap(one: str, first: Match | None, other: str, second: Match | None) -> bool:
+    if first and second:
+        return _targets_overlap(first.target, second.target)
+    words_one = set(bag(split_words(first.target.name if first else one)))
+    words_other = set(bag(split_words(second.target.name if second else other)))
+    return words_one <= words_other or words_other <= words_one
+
+
+def _targets_overlap(a: Target, b: Target) -> bool:
+    if a.side and b.side and a.side != b.side:
+        return False
+    if a.base == b.base or a.base in b.inside or b.base in a.inside or "body" in (a.base, b.base):
+        return True
+    if a.region == b.type or b.region == a.type:  # a finding and its organ
+        return True
+    if a.type == b.type and (a.generic or b.generic):  # "tumor" and "liver tumor"
+        return True
+    return a.region is not None and a.region == b.region and _LESION in (a.type[1], b.type[1])  # a lesion may be the tumor
+
+
+def _check(prompt: str) -> None:
+    if "[sep]" in prompt.casefold():
+        raise UsageError(f'The prompt {_quoted(prompt)} holds "[SEP]", which the model uses itself: leave it out.')
+    for character in prompt:
+        if unicodedata.category(character) in _INVISIBLE:
+            raise UsageError(
+                f"The prompt {_quoted(prompt)} holds a control or invisible character (U+{ord(character):04X}): type it anew without it."
+            )
+
+
+def _quoted(prompt: str) -> str:
+    """The prompt as it may stand in a sentence: short and printable."""
+    shown = "".join(character if unicodedata.category(character) not in _INVISIBLE else "?" for character in prompt)
+    return f'"{shown if len(shown) <= _QUOTED_LENGTH else shown[:_QUOTED_LENGTH] + "…"}"'

@@ -1,0 +1,153 @@
+"""Between numpy's and VTK's pictures of where voxels are: matrices, cropped images, and how two voxel grids lie to each other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..errors import UsageError
+from ..imaging.masks import CroppedMask, bounding_box
+
+# Two grids count as the same when no voxel of a 1000-voxel image is further off than this, in voxels.
+_GRID_TOLERANCE = 0.01
+
+
+def matrixFromArray(array: np.ndarray) -> Any:
+    """A vtkMatrix4x4 of a 4x4 array."""
+    import vtk
+
+    matrix = vtk.vtkMatrix4x4()
+    matrix.DeepCopy(np.asarray(array, dtype=float).ravel().tolist())
+    return matrix
+
+
+def arrayFromMatrix(matrix: Any) -> np.ndarray:
+    """A 4x4 array of a vtkMatrix4x4."""
+    return np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
+
+
+def imageToWorld(image: Any) -> np.ndarray:
+    """4x4 from a vtkOrientedImageData's own ijk (extent indices) to mm."""
+    import vtk
+
+    matrix = vtk.vtkMatrix4x4()
+    image.GetImageToWorldMatrix(matrix)
+    return arrayFromMatrix(matrix)
+
+
+def shifted(ijkToRas: np.ndarray, startIjk: tuple[int, int, int]) -> np.ndarray:
+    """The same grid with its indices counted from `startIjk`."""
+    result = np.array(ijkToRas, dtype=float)
+    result[:3, 3] += result[:3, :3] @ np.asarray(startIjk, dtype=float)
+    return result
+
+
+def extentStart(image: Any) -> tuple[int, int, int]:
+    """First index of a vtkImageData along i, j, k: zero but for images cut out of others."""
+    return tuple(int(first) for first in image.GetExtent()[::2])
+
+
+def labelArray(image: Any) -> np.ndarray | None:
+    """The voxels of a vtkImageData as a view in kji order, None where it holds none. Change a copy, not the view."""
+    from vtk.util.numpy_support import vtk_to_numpy
+
+    scalars = image.GetPointData().GetScalars() if image is not None else None
+    if scalars is None or 0 in image.GetDimensions() or scalars.GetNumberOfTuples() == 0:
+        return None
+    return vtk_to_numpy(scalars).reshape(image.GetDimensions()[::-1])
+
+
+def orientedImage(mask: CroppedMask, imageToWorldArray: np.ndarray, startIjk: tuple[int, int, int] = (0, 0, 0)) -> Any:
+    """A vtkOrientedImageData that is as large as the mask's box, in its place on the grid.
+
+    Args:
+        mask: a mask that is not empty.
+        imageToWorldArray: 4x4 from the grid's ijk to mm in the coordinates of the segmentation.
+        startIjk: index of the grid's first voxel.
+    """
+    import vtk
+    from vtk.util.numpy_support import numpy_to_vtk
+
+    slicer = _slicer()
+    image = slicer.vtkOrientedImageData()
+    image.SetExtent(boxExtent(mask, startIjk))
+    # VTK stores the i axis fastest: that is the C order of a kji array.
+    flat = np.ascontiguousarray(mask.voxels, dtype=np.uint8).ravel()
+    image.GetPointData().SetScalars(numpy_to_vtk(flat, deep=True, array_type=vtk.VTK_UNSIGNED_CHAR))
+    image.SetGeometryFromImageToWorldMatrix(matrixFromArray(imageToWorldArray))
+    return image
+
+
+def boxExtent(mask: CroppedMask, startIjk: tuple[int, int, int] = (0, 0, 0)) -> list[int]:
+    """The mask's box as a VTK extent (first and last index along i, j, k)."""
+    extent = []
+    for axis in (2, 1, 0):
+        first = mask.start_kji[axis] + startIjk[2 - axis]
+        extent += [first, first + mask.voxels.shape[axis] - 1]
+    return extent
+
+
+def gridShift(fromArray: np.ndarray, toArray: np.ndarray) -> tuple[int, int, int] | None:
+    """Where index (0, 0, 0) of one grid lies on another with the same voxels, or None where the voxels do not coincide.
+
+    Args:
+        fromArray, toArray: 4x4 from ijk to mm.
+    """
+    relation = np.linalg.solve(toArray, fromArray)
+    shift = np.rint(relation[:3, 3])
+    linear = np.abs(relation[:3, :3] - np.eye(3)).max() * 1000
+    if linear > _GRID_TOLERANCE or np.abs(relation[:3, 3] - shift).max() > _GRID_TOLERANCE:
+        return None
+    return tuple(int(step) for step in shift)
+
+
+def volumeToSegmentation(volumeNode: Any, segmentationNode: Any) -> np.ndarray:
+    """4x4 from the volume node's coordinates to the segmentation node's, through their parent transforms.
+
+    Raises:
+        UsageError: the transform between them is not linear, so that a voxel grid of the one is none of the other.
+    """
+    import vtk
+
+    slicer = _slicer()
+    volumeParent, segmentationParent = volumeNode.GetParentTransformNode(), segmentationNode.GetParentTransformNode()
+    if volumeParent is segmentationParent:
+        return np.eye(4)
+    between = vtk.vtkGeneralTransform()
+    slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(volumeParent, segmentationParent, between)
+    if not slicer.vtkMRMLTransformNode.IsGeneralTransformLinear(between):
+        raise UsageError(
+            f'The segmentation "{segmentationNode.GetName()}" and the volume are under different transforms that are not linear; '
+            "put both under the same transform, or choose a new segmentation."
+        )
+    matrix = vtk.vtkMatrix4x4()
+    slicer.vtkMRMLTransformNode.GetMatrixTransformBetweenNodes(volumeParent, segmentationParent, matrix)
+    return arrayFromMatrix(matrix)
+
+
+def segmentMask(image: Any, labelValue: int) -> tuple[np.ndarray, tuple[int, int, int]] | None:
+    """One segment's voxels in a labelmap of one or several segments.
+
+    Returns:
+        (uint8 array kji of its tightest box, the box's first index kji in the image's own extent), None where it is empty.
+    """
+    labels = labelArray(image)
+    if labels is None:
+        return None
+    box = bounding_box(labels)
+    if box is None:
+        return None
+    inside = labels[box] == labelValue
+    inner = bounding_box(inside)
+    if inner is None:
+        return None
+    first = extentStart(image)
+    start = tuple(box[axis].start + inner[axis].start + first[2 - axis] for axis in range(3))
+    return np.ascontiguousarray(inside[inner]).view(np.uint8), start
+
+
+def _slicer() -> Any:
+    from .session import importSlicer
+
+    return importSlicer()

@@ -1,0 +1,346 @@
+"""Masks into a segmentation node as segments: in place, under the chosen overlap rule, as one undo step, or not at all."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError, MedImageParseError, UsageError
+from ..imaging.masks import CroppedMask
+from .geometry import arrayFromMatrix, extentStart, matrixFromArray, orientedImage, volumeToSegmentation
+from .overlap import eraseFromAll, union, withoutExisting, withoutLater
+from .session import importSlicer, renderingPaused
+from .terminologies import setTerminology
+from .undo import ImportStep, beginStep, keepStep, takeBack, undoLastImport
+
+__all__ = ["ImportResult", "SegmentSpec", "importSegments", "newSegmentation", "undoLastImport"]
+
+OVERLAP_RULES = ("allow", "overwrite", "keep")
+EXISTING_RULES = ("add", "replace")
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class SegmentSpec:
+    """One segment to be made.
+
+    Attributes:
+        name: shown to the person.
+        mask: on the volume's own grid (kji).
+        color: red, green, blue, 0..1.
+        terminology: Slicer's serialized terminology entry (see terminologies.terminologyEntry); empty leaves what Slicer gives
+            every new segment ("Tissue").
+    """
+
+    name: str
+    mask: CroppedMask
+    color: tuple[float, float, float]
+    terminology: str = ""
+
+
+@dataclass(slots=True)
+class ImportResult:
+    """What an import did.
+
+    Attributes:
+        segmentationNode: where the segments are.
+        segmentIds: segment ID by name, in the order of the specs; None where nothing was added. A name that comes a second time
+            has _1 appended.
+        absent: names of the empty masks.
+        covered: names of masks of which the overlap rule left nothing ("keep": all of it lies in existing segments; "overwrite": later
+            masks took all of it).
+    """
+
+    segmentationNode: Any
+    segmentIds: dict[str, str | None] = field(default_factory=dict)
+    absent: list[str] = field(default_factory=list)
+    covered: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Planned:
+    """A segment ready to go in: its image is made before anything is changed, so that bad input changes nothing."""
+
+    key: str
+    spec: SegmentSpec
+    replacedId: str | None
+    name: str
+    mask: CroppedMask
+    image: Any = None
+
+
+def importSegments(
+    segmentationNode: Any,
+    volumeNode: Any,
+    specs: list[SegmentSpec],
+    *,
+    overlap: str = "allow",
+    onExisting: str = "add",
+    beforeChange: Callable[[], object] | None = None,
+) -> ImportResult:
+    """Put masks of a volume into a segmentation as segments, as one undo step. Main thread only.
+
+    Args:
+        segmentationNode: an existing segmentation, or None for a new one named "<volume> segmentation".
+        volumeNode: the volume that the masks were made from; masks lie on its voxel grid, under its parent transform.
+        specs: what to add. An empty mask adds nothing and is reported by its name.
+        overlap: "allow": segments may overlap, existing ones are not changed. "keep": new masks only take voxels that are in no
+            segment yet, existing ones are not changed. "overwrite": new voxels are taken from all other segments, and a later
+            spec takes from an earlier one.
+        onExisting: "add" a segment of a free name ("liver", "liver_1"), or "replace" the segment of the same name, keeping its ID.
+            A name whose mask is empty replaces nothing.
+        beforeChange: called once before the first change and only if there will be one, for instance a Segment Editor widget's
+            saveStateForUndo, so that one Ctrl+Z there takes the whole import back.
+
+    Returns:
+        IDs by name, and the names that added nothing. A new segmentation is made even when every mask is empty.
+
+    Raises:
+        UsageError: unknown rule, mask of another size than the volume, or a segmentation that cannot take its voxels exactly.
+        InputError: the volume has no voxels or is in no scene.
+        MedImageParseError: the import failed on the way; the segmentation is as it was before.
+    """
+    _checkArguments(volumeNode, specs, overlap, onExisting)
+    created = segmentationNode is None
+    if created:
+        segmentationNode = newSegmentation(volumeNode)
+    else:
+        _checkSegmentation(segmentationNode, volumeNode)
+    result = ImportResult(segmentationNode)
+    step = None
+    done = False
+    try:
+        planned = _plan(result, segmentationNode, volumeNode, specs, overlap, onExisting)
+        if planned:
+            if beforeChange is not None:
+                beforeChange()
+            erases = overlap == "overwrite" and segmentationNode.GetSegmentation().GetNumberOfSegments() > 0
+            step = beginStep(segmentationNode, changesExisting=erases or any(each.replacedId for each in planned))
+            _apply(result, step, segmentationNode, volumeNode, planned, erases=erases)
+        done = True
+    except (RuntimeError, ValueError, TypeError, MemoryError) as error:
+        _log.exception("import of segments failed")
+        sentence = "The masks could not be put into the segmentation, which is as it was before; look in the log for why."
+        raise MedImageParseError(sentence) from error
+    finally:
+        # Whatever went wrong, also a keyboard interrupt: all or nothing.
+        if not done:
+            _restore(segmentationNode, step, created)
+    if step is not None:
+        keepStep(segmentationNode, step)
+    return result
+
+
+def newSegmentation(volumeNode: Any, name: str = "") -> Any:
+    """An empty segmentation that belongs to a volume: its transform, its geometry, its place in the study.
+
+    Args:
+        volumeNode: a volume node in a scene.
+        name: default: "<volume's name> segmentation".
+    """
+    slicer = importSlicer()
+    scene = volumeNode.GetScene()
+    node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", name or f"{volumeNode.GetName()} segmentation")
+    # Under the volume's own transform: elsewhere the masks would show next to the organs, by as much as the transform moves.
+    node.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
+    # Also makes the volume the reference image, which export to DICOM needs.
+    node.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
+    _ensureDisplay(node)
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    if hierarchy is not None:
+        volumeItem = hierarchy.GetItemByDataNode(volumeNode)
+        parent = hierarchy.GetItemParent(volumeItem) if volumeItem else hierarchy.GetSceneItemID()
+        item = hierarchy.GetItemByDataNode(node)  # Slicer makes it as the node is added; outside Slicer nobody does
+        if item:
+            hierarchy.SetItemParent(item, parent)
+        else:
+            hierarchy.CreateItem(parent, node)
+    return node
+
+
+def _checkArguments(volumeNode: Any, specs: list[SegmentSpec], overlap: str, onExisting: str) -> None:
+    if overlap not in OVERLAP_RULES:
+        raise UsageError(f'"{overlap}" is no overlap rule; use one of {", ".join(OVERLAP_RULES)}.')
+    if onExisting not in EXISTING_RULES:
+        raise UsageError(f'"{onExisting}" is no rule for names that are there already; use one of {", ".join(EXISTING_RULES)}.')
+    image = volumeNode.GetImageData() if volumeNode is not None and volumeNode.IsA("vtkMRMLVolumeNode") else None
+    if image is None or 0 in image.GetDimensions():
+        raise InputError("There is no volume for the masks to lie on; select the volume that they were made from.")
+    if volumeNode.GetScene() is None:
+        raise InputError("The volume is in no scene; add it to the scene first.")
+    shape = tuple(image.GetDimensions()[::-1])
+    for spec in specs:
+        if tuple(spec.mask.shape_kji) != shape:
+            sizes = ("x".join(str(size) for size in kji[::-1]) for kji in (spec.mask.shape_kji, shape))
+            raise UsageError('The mask "{}" is {} voxels, the volume {}; give masks on the volume\'s own grid.'.format(spec.name, *sizes))
+
+
+def _checkSegmentation(segmentationNode: Any, volumeNode: Any) -> None:
+    slicer = importSlicer()
+    if segmentationNode.GetScene() is not volumeNode.GetScene():
+        raise UsageError("The segmentation and the volume are in different scenes; choose a segmentation of the volume's scene.")
+    segmentation = segmentationNode.GetSegmentation()
+    binary = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+    if segmentation.GetSourceRepresentationName() != binary:
+        if segmentation.GetNumberOfSegments() > 0:
+            raise UsageError(
+                f'The segmentation "{segmentationNode.GetName()}" is not made of voxels (binary labelmaps), and adding masks would change '
+                "their shape; make binary labelmap its source representation, or choose a new segmentation."
+            )
+        segmentation.SetSourceRepresentationName(binary)
+    volumeToSegmentation(volumeNode, segmentationNode)
+
+
+def _plan(
+    result: ImportResult, segmentationNode: Any, volumeNode: Any, specs: list[SegmentSpec], overlap: str, onExisting: str
+) -> list[_Planned]:
+    """Decide on every spec and make the images. Changes nothing in the scene; fills in what is absent or covered."""
+    segmentation = segmentationNode.GetSegmentation()
+    idByName: dict[str, str] = {}
+    for segmentId in segmentation.GetSegmentIDs():
+        idByName.setdefault(segmentation.GetSegment(segmentId).GetName(), segmentId)
+    usedNames = set(idByName)
+    planned = []
+    for spec in specs:
+        key = _freeName(spec.name, result.segmentIds)
+        result.segmentIds[key] = None
+        mask = spec.mask.trimmed()
+        if mask.voxels.size == 0:
+            result.absent.append(key)
+            continue
+        replacedId = idByName.get(key) if onExisting == "replace" else None
+        name = key if replacedId else _freeName(key, usedNames)
+        usedNames.add(name)
+        planned.append(_Planned(key, spec, replacedId, name, mask))
+    matrix, start = _volumeGrid(volumeNode, segmentationNode)
+    masks = [each.mask for each in planned]
+    if overlap == "keep":
+        replacedIds = {each.replacedId for each in planned if each.replacedId}
+        masks = [withoutExisting(mask, segmentation, matrix, start, replacedIds) for mask in masks]
+    elif overlap == "overwrite":
+        masks = withoutLater(masks)
+    for each, each.mask in zip(planned, masks):
+        if each.mask.voxels.size == 0:
+            result.covered.append(each.key)
+        else:
+            each.image = orientedImage(each.mask, matrix, start)
+    return [each for each in planned if each.image is not None]
+
+
+def _apply(
+    result: ImportResult, step: ImportStep, segmentationNode: Any, volumeNode: Any, planned: list[_Planned], *, erases: bool
+) -> None:
+    surface = importSlicer().vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
+    segmentation = segmentationNode.GetSegmentation()
+    wasModifying = segmentationNode.StartModify()
+    try:
+        with renderingPaused():
+            _ensureDisplay(segmentationNode)
+            if segmentation.GetNumberOfSegments() == 0 and not segmentationNode.GetNodeReferenceID(
+                segmentationNode.GetReferenceImageGeometryReferenceRole()
+            ):
+                segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
+            # Surfaces of changed segments would be made anew after each single change; once at the end is enough. Where no
+            # existing segment changes, theirs stay and Slicer makes those of the new ones as it adds them.
+            remakeSurfaces = step.history is not None and segmentation.ContainsRepresentation(surface)
+            if remakeSurfaces:
+                segmentation.RemoveRepresentation(surface)
+            if erases:
+                eraseFromAll(segmentationNode, union([each.mask for each in planned]), *_volumeGrid(volumeNode, segmentationNode))
+            for each in planned:
+                if each.replacedId:
+                    result.segmentIds[each.key] = _replaceSegment(segmentation, each)
+                else:
+                    result.segmentIds[each.key] = _addSegment(segmentation, each, step)
+            if remakeSurfaces and not segmentation.CreateRepresentation(surface, True):
+                raise RuntimeError("the closed surfaces could not be made again")
+    finally:
+        segmentationNode.EndModify(wasModifying)
+
+
+def _addSegment(segmentation: Any, planned: _Planned, step: ImportStep) -> str:
+    slicer = importSlicer()
+    segment = slicer.vtkSegment()
+    segment.AddRepresentation(slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName(), planned.image)
+    _describe(segment, planned)
+    segmentId = segmentation.GenerateUniqueSegmentID("")
+    step.addedIds.append(segmentId)
+    if not segmentation.AddSegment(segment, segmentId):
+        raise RuntimeError("a segment could not be added")
+    # The display node gives a color of its own choice to a segment of exactly Slicer's "no color" grey.
+    segment.SetColor(*planned.spec.color)
+    return segmentId
+
+
+def _replaceSegment(segmentation: Any, planned: _Planned) -> str:
+    binary = importSlicer().vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+    # Out of the layer that it may share with others: writing into that would erase them.
+    segmentation.SeparateSegmentLabelmap(planned.replacedId)
+    segment = segmentation.GetSegment(planned.replacedId)
+    segment.AddRepresentation(binary, planned.image)
+    segment.SetLabelValue(1)
+    _describe(segment, planned)
+    return planned.replacedId
+
+
+def _describe(segment: Any, planned: _Planned) -> None:
+    segment.SetName(planned.name)
+    segment.SetColor(*planned.spec.color)
+    # Set on purpose: Slicer must not rename or recolor it when a terminology is chosen for it.
+    segment.SetNameAutoGenerated(False)
+    segment.SetColorAutoGenerated(False)
+    if planned.spec.terminology:
+        setTerminology(segment, planned.spec.terminology)
+
+
+def _restore(segmentationNode: Any, step: ImportStep | None, created: bool) -> None:
+    if created:
+        _removeSegmentation(segmentationNode)
+    elif step is not None:
+        takeBack(segmentationNode, step)
+
+
+def _removeSegmentation(segmentationNode: Any) -> None:
+    slicer = importSlicer()
+    scene = segmentationNode.GetScene()
+    displayNode = segmentationNode.GetDisplayNode()
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    item = hierarchy.GetItemByDataNode(segmentationNode) if hierarchy is not None else 0
+    # The application removes the item with the node; where none runs nobody does.
+    if item and getattr(slicer, "app", None) is None:
+        hierarchy.RemoveItem(item, False, True)
+    for node in (segmentationNode, displayNode):
+        if node is not None and scene.IsNodePresent(node):
+            scene.RemoveNode(node)
+
+
+def _ensureDisplay(segmentationNode: Any) -> None:
+    if segmentationNode.GetDisplayNode() is not None:
+        return
+    segmentationNode.CreateDefaultDisplayNodes()
+    displayNode = segmentationNode.GetDisplayNode()
+    displayNode.SetVisibility(True)
+    displayNode.SetVisibility2DFill(True)
+    displayNode.SetVisibility2DOutline(True)
+
+
+def _volumeGrid(volumeNode: Any, segmentationNode: Any) -> tuple[np.ndarray, tuple[int, int, int]]:
+    """4x4 from the volume's ijk to the segmentation's coordinates, and the ijk of the volume's first voxel."""
+    matrix = matrixFromArray(np.eye(4))
+    volumeNode.GetIJKToRASMatrix(matrix)
+    ijkToSegmentation = volumeToSegmentation(volumeNode, segmentationNode) @ arrayFromMatrix(matrix)
+    return ijkToSegmentation, extentStart(volumeNode.GetImageData())
+
+
+def _freeName(name: str, used: Any) -> str:
+    """The name, or name_1, name_2, … as Slicer numbers."""
+    free, number = name, 0
+    while free in used:
+        number += 1
+        free = f"{name}_{number}"
+    return free

@@ -1,0 +1,132 @@
+"""Volume nodes to plain arrays with geometry, and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from ..imaging.volume import Volume
+from .geometry import arrayFromMatrix, extentStart, labelArray, matrixFromArray, shifted
+from .session import ensureScene, importSlicer
+
+_PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"}
+_MODALITY_ATTRIBUTE = "DICOM.Modality"
+# Slicer's DICOM reader marks a CT by its unit of measurement, in UCUM code or in words.
+_HOUNSFIELD_UNITS = {"[hnsf'U]", "HU", "Hounsfield unit", "Hounsfield Unit"}
+# numpy types that VTK has no array for, and what holds all of their values.
+_STORED_AS = {"bool": np.uint8, "float16": np.float32}
+
+
+def volumeFromNode(volumeNode: Any, *, copy: bool = True) -> Volume:
+    """The voxels of a volume node and where they are.
+
+    Parent transforms are not applied: the geometry is the node's own, because the masks go back under the same transform.
+
+    Args:
+        volumeNode: scalar, labelmap or color (RGB, RGBA) volume node, of any size and any geometry.
+        copy: True gives voxels of their own. False gives a view of the node's memory: only for use at once on the main
+            thread, never for a worker.
+
+    Returns:
+        voxels kji (kjic for color, alpha dropped), ijk_to_ras in mm, the DICOM modality where the scene knows it.
+
+    Raises:
+        InputError: no volume chosen, no voxels in it, or voxels of another kind than numbers and colors.
+    """
+    image = volumeNode.GetImageData() if volumeNode is not None and volumeNode.IsA("vtkMRMLVolumeNode") else None
+    if image is None or image.GetPointData().GetScalars() is None or 0 in image.GetDimensions():
+        raise InputError("There is no volume to read; load a volume and select it.")
+    voxels = _voxelsOf(image, volumeNode.GetName())
+    # A copy in the machine's own layout, never a view that changes or disappears with the node.
+    voxels = np.array(voxels, order="C", copy=True) if copy else voxels
+    matrix = matrixFromArray(np.eye(4))
+    volumeNode.GetIJKToRASMatrix(matrix)
+    ijkToRas = shifted(arrayFromMatrix(matrix), extentStart(image))
+    return Volume(voxels, ijkToRas, modality=modalityOf(volumeNode), is_picture=_isPicture(volumeNode))
+
+
+def nodeFromVolume(volume: Volume, name: str, scene: Any = None) -> Any:
+    """A new volume node with these voxels (copied) and this geometry.
+
+    Args:
+        volume: voxels kji, or kjic for color; bool is stored as uint8 and float16 as float32, every other type as it is.
+        name: the node's name.
+        scene: default: the one of ensureScene().
+
+    Returns:
+        a vtkMRMLScalarVolumeNode, or a vtkMRMLVectorVolumeNode for color.
+
+    Raises:
+        InputError: no voxels, NaN, or a geometry that cannot be used (see Volume.check), or a type that VTK has no array for.
+    """
+    import vtk
+    from vtk.util.numpy_support import get_vtk_array_type, numpy_to_vtk
+
+    volume.check()
+    slicer = importSlicer()
+    scene = scene if scene is not None else ensureScene()
+    voxels = volume.voxels.astype(_STORED_AS.get(volume.voxels.dtype.name, volume.voxels.dtype.newbyteorder("=")), copy=False)
+    try:
+        get_vtk_array_type(voxels.dtype)
+    except TypeError as error:
+        sentence = f"Voxels of type {voxels.dtype} cannot be put into the scene; convert them to float64 or an integer type."
+        raise InputError(sentence) from error
+    image = vtk.vtkImageData()
+    image.SetDimensions(volume.shape_kji[::-1])
+    flat = np.ascontiguousarray(voxels).reshape((-1, 3) if volume.is_color else -1)
+    image.GetPointData().SetScalars(numpy_to_vtk(flat, deep=True))
+    node = scene.AddNewNodeByClass("vtkMRMLVectorVolumeNode" if volume.is_color else "vtkMRMLScalarVolumeNode", name)
+    node.SetIJKToRASMatrix(matrixFromArray(volume.ijk_to_ras))
+    if volume.is_color and hasattr(node, "SetVoxelVectorType"):
+        node.SetVoxelVectorType(slicer.vtkMRMLVolumeNode.VoxelVectorTypeColorRGB)
+    node.SetAndObserveImageData(image)
+    node.CreateDefaultDisplayNodes()
+    if volume.modality:
+        node.SetAttribute(_MODALITY_ATTRIBUTE, volume.modality)
+    return node
+
+
+def modalityOf(volumeNode: Any) -> str:
+    """DICOM modality code of a volume node ("CT", "MR", …), "" where the scene does not say.
+
+    Looked for on the node itself, then on its item in the subject hierarchy (where Slicer's DICOM browser puts it), then in the
+    unit of its voxels (Hounsfield units mean CT).
+    """
+    modality = volumeNode.GetAttribute(_MODALITY_ATTRIBUTE) or _modalityInHierarchy(volumeNode)
+    if modality:
+        return modality.strip().upper()
+    units = volumeNode.GetVoxelValueUnits()
+    if units is not None and {units.GetCodeValue(), units.GetCodeMeaning()} & _HOUNSFIELD_UNITS:
+        return "CT"
+    return ""
+
+
+def _modalityInHierarchy(volumeNode: Any) -> str:
+    slicer = importSlicer()
+    scene = volumeNode.GetScene()
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene) if scene is not None else None
+    item = hierarchy.GetItemByDataNode(volumeNode) if hierarchy is not None else 0
+    return hierarchy.GetItemAttribute(item, _MODALITY_ATTRIBUTE) if item else ""
+
+
+def _voxelsOf(image: Any, name: str) -> np.ndarray:
+    components = image.GetNumberOfScalarComponents()
+    if components == 1:
+        return labelArray(image)
+    if components not in (3, 4):
+        raise InputError(f'The volume "{name}" has {components} values per voxel; choose a scalar volume or an RGB image.')
+    from vtk.util.numpy_support import vtk_to_numpy
+
+    voxels = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(*image.GetDimensions()[::-1], components)
+    return voxels[..., :3]
+
+
+def _isPicture(volumeNode: Any) -> bool:
+    """Whether the node was loaded from a 2D image file: those are sent as they are, never turned."""
+    storageNode = volumeNode.GetStorageNode()
+    fileName = storageNode.GetFileName() if storageNode is not None else None
+    singleSlice = volumeNode.GetImageData().GetDimensions()[2] == 1
+    return bool(fileName) and singleSlice and Path(fileName).suffix.lower() in _PICTURE_SUFFIXES

@@ -1,0 +1,148 @@
+"""The bookkeeping of one run: sending a list of requests, a few at once, and what the report says of it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from ..errors import MedImageParseError
+from ..progress import Cancellation, Progress, no_progress
+from ..imaging.volume import Volume
+
+STAGES = ("read", "prepare", "encode", "wait", "decode", "import", "write", "total")
+LOCAL_ENGINE_WARNING = "These masks come from the {engine}."
+
+
+class Client(Protocol):
+    """What tasks need of a connection; transport.client.EndpointClient is one."""
+
+    name: str
+    dialect: str
+    body_limit: int
+    max_in_flight: int
+
+    def send(self, body: bytes, *, progress: Progress = no_progress, cancellation: Cancellation | None = None, model: str = ""): ...
+
+
+@dataclass(slots=True)
+class RunLog:
+    """Collects what the report needs, from several threads."""
+
+    model: str
+    progress: Progress = no_progress
+    cancellation: Cancellation = field(default_factory=Cancellation)
+    timings: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    tries: int = 0
+    request_ids: list[str] = field(default_factory=list)
+    forms: list[str] = field(default_factory=list)
+    engines: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Adds the time spent inside to a stage of the report."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.timings[stage] += time.perf_counter() - start
+
+    def warn(self, *sentences: str | None) -> None:
+        with self._lock:
+            self.warnings += [sentence for sentence in dict.fromkeys(sentences) if sentence and sentence not in self.warnings]
+
+    def note_reply(self, form: str, engine: str, warnings: list[str]) -> None:
+        self.warn(*warnings, LOCAL_ENGINE_WARNING.format(engine=engine) if engine else None)
+        with self._lock:
+            self.forms += [] if form in self.forms else [form]
+            self.engines += [engine] if engine and engine not in self.engines else []
+
+    def send(self, client: Client, body: bytes) -> bytes:
+        """Send one request and return the reply's body, with all that is worth reporting taken down."""
+        with self.timed("wait"):
+            try:
+                reply = client.send(body, progress=self.progress, cancellation=self.cancellation, model=self.model)
+            except MedImageParseError as error:
+                with self._lock:
+                    self.tries += getattr(error, "tries", 0)
+                    self.request_ids += [error.request_id] if getattr(error, "request_id", "") else []
+                raise
+        with self._lock:
+            self.bytes_sent += len(body)
+            self.bytes_received += len(reply.body)
+            self.tries += reply.tries
+            self.request_ids += reply.request_ids
+        return reply.body
+
+    def report(self, volume: Volume, client: Client, window: str) -> dict:
+        """The part of the report that is the same for every task; see the README for its keys."""
+        return {
+            "model": self.model,
+            "engine": "; ".join(self.engines) or None,
+            "endpoint": client.name,
+            "dialect": client.dialect,
+            "reply_form": " | ".join(self.forms) or None,
+            "request_ids": list(self.request_ids),
+            "input": {
+                "path": "",
+                "size_kji": list(volume.shape_kji),
+                "spacing_mm": [float(f"{length:.9g}") for length in volume.spacing_ijk[::-1]],
+                "modality": volume.modality or None,
+            },
+            "window": window,
+            "bytes_sent": self.bytes_sent,
+            "bytes_received": self.bytes_received,
+            "tries": self.tries,
+            "timings_s": {stage: round(seconds, 4) for stage, seconds in self.timings.items()},
+            "prompts": [],
+            "warnings": list(self.warnings),
+        }
+
+
+def run_all(jobs: list[Callable[[], None]], log: RunLog, at_once: int, stage: str = "requests") -> MedImageParseError | None:
+    """Run jobs, at most `at_once` at a time, in order; stop starting new ones at the first failure.
+
+    Returns:
+        the first failure, None where all went through. Jobs that finished have delivered their results; they are kept.
+
+    Raises:
+        Cancelled, and whatever is no MedImageParseError.
+    """
+    failure: list[MedImageParseError] = []
+    done = 0
+    lock = threading.Lock()
+
+    def run(job: Callable[[], None]) -> None:
+        nonlocal done
+        if failure or log.cancellation.is_cancelled:
+            return
+        try:
+            job()
+        except MedImageParseError as error:
+            with lock:
+                failure.append(error)
+            return
+        with lock:
+            done += 1
+            log.progress(stage, done, len(jobs))
+
+    if len(jobs) == 1 or at_once <= 1:
+        for job in jobs:
+            run(job)
+    else:
+        with ThreadPoolExecutor(min(at_once, len(jobs)), thread_name_prefix="medimageparse") as pool:
+            waiting = [pool.submit(run, job) for job in jobs]
+            wait(waiting, return_when=FIRST_EXCEPTION)
+            for future in waiting:
+                future.result()
+    log.cancellation.check()
+    return failure[0] if failure else None

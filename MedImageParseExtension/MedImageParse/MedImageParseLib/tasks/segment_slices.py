@@ -1,0 +1,238 @@
+"""Segment slices of a volume, or a 2D picture, with MedImageParse: one padded 1024x1024 PNG a request, masks back on the grid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import MedImageParseError, UsageError
+from ..imaging.planes import SliceView
+from ..imaging.png import encode_png
+from ..imaging.squares import SIDE
+from ..imaging.volume import Volume
+from ..imaging.windows import apply_window, choose_window, is_constant, looks_like_ct, to_eight_bit
+from ..progress import Cancellation, Progress, no_progress
+from ..prompts import grammar, sites
+from ..wire import medimageparse
+from .results import SegmentationResult, empty_results
+from .run import Client, RunLog, run_all
+
+MODEL = "medimageparse"
+ORIENTS = ("trained", "radiological", "vote")
+_VOTES = 4
+SliceDone = Callable[[int, int, np.ndarray], None]
+
+
+@dataclass(slots=True, frozen=True)
+class _Shot:
+    """One request: some prompts (by number) on one slice in one view."""
+
+    index: int
+    view: SliceView
+    members: tuple[int, ...]
+
+
+def segment_slices(
+    volume: Volume,
+    prompts: list[str],
+    client: Client,
+    *,
+    slices: list[int] | None = None,
+    plane: str = "axial",
+    window: str = "auto",
+    orient: str = "trained",
+    group: str = "together",
+    keep_probabilities: bool = False,
+    progress: Progress = no_progress,
+    cancellation: Cancellation | None = None,
+) -> SegmentationResult:
+    """Find each prompt's structure in slices of a volume or in a 2D picture.
+
+    Args:
+        volume: any orientation; a picture (is_picture) is sent as it is, never turned.
+        prompts: as `prompts.grammar.parse_prompts` returns them.
+        slices: indices along the plane's own array axis; None for the only slice of a picture or of a single-slice volume.
+        plane: "axial", "coronal" or "sagittal".
+        window: "auto", "raw", "percentile", a site or "LOW,HIGH".
+        orient: "trained" (as the training images of that prompt lay, radiological where nothing is known), "radiological", or
+            "vote" (four rotations, majority a pixel).
+        group: "together" for all prompts in one request, "each" for one request a prompt.
+        keep_probabilities: also keep the model's maps as volumes.
+
+    Returns:
+        SegmentationResult; its `failure` is set where some slices went through and then one failed.
+
+    Raises:
+        InputError, UsageError: nothing was sent. EndpointError: nothing came back that can be used. Cancelled.
+    """
+    log = RunLog(MODEL, progress, cancellation or Cancellation())
+    results = empty_results(prompts, volume)
+    if orient not in ORIENTS:
+        raise UsageError(f"The orientation '{orient}' is not known; give trained, radiological or vote.")
+    with log.timed("prepare"):
+        progress("preparing", 0, 0)
+        volume.check()
+        views = _views(volume, prompts, plane, orient, group)
+        indices = _indices(slices, views[0][0].count(volume), plane)
+        chosen = choose_window(volume, window, [site for site in map(sites.site_of, prompts) if site])
+        eight_bit = _EightBit(volume, chosen, log)
+        if is_constant(volume.voxels):
+            log.warn("Every voxel of the volume has the same value; nothing can be seen in it.")
+        log.warn(*(grammar.token_warning(prompt) for prompt in prompts))
+    shots = [_Shot(index, view, members) for index in indices for view, members in views]
+    ballots = _Ballots(len(prompts), keep_probabilities)
+    failure = run_all([_job(shot, eight_bit, prompts, client, log, ballots) for shot in shots], log, client.max_in_flight, "slices")
+    if failure is not None and not ballots.counts:
+        raise failure
+    with log.timed("decode"):
+        _gather(results, ballots, views, indices, volume, failure, log)
+    report = log.report(volume, client, chosen.describe())
+    report.update(plane=None if volume.is_picture else plane, slices=indices, orient=_describe(orient, views, prompts, volume, plane), group=group)
+    report["prompts"] = [result.report(volume) for result in results]
+    return SegmentationResult(volume, results, report, str(failure) if failure else "")
+
+
+def _views(volume: Volume, prompts: list[str], plane: str, orient: str, group: str) -> list[tuple[SliceView, tuple[int, ...]]]:
+    """The views to send, each with the prompts that go in it. Prompts trained in different orientations go in different requests."""
+    together: dict[tuple[str, str, int], list[int]] = {}
+    modality = volume.modality or ("CT" if looks_like_ct(volume) else "")
+    for number, prompt in enumerate(prompts):
+        trained = sites.trained_orientation(prompt, modality) if orient == "trained" and plane == "axial" and not volume.is_picture else None
+        lie = (trained.down, trained.right) if trained else ("", "")
+        together.setdefault((*lie, number if group == "each" else 0), []).append(number)
+    turns = range(_VOTES) if orient == "vote" else (0,)
+    return [
+        (SliceView.of(volume, plane, down=down, right=right, turns=turn), tuple(members))
+        for (down, right, _number), members in together.items()
+        for turn in turns
+    ]
+
+
+def _indices(slices: list[int] | None, count: int, plane: str) -> list[int]:
+    if slices is None and count > 1:
+        raise UsageError(f"Say which {plane} slices to send: one index, a range such as 10:20, or all (there are {count}).")
+    indices = [0] if slices is None else sorted(set(slices))
+    if not indices or indices[0] < 0 or indices[-1] >= count:
+        raise UsageError(f"The {plane} slices of this volume are 0 to {count - 1}; choose among these.")
+    return indices
+
+
+class _EightBit:
+    """Slices as 8-bit pictures; only the slices that are sent are windowed, one at a time."""
+
+    def __init__(self, volume: Volume, window, log: RunLog):
+        self._volume, self._window, self._log = volume, window, log
+
+    def square(self, view: SliceView, index: int) -> np.ndarray:
+        axis = view.axes.order[0]
+        one = np.take(self._volume.voxels, [index], axis=axis)
+        one, cut = to_eight_bit(apply_window(one, self._window))
+        if cut:
+            self._log.warn("Raw values outside 0..255 do not fit an 8-bit picture and were cut off; choose a window instead.")
+        return view.picture(one, 0)
+
+
+class _Ballots:
+    """Votes for each prompt and slice. Maps that could be masks 0/1 or probabilities of about nothing are kept apart until the
+    whole run is known: where any map goes beyond 1, the run's maps are probabilities."""
+
+    def __init__(self, prompts: int, keep: bool):
+        self.counts: dict[tuple[int, int], int] = {}
+        self.votes: dict[tuple[int, int], np.ndarray] = {}
+        self.binary_votes: dict[tuple[int, int], np.ndarray] = {}
+        self._sums: dict[tuple[int, int], np.ndarray] = {}
+        self._binary_sums: dict[tuple[int, int], np.ndarray] = {}
+        self.any_probability = False
+        self.keep = keep
+
+    def add(self, prompt: int, index: int, values: np.ndarray, reply: medimageparse.MapReply) -> None:
+        """Args:
+            values: the map at the slice's own pixels, 0..full_scale.
+        """
+        key = (prompt, index)
+        inside = (values >= reply.threshold).astype(np.uint8)
+        target = self.binary_votes if reply.is_binary else self.votes
+        target[key] = target[key] + inside if key in target else inside
+        self.any_probability |= not reply.is_binary
+        self.counts[key] = self.counts.get(key, 0) + 1
+        sums = self._binary_sums if reply.is_binary else self._sums
+        share = values / np.float32(reply.full_scale)
+        sums[key] = sums[key] + share if key in sums else share
+
+    def mean(self, prompt: int, index: int) -> np.ndarray:
+        """Mean of the maps of a slice, 0..1."""
+        key = (prompt, index)
+        scale = np.float32(1 / 255 if self.any_probability else 1)
+        total = self._sums.get(key, 0) + (self._binary_sums[key] * scale if key in self._binary_sums else 0)
+        return total / np.float32(self.counts[key])
+
+    def result(self, prompt: int, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """(binary mask, votes for it) of a slice. A pixel is in by majority; at a tie by the mean of the maps."""
+        key = (prompt, index)
+        votes = self.votes.get(key, 0)
+        if not self.any_probability:
+            votes = votes + self.binary_votes.get(key, 0)
+        mean, count = self.mean(prompt, index), self.counts[key]
+        votes = np.zeros_like(mean, np.uint8) + votes
+        tie = (2 * votes == count) & (mean >= 0.5)
+        return ((2 * votes > count) | tie).astype(np.uint8), votes
+
+
+def _job(shot: _Shot, eight_bit: _EightBit, prompts: list[str], client: Client, log: RunLog, ballots: _Ballots) -> Callable[[], None]:
+    def run() -> None:
+        with log.timed("encode"):
+            png = encode_png(eight_bit.square(shot.view, shot.index))
+            text = grammar.join_prompts([prompts[number] for number in shot.members])
+            body = medimageparse.build_request([png], text, client.dialect)
+        answer = log.send(client, body)
+        with log.timed("decode"):
+            (reply,) = medimageparse.parse_reply(answer, 1, len(shot.members), (SIDE, SIDE))
+            maps = [shot.view.slice_map(reply.maps[position]) for position in range(len(shot.members))]
+        log.note_reply(reply.form, reply.engine, reply.warnings)
+        with log._lock:
+            for number, values in zip(shot.members, maps):
+                ballots.add(number, shot.index, values, reply)
+
+    return run
+
+
+def _gather(results: list, ballots: _Ballots, views: list, indices: list[int], volume: Volume, failure: MedImageParseError | None, log: RunLog) -> None:
+    for number, result in enumerate(results):
+        mine = [view for view, members in views if number in members]
+        done = [index for index in indices if ballots.counts.get((number, index)) == len(mine)]
+        result.is_done = len(done) == len(indices)
+        outcome = {index: ballots.result(number, index) for index in done}
+        result.mask = mine[0].place({index: mask for index, (mask, _votes) in outcome.items()}, volume.shape_kji)
+        if len(mine) > 1:
+            votes = [int(votes[mask != 0].sum()) for mask, votes in outcome.values()]
+            pixels = sum(int(np.count_nonzero(mask)) for mask, _votes in outcome.values())
+            result.agreement = round(sum(votes) / (pixels * len(mine)), 4) if pixels else None
+        if ballots.keep and ballots.any_probability:
+            result.probability = _probability(number, done, mine, ballots, volume)
+    if failure is not None:
+        missing = sorted({index for number in range(len(results)) for index in indices if (number, index) not in ballots.counts})
+        log.warn(f"The run stopped before these slices had their answer: {', '.join(map(str, missing)) or 'the last one'}.")
+
+
+def _probability(number: int, done: list[int], views: list[SliceView], ballots: _Ballots, volume: Volume) -> np.ndarray:
+    """float32 kji volume; zero where no slice was sent."""
+    axes = views[0].axes
+    result = np.zeros(volume.shape_kji, np.float32)
+    turned = axes.apply(result)
+    for index in done:
+        turned[index] = ballots.mean(number, index)
+    return result
+
+
+def _describe(orient: str, views: list, prompts: list[str], volume: Volume, plane: str) -> str:
+    if volume.is_picture and orient != "vote":
+        return "as it is"
+    if orient != "trained":
+        return orient
+    lies = {}
+    for view, members in views:
+        lies.setdefault(view.axes, []).extend(prompts[number] for number in members)
+    plain = SliceView.of(volume, plane).axes
+    return "trained (" + "; ".join(f"{'radiological' if axes == plain else 'turned as in training'}: {', '.join(names)}" for axes, names in lies.items()) + ")"

@@ -1,0 +1,266 @@
+"""What can go wrong between here and an endpoint, each as one sentence that says what is wrong and what to do.
+
+The status codes mean what the Azure Machine Learning documentation on troubleshooting online endpoints says they mean; 424 in
+particular is the managed front end's word for "the model's container answered something else than 200".
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .watch import Timeouts
+
+SCORE_PERMISSION = "Microsoft.MachineLearningServices/workspaces/onlineEndpoints/score/action"
+MODEL_STATUS_HEADER = "ms-azureml-model-error-statuscode"
+MODEL_REASON_HEADER = "ms-azureml-model-error-reason"
+SMALLER = "send it in 8 bits through a window, crop it to a region, or send fewer slices"
+
+
+@dataclass(slots=True)
+class Fault:
+    """One try that failed.
+
+    Attributes:
+        kind: a short stable word: "name", "refused", "unreachable", "connect-timeout", "proxy", "proxy-sign-in", "tls",
+            "certificate-untrusted", "certificate-expired", "certificate-not-yet-valid", "certificate-other-host", "lost",
+            "timeout", "stalled", "redirect", "not-json", "truncated", "too-large", "reply-too-large", "clock", or the status code.
+        sentence: for people, with its full stop.
+        status: HTTP status, 0 if there was no reply.
+        retry_after: seconds that the endpoint asks to wait, None if it does not say.
+        model_status: on 424, what the model's own server answered; 0 not said.
+        is_temporary: the system itself says that a later try may go better.
+        detail: for the log.
+    """
+
+    kind: str
+    sentence: str
+    status: int = 0
+    retry_after: float | None = None
+    model_status: int = 0
+    is_temporary: bool = False
+    detail: str = ""
+
+
+class FaultError(Exception):
+    """Carries a Fault up through requests and urllib3, which let it pass because it is no OSError. Never leaves this package."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.kind)
+        self.fault = fault
+
+
+def duration(seconds: float) -> str:
+    """"3 s", "2 min 5 s", "1 h 30 min", "12 days"."""
+    whole = int(round(seconds))
+    if 0 < seconds < 0.1:
+        return "under 0.1 s"
+    if whole < 60:
+        return f"{round(seconds, 1):g} s" if seconds < 10 else f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s" if whole % 60 else f"{whole // 60} min"
+    if whole < 2 * 86400:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{round(whole / 86400)} days"
+
+
+def megabytes(count: float) -> str:
+    """Bytes as MB (1 MB = 2**20 bytes, as the servers' limits count)."""
+    size = count / 2**20
+    return f"{size:.0f} MB" if size >= 10 else f"{size:.2g} MB"
+
+
+# Before there is a connection ------------------------------------------------------------------------------------------
+
+
+def name_not_found(host: str, error: OSError | None, is_proxy: bool) -> Fault:
+    """The name look-up failed. A look-up that failed only for now (no network yet) is worth one more try."""
+    temporary = isinstance(error, socket.gaierror) and error.errno == getattr(socket, "EAI_AGAIN", None)
+    what = f"The proxy's name {host}" if is_proxy else f"The name {host}"
+    todo = "the proxy's address in the profile or in HTTPS_PROXY" if is_proxy else "the endpoint's URL for a typing mistake"
+    sentence = f"{what} cannot be found: check {todo}, and that this computer is on a network (perhaps a VPN) that knows it."
+    return Fault("name", sentence, is_temporary=temporary, detail=f"{type(error).__name__} {error}")
+
+
+def no_connection(host: str, port: int, error: OSError | None, is_proxy: bool) -> Fault:
+    """The name is known, the connection did not come about."""
+    code = error.errno if error is not None else 0
+    detail = f"{type(error).__name__} {code}"
+    who = f"the proxy {host}:{port}" if is_proxy else f"{host}:{port}"
+    refusals = (errno.ECONNREFUSED, getattr(errno, "WSAECONNREFUSED", errno.ECONNREFUSED))
+    if isinstance(error, ConnectionRefusedError) or code in refusals:
+        check = "check the proxy's address, or set NO_PROXY for the endpoint's host" if is_proxy else "check the URL and its port, and that the endpoint is running"
+        return Fault("refused", f"Nothing listens at {who}: {check}.", detail=detail)
+    if code in (errno.ETIMEDOUT, getattr(errno, "WSAETIMEDOUT", errno.ETIMEDOUT)):
+        return Fault("connect-timeout", f"No answer came from {who}: a firewall may be in the way, so check the URL, the VPN, and whether a proxy is needed.", detail=detail)
+    return Fault("unreachable", f"There is no way from this computer to {who}: check the network, the VPN, and whether a proxy is needed.", detail=detail)
+
+
+def too_slow(phase: str, place: str, timeouts: Timeouts) -> Fault:
+    """A phase took longer than it may. None of these is tried again: the model may still be at work on the request."""
+    if phase == "connecting":
+        return Fault(
+            "connect-timeout",
+            f"{place} did not complete the connection within {duration(timeouts.connect)}: a firewall may be in the way, so check the URL, the VPN, and whether a proxy is needed.",
+        )
+    if phase == "uploading":
+        return Fault("stalled", f"{place} took no more of the upload for {duration(timeouts.stall)}: check the network, and send less at once if it happens again.")
+    if phase == "downloading":
+        return Fault("timeout", f"{place} began to reply but had not finished {duration(timeouts.reply)} after the request: check the network, or raise the timeout.")
+    return Fault(
+        "timeout",
+        f"{place} gave no reply within {duration(timeouts.reply)}: send a smaller volume or fewer prompts, or raise the timeout here and in the deployment.",
+    )
+
+
+def through_proxy(proxy: str, place: str, status: int, detail: str = "") -> Fault:
+    """The proxy refused to pass the request on."""
+    if status == 407:
+        return Fault(
+            "proxy-sign-in",
+            f"The proxy {proxy} asks for a sign-in (407): put http://name:password@{proxy} into HTTPS_PROXY, or ask its administrators to let {place} through.",
+            status=407,
+            detail=detail,
+        )
+    said = f" ({status})" if status else ""
+    return Fault("proxy", f"The proxy {proxy} did not pass the request on to {place}{said}: ask its administrators to let that host through.", status=status, detail=detail)
+
+
+# While the request is under way ----------------------------------------------------------------------------------------
+
+
+def connection_lost(place: str, phase: str, received: int = 0, expected: int = 0, detail: str = "") -> Fault:
+    """The connection broke; where it broke tells the person what to suspect."""
+    if phase == "downloading":
+        how_much = f" after {received:,} of {expected:,} bytes" if expected else ""
+        return Fault("lost", f"The connection to {place} broke in the middle of the reply{how_much}: check the network and try again.", detail=detail)
+    if phase == "uploading":
+        return Fault("lost", f"The connection to {place} broke during the upload: check the network, and whether a proxy limits what may be sent.", detail=detail)
+    if phase == "waiting":
+        return Fault("lost", f"{place} closed the connection without a reply: its server may have crashed on this request, so try again with less or see its log.", detail=detail)
+    return Fault("lost", f"The connection to {place} broke before the request was sent: check the network, the VPN and the proxy.", detail=detail)
+
+
+def body_too_large(size: int, limit: int) -> Fault:
+    """Found before anything is sent."""
+    return Fault("too-large", f"The request would be {megabytes(size)} and this endpoint takes {megabytes(limit)} at most: {SMALLER}.")
+
+
+def reply_too_large(place: str, size: int, limit: int) -> Fault:
+    """A reply beyond what the request can sensibly bring is not read to its end."""
+    said = f"announces {megabytes(size)}" if size else f"is longer than {megabytes(limit)}"
+    return Fault("reply-too-large", f"The reply of {place} {said}, more than the {megabytes(limit)} that this request can need: check that the URL is the right endpoint.")
+
+
+# What the endpoint said ------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Answer:
+    """What a sentence on a reply other than 200 may draw on, already scrubbed.
+
+    Attributes:
+        place: the endpoint's host.
+        status: HTTP status.
+        said: the reply's own message, one line, "" if none.
+        model_status, model_reason: the two headers that come with 424.
+        location: host that a redirect points to.
+        deployment: the deployment that was asked for by name, "" if none.
+        seconds: from the last byte sent to this reply.
+        retry_after: seconds, None if not said.
+        skew: the endpoint's clock minus this computer's, seconds; None if the reply tells no time.
+        has_key: whether an Authorization header was sent.
+    """
+
+    place: str
+    status: int
+    said: str = ""
+    model_status: int = 0
+    model_reason: str = ""
+    location: str = ""
+    deployment: str = ""
+    seconds: float = 0.0
+    retry_after: float | None = None
+    skew: float | None = None
+    has_key: bool = False
+
+
+def refused_by_status(answer: Answer) -> Fault:
+    """The sentence for a reply other than 200."""
+    kind, sentence = _by_status(answer)
+    return Fault(kind, sentence, answer.status, answer.retry_after, answer.model_status, detail=answer.said)
+
+
+def _by_status(answer: Answer) -> tuple[str, str]:
+    place, status = answer.place, answer.status
+    if 300 <= status < 400:
+        target = f" to {answer.location}" if answer.location else ""
+        return "redirect", f"{place} redirects{target} ({status}), which an endpoint never does, so nothing was sent on: check the URL, and whether a sign-in page is in between."
+    if status == 401:
+        return _sign_in(answer)
+    if status == 407:
+        return "proxy-sign-in", f"A proxy before {place} asks for a sign-in (407): put the proxy's name and password into HTTPS_PROXY, or ask its administrators to let {place} through."
+    plain = {
+        403: f"{place} knows who you are but does not let you use it (403): ask its owner for a role with {SCORE_PERMISSION}, such as AzureML Data Scientist.",
+        404: f"{place} has nothing at this address (404): check that the URL ends in /score (or /invocations)"
+        + (f", and that the deployment '{answer.deployment}' exists." if answer.deployment else ", and that a deployment gets traffic."),
+        408: f"The model took longer than its deployment allows (408, after {duration(answer.seconds)}): send a smaller volume or fewer prompts, or have its request timeout raised to 180 s.",
+        413: f"{place} finds the request too large (413): {SMALLER}.",
+        429: f"{place} is busy (429): try again later, or have its owner give the deployment more instances.",
+        431: f"{place} finds the request's headers too long (431): check the key and the deployment's name.",
+    }
+    if status in plain:
+        return str(status), plain[status]
+    if status == 424:
+        return "424", _model_failed(answer)
+    said = f": “{answer.said}”" if answer.said else ""
+    if status >= 500:
+        advice = "its log tells more" if status == 500 else "it may be restarting, so try again in a few minutes or see its log"
+        return str(status), f"{place} failed ({status}{said}); {advice}."
+    return str(status), f"{place} did not accept the request ({status}{said}): check that the URL, the model and the dialect belong together."
+
+
+def _sign_in(answer: Answer) -> tuple[str, str]:
+    if answer.skew is not None and abs(answer.skew) > 300:
+        direction = "behind" if answer.skew > 0 else "ahead of"
+        return "clock", f"{answer.place} refused the sign-in (401), and this computer's clock is {duration(abs(answer.skew))} {direction} the endpoint's: set the clock and sign in again."
+    if not answer.has_key:
+        return "401", f"{answer.place} wants a sign-in (401) and none was given: set MEDIMAGEPARSE_KEY, name a --key-file, or choose another sign-in."
+    return "401", f"{answer.place} refused the key or token (401): copy the endpoint's key again, or sign in again for the scope that the endpoint expects."
+
+
+def _model_failed(answer: Answer) -> str:
+    parts = []
+    if answer.model_status:
+        parts.append(f"status {answer.model_status}")
+    if answer.model_reason:
+        parts.append(f"“{answer.model_reason}”")
+    elif answer.said:
+        parts.append(f"“{answer.said}”")
+    inner = ", ".join(parts)
+    if answer.model_status == 413:
+        advice = SMALLER
+    elif answer.model_status in (502, 503):
+        advice = "it may be restarting, so try again in a few minutes"
+    elif answer.model_status in (400, 415):
+        advice = "check that the model chosen here is the one that the endpoint runs"
+    else:
+        advice = "check that the endpoint runs the model chosen here, send less if memory may be short, and see the deployment's log"
+    return f"The model behind {answer.place} failed on this request (424{': ' + inner if inner else ''}): {advice}."
+
+
+def not_json(place: str, content_type: str, title: str, said: str) -> Fault:
+    """A 200 that is no JSON. Most often a sign-in or block page of something in between."""
+    if title or "html" in content_type.lower():
+        named = f" titled “{title}”" if title else ""
+        return Fault("not-json", f"{place} answered with a web page{named} instead of a result: check the URL, and whether a proxy or a sign-in page is in between.", status=200)
+    what = f"something that is not JSON: “{said}”" if said else "nothing at all"
+    return Fault("not-json", f"{place} answered with {what}; check that the URL is the endpoint's scoring address.", status=200)
+
+
+def cut_off(place: str, size: int, said_end: str) -> Fault:
+    """JSON that begins well and does not end."""
+    return Fault("truncated", f"The reply of {place} is cut off after {size:,} bytes (it ends in “{said_end}”): try again, and see the endpoint's log if it stays so.", status=200)

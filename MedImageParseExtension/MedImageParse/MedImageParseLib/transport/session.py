@@ -1,0 +1,180 @@
+"""One requests session whose sockets are watched, with the trust and the proxies of a profile.
+
+requests' own conveniences that would send something nobody asked for are off: redirects, cookies, ~/.netrc.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import ssl
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from ..errors import UsageError
+from . import watch as watched
+from .address import Address
+
+if TYPE_CHECKING:
+    import requests
+
+# Certificate authorities that requests users name in the environment, besides SSL_CERT_FILE, which OpenSSL reads itself.
+_BUNDLE_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+
+
+def open_session(ca_bundle: str = "", connections: int = 10, *, uses_tls: bool = True) -> requests.Session:
+    """A session that verifies TLS against the operating system's store, certifi's list and `ca_bundle`.
+
+    Args:
+        ca_bundle: a PEM file or a folder of them with extra certificate authorities, "" for none.
+        connections: how many idle connections to keep.
+        uses_tls: False where neither endpoint nor proxy is https: reading the certificate stores takes a tenth of a second.
+
+    Raises:
+        UsageError: the bundle is missing or not PEM.
+    """
+    import http.cookiejar
+
+    import requests
+
+    adapter = _adapter_class()(tls_context(ca_bundle) if uses_tls else None, connections)
+    session = requests.Session()
+    session.trust_env = False  # no ~/.netrc; proxies and CA bundles of the environment are read here, on purpose
+    session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
+    session.headers.clear()
+    session.adapters.clear()
+    session.mount("http://", adapter)
+    if uses_tls:
+        session.mount("https://", adapter)
+    return session
+
+
+def tls_context(ca_bundle: str = "") -> ssl.SSLContext:
+    """Trust of the operating system (through truststore where that is installed), of certifi, and of `ca_bundle`.
+
+    Raises:
+        UsageError: the bundle is missing or not PEM.
+    """
+    context = _system_context()
+    for variable in _BUNDLE_VARIABLES:
+        named = os.environ.get(variable, "")
+        if named and os.path.exists(named):
+            _trust(context, named, f"{variable} names the certificate file {named}")
+    check_bundle(ca_bundle)
+    if ca_bundle:
+        _trust(context, ca_bundle, f"The CA bundle is {ca_bundle}")
+    # truststore keeps its real context inside; where that ever moves, only the handshake loses its slices.
+    getattr(context, "_ctx", context).sslsocket_class = watched.WatchedTLSSocket
+    return context
+
+
+def proxy_for(address: Address, proxy: str = "") -> str:
+    """The proxy that a request to this address goes through: the profile's, else the environment's, "" for none.
+
+    Never one for this very computer, whatever the environment says.
+
+    Raises:
+        UsageError: a proxy of a kind that is not spoken here.
+    """
+    import requests.utils
+
+    if address.is_loopback:
+        return ""
+    found = proxy.strip()
+    if not found:
+        known = requests.utils.get_environ_proxies(address.url)
+        found = known.get("https" if address.is_https else "http") or known.get("all") or ""
+    if found and "://" not in found:
+        found = "http://" + found
+    if found and urlsplit(found).scheme not in ("http", "https"):
+        raise UsageError(f"The proxy {proxy_place(found)} is a {urlsplit(found).scheme} proxy, which is not spoken here: name an http proxy, or set NO_PROXY for {address.host}.")
+    return found
+
+
+def proxy_place(proxy: str) -> str:
+    """host:port of a proxy, without the user name and password that its URL may hold."""
+    try:
+        parts = urlsplit(proxy if "://" in proxy else "http://" + proxy)
+        return f"{parts.hostname or '?'}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
+    except ValueError:
+        return "(unreadable address)"
+
+
+def proxy_secrets(proxy: str) -> list[str]:
+    """What of a proxy's URL must never be shown."""
+    parts = urlsplit(proxy)
+    return [text for text in (parts.password or "", parts.netloc.rpartition("@")[0]) if text]
+
+
+def _system_context() -> ssl.SSLContext:
+    try:
+        import truststore
+    except ImportError:
+        context = ssl.create_default_context()
+        try:
+            import certifi
+        except ImportError:
+            return context
+        # Slicer's own Python looks for the system's store where its build machine kept it, so it often finds nothing.
+        context.load_verify_locations(certifi.where())
+        return context
+    return truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+def check_bundle(path: str) -> None:
+    """Raises UsageError where a CA bundle is named that is not there."""
+    if path and not os.path.exists(path):
+        raise UsageError(f"The CA bundle is {path}, and there is no such file: name a PEM file.")
+
+
+def _trust(context: ssl.SSLContext, path: str, what: str) -> None:
+    try:
+        if os.path.isdir(path):
+            context.load_verify_locations(capath=path)
+        else:
+            context.load_verify_locations(cafile=path)
+    except (OSError, ssl.SSLError):
+        raise UsageError(f"{what}, and that cannot be read as certificates: it must be a PEM file ('-----BEGIN CERTIFICATE-----').") from None
+
+
+@functools.cache
+def _adapter_class() -> Any:
+    """The adapter's classes, made on first use so that importing this file does not import requests."""
+    from requests.adapters import HTTPAdapter
+    from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+
+    class WatchedConnections:
+        def _new_conn(self) -> Any:
+            is_proxy = getattr(self, "proxy", None) is not None
+            return watched.connect(self._dns_host, self.port, is_proxy=is_proxy, options=self.socket_options)  # type: ignore[attr-defined]
+
+    class PlainPool(HTTPConnectionPool):
+        ConnectionCls = type("PlainConnection", (WatchedConnections, HTTPConnectionPool.ConnectionCls), {})
+
+    class TLSPool(HTTPSConnectionPool):
+        ConnectionCls = type("TLSConnection", (WatchedConnections, HTTPSConnectionPool.ConnectionCls), {})
+
+    pools = {"http": PlainPool, "https": TLSPool}
+
+    class WatchedAdapter(HTTPAdapter):
+        """requests' adapter over watched sockets and one TLS context; it never retries and never loosens the verification."""
+
+        def __init__(self, context: ssl.SSLContext | None, connections: int) -> None:
+            self._context = context
+            super().__init__(pool_connections=4, pool_maxsize=connections, max_retries=0)
+
+        def init_poolmanager(self, *args: Any, **options: Any) -> None:
+            super().init_poolmanager(*args, ssl_context=self._context, **options)
+            self.poolmanager.pool_classes_by_scheme = pools
+
+        def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
+            manager = super().proxy_manager_for(proxy, ssl_context=self._context, proxy_ssl_context=self._context, **options)
+            manager.pool_classes_by_scheme = pools
+            return manager
+
+        def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
+            """The context holds the trust; requests must not add to it or take from it."""
+            conn.cert_reqs = "CERT_REQUIRED"
+            conn.ca_certs = None
+
+    return WatchedAdapter

@@ -1,0 +1,72 @@
+"""MedImageInsight: images or texts out, unit vectors of 1024 numbers back. Never images and texts in one request.
+
+Reply row: {"image_features": [[1024]], "text_features": [1024], "scaling_factor": 4.513362}; a modality that was not sent is
+absent; nesting varies, so vectors are flattened. The scaling factor is the logarithm of the temperature.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import ReplyError
+from .envelope import build_body, parse_rows, quote
+
+DEFAULT_SCALING_FACTOR = 4.513362  # recorded from the published model; used where an older deployment leaves it out
+_PARAMS = {"get_scaling_factor": True}  # a JSON boolean: strings are refused by the published signature
+
+
+@dataclass(slots=True, frozen=True)
+class VectorReply:
+    """One vector a row.
+
+    Attributes:
+        vectors: float32 (rows, length).
+        scaling_factor: log temperature for zero-shot: softmax(exp(scaling_factor) * image . text).
+        form: how the reply came.
+        engine: what a local endpoint calls its engine, "" otherwise.
+    """
+
+    vectors: np.ndarray
+    scaling_factor: float
+    form: str
+    engine: str
+
+
+def build_image_request(images: list[bytes], dialect: str) -> bytes:
+    """One row a PNG; the text column is empty."""
+    return build_body([(image, "") for image in images], dialect, _PARAMS)
+
+
+def build_text_request(texts: list[str], dialect: str) -> bytes:
+    """One row a text; the image column is empty."""
+    return build_body([(b"", text) for text in texts], dialect, _PARAMS)
+
+
+def parse_reply(body: bytes, rows_sent: int, column: str) -> VectorReply:
+    """The vectors of a reply.
+
+    Args:
+        column: "image_features" or "text_features".
+
+    Raises:
+        ReplyError: none of the documented forms, vectors of different lengths, or numbers that are none.
+    """
+    rows = parse_rows(body, rows_sent)
+    vectors = []
+    for row in rows.rows:
+        cell = row.get(column)
+        try:
+            vector = np.asarray(cell, dtype=np.float32).reshape(-1)
+        except (ValueError, TypeError, OverflowError):
+            vector = np.empty(0, np.float32)
+        if cell is None or vector.size == 0 or not np.isfinite(vector).all():
+            raise ReplyError(f"The reply has no usable {column}; another model may be behind this URL: {quote(str(row))}", kind="wrong-model")
+        vectors.append(vector)
+    if len({vector.size for vector in vectors}) != 1:
+        raise ReplyError(f"The reply's {column} have different lengths: {quote(body)}", kind="reply-shape")
+    factor = rows.rows[0].get("scaling_factor")
+    given = isinstance(factor, (int, float)) and not isinstance(factor, bool) and abs(factor) < 1e6  # NaN fails this too
+    form = f"{rows.form}; {column} of {vectors[0].size}; scaling_factor {'given' if given else 'absent'}"
+    return VectorReply(np.stack(vectors), float(factor) if given else DEFAULT_SCALING_FACTOR, form, rows.engine)

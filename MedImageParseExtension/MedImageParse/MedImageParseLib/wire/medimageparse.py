@@ -1,0 +1,93 @@
+"""MedImageParse (2D): 1024x1024 PNGs with "A & B" prompts out; one map a prompt back.
+
+Reply row: {"image_features": <{"data": base64 raw C-order, "shape": [prompts, rows, columns], "dtype": "uint8"}>,
+"text_features": [one of 16 classes a prompt]}. Values are probabilities 0..255 or masks 0/1 (both are documented).
+"""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import ReplyError
+from .envelope import Rows, build_body, parse_rows, quote
+from .payload import decode_array, open_cell
+
+
+@dataclass(slots=True, frozen=True)
+class MapReply:
+    """The maps of one image.
+
+    Attributes:
+        maps: (prompts, rows, columns) as they came; NaN already 0.
+        full_scale: value that stands for certainty: 255 or 1.
+        is_binary: True where no value is above 1 and all are whole: masks, or (in a run of many slices where others go to
+            255) probabilities of about nothing.
+        classes: the model's class for each prompt ("organ", "tumor", …), as documented not a check of the prompt.
+        form: how the reply came, for the report.
+        engine: what a local endpoint calls its engine, "" otherwise.
+        warnings: sentences.
+    """
+
+    maps: np.ndarray
+    full_scale: float
+    is_binary: bool
+    classes: list[str]
+    form: str
+    engine: str
+    warnings: list[str]
+
+    @property
+    def threshold(self) -> float:
+        """Values at or above it are inside: 128 of 255 as Microsoft's samples have it, else 0.5 (the models' p > 0.5)."""
+        return 128.0 if self.full_scale == 255 else 0.5
+
+
+def build_request(images: list[bytes], text: str, dialect: str) -> bytes:
+    """One request: each PNG a row, the same joined prompts on each."""
+    return build_body([(image, text) for image in images], dialect)
+
+
+def parse_reply(body: bytes, images: int, prompts: int, shape: tuple[int, int]) -> list[MapReply]:
+    """The maps of each image that was sent.
+
+    Args:
+        images: rows that were sent.
+        prompts: how many prompts each had.
+        shape: (rows, columns) of the images that were sent.
+
+    Raises:
+        ReplyError: none of the documented forms, or it does not fit what was sent.
+    """
+    rows = parse_rows(body, images)
+    return [_parse_row(row, rows, prompts, shape) for row in rows.rows]
+
+
+def _parse_row(row: dict, rows: Rows, prompts: int, shape: tuple[int, int]) -> MapReply:
+    if "image_features" not in row:
+        raise ReplyError(f"The reply has no image_features; another model may be behind this URL: {quote(str(row))}", kind="wrong-model")
+    inner, inner_form = open_cell(row["image_features"], "image_features")
+    maps = decode_array(inner, "image_features", (prompts, *shape))
+    warnings = []
+    if maps.dtype.kind == "f" and not np.isfinite(maps).all():
+        maps = np.where(np.isfinite(maps), maps, 0)
+        warnings.append("The reply held values that are no numbers (NaN); they count as background.")
+    maps = maps.view(np.uint8) if maps.dtype == np.bool_ else maps
+    largest = float(maps.max()) if maps.size else 0.0
+    is_binary = largest <= 1 and (maps.dtype.kind != "f" or bool(np.all((maps == 0) | (maps == 1))))
+    full_scale = 1.0 if largest <= 1 else 255.0
+    kind = "all zero" if largest == 0 else "masks 0/1" if is_binary else f"probabilities 0..{full_scale:g}"
+    form = f"{rows.form}; image_features as {inner_form}; {maps.dtype.name} {kind}"
+    return MapReply(maps, full_scale, is_binary, _classes(row.get("text_features")), form, rows.engine, warnings)
+
+
+def _classes(cell: object) -> list[str]:
+    """text_features is a list of strings, or (batch endpoints) its Python repr."""
+    if isinstance(cell, str):
+        try:
+            cell = ast.literal_eval(cell)
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+            return []
+    return [str(item) for item in cell] if isinstance(cell, list) else []

@@ -1,0 +1,207 @@
+"""MedImageParse 3D: a .nii.gz volume with "A & B" prompts out; a NIfTI of labels or probabilities back.
+
+Reply row: {"nifti_file": <{"data": base64 of a gzip or plain NIfTI}>}, where the NIfTI is
+* an integer labelmap, value k = k-th prompt (also stored as float with whole values), or
+* float probabilities of the only prompt (3D), or of each prompt on the last axis (4D), or masks likewise;
+or, as in 2D, {"image_features": <{"data", "shape": [prompts, k, j, i], "dtype"}>}.
+The affine of a reply is not looked at: voxels go back onto the grid that was sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..errors import InputError, ReplyError
+from ..imaging.masks import CroppedMask, bounding_box
+from ..imaging.nifti import NiftiReader
+from .envelope import Rows, build_body, parse_rows, quote
+from .payload import decode_array, decode_base64, open_cell
+
+
+@dataclass(slots=True)
+class VolumeReply:
+    """The masks of one volume, on the grid that was sent.
+
+    Attributes:
+        masks: one CroppedMask a prompt, in the order of the prompts; empty where the structure was not found.
+        probabilities: one float32 kji array in 0..1 a prompt where the reply carries them and they were asked for, else None.
+        form: how the reply came, for the report.
+        engine: what a local endpoint calls its engine, "" otherwise.
+        warnings: sentences.
+    """
+
+    masks: list[CroppedMask]
+    probabilities: list[np.ndarray] | None
+    form: str
+    engine: str
+    warnings: list[str] = field(default_factory=list)
+
+
+def build_request(nifti: bytes, text: str, dialect: str) -> bytes:
+    """One request with one volume (more in a request is not documented)."""
+    return build_body([(nifti, text)], dialect)
+
+
+def parse_reply(body: bytes, prompts: int, shape_kji: tuple[int, int, int], keep_probabilities: bool = False) -> VolumeReply:
+    """The masks in a reply.
+
+    Args:
+        prompts: how many were sent.
+        shape_kji: shape of the volume that was sent.
+        keep_probabilities: also return the full probability volumes, where there are any.
+
+    Raises:
+        ReplyError: none of the documented forms, or it does not fit what was sent.
+    """
+    rows = parse_rows(body, 1)
+    row = rows.rows[0]
+    if "nifti_file" in row:
+        inner, inner_form = open_cell(row["nifti_file"], "nifti_file")
+        return _parse_nifti(inner, f"{rows.form}; nifti_file as {inner_form}", rows, prompts, shape_kji, keep_probabilities)
+    if "image_features" in row and isinstance(row["image_features"], (str, dict)):
+        inner, inner_form = open_cell(row["image_features"], "image_features")
+        return _parse_array(inner, f"{rows.form}; image_features as {inner_form}", rows, prompts, shape_kji, keep_probabilities)
+    raise ReplyError(f"The reply has no nifti_file; another model may be behind this URL: {quote(str(row))}", kind="wrong-model")
+
+
+def _parse_nifti(inner: dict, form: str, rows: Rows, prompts: int, shape_kji: tuple[int, int, int], keep: bool) -> VolumeReply:
+    data = decode_base64(inner["data"], "nifti_file")
+    try:
+        reader = NiftiReader(data, strict=True)
+        header = reader.header
+        axes = _axes(header.shape_ijk[2::-1], shape_kji)
+        stacked = len(header.shape_ijk) == 4
+        if len(header.shape_ijk) > 4 or header.channels > 1 or (stacked and header.shape_ijk[3] != prompts):
+            raise ReplyError(
+                f"The reply's NIfTI has the shape {_times(header.shape_ijk)} where {_times(shape_kji[::-1])} was sent with {prompts} prompts.",
+                kind="reply-shape")
+        volumes = (_scaled(volume.transpose(axes), header.slope, header.intercept) for volume in reader.volumes())
+        form += "; gzip NIfTI" if header.is_gzip else "; plain NIfTI"
+        warnings = [] if axes == (0, 1, 2) else [f"The reply's axes were permuted ({_times(header.shape_ijk[:3])}); they were put right."]
+        reply = _from_stack(volumes, prompts, keep, header.dtype) if stacked else _from_volume(volumes, prompts, keep)
+    except InputError as error:
+        raise ReplyError(f"The reply's nifti_file cannot be read: {error}", kind="reply-form") from error
+    reply.form, reply.engine = f"{form}{reply.form}", rows.engine
+    reply.warnings = warnings + reply.warnings
+    return reply
+
+
+def _parse_array(inner: dict, form: str, rows: Rows, prompts: int, shape_kji: tuple[int, int, int], keep: bool) -> VolumeReply:
+    declared = inner.get("shape")
+    axes = (0, 1, 2)
+    if isinstance(declared, list) and len(declared) == 4 and declared[0] == prompts and all(type(size) is int for size in declared):
+        axes = _axes(tuple(declared[1:]), shape_kji)
+        stack = decode_array(inner, "image_features", tuple(declared))
+    else:
+        stack = decode_array(inner, "image_features", (prompts, *shape_kji))
+    reply = _from_stack((volume.transpose(axes) for volume in stack), prompts, keep, stack.dtype)
+    reply.form, reply.engine = f"{form}{reply.form}", rows.engine
+    if axes != (0, 1, 2):
+        reply.warnings.insert(0, f"The reply's axes were permuted ({_times(declared[1:])}); they were put right.")
+    return reply
+
+
+def _axes(have: tuple[int, ...], sent: tuple[int, ...]) -> tuple[int, int, int]:
+    """How to transpose the reply's array so that it fits; both shapes in kji order. Raises ReplyError where that is not certain."""
+    if have == sent:
+        return (0, 1, 2)
+    if sorted(have) != sorted(sent):
+        raise ReplyError(f"The reply has the shape {_times(have[::-1])} where {_times(sent[::-1])} was sent.", kind="reply-shape")
+    if len(set(sent)) < 3:
+        raise ReplyError(
+            f"The reply's shape {_times(have[::-1])} is a permutation of {_times(sent[::-1])} that can be read in more than one way.", kind="reply-shape")
+    return tuple(have.index(size) for size in sent)  # all sizes differ, so a size names its axis
+
+
+def _scaled(volume: np.ndarray, slope: float, intercept: float) -> np.ndarray:
+    return volume if (slope, intercept) == (1.0, 0.0) else volume * np.float32(slope) + np.float32(intercept)
+
+
+def _from_volume(volumes: Iterable[np.ndarray], prompts: int, keep: bool) -> VolumeReply:
+    """A 3D reply: labels, or probabilities of the only prompt."""
+    (volume,) = tuple(volumes)
+    warnings: list[str] = []
+    if volume.dtype.kind == "f":
+        volume = _without_nan(volume, warnings)
+        if not all(np.array_equal(plane, np.rint(plane)) for plane in volume):
+            return _single_probability(volume, prompts, keep, warnings)
+    inside = bounding_box(volume)
+    if inside is None:
+        return VolumeReply([CroppedMask.empty(volume.shape)] * prompts, None, "; integer labelmap", "", warnings)
+    part = volume[inside]
+    if part.min() < 0 or part.max() > prompts:
+        strange = np.unique(part[(part < 0) | (part > prompts)])
+        listed = ", ".join(f"{value:g}" for value in strange[:5]) + (" and more" if strange.size > 5 else "")
+        warnings.append(f"The reply held labels beyond the {prompts} prompts ({listed}); they count as background.")
+        part = np.where((part < 0) | (part > prompts), 0, part)
+    return VolumeReply(_label_masks(part, inside, volume.shape, prompts), None, "; integer labelmap", "", warnings)
+
+
+def _label_masks(part: np.ndarray, inside: tuple[slice, ...], shape: tuple[int, ...], prompts: int) -> list[CroppedMask]:
+    from scipy import ndimage
+
+    labels = np.ascontiguousarray(part if part.dtype.kind in "iu" and part.dtype.isnative else part.astype(np.int32))
+    masks = []
+    for number, box in enumerate(ndimage.find_objects(labels, max_label=prompts), start=1):
+        if box is None:
+            masks.append(CroppedMask.empty(shape))
+            continue
+        start = tuple(outer.start + inner.start for outer, inner in zip(inside, box))
+        masks.append(CroppedMask(tuple(shape), start, (labels[box] == number).view(np.uint8)))
+    return masks
+
+
+def _single_probability(volume: np.ndarray, prompts: int, keep: bool, warnings: list[str]) -> VolumeReply:
+    if prompts != 1 or float(volume.max()) > 1 or float(volume.min()) < 0:
+        raise ReplyError(
+            f"The reply's NIfTI is 3D with values between {volume.min():g} and {volume.max():g} that are neither whole labels nor the "
+            f"probabilities of one prompt ({prompts} were sent); send the prompts one by one.", kind="reply-form")
+    kept = [volume.astype(np.float32)] if keep else None
+    return VolumeReply([CroppedMask.from_full(volume >= 0.5)], kept, "; float probabilities 0..1, 3D", "", warnings)
+
+
+def _from_stack(volumes: Iterable[np.ndarray], prompts: int, keep: bool, dtype: np.dtype) -> VolumeReply:
+    """A 4D reply: one volume a prompt. Each is cut to what can be inside before the next is read."""
+    warnings: list[str] = []
+    parts: list[tuple[tuple, tuple, np.ndarray]] = []
+    kept: list[np.ndarray] = []
+    largest, whole = 0.0, True
+    shape: tuple[int, ...] = ()
+    for volume in volumes:
+        volume = _without_nan(volume, warnings) if volume.dtype.kind == "f" else volume
+        shape = volume.shape
+        largest = max(largest, float(volume.max()))
+        if volume.dtype.kind == "f" and whole:
+            whole = all(np.array_equal(plane, np.rint(plane)) for plane in volume)
+        # Whatever the scale turns out to be, nothing below a half (floats) or 1 (whole numbers) can be inside.
+        box = bounding_box(volume >= 0.5 if volume.dtype.kind == "f" else volume > 0 if volume.dtype.kind == "i" else volume)
+        parts.append((shape, box, np.ascontiguousarray(volume[box]) if box else np.zeros((0, 0, 0), np.uint8)))
+        if keep:
+            kept.append(volume.astype(np.float32))
+    full_scale = 1.0 if largest <= 1 else 255.0
+    threshold = 128 if full_scale == 255 else 0.5
+    masks = [
+        CroppedMask(shape, tuple(s.start for s in box), (part >= threshold).view(np.uint8)).trimmed() if box else CroppedMask.empty(shape)
+        for shape, box, part in parts
+    ]
+    is_mask = whole and largest <= 1
+    kind = "all zero" if largest == 0 else "masks 0/1" if is_mask else f"probabilities 0..{full_scale:g}"
+    form = f"; {dtype.name} {kind}, 4D"
+    probabilities = [volume / np.float32(full_scale) for volume in kept] if keep and not is_mask else None
+    return VolumeReply(masks, probabilities, form, "", warnings)
+
+
+def _without_nan(volume: np.ndarray, warnings: list[str]) -> np.ndarray:
+    if all(np.isfinite(plane).all() for plane in volume):
+        return volume
+    sentence = "The reply held values that are no numbers (NaN); they count as background."
+    if sentence not in warnings:
+        warnings.append(sentence)
+    return np.where(np.isfinite(volume), volume, 0).astype(volume.dtype)
+
+
+def _times(shape: Iterable[int]) -> str:
+    return "x".join(str(int(size)) for size in shape)
