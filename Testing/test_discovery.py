@@ -24,10 +24,16 @@ REGISTRY = "azureml://registries/azureml/models"
 
 
 def deployed(model: str | None, **properties) -> dict:
-    return {"properties": {"provisioningState": "Succeeded", "endpointComputeType": "Managed"} | ({"model": model} if model else {}) | properties}
+    return {
+        "properties": {"provisioningState": "Succeeded", "endpointComputeType": "Managed"}
+        | ({"model": model} if model else {})
+        | properties
+    }
 
 
-def endpoint(mode: str, traffic: dict[str, int], deployments: dict[str, dict], url: str = "https://e.inference.ml.azure.com/score", **node) -> dict:
+def endpoint(
+    mode: str, traffic: dict[str, int], deployments: dict[str, dict], url: str = "https://e.inference.ml.azure.com/score", **node
+) -> dict:
     properties = {"authMode": mode, "provisioningState": "Succeeded", "scoringUri": url, "traffic": traffic}
     return {"properties": properties, "deployments": deployments, **node}
 
@@ -52,7 +58,9 @@ def azure(tmp_path, monkeypatch):
             "making": endpoint("Key", {}, {}, ""),
         }  # fmt: skip
         double.tree = {
-            "s1": {"name": "Radiology", "workspaces": {"hospital": {"onlineEndpoints": hospital}, "closed": {"forbidden": True}, "empty": {}}},
+            "s1": {"name": "Radiology", "workspaces": {
+                "hospital": {"onlineEndpoints": hospital}, "closed": {"forbidden": True}, "empty": {},
+            }},
             "s2": {"name": "Finance", "forbidden": True},
             "s3": {"name": "Research", "workspaces": {"lab": {"onlineEndpoints": {"both": endpoint("Key", {"a": 50, "b": 50}, {
                 "a": deployed(f"{REGISTRY}/MedImageParse/versions/17"), "b": deployed(f"{REGISTRY}/MedImageInsight/versions/13"),
@@ -88,7 +96,7 @@ def made(manager: ResourceManager, azure: EntraDouble, name: str, deployment: st
         ("azureml://registries/azureml/models/medimageparse3d/labels/latest", "medimageparse3d"),
         ("/subscriptions/s/resourceGroups/g/providers/Microsoft.MachineLearningServices/workspaces/w/models/MedImageParse-3D-prostate/versions/1",
          "medimageparse3d"),
-        ("/subscriptions/s/resourceGroups/medimageparse3d/providers/P/workspaces/w/models/MedImageParse_finetuned/versions/3", "medimageparse"),
+        ("/subscriptions/s/resourceGroups/medimageparse3d/providers/P/workspaces/w/models/MedImageParse_tuned/versions/3", "medimageparse"),
         ("azureml:MedImageParse:17", "medimageparse"),
         ("azureml:MedImageParse3D:3", "medimageparse3d"),
         ("azureml:3d-copy-of-MedImageParse:1", ""),
@@ -106,7 +114,12 @@ def test_a_model_is_recognized_by_its_name_and_the_2d_and_3d_ones_are_not_confus
 def test_every_endpoint_that_may_be_seen_is_found_across_pages(azure, manager):
     azure.page_size = 1
     found = discover(manager)
-    rows = [(e.subscription, e.workspace, e.name, e.sign_in, d.name, d.model, d.traffic) for e in found.endpoints for d in e.deployments or [None] if d]
+    rows = [
+        (e.subscription, e.workspace, e.name, e.sign_in, d.name, d.model, d.traffic)
+        for e in found.endpoints
+        for d in e.deployments or [None]
+        if d
+    ]
     assert rows == [
         ("Radiology", "hospital", "parse", "key", "blue", "medimageparse", 100),
         ("Radiology", "hospital", "parse3d", "aml-token", "old", "medimageparse3d", 0),
@@ -214,7 +227,16 @@ def test_a_profile_takes_the_deployment_with_the_traffic_and_its_longer_timeout(
         "requestTimeout": "PT5M"
     }
     assert (made(manager, azure, "parse3d").profile.deployment, made(manager, azure, "parse3d").profile.reply_timeout_s) == ("v6", 310.0)
-    assert (made(manager, azure, "parse3d", "old").profile.deployment, made(manager, azure, "parse3d", "old").profile.reply_timeout_s) == ("old", 190.0)
+    assert (made(manager, azure, "parse3d", "old").profile.deployment, made(manager, azure, "parse3d", "old").profile.reply_timeout_s) == (
+        "old",
+        190.0,
+    )
+
+
+def test_a_deployment_with_azures_own_short_timeout_is_warned_about(azure, manager):
+    deployments = azure.tree["s1"]["workspaces"]["hospital"]["onlineEndpoints"]["parse"]["deployments"]
+    deployments["blue"]["properties"]["requestSettings"] = {"requestTimeout": "PT5S"}
+    assert 'gives up on a request to "blue" after 5 s' in made(manager, azure, "parse").notes[0]
 
 
 def test_two_deployments_that_share_the_traffic_need_a_choice(azure, manager):
@@ -264,8 +286,8 @@ def test_every_cloud_has_its_own_sign_in_host_control_plane_and_scope():
 
 def command(azure: EntraDouble, *more: str) -> list[str]:
     return [
-        "discover", "--method", "environment", "--tenant", TENANT, "--client-id", CLIENT_ID, "--authority", azure.url, "--arm-url", azure.url,
-        "--ca-bundle", str(azure.ca_file), *more,
+        "discover", "--method", "environment", "--tenant", TENANT, "--client-id", CLIENT_ID, "--authority", azure.url,
+        "--arm-url", azure.url, "--ca-bundle", str(azure.ca_file), *more,
     ]  # fmt: skip
 
 
@@ -274,7 +296,8 @@ def test_the_command_lists_a_line_a_deployment_and_warns_on_stderr(azure, capsys
     told = capsys.readouterr()
     lines = [line.split("\t") for line in told.out.splitlines()]
     assert [line[:3] for line in lines[:3]] == [
-        ["parse/blue", "medimageparse", "key"], ["parse3d/old", "medimageparse3d", "aml-token"], ["parse3d/v6", "medimageparse3d", "aml-token"],
+        ["parse/blue", "medimageparse", "key"],
+        ["parse3d/old", "medimageparse3d", "aml-token"], ["parse3d/v6", "medimageparse3d", "aml-token"],
     ]  # fmt: skip
     assert lines[4][:2] == ["custom/c", "unknown: probe it with `mip.py check`"]
     assert told.err.count("warning: ") == 2
@@ -302,7 +325,11 @@ def test_the_command_saves_profiles_that_work_and_shows_no_secret(azure, capsys,
 
 
 def test_the_command_tells_what_it_cannot_find(azure, capsys, monkeypatch):
-    for name, sentence in (("nothing", 'no endpoint "nothing"'), ("parse/red", 'no deployment "red": it has blue'), ("making", "has no URL yet")):
+    for name, sentence in (
+        ("nothing", 'no endpoint "nothing"'),
+        ("parse/red", 'no deployment "red": it has blue'),
+        ("making", "has no URL yet"),
+    ):
         assert main(command(azure, "--save", name)) == 2
         assert sentence in capsys.readouterr().err
     assert ProfileStore().path.exists() is False
@@ -329,7 +356,9 @@ def test_no_process_of_a_sign_in_carries_a_secret_in_its_arguments(azure, monkey
     monkeypatch.setenv("PYTHONPATH", str(LIBRARY))
     monkeypatch.setenv("MEDIMAGEPARSE_KEY", azure.endpoint_key)
     seen = ""
-    with subprocess.Popen([sys.executable, "-c", code, *command(azure, "--save", "parse")], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", code, *command(azure, "--save", "parse")], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
         watched = psutil.Process(process.pid)
         while process.poll() is None:
             try:

@@ -227,6 +227,13 @@ def test_a_body_over_the_limit_gets_413_and_the_next_request_is_served():
         assert ask(endpoint.port, "GET", "/")[0] == 200
 
 
+def test_a_client_that_asks_first_is_told_before_it_sends_too_much():
+    with LocalEndpoint(body_limit=1000) as endpoint, socket.create_connection(("127.0.0.1", endpoint.port), timeout=20) as connection:
+        connection.sendall(b"POST /score HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\nExpect: 100-continue\r\n\r\n")
+        answer = b"".join(iter(lambda: connection.recv(4096), b""))
+    assert answer.startswith(b"HTTP/1.1 413 ") and answer.count(b"HTTP/1.1") == 1
+
+
 def test_no_query_header_or_body_reaches_the_log(ours, caplog):
     caplog.set_level("DEBUG")
     ask(ours, "POST", "/score?patient=Doe", table([["Doe", "Doe"]]), JSON | {"Authorization": "Bearer Doe", "x-request-id": "Doe"})

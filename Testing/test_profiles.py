@@ -37,7 +37,8 @@ def test_every_field_survives_the_file(store):
     profile = ward(
         model="medimageparse3d", dialect="mlflow", deployment="blue", sign_in="entra", entra_method="device-code",
         scope="https://ml.azure.us/.default", authority="login.microsoftonline.us", allow_other_authority=True, tenant_id="t",
-        client_id="c", key_in_keyring=True, resource_id="/subscriptions/s", arm_url="https://management.usgovcloudapi.net", ca_bundle="ca.pem",
+        client_id="c", key_in_keyring=True, resource_id="/subscriptions/s", arm_url="https://management.usgovcloudapi.net",
+        ca_bundle="ca.pem",
         proxy="http://proxy:8080", connect_timeout_s=3.5, reply_timeout_s=60.0, tries=2, body_limit=4096, allow_plain_http=True,
         consent=True, max_in_flight=7,
     )  # fmt: skip
@@ -63,7 +64,8 @@ def test_the_file_can_be_read_by_its_owner_only(store):
     "unknown",
     [
         {"key": "abc"}, {"primaryKey": "abc"}, {"api_key": "abc"}, {"accessToken": "abc"}, {"client_secret": "abc"}, {"PASSWORD": "abc"},
-        {"notes": "Bearer abcdefghijkl"}, {"notes": "see eyJhbGciOiJSUzI1NiJ9.eyJhdWQiOiJ4In0.c2ln"}, {"more": [{"subscriptionKey": "abc"}]},
+        {"notes": "Bearer abcdefghijkl"}, {"notes": "see eyJhbGciOiJSUzI1NiJ9.eyJhdWQiOiJ4In0.c2ln"},
+        {"more": [{"subscriptionKey": "abc"}]},
     ],
 )  # fmt: skip
 def test_a_field_that_looks_like_a_secret_is_refused_and_not_quoted(store, unknown):
@@ -75,7 +77,11 @@ def test_a_field_that_looks_like_a_secret_is_refused_and_not_quoted(store, unkno
 
 @pytest.mark.parametrize(
     "url",
-    ["https://user:hunter2@host.example/score", "https://host.example/score?code=hunter2", "https://host.example/score?x=1&api=2&key=hunter2"],
+    [
+        "https://user:hunter2@host.example/score",
+        "https://host.example/score?code=hunter2",
+        "https://host.example/score?x=1&api=2&key=hunter2",
+    ],
 )
 def test_a_url_that_carries_a_secret_is_refused_and_not_quoted(store, url):
     with pytest.raises(UsageError, match="keeps no secrets") as caught:
@@ -100,7 +106,8 @@ def test_a_secret_that_somebody_typed_into_the_file_is_named_and_the_file_left_a
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
-        ({"model": "sam"}, "model"), ({"dialect": "grpc"}, "dialect"), ({"sign_in": "password"}, "sign_in"), ({"entra_method": "magic"}, "entra_method"),
+        ({"model": "sam"}, "model"), ({"dialect": "grpc"}, "dialect"), ({"sign_in": "password"}, "sign_in"),
+        ({"entra_method": "magic"}, "entra_method"),
         ({"tries": 0}, "tries"), ({"reply_timeout_s": float("nan")}, "reply_timeout_s"), ({"max_in_flight": 0}, "max_in_flight"),
         ({"url": "ward3.example/score"}, "url"), ({"url": "ftp://ward3.example"}, "url"), ({"url": "https://h:99999/score"}, "url"),
         ({"proxy": "proxy:8080"}, "proxy"), ({"arm_url": "http://management.example"}, "arm_url"), ({"name": "  "}, "name"),
@@ -134,7 +141,8 @@ def test_a_file_of_a_newer_schema_is_not_touched(store):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b'{"schema": 1, "profiles": [', b"[]", b'{"schema": 1}', b'{"schema": 1, "profiles": [1]}', b"\xff\xfe\x00\x01", b"[" * 100_000]
+    "content",
+    [b"", b'{"schema": 1, "profiles": [', b"[]", b'{"schema": 1}', b'{"schema": 1, "profiles": [1]}', b"\xff\xfe\x00\x01", b"[" * 100_000],
 )
 def test_a_damaged_file_is_put_aside_with_one_sentence_and_then_work_goes_on(store, content):
     store.path.parent.mkdir()

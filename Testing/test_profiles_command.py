@@ -23,8 +23,8 @@ def run(capsys, *argv: str) -> tuple[int, str, str]:
 
 def test_a_profile_is_added_listed_shown_and_removed(capsys):
     added = run(
-        capsys, "add", "Ward 3", "--endpoint", URL, "--model", "medimageparse3d", "--auth", "key", "--deployment", "blue", "--timeout", "60",
-        "--retries", "2", "--ca-bundle", "ca.pem", "--max-in-flight", "4", "--consent",
+        capsys, "add", "Ward 3", "--endpoint", URL, "--model", "medimageparse3d", "--auth", "key", "--deployment", "blue",
+        "--timeout", "60", "--retries", "2", "--ca-bundle", "ca.pem", "--max-in-flight", "4", "--consent",
     )  # fmt: skip
     assert added == (0, "Ward 3\n", "")
     assert run(capsys, "list")[1].splitlines() == [
@@ -32,7 +32,15 @@ def test_a_profile_is_added_listed_shown_and_removed(capsys):
         f"Ward 3\tmedimageparse3d\tkey\t{URL}",
     ]
     shown = json.loads(run(capsys, "show", "Ward 3")[1])
-    given = {"deployment": "blue", "reply_timeout_s": 60.0, "tries": 2, "ca_bundle": "ca.pem", "max_in_flight": 4, "consent": True, "dialect": "auto"}
+    given = {
+        "deployment": "blue",
+        "reply_timeout_s": 60.0,
+        "tries": 2,
+        "ca_bundle": "ca.pem",
+        "max_in_flight": 4,
+        "consent": True,
+        "dialect": "auto",
+    }
     assert given.items() <= shown.items()
     assert run(capsys, "remove", "Ward 3") == (0, "", "")
     status, _, told = run(capsys, "show", "Ward 3")
@@ -83,7 +91,9 @@ def test_nothing_to_export_is_said(capsys, tmp_path):
 
 def test_a_key_is_kept_in_the_keyring_only_on_request_and_leaves_with_its_profile(capsys, monkeypatch, tmp_path):
     kept: dict[tuple[str, str], str] = {}
-    package, backends, fail, errors = (types.ModuleType(name) for name in ("keyring", "keyring.backends", "keyring.backends.fail", "keyring.errors"))
+    package, backends, fail, errors = (
+        types.ModuleType(name) for name in ("keyring", "keyring.backends", "keyring.backends.fail", "keyring.errors")
+    )
     errors.KeyringError, fail.Keyring = type("KeyringError", (Exception,), {}), type("Keyring", (), {})
     package.get_keyring = lambda: object()
     package.set_password = lambda service, user, secret: kept.__setitem__((service, user), secret)
@@ -102,7 +112,9 @@ def test_a_key_is_kept_in_the_keyring_only_on_request_and_leaves_with_its_profil
     assert kept == {}
 
 
-@pytest.mark.parametrize("argv", [["add", "X"], ["add", "X", "--endpoint", "nonsense"], ["add", "X", "--endpoint", URL, "--retries", "0"], ["fly"], []])
+@pytest.mark.parametrize(
+    "argv", [["add", "X"], ["add", "X", "--endpoint", "nonsense"], ["add", "X", "--endpoint", URL, "--retries", "0"], ["fly"], []]
+)
 def test_bad_usage_is_one_sentence(capsys, argv):
     status, out, told = run(capsys, *argv)
     assert (status, out) == (2, "")

@@ -40,7 +40,13 @@ def entra(tmp_path, monkeypatch):
 
 
 def profile_for(entra: EntraDouble, method: str, **fields) -> Profile:
-    values = {"tenant_id": TENANT, "client_id": CLIENT_ID, "authority": entra.url, "allow_other_authority": True, "ca_bundle": str(entra.ca_file)}
+    values = {
+        "tenant_id": TENANT,
+        "client_id": CLIENT_ID,
+        "authority": entra.url,
+        "allow_other_authority": True,
+        "ca_bundle": str(entra.ca_file),
+    }
     return Profile("look-alike", f"{entra.url}/score", sign_in="entra", entra_method=method, **(values | fields))
 
 
@@ -62,7 +68,12 @@ def test_a_service_principal_signs_in_and_its_token_opens_the_endpoint(entra, pr
 
 
 def test_a_service_principal_that_is_wholly_in_the_environment_signs_in(entra, monkeypatch):
-    for name, value in (("TENANT_ID", TENANT), ("CLIENT_ID", CLIENT_ID), ("CLIENT_SECRET", entra.client_secret), ("AUTHORITY_HOST", entra.url)):
+    for name, value in (
+        ("TENANT_ID", TENANT),
+        ("CLIENT_ID", CLIENT_ID),
+        ("CLIENT_SECRET", entra.client_secret),
+        ("AUTHORITY_HOST", entra.url),
+    ):
         monkeypatch.setenv(f"AZURE_{name}", value)
     for method in ("environment", "default"):
         auth = make_auth(profile_for(entra, method, tenant_id="", client_id="", authority="", allow_other_authority=False))
@@ -152,7 +163,7 @@ def test_the_azure_cli_lends_its_sign_in_and_sees_no_secret(entra, monkeypatch, 
     folder.mkdir()
     script = folder / "az"
     script.write_text(
-        f"#!/bin/sh\necho \"$@\" >> {tmp_path / 'argv'}\n"
+        f'#!/bin/sh\necho "$@" >> {tmp_path / "argv"}\n'
         f"echo '{json.dumps({'accessToken': token.value, 'expires_on': int(token.expires_at)})}'\n"
     )
     script.chmod(script.stat().st_mode | stat.S_IXUSR)

@@ -37,7 +37,9 @@ def no_keys_left_over():
 def keyring(monkeypatch):
     """A keyring package in memory, of the published shape: get_keyring, set_password, get_password, delete_password, errors."""
     kept: dict[tuple[str, str], str] = {}
-    package, backends, fail, errors = (types.ModuleType(name) for name in ("keyring", "keyring.backends", "keyring.backends.fail", "keyring.errors"))
+    package, backends, fail, errors = (
+        types.ModuleType(name) for name in ("keyring", "keyring.backends", "keyring.backends.fail", "keyring.errors")
+    )
     errors.KeyringError = type("KeyringError", (Exception,), {})
     fail.Keyring = type("Keyring", (), {})
     package.kept = kept
@@ -56,7 +58,14 @@ def ward(**fields) -> Profile:
 
 @pytest.mark.parametrize(
     "content",
-    [KEY.encode(), f"  {KEY}\r\n".encode(), f"\n\n{KEY}\n".encode(), f"\ufeff{KEY}".encode(), f"{KEY}\r\n".encode("utf-16"), f"Bearer {KEY}\n".encode()],
+    [
+        KEY.encode(),
+        f"  {KEY}\r\n".encode(),
+        f"\n\n{KEY}\n".encode(),
+        f"\ufeff{KEY}".encode(),
+        f"{KEY}\r\n".encode("utf-16"),
+        f"Bearer {KEY}\n".encode(),
+    ],
 )
 def test_a_key_file_gives_its_key_without_what_editors_add(tmp_path, content):
     (tmp_path / "key.txt").write_bytes(content)
@@ -198,8 +207,8 @@ def azure(tmp_path, monkeypatch):
 
 def found_profile(azure: EntraDouble, sign_in: str) -> Profile:
     return Profile(
-        "parse", f"{azure.url}/score", sign_in=sign_in, entra_method="environment", tenant_id=TENANT, client_id=CLIENT_ID, authority=azure.url,
-        allow_other_authority=True, ca_bundle=str(azure.ca_file), arm_url=azure.url, resource_id=ENDPOINT_ID,
+        "parse", f"{azure.url}/score", sign_in=sign_in, entra_method="environment", tenant_id=TENANT, client_id=CLIENT_ID,
+        authority=azure.url, allow_other_authority=True, ca_bundle=str(azure.ca_file), arm_url=azure.url, resource_id=ENDPOINT_ID,
     )  # fmt: skip
 
 

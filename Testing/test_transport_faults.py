@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import threading
 import traceback
 
@@ -52,18 +53,56 @@ def test_fault_ends_in_its_own_sentence_and_leaks_no_key(scenario, tmp_path, cap
         assert server.requests[-1].headers["x-ms-client-request-id"] == error.request_id
 
 
-def test_every_kind_of_fault_has_a_different_sentence(tmp_path):
+@pytest.fixture(scope="module")
+def table():
+    """The rows of scripts/fault_table.py: every fault through the whole command line."""
+    import fault_table
+
+    return fault_table.run_all()
+
+
+def test_no_fault_hangs_past_its_budget_loses_results_or_shows_a_key(table):
+    assert len(table) == len(all_scenarios())
+    assert [row.fault for row in table if not row.is_fine] == []
+    assert {row.exit_status for row in table if row.kind} == {3} and {row.exit_status for row in table if not row.kind} == {0}
+
+
+def test_every_fault_reads_as_one_sentence_of_its_own(table):
     sentences = {}
-    for scenario in all_scenarios():
-        if scenario.kind and scenario.name not in ("slow trickle of the body", "slow trickle of the headers", "status 413 before the upload ends"):
-            error, _, _ = _run(scenario, tmp_path)
-            text = str(error).split(" (")[0]
-            host_free = text.replace(str(error.request_id), "")
-            assert "\n" not in str(error) and str(error).endswith(".")
-            sentences.setdefault(error.kind, set()).add(host_free)
-    everything = [sentence for group in sentences.values() for sentence in group]
-    assert len(sentences) >= 28
-    assert len(set(everything)) == len(everything)
+    for row in table:
+        if row.kind:
+            assert row.reads.startswith("error: ") and row.reads.endswith(".") and "\n" not in row.reads and "Traceback" not in row.reads
+            sentences.setdefault(re.sub(r":\d{4,5}\b|after [\d,]+ of [\d,]+|after \d+ bytes.*", "", row.reads.split(" (")[0]), []).append(row.fault)
+    shared = [faults for faults in sentences.values() if len(faults) > 1]
+    alike = [
+        {"hang in the body", "slow trickle of the body"},
+        {"hang before the headers", "slow trickle of the headers"},
+        {"status 413", "status 413 before the upload ends"},
+        {"reset in the reply", "content length too long"},
+        {"truncated JSON", "content length too short"},
+        {"status 429", "status 429, Retry-After 600"},
+    ]
+    for faults in shared:
+        codes = {fault.split(",")[0] for fault in faults}
+        assert set(faults) in alike or codes == {"status 424"} or all(fault.startswith("status 50") for fault in faults), faults
+
+
+def test_table_is_written_as_markdown_with_a_line_for_every_fault(table):
+    import fault_table
+
+    lines = fault_table.markdown(table).splitlines()
+    assert len(lines) == len(table) + 2 and all(line.startswith("| ") and line.endswith(" |") for line in lines[2:])
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_reply_in_chunks_is_whole_or_lost(ends):
+    with f.FaultServer([f.chunked([b'[{"a": ', b"1}]"], ends)]) as server, EndpointClient(server.url, retry=RetryPolicy(tries=1)) as client:
+        if ends:
+            assert json.loads(client.send(b"{}").body) == [{"a": 1}]
+        else:
+            with pytest.raises(EndpointError) as caught:
+                client.send(b"{}")
+            assert caught.value.kind == "lost"
 
 
 def test_indiscreet_server_that_repeats_the_key_does_not_get_it_into_the_error(tmp_path):

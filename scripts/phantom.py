@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-SHAPE_KJI = (90, 130, 160)
-SPACING_IJK_MM = (2.6, 2.6, 3.0)
+SHAPE_KJI = (76, 130, 160)
+SPACING_IJK_MM = (2.6, 2.6, 3.5)
 MIDDLE_RAS_MM = (12.5, -31.0, 640.0)  # where the middle of the grid lies in the patient
 TILT_DEGREES = 16.0
 NOISE_HU = 12.0
 SEED = 20240611
-_TILT_AXIS = np.array([0.85, 0.4, 0.35])
+_TILT_AXIS = np.array([0.88, 0.42, 0.2])
 
 
 @dataclass(slots=True, frozen=True)
@@ -117,7 +117,7 @@ def _paint_trunk(painter: _Painter) -> None:
     painter.paint(painter.trunk(18), 55.0)  # muscle of the wall
     painter.paint(painter.trunk(32), 40.0)  # what lies within the chest
     painter.paint(painter.trunk(32) & (painter.z < 45), -92.0)  # fat between the organs of the belly
-    painter.paint(painter.trunk(27) & (painter.z - 0.45 * painter.y < -45), -92.0)  # below the ribs the wall is thinner
+    painter.paint(painter.trunk(24) & (painter.z - 0.45 * painter.y < -45), -92.0)  # below the ribs the wall is thinner
     for side in (1, -1):
         painter.paint(painter.ellipsoid((side * 42, -84, 0), (28, 13, 400)) & painter.trunk(18), 60.0)  # back muscles
 
@@ -148,7 +148,7 @@ def _paint_abdomen(painter: _Painter) -> None:
     gas = painter.ellipsoid((-48, 30, 18), (34, 30, 28)) & ~painter.ellipsoid((8, 40, 22), (66, 38, 32))
     painter.paint(gas, 12.0)
     painter.paint(gas & (painter.y > 36), -950.0)  # gas above its fluid
-    painter.paint(painter.ellipsoid((-98, -38, 22), (30, 38, 46)) & within, 122.0, "spleen")
+    painter.paint(painter.ellipsoid((-98, -44, 22), (30, 38, 46)) & within, 122.0, "spleen")
     painter.paint(liver & within, 108.0, "liver")
     for vein in range(3):
         painter.paint(painter.ellipsoid((48 + 14 * vein, 12 - 12 * vein, 22), (5, 22, 5)), 150.0, "liver")
@@ -159,8 +159,8 @@ def _paint_abdomen(painter: _Painter) -> None:
         painter.paint(painter.ellipsoid(at, (29, 24, 54)), 185.0, organ)
         painter.paint(painter.ellipsoid((side * 37, -52, height), (12, 7, 14)), -40.0)  # its fatty sinus
     _paint_bowel(painter, within)
-    painter.paint(painter.tube(-12, -38, 11) & (painter.z < 130), 160.0)  # aorta
-    painter.paint(painter.tube(22, -36, 11) & (painter.z < 50) & ~painter.is_organ("liver"), 150.0)  # inferior vena cava
+    painter.paint(painter.tube(-12, -31, 11) & (painter.z < 130), 160.0)  # aorta
+    painter.paint(painter.tube(24, -30, 11) & (painter.z < 50) & ~painter.is_organ("liver"), 150.0)  # inferior vena cava
 
 
 def _paint_bowel(painter: _Painter, within: np.ndarray) -> None:

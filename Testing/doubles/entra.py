@@ -201,7 +201,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _configuration(self, tenant: str) -> None:
         if tenant not in (TENANT, "organizations", "common"):
-            self._answer(400, {"error": "invalid_tenant", "error_description": f"AADSTS90002: Tenant '{tenant}' not found. Trace ID: 0 Correlation ID: 0"})
+            self._answer(
+                400,
+                {
+                    "error": "invalid_tenant",
+                    "error_description": f"AADSTS90002: Tenant '{tenant}' not found. Trace ID: 0 Correlation ID: 0",
+                },
+            )
             return
         base = f"{self.double.url}/{tenant}"
         self._answer(200, {
@@ -288,14 +294,20 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(401, {"statusCode": 401, "message": "wrong header"})
             return
         token = self.double.issue(query["resource"], "managed-identity")
-        self._answer(200, {"access_token": token.value, "expires_on": str(int(token.expires_at)), "resource": query["resource"], "token_type": "Bearer"})
+        self._answer(
+            200,
+            {"access_token": token.value, "expires_on": str(int(token.expires_at)), "resource": query["resource"], "token_type": "Bearer"},
+        )
 
     def _virtual_machine(self, query: dict[str, str]) -> None:
         if self.headers.get("Metadata") != "true":
             self._answer(400, {"error": "invalid_request", "error_description": "Required metadata header not specified"})
             return
         token = self.double.issue(query["resource"], "managed-identity")
-        self._answer(200, {"access_token": token.value, "expires_in": str(self.double.lifetime_s), "resource": query["resource"], "token_type": "Bearer"})
+        self._answer(
+            200,
+            {"access_token": token.value, "expires_in": str(self.double.lifetime_s), "resource": query["resource"], "token_type": "Bearer"},
+        )
 
     # -- scoring ----------------------------------------------------------------------------------------------------------------
 
@@ -367,7 +379,9 @@ class _Handler(BaseHTTPRequestHandler):
     # -- answers ----------------------------------------------------------------------------------------------------------------
 
     def _refuse(self, error: str, description: str) -> None:
-        self._answer(400, {"error": error, "error_description": f"{description} Trace ID: 0 Correlation ID: 0 Timestamp: 0", "error_codes": [0]})
+        self._answer(
+            400, {"error": error, "error_description": f"{description} Trace ID: 0 Correlation ID: 0 Timestamp: 0", "error_codes": [0]}
+        )
 
     def _answer(self, status: int, content: Any, headers: dict[str, str] | None = None) -> None:
         body = json.dumps(content).encode()

@@ -217,6 +217,11 @@ def ok(content: object = REPLY, **headers: str) -> Behavior:
     return act
 
 
+def well(connection: Connection) -> None:
+    """A whole reply, where nothing hangs on what it says."""
+    ok()(connection)
+
+
 def raw(body: bytes, code: int = 200, headers: dict[str, str] | None = None, length: int | None = None) -> Behavior:
     """Any body, and any lie about its length; the connection ends after it."""
 
@@ -317,6 +322,28 @@ def speak_first(connection: Connection) -> None:
     """A plain web server that finds the first bytes of a TLS handshake strange."""
     connection.reply(400, b"<html>Bad request</html>", {"Connection": "close"})
     raise Hangup
+
+
+def tls_alert(connection: Connection) -> None:
+    """A TLS server that gets a plain request and says so in its own protocol."""
+    connection.read_body()
+    connection.send(b"\x15\x03\x01\x00\x02\x02\x46")
+    raise Hangup
+
+
+def chunked(pieces: list[bytes], ends: bool) -> Behavior:
+    """A reply without a declared length, in chunks; `ends` False leaves out the last one."""
+
+    def act(connection: Connection) -> None:
+        connection.read_body()
+        connection.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for piece in pieces:
+            connection.send(b"%x\r\n%s\r\n" % (len(piece), piece))
+        if ends:
+            connection.send(b"0\r\n\r\n")
+        raise Hangup
+
+    return act
 
 
 def clock_skew(seconds: float) -> Behavior:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import sys
 import tempfile
@@ -28,6 +29,13 @@ STEPS = {
     "stack": "reply with overlapping masks (4D) to segments",
     "labelmap": "reply with a labelmap (3D) to segments",
     "stack-float32": "reply with probabilities (4D, float32) to segments",
+}
+# figure: (heading, factor, digits)
+FIGURES = {
+    "seconds": ("time, s", 1, 2),
+    "cpu_seconds": ("processor time, s", 1, 2),
+    "peak_mb": ("peak memory, MB", 1, 0),
+    "bytes": ("on the wire, MB", 1e-6, 1),
 }
 # (step, figure, at most this share of the sample's)
 TARGETS = (
@@ -48,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
 
         results = _compare(options)
     except ImportError as error:
-        print(f"error: The benchmark needs {error.name}; run python3 scripts/run_tests.py once, which installs it in .venv.", file=sys.stderr)
+        print(f"error: The benchmark needs {error.name}; python3 scripts/run_tests.py installs it in .venv.", file=sys.stderr)
         return 1
     except measuring.CannotMeasure as error:
         print(f"error: {error}", file=sys.stderr)
@@ -110,7 +118,7 @@ def _summary(options: argparse.Namespace, size: str, runs: dict) -> dict:
     steps = {}
     for step, by_way in runs.items():
         found = {way: measuring.medians(by_way[way]) for way in WAYS}
-        for figure in ("seconds", "peak_mb", "bytes"):
+        for figure in FIGURES:
             found.setdefault("ratios", {})[figure] = measuring.ratio(found["ours"].get(figure), found["sample"].get(figure))
         if step != "request":
             found["same_segments"] = found["sample"].pop("segments") == found["ours"].pop("segments")
@@ -120,8 +128,9 @@ def _summary(options: argparse.Namespace, size: str, runs: dict) -> dict:
          "met": None if steps[step]["ratios"][figure] is None else steps[step]["ratios"][figure] <= limit}
         for step, figure, limit in TARGETS if step in steps
     ]
-    machine = {"python": platform.python_version(), "system": platform.platform(), "cpus": __import__("os").cpu_count()}
-    return {"size": size, "prompts": options.prompts, "repeat": options.repeat, "machine": machine, "steps": steps, "targets": targets, "runs": runs}
+    machine = {"python": platform.python_version(), "system": platform.platform(), "cpus": os.cpu_count()}
+    asked = {"size": size, "prompts": options.prompts, "repeat": options.repeat}
+    return {**asked, "machine": machine, "steps": steps, "targets": targets, "runs": runs}
 
 
 def _reply(way: str, step: str, count: int, shape_kji: tuple[int, int, int]) -> bytes:
@@ -150,6 +159,7 @@ def _measure_here(way: str, step: str, options: argparse.Namespace) -> dict:
         return {**figures, "bytes": len(body)}
     from MedImageParseLib.scene.session import freshScene
 
+    # The reply is for the shape that was sent; a tiny one warms up whatever is imported late.
     with freshScene() as scene:
         _segments(way, scene, _volume_node(scene, made_up.volume(_WARM_SHAPE)), _reply(way, step, len(names), _WARM_SHAPE), names, {})
     body = _reply_file(options.inputs, way, step).read_bytes()
@@ -222,13 +232,16 @@ def _print(results: dict) -> None:
     rows = [["step", "figure", "sample's way", "ours", "ours / sample's", "target"]]
     limits = {(target["step"], target["figure"]): target for target in results["targets"]}
     for step, found in results["steps"].items():
-        for figure, unit, scale, digits in (("seconds", "time, s", 1, 2), ("peak_mb", "peak memory, MB", 1, 0), ("bytes", "on the wire, MB", 1e-6, 1)):
+        for figure, (unit, scale, digits) in FIGURES.items():
             if step != "request" and figure == "bytes":
                 continue  # the endpoint decides
             values = [None if found[way].get(figure) is None else found[way][figure] * scale for way in WAYS]
             target = limits.get((step, figure))
-            verdict = f"at most {target['at_most']}: {'met' if target['met'] else 'not met'}" if target and target["met"] is not None else ""
-            rows.append([STEPS[step], unit, *(measuring.number(value, digits) for value in values), measuring.number(found["ratios"][figure]), verdict])
+            verdict = ""
+            if target and target["met"] is not None:
+                verdict = f"at most {target['at_most']}: {'met' if target['met'] else 'not met'}"
+            shown = (measuring.number(value, digits) for value in values)
+            rows.append([STEPS[step], unit, *shown, measuring.number(found["ratios"][figure]), verdict])
     print(f"Volume {results['size']} int16, {results['prompts']} prompts, medians of {results['repeat']} runs\n")
     print(measuring.table(rows))
     for step, found in results["steps"].items():

@@ -85,7 +85,11 @@ def run(arguments: argparse.Namespace, cancellation: Cancellation | None = None)
 
 def print_prompt(url: str, code: str, expires_at: datetime) -> None:
     """Show a device code on stderr, so that stdout carries results only."""
-    print(f"To sign in, open {url} in a browser and enter the code {code} before {expires_at.astimezone():%H:%M}.", file=sys.stderr, flush=True)
+    print(
+        f"To sign in, open {url} in a browser and enter the code {code} before {expires_at.astimezone():%H:%M}.",
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 def print_found(found: Discovery, *, as_json: bool = False) -> None:
@@ -94,8 +98,10 @@ def print_found(found: Discovery, *, as_json: bool = False) -> None:
         print(json.dumps({"endpoints": [asdict(endpoint) for endpoint in found.endpoints], "warnings": found.warnings}, indent=2))
         return
     for endpoint in found.endpoints:
-        for deployment in endpoint.deployments or [None]:
+        for deployment in endpoint.deployments:
             print("\t".join(_columns(endpoint, deployment)))
+        if not endpoint.deployments:
+            print("\t".join(_columns(endpoint, None)))
     if not found.endpoints:
         print("No online endpoint was found.")
 

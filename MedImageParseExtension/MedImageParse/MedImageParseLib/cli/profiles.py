@@ -26,7 +26,9 @@ class RefuseKey(argparse.Action):
     """`--key SECRET` is refused by name: anybody on this computer can read a command's arguments, and argparse would print it back."""
 
     def __call__(self, *_: object) -> None:
-        raise UsageError("A key is never given on the command line, where others can read it: set MEDIMAGEPARSE_KEY or use --key-file FILE.")
+        raise UsageError(
+            "A key is never given on the command line, where others can read it: set MEDIMAGEPARSE_KEY or use --key-file FILE."
+        )
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:

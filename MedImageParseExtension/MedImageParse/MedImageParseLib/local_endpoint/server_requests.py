@@ -58,6 +58,7 @@ class Handler(BaseHTTPRequestHandler):
         # A body that is too long is refused before it is sent.
         length = self.headers.get("Content-Length", "")
         if length.isdigit() and int(length) > self.server.body_limit:
+            self.close_connection = True
             self._send_message(413, _too_long(self.server.body_limit))
             return False
         return super().handle_expect_100()

@@ -108,7 +108,7 @@ class RunLog:
         }
 
 
-def run_all(jobs: list[Callable[[], None]], log: RunLog, at_once: int, stage: str = "requests") -> MedImageParseError | None:
+def run_all(jobs: list[Callable[[], None]], log: RunLog, at_once: int, stage: str = "replies") -> MedImageParseError | None:
     """Run jobs, at most `at_once` at a time, in order; stop starting new ones at the first failure.
 
     Returns:
@@ -133,7 +133,8 @@ def run_all(jobs: list[Callable[[], None]], log: RunLog, at_once: int, stage: st
             return
         with lock:
             done += 1
-            log.progress(stage, done, len(jobs))
+            if len(jobs) > 1:
+                log.progress(stage, done, len(jobs))
 
     if len(jobs) == 1 or at_once <= 1:
         for job in jobs:

@@ -49,9 +49,8 @@ class StaticKey:
     __slots__ = ("_key",)
 
     def __init__(self, key: str) -> None:
-        text = key.strip()
-        if text[:7].lower() == "bearer ":
-            text = text[7:].strip()
+        word, _, rest = key.strip().partition(" ")
+        text = rest.strip() if word.lower() == "bearer" else key.strip()
         if not text:
             raise UsageError("The key is empty: copy the endpoint's primary key from its Consume page.")
         if not re.fullmatch(r"[\x21-\x7e]+", text):

@@ -77,13 +77,13 @@ def check_endpoint(
             reply = client.send(
                 body, progress=progress, cancellation=cancellation, max_reply_bytes=_REPLY_LIMIT, model=f"{candidate} (probe)", retry=_CHECK_RETRY
             )
-            found = _recognize(reply.body)
         except EndpointError as error:
             if error.kind not in _MISFITS:
                 raise
             # Perhaps the probe was one for another model: the next may fit, and name what is there.
             first = first or error
             continue
+        found = _recognize(reply.body)
         if model not in ("auto", found.model):
             raise _wrong_model(client, model, found, reply.request_id)
         return _healthy(client, found, reply.wait_s - reply.paused_s)
@@ -165,7 +165,7 @@ def _recognize(body: bytes) -> _Found:
 def _healthy(client: EndpointClient, found: _Found, latency_s: float) -> CheckResult:
     engine = client.scrubber.quote(found.engine, 80)
     who = f"the {engine}" if engine else MODEL_NAMES[found.model]
-    how = f"speaking as {MODEL_NAMES[found.model]}, " if engine else ""
+    how = f"asked as {MODEL_NAMES[found.model]}; " if engine else ""
     sentence = f"{client.name} answers in {duration(latency_s)} with {who} ({how}reply: {found.form}); only a tiny made-up probe was sent."
     return CheckResult(sentence, found.model, latency_s, found.form, engine)
 

@@ -31,7 +31,7 @@ class ConsentStore:
             content = json.loads(self.path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return []
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             _log.warning("The list of agreed hosts cannot be read (%s), so consent is asked for again.", type(error).__name__)
             return []
         return sorted({host for host in content if isinstance(host, str)}) if isinstance(content, list) else []

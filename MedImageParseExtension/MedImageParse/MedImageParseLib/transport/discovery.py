@@ -1,4 +1,4 @@
-"""Finding the endpoints that run the three models: subscriptions → workspaces → online endpoints → deployments, and a profile of one in a step."""
+"""Finding the endpoints that run the three models: subscriptions, workspaces, endpoints, deployments; and a profile of one in a step."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ from .signin_entra import EntraOptions
 
 # Source: AuthMode in github.com/Azure/azure-rest-api-specs (mfe.json): AMLToken, Key, AADToken.
 _SIGN_IN_OF_MODE = {"key": "key", "amltoken": "aml-token", "aadtoken": "entra"}
+
+# Azure's default where the deployer sets no timeout is 5 s; the models' own templates set 90 s. Source: how-to-manage-quotas of Azure ML.
+_SHORT_TIMEOUT_S = 60.0
 
 
 @dataclass(slots=True, frozen=True)
@@ -161,10 +164,15 @@ def discover(
     if subscription:
         names = {checked_subscription(subscription): subscription}
     else:
-        names = {str(item["subscriptionId"]): str(item.get("displayName") or "") for item in manager.subscriptions() if item.get("subscriptionId")}
+        names = {
+            str(item["subscriptionId"]): str(item.get("displayName") or "")
+            for item in manager.subscriptions()
+            if item.get("subscriptionId")
+        }
     if not names:
         raise ControlPlaneError(
-            "You are signed in, but you can see no Azure subscription: ask its owner for the role Reader, or name another tenant with --tenant.",
+            "You are signed in, but you can see no Azure subscription: ask its owner for the role Reader, "
+            "or name another tenant with --tenant.",
             kind="no-subscriptions",
         )
     workspaces: list[tuple[str, dict[str, Any]]] = []
@@ -211,21 +219,28 @@ def make_profile(
         raise UsageError(f'The endpoint "{endpoint.name}" has no URL yet (state: {endpoint.state or "unknown"}): wait until it is ready.')
     chosen = deployment or _obvious_deployment(endpoint)
     options = options or EntraOptions()
-    timeouts = {"reply_timeout_s": chosen.timeout_s + 10.0} if chosen and chosen.timeout_s > 180.0 else {}
     made = MadeProfile(
         Profile(
             name=name or endpoint.name, url=endpoint.url, model=chosen.model if chosen else "", dialect="azureml",
             deployment=chosen.name if chosen else "", sign_in=endpoint.sign_in or "key", entra_method=options.method, scope=scope,
             authority=options.authority, allow_other_authority=options.allow_other_authority, tenant_id=options.tenant_id,
             client_id=options.client_id, resource_id=endpoint.resource_id, arm_url=arm_url, ca_bundle=options.ca_bundle,
-            proxy=options.proxy, **timeouts,
+            proxy=options.proxy,
         )
     )  # fmt: skip
+    if chosen:
+        # 10 s more than Azure allows itself, so that its own sentence about the time arrives.
+        made.profile.reply_timeout_s = max(made.profile.reply_timeout_s, chosen.timeout_s + 10.0)
     made.profile.validate()
     if chosen is None or not chosen.model:
         made.notes.append(f'Which model runs behind "{endpoint.name}" cannot be told from its name: check the profile, then set its model.')
     if chosen and chosen.state.lower() not in ("succeeded", ""):
         made.notes.append(f'The deployment "{chosen.name}" is not ready: its state is {chosen.state}.')
+    if chosen and 0 < chosen.timeout_s < _SHORT_TIMEOUT_S:
+        made.notes.append(
+            f'Azure gives up on a request to "{chosen.name}" after {chosen.timeout_s:g} s, which is short for these models: '
+            "ask whoever deployed it for a request timeout of 90 to 180 s."
+        )
     if made.profile.sign_in == "key":
         _read_key(manager, endpoint, made)
     return made
@@ -295,7 +310,7 @@ def _deployment(item: dict[str, Any], traffic: dict[str, Any]) -> FoundDeploymen
 def seconds_of(duration: str) -> float:
     """Seconds of an ISO 8601 duration such as "PT1M30S" (hours, minutes and seconds only); 0 for anything else."""
     parts = re.fullmatch(r"PT(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?", duration)
-    return sum(float(part) * size for part, size in zip(parts.groups(), (3600, 60, 1)) if part) if parts else 0.0
+    return sum(float(part) * size for part, size in zip(parts.groups(), (3600, 60, 1), strict=True) if part) if parts else 0.0
 
 
 def _unless_refused(

@@ -126,7 +126,11 @@ class ResourceManager:
         reply = self._call("POST", url, what, "workspaces/onlineEndpoints/token/action")
         value = _text(reply, "accessToken", what)
         # The earlier of the two times counts: after refreshAfterTimeUtc a new one is to be had, after expiryTimeUtc the old one is refused.
-        times = [float(reply[name]) for name in ("refreshAfterTimeUtc", "expiryTimeUtc") if isinstance(reply.get(name), (int, float)) and reply[name]]
+        times = [
+            float(reply[name])
+            for name in ("refreshAfterTimeUtc", "expiryTimeUtc")
+            if isinstance(reply.get(name), (int, float)) and reply[name]
+        ]
         return Token(value, min(times)) if times else Token(value)
 
     # -- requests ---------------------------------------------------------------------------------------------------------------
@@ -152,7 +156,8 @@ class ResourceManager:
         following = urljoin(url, link)
         if origin(following) != origin(self._base):
             raise ControlPlaneError(
-                f"Azure Resource Manager's list of {what} continues at another host, which is not followed: check the network and the proxy."
+                f"Azure Resource Manager's list of {what} continues at another host, which is not followed: "
+                "check the network and the proxy."
             )
         return following
 
@@ -173,7 +178,9 @@ class ResourceManager:
         try:
             content = reply.json()
         except ValueError as error:
-            raise ControlPlaneError(f"{self._host} answered with something that is not JSON: check whether a proxy is in the way.") from error
+            raise ControlPlaneError(
+                f"{self._host} answered with something that is not JSON: check whether a proxy is in the way."
+            ) from error
         return content if isinstance(content, dict) else {}
 
     @property
@@ -199,9 +206,13 @@ class ResourceManager:
                 kind="tls",
             ) from error
         except requests.exceptions.ProxyError as error:
-            raise ControlPlaneError(f"The proxy did not let a request to {self._host} through: check its address and sign-in.", kind="proxy") from error
+            raise ControlPlaneError(
+                f"The proxy did not let a request to {self._host} through: check its address and sign-in.", kind="proxy"
+            ) from error
         except requests.exceptions.RequestException as error:
-            raise ControlPlaneError(f"{self._host} cannot be reached: check the network and the proxy, then try again.", kind="unreachable") from error
+            raise ControlPlaneError(
+                f"{self._host} cannot be reached: check the network and the proxy, then try again.", kind="unreachable"
+            ) from error
 
 
 def _refusal(status: int, host: str, what: str, permission: str) -> ControlPlaneError:
@@ -231,7 +242,9 @@ def _pause(retry_after: str, attempt: int) -> float:
 def _checked_id(resource_id: str) -> str:
     """An Azure resource id that is safe to put into a URL: it begins like one and cannot leave the path or the host."""
     if not re.fullmatch(r"(/[\w.()-]+)+", resource_id) or "/.." in resource_id or not resource_id.lower().startswith("/subscriptions/"):
-        raise UsageError("The Azure resource id has to look like /subscriptions/…/onlineEndpoints/NAME: make the profile again with discover.")
+        raise UsageError(
+            "The Azure resource id has to look like /subscriptions/…/onlineEndpoints/NAME: make the profile again with discover."
+        )
     return resource_id
 
 

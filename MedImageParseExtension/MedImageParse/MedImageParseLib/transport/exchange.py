@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import io
 import json
 import re
@@ -257,6 +258,9 @@ class Exchange:
             return faults.Fault("tls", sentence, detail=detail)
         if isinstance(error, (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, requests.exceptions.MissingSchema)):
             return faults.Fault("url", f"The address of {self._place} or of its proxy cannot be used: check both for typing mistakes.", detail=detail)
+        garbled = _find(error, http.client.HTTPException)
+        if garbled is not None and self._watch.phase == "waiting" and not isinstance(garbled, OSError):
+            return faults.not_http(self._place, self._client.address.is_https, detail)
         # urllib3 looks for a reply after a broken upload, so the phase alone does not tell where it broke.
         in_upload = self._watch.phase == "waiting" and self._watch.sent_bytes < len(self._body)
         return faults.connection_lost(self._place, "uploading" if in_upload else self._watch.phase, self._received, self._announced, detail)
@@ -282,7 +286,7 @@ def _message(body: bytes, headers: dict[str, str]) -> str:
     text = body.decode("utf-8", "replace").strip()
     try:
         content = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         title = re.search(r"(?is)<title[^>]*>(.*?)</title>", text)
         if title:
             return title.group(1).strip()

@@ -27,7 +27,7 @@ class Fault:
     Attributes:
         kind: a short stable word: "name", "refused", "unreachable", "connect-timeout", "proxy", "proxy-sign-in", "tls",
             "certificate-untrusted", "certificate-expired", "certificate-not-yet-valid", "certificate-other-host", "lost",
-            "timeout", "stalled", "redirect", "not-json", "truncated", "too-large", "reply-too-large", "clock", or the status code.
+            "timeout", "stalled", "redirect", "not-http", "not-json", "truncated", "too-large", "reply-too-large", "clock", "url", or the status code.
         sentence: for people, with its full stop.
         status: HTTP status, 0 if there was no reply.
         retry_after: seconds that the endpoint asks to wait, None if it does not say.
@@ -250,6 +250,12 @@ def _model_failed(answer: Answer) -> str:
     else:
         advice = "check that the endpoint runs the model chosen here, send less if memory may be short, and see the deployment's log"
     return f"The model behind {answer.place} failed on this request (424{': ' + inner if inner else ''}): {advice}."
+
+
+def not_http(place: str, is_https: bool, detail: str = "") -> Fault:
+    """Something answers, and it is no web server; or it is one that expects TLS."""
+    guess = "" if is_https else ", and whether it should begin with https"
+    return Fault("not-http", f"What listens at {place} does not speak HTTP: check the URL's port{guess}.", detail=detail)
 
 
 def not_json(place: str, content_type: str, title: str, said: str) -> Fault:

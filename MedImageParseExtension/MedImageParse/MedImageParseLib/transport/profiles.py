@@ -34,8 +34,9 @@ DEFAULT_BODY_LIMIT = 100 * 1024 * 1024
 LOCAL_DEMO = "Local demo"
 
 _SECRET_WORDS = frozenset(
-    "key keys apikey secret secrets token tokens password passwd pwd passphrase credential credentials bearer authorization sas signature".split()
-)
+    ("key", "keys", "apikey", "secret", "secrets", "token", "tokens", "password", "passwd", "pwd", "passphrase", "credential", "credentials",
+     "bearer", "authorization", "sas", "signature")
+)  # fmt: skip
 _SECRET_QUERY = _SECRET_WORDS | {"code", "sig"}
 _SECRET_VALUE = re.compile(r"^\s*bearer\s+\S|eyJ[\w-]{8,}\.[\w-]{8,}", re.IGNORECASE)
 # What a person grants on this machine only: never written by an export, never taken from an import.
@@ -105,15 +106,16 @@ class Profile:
         where = f'Profile "{self.name}"'
         if not self.name.strip() or len(self.name) > 100 or not self.name.isprintable():
             raise UsageError("A profile needs a name of 1 to 100 printable characters.")
-        for attribute, choices in (
-            ("model", ("", *MODELS)), ("dialect", DIALECTS), ("sign_in", SIGN_INS), ("entra_method", ENTRA_METHODS)
-        ):
+        for attribute, choices in (("model", ("", *MODELS)), ("dialect", DIALECTS), ("sign_in", SIGN_INS), ("entra_method", ENTRA_METHODS)):
             if getattr(self, attribute) not in choices:
                 listed = ", ".join(choice for choice in choices if choice)
                 raise UsageError(f'{where}: {attribute} is "{getattr(self, attribute)}", but has to be one of {listed}.')
         for attribute, least, most in (
-            ("connect_timeout_s", 0.1, 3600), ("reply_timeout_s", 0.1, 86400), ("tries", 1, 100),
-            ("body_limit", 1024, 2**40), ("max_in_flight", 1, 1000),
+            ("connect_timeout_s", 0.1, 3600),
+            ("reply_timeout_s", 0.1, 86400),
+            ("tries", 1, 100),
+            ("body_limit", 1024, 2**40),
+            ("max_in_flight", 1, 1000),
         ):
             if not least <= getattr(self, attribute) <= most:
                 raise UsageError(f"{where}: {attribute} is {getattr(self, attribute)}, but has to be between {least} and {most}.")

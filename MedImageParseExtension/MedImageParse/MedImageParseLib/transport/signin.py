@@ -71,9 +71,7 @@ def make_auth(
         return _from_control_plane(profile, session, how, token_from_text(secret) if secret else None)
     if not secret:
         what = "key" if how == "key" else "token"
-        raise UsageError(
-            f"The endpoint asks for a {what} and none was given: set {KEY_VARIABLE} or use --key-file ({_HOW_TO_GET_ONE})."
-        )
+        raise UsageError(f"The endpoint asks for a {what} and none was given: set {KEY_VARIABLE} or use --key-file ({_HOW_TO_GET_ONE}).")
     return StaticKey(secret) if how == "key" else _aml_token(secret, key_file)
 
 

@@ -26,7 +26,8 @@ from .signin_tokens import RefreshingToken, Token
 Prompt = Callable[[str, str, datetime], None]
 
 # Sign-in hosts run by Microsoft or its operators: the public cloud and the sovereign ones. A client secret or a person's password is
-# not sent to any other host unless the person vouches for it. Source: learn.microsoft.com/entra/identity-platform/authentication-national-cloud
+# not sent to any other host unless the person vouches for it.
+# Source: learn.microsoft.com/entra/identity-platform/authentication-national-cloud
 KNOWN_AUTHORITIES = frozenset(
     ("login.microsoftonline.com", "login.microsoftonline.us", "login.chinacloudapi.cn", "login.partner.microsoftonline.cn",
      "login.sovcloud-identity.fr", "login.sovcloud-identity.de", "login.sovcloud-identity.sg")
@@ -40,7 +41,7 @@ _UNAVAILABLE = {
     "device-code": "The device code sign-in is not available here: use the browser or the Azure CLI instead.",
     "azure-cli": "The Azure CLI has no sign-in to share: install it, run `az login`, then try again.",
     "managed-identity": "This computer has no managed identity: they exist only on Azure machines; use another way to sign in.",
-    "environment": "The environment names no service principal: set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET, then try again.",
+    "environment": "The environment names no service principal: set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET.",
     "default": "None of the default ways to sign in to Microsoft Entra worked: run `az login`, or choose the browser or a device code.",
 }
 # What the codes mean for a person. Source: learn.microsoft.com/entra/identity-platform/reference-error-codes
@@ -195,7 +196,7 @@ def _build(identity: Any, options: EntraOptions, prompt: Prompt, authority: str)
         common["disable_instance_discovery"] = True
     if options.method == "environment":
         secret, names = os.environ.get("AZURE_CLIENT_SECRET"), ("AZURE_TENANT_ID", "AZURE_CLIENT_ID")
-        tenant, client = (given or os.environ.get(name) for given, name in zip((options.tenant_id, options.client_id), names))
+        tenant, client = (given or os.environ.get(name) for given, name in zip((options.tenant_id, options.client_id), names, strict=True))
         if secret and tenant and client:
             return identity.ClientSecretCredential(tenant, client, secret, **common)
         return identity.EnvironmentCredential(**common)
@@ -218,7 +219,7 @@ def _checked_authority(options: EntraOptions) -> str:
     if not options.authority:
         return ""
     host = _host(options.authority)
-    if not host or "://" in options.authority and not options.authority.startswith("https://"):
+    if not host or ("://" in options.authority and not options.authority.startswith("https://")):
         raise UsageError("The sign-in host has to be a host name or an https URL, e.g. login.microsoftonline.us.")
     if host not in KNOWN_AUTHORITIES and not options.allow_other_authority:
         raise UsageError(
@@ -279,7 +280,7 @@ def _refusal(error: BaseException, options: EntraOptions) -> str:
     if options.method == "default":
         return _UNAVAILABLE["default"]
     if "tenant" in message.lower():
-        return f"Microsoft Entra does not know the tenant, or its settings could not be read with {how}: check the tenant id and the sign-in host."
+        return f"Microsoft Entra does not know the tenant of the sign-in with {how}: check the tenant id and the sign-in host."
     return f"The sign-in with {how} failed: check the tenant id, the client id and the sign-in host, then try again."
 
 

@@ -33,8 +33,8 @@ def make_session(ca_bundle: str = "", proxy: str = "") -> requests.Session:
         def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
             super().init_poolmanager(*args, ssl_context=context, **kwargs)
 
-        def proxy_manager_for(self, proxy_url: str, **kwargs: Any) -> Any:
-            return super().proxy_manager_for(proxy_url, ssl_context=context, **kwargs)
+        def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+            return super().proxy_manager_for(proxy, ssl_context=context, **kwargs)
 
     session = requests.Session()
     session.mount("https://", TrustingAdapter())

@@ -78,7 +78,7 @@ def _parse_nifti(inner: dict, form: str, rows: Rows, prompts: int, shape_kji: tu
             raise ReplyError(
                 f"The reply's NIfTI has the shape {_times(header.shape_ijk)} where {_times(shape_kji[::-1])} was sent with {prompts} prompts.",
                 kind="reply-shape")
-        volumes = (_scaled(volume.transpose(axes), header.slope, header.intercept) for volume in reader.volumes())
+        volumes = map(lambda volume: _scaled(volume.transpose(axes), header.slope, header.intercept), reader.volumes())
         form += "; gzip NIfTI" if header.is_gzip else "; plain NIfTI"
         warnings = [] if axes == (0, 1, 2) else [f"The reply's axes were permuted ({_times(header.shape_ijk[:3])}); they were put right."]
         reply = _from_stack(volumes, prompts, keep, header.dtype) if stacked else _from_volume(volumes, prompts, keep)
@@ -181,6 +181,7 @@ def _from_stack(volumes: Iterable[np.ndarray], prompts: int, keep: bool, dtype: 
         parts.append((shape, box, np.ascontiguousarray(volume[box]) if box else np.zeros((0, 0, 0), np.uint8)))
         if keep:
             kept.append(volume.astype(np.float32))
+        del volume  # before the next one is unpacked, so that only one stands in memory
     full_scale = 1.0 if largest <= 1 else 255.0
     threshold = 128 if full_scale == 255 else 0.5
     masks = [
