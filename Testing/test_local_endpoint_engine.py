@@ -57,7 +57,7 @@ def phantom():
     return make_phantom()
 
 
-@pytest.mark.parametrize("window", ["raw", "abdomen", "lung", "bone"])
+@pytest.mark.parametrize("window", ["raw", "abdomen", "lung"])
 def test_structures_of_a_phantom_are_found_behind_any_window_that_shows_fat(phantom, window):
     hu, truth = phantom
     voxels = hu.astype(np.int16) if window == "raw" else through_window(hu, *WINDOWS[window])
@@ -121,7 +121,9 @@ def test_labels_fit_the_number_of_prompts(prompts, dtype):
     assert segment_volume(np.zeros((2, 2, 2), np.int16), np.eye(4), ["unicorn"] * prompts).dtype == dtype
 
 
-EVERYTHING = ["body", "lungs", "left lung", "bones", "spine", "airways", "fat", "soft tissue", "liver", "spleen", "kidneys", "brain", "head", "skin"]
+EVERYTHING = [
+    "body", "lungs", "left lung", "bones", "spine", "airways", "fat", "soft tissue", "liver", "spleen", "kidneys", "brain", "head", "skin"
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -199,10 +201,13 @@ def test_unsigned_hounsfield_units_with_an_offset_are_recognized(phantom):
         ("lung", "lung", ""), ("Lungs", "lung", ""), ("left lung", "lung", "left"), ("right lungs in chest CT", "lung", "right"),
         ("bone", "bone", ""), ("the bones", "bone", ""), ("skeleton", "bone", ""), ("vertebrae", "spine", ""), ("airways", "airway", ""),
         ("trachea", "trachea", ""), ("adipose tissue", "fat", ""), ("soft tissues", "soft tissue", ""), ("whole body", "body", ""),
-        ("kidneys", "kidney", ""), ("Left Kidney", "kidney", "left"), ("kidney, right", "kidney", "right"), ("liver in abdomen CT", "liver", ""),
+        ("kidneys", "kidney", ""), ("Left Kidney", "kidney", "left"), ("kidney, right", "kidney", "right"),
+        ("liver in abdomen CT", "liver", ""),
         ("Visualization of the liver in abdominal CT imaging", "liver", ""), ("CT imaging of the spleen within the abdomen", "spleen", ""),
-        ("Segmentation of left kidney observed in CT", "kidney", "left"), ("left and right kidneys", "kidney", ""), ("breast tumor", "lesion", ""),
-        ("lower-grade glioma in brain MRI-FLAIR", "bright lesion", ""), ("unicorn", "", ""), ("liver tumor", "", ""), ("kidney cyst", "", ""),
+        ("Segmentation of left kidney observed in CT", "kidney", "left"), ("left and right kidneys", "kidney", ""),
+        ("breast tumor", "lesion", ""),
+        ("lower-grade glioma in brain MRI-FLAIR", "bright lesion", ""), ("unicorn", "", ""), ("liver tumor", "", ""),
+        ("kidney cyst", "", ""),
         ("left liver", "", ""), ("lung opacity", "", ""), ("COVID-19 infection in lung CT", "", ""), ("", "", ""), ("???", "", ""),
     ],
 )  # fmt: skip

@@ -70,8 +70,9 @@ def volume() -> str:
     return base64.b64encode(encode_nifti(voxels, np.diag([4.0, 4.0, 5.0, 1.0]))).decode()
 
 
-def table(rows: list, columns=("image", "text"), **more) -> str:
-    return json.dumps({"input_data": {"columns": list(columns), "index": list(range(len(rows))), "data": rows}, **more})
+def table(rows: list, columns=("image", "text"), index=None, **more) -> str:
+    labels = list(range(len(rows))) if index is None else index
+    return json.dumps({"input_data": {"columns": list(columns), "index": labels, "data": rows}, **more})
 
 
 @pytest.fixture(scope="module")
@@ -128,8 +129,8 @@ REQUESTS = {
     "an empty body": ("POST", "/score", "", JSON),
     "no input_data": ("POST", "/score", json.dumps({"dataframe_split": {}}), JSON),
     "no text column": ("POST", "/score", table([[png(picture())]], columns=("image",)), JSON),
-    "an index of another length": ("POST", "/score", json.dumps({"input_data": {"columns": ["image", "text"], "index": [0, 1], "data": [["", "x"]]}}), JSON),
-    "an index that is a number": ("POST", "/score", json.dumps({"input_data": {"columns": ["image", "text"], "index": 1, "data": [["", "x"]]}}), JSON),
+    "an index of another length": ("POST", "/score", table([["", "x"]], index=[0, 1]), JSON),
+    "an index that is a number": ("POST", "/score", table([["", "x"]], index=1), JSON),
     "no prompt": ("POST", "/score", table([[volume(), " & "]]), JSON),
     "a text file": ("POST", "/score", table([[base64.b64encode(b"not an image at all").decode(), "liver"]]), JSON),
     "a damaged picture": ("POST", "/score", table([[png(picture())[:200], "object"]]), JSON),
@@ -223,7 +224,8 @@ def test_a_chunked_upload_is_read_whole(ours):
 def test_a_body_over_the_limit_gets_413_and_the_next_request_is_served():
     with LocalEndpoint(body_limit=50_000) as endpoint:
         assert ask(endpoint.port, "POST", "/score", b"x" * 50_001, JSON)[0] == 413
-        assert ask(endpoint.port, "POST", "/score", iter([b"x" * 30_000] * 2), JSON | {"Transfer-Encoding": "chunked"}, chunked=True)[0] == 413
+        pieces = iter([b"x" * 30_000] * 2)
+        assert ask(endpoint.port, "POST", "/score", pieces, JSON | {"Transfer-Encoding": "chunked"}, chunked=True)[0] == 413
         assert ask(endpoint.port, "GET", "/")[0] == 200
 
 

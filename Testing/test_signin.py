@@ -140,9 +140,10 @@ def browser(entra, monkeypatch) -> None:
     def follow(url: str) -> None:
         context = ssl.create_default_context(cafile=str(entra.ca_file))
         page = urllib.request.urlopen(url, context=context, timeout=10).read().decode()
-        target = re.search(r'action="([^"]+)"', page)[1]
-        form = dict(re.findall(r'name="(\w+)" value="([^"]*)"', page))
-        urllib.request.urlopen(target, urllib.parse.urlencode(form).encode(), timeout=10).read()
+        target = re.search(r'action="([^"]+)"', page)
+        if target:
+            form = dict(re.findall(r'name="(\w+)" value="([^"]*)"', page))
+            urllib.request.urlopen(target[1], urllib.parse.urlencode(form).encode(), timeout=10).read()
 
     def open_page(url: str, *_, **__) -> bool:
         threading.Thread(target=follow, args=(url,), daemon=True).start()

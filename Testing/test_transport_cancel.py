@@ -106,7 +106,9 @@ def test_cancel_in_the_name_lookup_does_not_wait_for_the_resolver():
     timer.join()
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux drops connections beyond a full backlog, which keeps a connect pending")
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="only Linux drops connections beyond a full backlog, which keeps a connect pending"
+)
 def test_cancel_while_connecting():
     cancellation = Cancellation()
     with socket.socket() as listener:
@@ -166,7 +168,10 @@ def test_cancel_while_waiting_for_a_turn():
 
 def test_cancelled_request_gives_its_turn_back():
     cancellation = Cancellation()
-    with f.FaultServer([f.hang_before_headers, f.ok()]) as server, EndpointClient(server.url, timeouts=LONG, max_in_flight=1, retry=RetryPolicy(tries=1)) as client:
+    with (
+        f.FaultServer([f.hang_before_headers, f.ok()]) as server,
+        EndpointClient(server.url, timeouts=LONG, max_in_flight=1, retry=RetryPolicy(tries=1)) as client,
+    ):
         with pytest.raises(Cancelled):
             client.send(b"{}", cancellation=cancellation, progress=_cancel_when("model working", cancellation, []))
         assert client.send(b"{}").status == 200

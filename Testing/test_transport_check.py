@@ -85,8 +85,14 @@ def test_reply_of_no_known_form_is_an_error_that_quotes_it():
 
 def test_cancel_ends_a_check():
     cancellation = Cancellation()
-    with f.FaultServer([f.hang_before_headers]) as server, EndpointClient(server.url, timeouts=TIMEOUTS) as client, pytest.raises(Cancelled):
-        check_endpoint(client, progress=lambda stage, *_: cancellation.cancel() if stage == "model working" else None, cancellation=cancellation)
+    with (
+        f.FaultServer([f.hang_before_headers]) as server,
+        EndpointClient(server.url, timeouts=TIMEOUTS) as client,
+        pytest.raises(Cancelled),
+    ):
+        check_endpoint(
+            client, progress=lambda stage, *_: cancellation.cancel() if stage == "model working" else None, cancellation=cancellation
+        )
 
 
 def test_unknown_model_is_a_sentence():

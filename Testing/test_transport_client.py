@@ -90,7 +90,10 @@ def test_cookies_are_not_kept():
 
 def test_key_goes_to_another_host_over_https_only():
     with resolves_to_loopback(), f.FaultServer([f.ok()], host="scanner.example") as server:
-        with EndpointClient(server.url, auth=StaticKey(KEY), allow_plain_http=True) as client, pytest.raises(UsageError, match="plain http"):
+        with (
+            EndpointClient(server.url, auth=StaticKey(KEY), allow_plain_http=True) as client,
+            pytest.raises(UsageError, match="plain http"),
+        ):
             client.send(b"{}")
         assert server.connections == 0
         with EndpointClient(server.url, allow_plain_http=True) as client:
@@ -266,7 +269,9 @@ def test_this_computer_is_recognized(host):
     assert is_loopback_host(host)
 
 
-@pytest.mark.parametrize("host", ["localhost.example", "10.0.0.1", "0.0.0.0", "::", "169.254.1.1", "127.0.0.1.example", "my-localhost", "", "2130706433"])
+@pytest.mark.parametrize(
+    "host", ["localhost.example", "10.0.0.1", "0.0.0.0", "::", "169.254.1.1", "127.0.0.1.example", "my-localhost", "", "2130706433"]
+)
 def test_other_computers_are_not_taken_for_this_one(host):
     assert not is_loopback_host(host)
 
@@ -284,7 +289,11 @@ def test_any_text_as_url_is_an_address_or_a_sentence(text):
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.text(alphabet=st.characters(min_codepoint=33, max_codepoint=126), min_size=8, max_size=60), st.text(max_size=50), st.text(max_size=50))
+@given(
+    st.text(alphabet=st.characters(min_codepoint=33, max_codepoint=126), min_size=8, max_size=60),
+    st.text(max_size=50),
+    st.text(max_size=50),
+)
 def test_scrubbed_text_never_holds_the_key(key, before, after):
     scrubber = Scrubber()
     scrubber.learn(f"Bearer {key}")

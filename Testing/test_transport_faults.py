@@ -72,7 +72,9 @@ def test_every_fault_reads_as_one_sentence_of_its_own(table):
     for row in table:
         if row.kind:
             assert row.reads.startswith("error: ") and row.reads.endswith(".") and "\n" not in row.reads and "Traceback" not in row.reads
-            sentences.setdefault(re.sub(r":\d{4,5}\b|after [\d,]+ of [\d,]+|after \d+ bytes.*", "", row.reads.split(" (")[0]), []).append(row.fault)
+            sentences.setdefault(re.sub(r":\d{4,5}\b|after [\d,]+ of [\d,]+|after \d+ bytes.*", "", row.reads.split(" (")[0]), []).append(
+                row.fault
+            )
     shared = [faults for faults in sentences.values() if len(faults) > 1]
     alike = [
         {"hang in the body", "slow trickle of the body"},
@@ -132,14 +134,20 @@ def test_compressed_reply_is_counted_as_it_unfolds(tmp_path):
     import gzip
 
     bomb = gzip.compress(b"[" + b" " * 50_000_000 + b"]")
-    with f.FaultServer([f.raw(bomb, headers={"Content-Encoding": "gzip"})]) as server, EndpointClient(server.url, timeouts=TIMEOUTS) as client:
+    with (
+        f.FaultServer([f.raw(bomb, headers={"Content-Encoding": "gzip"})]) as server,
+        EndpointClient(server.url, timeouts=TIMEOUTS) as client,
+    ):
         with pytest.raises(ReplyError) as caught:
             client.send(BODY, max_reply_bytes=2**20)
     assert caught.value.kind == "reply-too-large"
 
 
 def test_redirect_is_not_followed_even_on_the_same_host():
-    with f.FaultServer([f.status(307, headers={"Location": "/elsewhere"}), f.ok()]) as server, EndpointClient(server.url, auth=StaticKey(KEY)) as client:
+    with (
+        f.FaultServer([f.status(307, headers={"Location": "/elsewhere"}), f.ok()]) as server,
+        EndpointClient(server.url, auth=StaticKey(KEY)) as client,
+    ):
         with pytest.raises(EndpointError) as caught:
             client.send(BODY)
         assert caught.value.kind == "redirect" and len(server.requests) == 1

@@ -31,13 +31,44 @@ def test_fault_that_may_pass_is_tried_five_times_in_all(kind):
 
 
 @pytest.mark.parametrize(
-    "kind", ["timeout", "stalled", "connect-timeout", "400", "401", "403", "404", "405", "408", "413", "415", "422", "431", "501", "redirect", "clock"]
+    "kind",
+    [
+        "timeout",
+        "stalled",
+        "connect-timeout",
+        "400",
+        "401",
+        "403",
+        "404",
+        "405",
+        "408",
+        "413",
+        "415",
+        "422",
+        "431",
+        "501",
+        "redirect",
+        "clock",
+    ],
 )
 def test_fault_that_would_be_the_same_again_is_not_tried_again(kind):
     assert _waits(Fault(kind, "…")) == []
 
 
-@pytest.mark.parametrize("kind", ["certificate-untrusted", "certificate-expired", "tls", "proxy", "proxy-sign-in", "not-json", "truncated", "too-large", "reply-too-large"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "certificate-untrusted",
+        "certificate-expired",
+        "tls",
+        "proxy",
+        "proxy-sign-in",
+        "not-json",
+        "truncated",
+        "too-large",
+        "reply-too-large",
+    ],
+)
 def test_fault_that_somebody_has_to_set_right_is_not_tried_again(kind):
     assert _waits(Fault(kind, "…")) == []
 

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from doubles import fault_server as f
+from doubles.small_models import Capacity
 from MedImageParseLib.errors import EndpointError
 from MedImageParseLib.progress import Cancellation
 from MedImageParseLib.transport.client import EndpointClient, RetryPolicy
@@ -25,7 +26,7 @@ def _send_all(client: EndpointClient, count: int, threads: int) -> tuple[list, f
 
 @pytest.mark.parametrize(("seconds", "at_once", "count"), [(0.2, 2, 20), (0.2, 4, 40)])
 def test_all_requests_succeed_on_an_endpoint_that_takes_some_at_once(seconds, at_once, count):
-    model = f.Capacity(seconds, at_once)
+    model = Capacity(seconds, at_once)
     with f.FaultServer([model]) as server, EndpointClient(server.url, max_in_flight=at_once, retry=QUICK) as client:
         replies, took = _send_all(client, count, threads=16)
     ideal = count * seconds / at_once
@@ -36,17 +37,23 @@ def test_all_requests_succeed_on_an_endpoint_that_takes_some_at_once(seconds, at
 
 @pytest.mark.parametrize("at_once", [1, 3, 6])
 def test_endpoint_that_answers_429_never_sees_more_than_two_too_many(at_once):
-    model = f.Capacity(0.05, at_once)
+    model = Capacity(0.05, at_once)
     with f.FaultServer([model]) as server, EndpointClient(server.url, max_in_flight=32, retry=QUICK) as client:
         replies, took = _send_all(client, 40, threads=32)
-    print(f"\ncapacity {at_once}: most {model.most} at once, {model.refused} refused, {took:.2f} s against {40 * 0.05 / at_once:.2f} s ideal")
+    print(
+        f"\ncapacity {at_once}: most {model.most} at once, {model.refused} refused, {took:.2f} s against {40 * 0.05 / at_once:.2f} s ideal"
+    )
     assert [reply.status for reply in replies] == [200] * 40
     assert model.most <= at_once + 2
 
 
 def test_two_clients_of_one_endpoint_share_its_ceiling():
-    model = f.Capacity(0.05, 2)
-    with f.FaultServer([model]) as server, EndpointClient(server.url, max_in_flight=2) as one, EndpointClient(server.url, max_in_flight=2) as two:
+    model = Capacity(0.05, 2)
+    with (
+        f.FaultServer([model]) as server,
+        EndpointClient(server.url, max_in_flight=2) as one,
+        EndpointClient(server.url, max_in_flight=2) as two,
+    ):
         with ThreadPoolExecutor(8) as pool:
             replies = list(pool.map(lambda number: (one, two)[number % 2].send(b"{}"), range(16)))
     assert len(replies) == 16 and model.most <= 2

@@ -106,7 +106,19 @@ def run_row(scenario, volumes: tuple[Path, Path], folder: Path) -> Row:
         stack.enter_context(contextlib.redirect_stderr(stderr))
         began = time.perf_counter()
         exit_status = main(
-            ["segment", str(volume), "--model", "medimageparse3d", "--prompt", "liver", "--slabs", "none", "--quiet", "--endpoint", client.url]
+            [
+                "segment",
+                str(volume),
+                "--model",
+                "medimageparse3d",
+                "--prompt",
+                "liver",
+                "--slabs",
+                "none",
+                "--quiet",
+                "--endpoint",
+                client.url,
+            ]
             + ["--output", str(output), "--labels", str(labels), "--report", str(report)]
         )
         seconds = time.perf_counter() - began
@@ -119,7 +131,9 @@ def run_row(scenario, volumes: tuple[Path, Path], folder: Path) -> Row:
     leaked = [name for name, text in places.items() if any(secret in text or secret in name for secret in SECRETS)]
     tries = told["tries"]
     budget = max(1, tries) * (TIMEOUTS.connect + TIMEOUTS.stall + TIMEOUTS.reply) + RETRY.wait_budget + 5  # 5 s to read, write and import
-    return Row(scenario.name, line, scenario.kind, exit_status, tries, seconds, budget, _lost(results, exit_status), ", ".join(leaked) or "nowhere")
+    return Row(
+        scenario.name, line, scenario.kind, exit_status, tries, seconds, budget, _lost(results, exit_status), ", ".join(leaked) or "nowhere"
+    )
 
 
 def _lost(results: Path, exit_status: int) -> str:
@@ -164,7 +178,11 @@ def run_all() -> list[Row]:
 @contextlib.contextmanager
 def _own_environment(folder: Path):
     """The person's own proxies, certificates and settings stay out of it."""
-    kept = {name: value for name, value in os.environ.items() if not name.lower().endswith(("_proxy", "_ca_bundle", "ssl_cert_file")) and name != "MEDIMAGEPARSE_KEY"}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.lower().endswith(("_proxy", "_ca_bundle", "ssl_cert_file")) and name != "MEDIMAGEPARSE_KEY"
+    }
     with mock.patch.dict(os.environ, {**kept, "MEDIMAGEPARSE_CONFIG_DIR": str(folder / "configuration")}, clear=True):
         yield
 
@@ -190,9 +208,14 @@ def main() -> int:
     if arguments.markdown:
         Path(arguments.markdown).write_text(table, encoding="utf-8")
     if arguments.json:
-        Path(arguments.json).write_text(json.dumps([dataclasses.asdict(row) for row in rows], indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        Path(arguments.json).write_text(
+            json.dumps([dataclasses.asdict(row) for row in rows], indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
     wrong = [row.fault for row in rows if not row.is_fine]
-    print(f"{len(rows)} faults; " + (f"not as they should be: {', '.join(wrong)}." if wrong else "none hung, none lost anything, none leaked a key."))
+    print(
+        f"{len(rows)} faults; "
+        + (f"not as they should be: {', '.join(wrong)}." if wrong else "none hung, none lost anything, none leaked a key.")
+    )
     return 1 if wrong else 0
 
 

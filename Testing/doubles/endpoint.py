@@ -93,9 +93,9 @@ class DirectClient:
     def __init__(self, double: EndpointDouble, dialect: str = "azureml", max_in_flight: int = 2, body_limit: int = 100 * 2**20):
         self._double = double
         self.dialect, self.max_in_flight, self.body_limit = dialect, max_in_flight, body_limit
-        self.public_url = "http://127.0.0.1/score"
+        self.public_url = self.name = "http://127.0.0.1/score"
 
-    def send(self, body: bytes, *, progress=None, cancellation=None) -> DirectReply:
+    def send(self, body: bytes, *, progress=None, cancellation=None, model: str = "") -> DirectReply:
         if cancellation is not None:
             cancellation.check()
         seen = take_apart(body)

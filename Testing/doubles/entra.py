@@ -5,7 +5,7 @@ It speaks as much of each as azure-identity and this project's discovery need, w
     GET  /common/discovery/instance, /{tenant}/v2.0/.well-known/openid-configuration
     POST /{tenant}/oauth2/v2.0/token        client_credentials, device_code, authorization_code, refresh_token
     POST /{tenant}/oauth2/v2.0/devicecode
-    GET  /{tenant}/oauth2/v2.0/authorize    a page that posts the code, as if the person had agreed at once
+    GET  /{tenant}/oauth2/v2.0/authorize    brings the code, as if the person had agreed at once
     GET  /msi/token (App Service), /metadata/identity/oauth2/token (a virtual machine)
     GET, POST /subscriptions…               Resource Manager, a page at a time
     POST /score                             200 for a valid token of the scoring audience or for the key, else 401
@@ -231,16 +231,16 @@ class _Handler(BaseHTTPRequestHandler):
         code = secrets.token_urlsafe(32)
         with self.double.lock:
             self.double.codes[code] = query
-        # response_mode=form_post: a page that the browser posts by itself to where the program listens.
+        if query.get("response_mode") != "form_post":  # azure-identity before it asked for form_post
+            back = urlencode({"code": code, "state": query["state"]})
+            self._send(302, b"", {"Location": f"{query['redirect_uri']}?{back}"})
+            return
+        # A page that the browser posts by itself to where the program listens.
         page = (
             f'<form method="POST" action="{query["redirect_uri"]}"><input type="hidden" name="code" value="{code}">'
             f'<input type="hidden" name="state" value="{query["state"]}"></form><script>document.forms[0].submit()</script>'
-        ).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "text/html")
-        self.send_header("Content-Length", str(len(page)))
-        self.end_headers()
-        self.wfile.write(page)
+        )
+        self._send(200, page.encode(), {"Content-Type": "text/html"})
 
     def _token(self, form: dict[str, str]) -> None:
         double, grant = self.double, form.get("grant_type", "")
@@ -384,11 +384,11 @@ class _Handler(BaseHTTPRequestHandler):
         )
 
     def _answer(self, status: int, content: Any, headers: dict[str, str] | None = None) -> None:
-        body = json.dumps(content).encode()
+        self._send(status, json.dumps(content).encode(), {"Content-Type": "application/json; charset=utf-8", **(headers or {})})
+
+    def _send(self, status: int, body: bytes, headers: dict[str, str]) -> None:
         self.send_response(status)
-        self.send_header("Content-Type", "application/json; charset=utf-8")
-        self.send_header("Content-Length", str(len(body)))
-        for name, value in (headers or {}).items():
+        for name, value in {**headers, "Content-Length": str(len(body))}.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)

@@ -15,7 +15,7 @@ from typing import Any
 from unittest import mock
 
 from doubles import fault_server as f
-from doubles.certificates import Authority, self_signed_context, shared_authority
+from doubles.certificates import self_signed_context, shared_authority
 from MedImageParseLib.transport.client import EndpointClient, RetryPolicy, StaticKey, Timeouts
 
 KEY = "k3y-5ecret-0f-the-endpoint"
@@ -69,7 +69,7 @@ def staged(scenario: Scenario, folder: Path, **more: Any) -> Iterator[tuple[Endp
         options: dict[str, Any] = {"auth": StaticKey(KEY), "timeouts": TIMEOUTS, "retry": RETRY, **scenario.options, **more}
         if scenario.script:
             server = stack.enter_context(f.FaultServer(scenario.script, tls=scenario.tls() if scenario.tls else None, host=scenario.host))
-            url = server.url if not scenario.scheme else f"{scenario.scheme}{server.url[server.url.index(':'):]}"
+            url = server.url if not scenario.scheme else f"{scenario.scheme}{server.url[server.url.index(':') :]}"
         if scenario.proxy_script:
             proxy = stack.enter_context(f.FaultServer(scenario.proxy_script))
             options["proxy"] = f"http://reader:pr0xy-pass@127.0.0.1:{proxy.port}"
@@ -118,7 +118,13 @@ def _status(code: int, tries: int, *words: str) -> Scenario:
 
 def _model_status(code: int, tries: int, *words: str) -> Scenario:
     headers = {"ms-azureml-model-error-statuscode": str(code), "ms-azureml-model-error-reason": "model container said no"}
-    return Scenario(f"status 424, model's status {code}", "424", tries, (f"status {code}", "model container said no", *words), [f.status(424, headers=headers)])
+    return Scenario(
+        f"status 424, model's status {code}",
+        "424",
+        tries,
+        (f"status {code}", "model container said no", *words),
+        [f.status(424, headers=headers)],
+    )
 
 
 def _good() -> Any:
@@ -127,10 +133,20 @@ def _good() -> Any:
 
 def all_scenarios() -> list[Scenario]:
     """The rows of the fault table."""
-    inspected = {"setting": resolves_to_loopback, "host": "endpoint.example"}
+    return [*_network(), *_strange_replies(), *_statuses(), *_certificates(), *_ports_and_proxies()]
+
+
+def _network() -> list[Scenario]:
     return [
         Scenario("refused", "refused", 3, ("Nothing listens", "127.0.0.1"), url=refused_url()),
-        Scenario("name does not resolve", "name", 1, ("endpoint.invalid", "cannot be found"), url="https://endpoint.invalid/score", setting=unresolvable),
+        Scenario(
+            "name does not resolve",
+            "name",
+            1,
+            ("endpoint.invalid", "cannot be found"),
+            url="https://endpoint.invalid/score",
+            setting=unresolvable,
+        ),
         Scenario("hang before the headers", "timeout", 1, ("no reply within 0.6 s", "raise the timeout"), [f.hang_before_headers]),
         Scenario("hang in the body", "timeout", 1, ("began to reply",), [f.hang_in_body]),
         Scenario("slow trickle of the body", "timeout", 1, ("began to reply",), [f.trickle]),
@@ -140,11 +156,27 @@ def all_scenarios() -> list[Scenario]:
         Scenario("reset in the reply", "lost", 3, ("in the middle of the reply",), [f.reset_in_reply]),
         Scenario("closed without a reply", "lost", 3, ("closed the connection without a reply",), [f.close_without_reply]),
         Scenario("reset once, then well", "", 2, (), [f.reset_in_upload, f.well], body=BIG_BODY),
+    ]
+
+
+def _strange_replies() -> list[Scenario]:
+    return [
         Scenario("truncated JSON", "truncated", 1, ("cut off",), [f.raw(b'[{"image_features": "abc')]),
         Scenario("content length too long", "lost", 3, ("in the middle of the reply after 4 of 400 bytes",), [f.raw(b"[{}]", length=400)]),
         Scenario("content length too short", "truncated", 1, ("cut off after 3 bytes",), [f.raw(b"[{}]", length=3)]),
-        Scenario("HTML", "not-json", 1, ("web page titled “Please sign in”",), [f.raw(b"<html><title>Please sign in</title></html>", headers={"Content-Type": "text/html"})]),
+        Scenario(
+            "HTML",
+            "not-json",
+            1,
+            ("web page titled “Please sign in”",),
+            [f.raw(b"<html><title>Please sign in</title></html>", headers={"Content-Type": "text/html"})],
+        ),
         Scenario("empty reply", "not-json", 1, ("nothing at all",), [f.raw(b"")]),
+    ]
+
+
+def _statuses() -> list[Scenario]:
+    return [
         _status(400, 1, "scripted", "model and the dialect"),
         _status(401, 1, "refused the key or token"),
         Scenario("status 401 without a key", "401", 1, ("none was given", "MEDIMAGEPARSE_KEY"), [f.status(401)], options={"auth": None}),
@@ -164,19 +196,98 @@ def all_scenarios() -> list[Scenario]:
         _status(502, 3, "failed (502"),
         _status(503, 3, "failed (503"),
         _status(504, 3, "failed (504"),
-        Scenario("redirect to another host", "redirect", 1, ("redirects to elsewhere.example (302)",), [f.status(302, headers={"Location": "https://elsewhere.example/login?token=abc"})]),
-        Scenario("certificate expired", "certificate-expired", 1, ("expired 5 days ago", "clock"), [f.well], lambda: shared_authority().context(from_days=-30, to_days=-5), trusts_authority=True),
-        Scenario("certificate not valid yet", "certificate-not-yet-valid", 1, ("only in 5 days", "clock is probably behind"), [f.well], lambda: shared_authority().context(from_days=5), trusts_authority=True),
+        Scenario(
+            "redirect to another host",
+            "redirect",
+            1,
+            ("redirects to elsewhere.example (302)",),
+            [f.status(302, headers={"Location": "https://elsewhere.example/login?token=abc"})],
+        ),
+    ]
+
+
+def _certificates() -> list[Scenario]:
+    return [
+        Scenario(
+            "certificate expired",
+            "certificate-expired",
+            1,
+            ("expired 5 days ago", "clock"),
+            [f.well],
+            lambda: shared_authority().context(from_days=-30, to_days=-5),
+            trusts_authority=True,
+        ),
+        Scenario(
+            "certificate not valid yet",
+            "certificate-not-yet-valid",
+            1,
+            ("only in 5 days", "clock is probably behind"),
+            [f.well],
+            lambda: shared_authority().context(from_days=5),
+            trusts_authority=True,
+        ),
         Scenario("certificate self-signed", "certificate-untrusted", 1, ("self-signed by “Appliance 7”",), [f.well], self_signed_context),
-        Scenario("certificate of an intercepting proxy", "certificate-untrusted", 1, ("Hospital TLS Inspection", "CA bundle"), [f.well], _good),
-        Scenario("certificate of another host", "certificate-other-host", 1, ("another name",), [f.well], lambda: shared_authority().context("other.example"), trusts_authority=True),
+        Scenario(
+            "certificate of an intercepting proxy", "certificate-untrusted", 1, ("Hospital TLS Inspection", "CA bundle"), [f.well], _good
+        ),
+        Scenario(
+            "certificate of another host",
+            "certificate-other-host",
+            1,
+            ("another name",),
+            [f.well],
+            lambda: shared_authority().context("other.example"),
+            trusts_authority=True,
+        ),
         Scenario("TLS with the right authority", "", 1, (), [f.well], _good, trusts_authority=True),
+    ]
+
+
+def _ports_and_proxies() -> list[Scenario]:
+    inspected = {"setting": resolves_to_loopback, "host": "endpoint.example"}
+    return [
         Scenario("https to a plain port", "tls", 1, ("speaks https",), [f.speak_first], scheme="https"),
         Scenario("http to a TLS port", "not-http", 1, ("does not speak HTTP", "begin with https"), [f.tls_alert]),
-        Scenario("proxy asks for a sign-in", "proxy-sign-in", 1, ("asks for a sign-in (407)", "HTTPS_PROXY"), [f.well], _good, trusts_authority=True, proxy_script=[f.proxy_refusing(407)], **inspected),
-        Scenario("proxy forbids", "proxy", 1, ("did not pass the request on", "403"), [f.well], _good, trusts_authority=True, proxy_script=[f.proxy_refusing(403)], **inspected),
         Scenario(
-            "through a proxy", "", 1, (), [f.well], lambda: shared_authority().context("endpoint.example"), trusts_authority=True, proxy_script=[f.proxy_tunnel], **inspected
+            "proxy asks for a sign-in",
+            "proxy-sign-in",
+            1,
+            ("asks for a sign-in (407)", "HTTPS_PROXY"),
+            [f.well],
+            _good,
+            trusts_authority=True,
+            proxy_script=[f.proxy_refusing(407)],
+            **inspected,
         ),
-        Scenario("body over the limit", "too-large", 0, ("takes 1 MB at most", "fewer slices"), [f.well], body=BIG_BODY, options={"body_limit": 2**20}),
+        Scenario(
+            "proxy forbids",
+            "proxy",
+            1,
+            ("did not pass the request on", "403"),
+            [f.well],
+            _good,
+            trusts_authority=True,
+            proxy_script=[f.proxy_refusing(403)],
+            **inspected,
+        ),
+        Scenario(
+            "through a proxy",
+            "",
+            1,
+            (),
+            [f.well],
+            lambda: shared_authority().context("endpoint.example"),
+            trusts_authority=True,
+            proxy_script=[f.proxy_tunnel],
+            **inspected,
+        ),
+        Scenario(
+            "body over the limit",
+            "too-large",
+            0,
+            ("takes 1 MB at most", "fewer slices"),
+            [f.well],
+            body=BIG_BODY,
+            options={"body_limit": 2**20},
+        ),
     ]

@@ -18,7 +18,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from email.utils import formatdate
 
 REPLY = [{"image_features": "{}", "text_features": ["liver"]}]
@@ -75,7 +75,11 @@ class Connection:
             raise Hangup from error
 
     def reply(self, code: int, body: bytes, headers: dict[str, str] | None = None, length: int | None = None) -> None:
-        given = {"Content-Type": "application/json", "Content-Length": str(len(body) if length is None else length), "Date": formatdate(usegmt=True)}
+        given = {
+            "Content-Type": "application/json",
+            "Content-Length": str(len(body) if length is None else length),
+            "Date": formatdate(usegmt=True),
+        }
         given.update(headers or {})
         head = f"HTTP/1.1 {code} Scripted\r\n" + "".join(f"{name}: {value}\r\n" for name, value in given.items() if value)
         self.send(head.encode("latin-1") + b"\r\n" + body)
@@ -374,38 +378,3 @@ def proxy_tunnel(connection: Connection) -> None:
                     raise Hangup
                 ends[source].sendall(data)
     raise Hangup
-
-
-@dataclass
-class Capacity:
-    """A model that takes `seconds` for a request and `at_once` of them together.
-
-    Beyond that it answers 429, or, with `queues`, lets them wait. Remembers the most it ever saw at once.
-    """
-
-    seconds: float
-    at_once: int
-    queues: bool = False
-    most: int = 0
-    refused: int = 0
-    _now: int = 0
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def __post_init__(self) -> None:
-        self._room = threading.Semaphore(self.at_once)
-
-    def __call__(self, connection: Connection) -> None:
-        with self._lock:
-            self._now += 1
-            self.most = max(self.most, self._now)
-            too_many = self._now > self.at_once and not self.queues
-            self.refused += too_many
-        try:
-            connection.read_body()
-            if not too_many:
-                with self._room:
-                    connection.server.stopping.wait(self.seconds)
-        finally:
-            with self._lock:
-                self._now -= 1
-        connection.reply(429 if too_many else 200, b"[{}]")

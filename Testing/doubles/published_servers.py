@@ -1,7 +1,7 @@
 """Hosts doubles/published_model.py on the real servers, on loopback: `mlflow models serve` and azureml-inference-server-http.
 
-`python published_servers.py save FOLDER KIND` saves one model; the rest is used by the tests. azmlinfsrv has no option for its
-host and would listen everywhere, so gunicorn's own configuration binds it to loopback.
+`python published_servers.py save FOLDER KIND` saves one model; the rest is used by the tests. The Azure server has no option for its
+address and would listen on every interface: its own constant is replaced before it starts.
 """
 
 from __future__ import annotations
@@ -30,6 +30,13 @@ def run(raw):
     frame = pd.DataFrame(body["input_data"]["data"], columns=body["input_data"]["columns"], index=body["input_data"].get("index"))
     return model.predict(frame, params=body.get("params") or None)
 '''
+
+ON_LOOPBACK = """
+import sys
+from azureml_inference_server_http import amlserver
+amlserver.DEFAULT_HOST = "127.0.0.1"
+amlserver.run()
+"""
 
 
 def save(folder: str, kind: str) -> None:
@@ -70,8 +77,7 @@ def serve(host: str, model: Path, work: Path):
     else:
         entry = work / f"entry_{port}.py"
         entry.write_text(ENTRY)
-        command = [str(scripts / "azmlinfsrv"), "--entry_script", str(entry), "--port", str(port)]
-        environment["GUNICORN_CMD_ARGS"] = f"--bind 127.0.0.1:{port}"
+        command = [sys.executable, "-c", ON_LOOPBACK, "--entry_script", str(entry), "--port", str(port)]
         health, path = "/", "/score"
     with open(work / f"{host}_{port}.log", "wb") as log:
         process = subprocess.Popen(command, env=environment, cwd=work, stdout=log, stderr=log, start_new_session=True)

@@ -9,6 +9,8 @@ import base64
 import gzip
 import io
 import json
+import threading
+from dataclasses import dataclass, field
 
 import nibabel
 import numpy as np
@@ -77,3 +79,38 @@ def insight_model(engine: str = "") -> f.Behavior:
 
 
 MODELS = {"medimageparse": picture_model, "medimageparse3d": volume_model, "medimageinsight": insight_model}
+
+
+@dataclass
+class Capacity:
+    """A model that takes `seconds` for a request and `at_once` of them together.
+
+    Beyond that it answers 429, or, with `queues`, lets them wait. Remembers the most it ever saw at once.
+    """
+
+    seconds: float
+    at_once: int
+    queues: bool = False
+    most: int = 0
+    refused: int = 0
+    _now: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self._room = threading.Semaphore(self.at_once)
+
+    def __call__(self, connection: f.Connection) -> None:
+        with self._lock:
+            self._now += 1
+            self.most = max(self.most, self._now)
+            too_many = self._now > self.at_once and not self.queues
+            self.refused += too_many
+        try:
+            connection.read_body()
+            if not too_many:
+                with self._room:
+                    connection.server.stopping.wait(self.seconds)
+        finally:
+            with self._lock:
+                self._now -= 1
+        connection.reply(429 if too_many else 200, b"[{}]")

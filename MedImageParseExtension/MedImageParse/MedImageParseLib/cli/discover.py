@@ -16,14 +16,13 @@ from ..transport.profiles import ENTRA_METHODS, ProfileStore
 from ..transport.signin import entra_session
 from ..transport.signin_entra import EntraOptions
 from ..transport.signin_keys import save_in_keyring
-from .profiles import RefuseKey
+from .options import RefuseKey
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
     """Register the command."""
     parser = subparsers.add_parser(
         "discover",
-        allow_abbrev=False,
         help="list the endpoints that your Azure account can see, and make profiles of them",
         description="Signs in to Microsoft Entra, lists the online endpoints of your Azure ML workspaces and says which run MedImageParse, "
         "MedImageParse 3D or MedImageInsight.",

@@ -5,12 +5,29 @@ from __future__ import annotations
 import argparse
 
 from ..errors import UsageError
+from ..transport.profiles import DIALECTS, SIGN_INS
+
+
+class RefuseKey(argparse.Action):
+    """`--key SECRET` is refused by name: anybody on this computer can read a command's arguments, and argparse would print it back."""
+
+    def __call__(self, *_: object) -> None:
+        raise UsageError(
+            "A key is never given on the command line, where others can read it: set MEDIMAGEPARSE_KEY or use --key-file FILE."
+        )
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse that raises a sentence instead of printing usage and leaving."""
+    """argparse that raises a sentence instead of printing usage and leaving, and that knows no abbreviations (--key is not --key-file)."""
+
+    def __init__(self, *arguments: object, **options: object) -> None:
+        super().__init__(*arguments, **{"allow_abbrev": False, **options})
 
     def error(self, message: str) -> None:
+        if message.startswith("unrecognized arguments"):
+            # Whatever was typed beside an option may be a secret: only the options are repeated.
+            options = [word.partition("=")[0] for word in message.split()[2:] if word.startswith("-")]
+            message = f"unknown {', '.join(options)}" if options else "there are too many words"
         raise UsageError(f"{message[:1].upper()}{message[1:]}; see `{self.prog} --help`.")
 
 
@@ -27,8 +44,9 @@ def add_connection(parser: argparse.ArgumentParser) -> None:
     where = group.add_mutually_exclusive_group()
     where.add_argument("--endpoint", metavar="URL", help="scoring URL")
     where.add_argument("--profile", metavar="NAME", help="a stored profile (see `profiles`)")
-    group.add_argument("--dialect", choices=("auto", "azureml", "mlflow"), help="default auto: /invocations is mlflow, anything else azureml")
-    group.add_argument("--auth", choices=("none", "key", "aml-token", "entra"), help="key or token from MEDIMAGEPARSE_KEY or --key-file")
+    group.add_argument("--dialect", choices=DIALECTS, help="default auto: /invocations is mlflow, anything else azureml")
+    group.add_argument("--auth", choices=SIGN_INS, help="key or token from MEDIMAGEPARSE_KEY or --key-file")
+    group.add_argument("--key", action=RefuseKey, nargs="?", help=argparse.SUPPRESS)
     group.add_argument("--key-file", metavar="FILE", help="file that holds the key or token")
     group.add_argument("--deployment", metavar="NAME", help="sent as azureml-model-deployment")
     group.add_argument("--timeout", metavar="S", type=float, help="seconds from the last byte sent to the last received, per try (default 190)")
@@ -39,8 +57,11 @@ def add_connection(parser: argparse.ArgumentParser) -> None:
 
 def connection_options(arguments: argparse.Namespace) -> dict:
     """Keyword arguments of `console.api.connect` from parsed options; options not given are left out."""
+    from .discover import print_prompt
+
     names = ("dialect", "auth", "key_file", "deployment", "timeout", "retries", "ca_bundle")
     given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
     if not arguments.endpoint and not arguments.profile:
         raise UsageError("Say where to send: --endpoint URL or --profile NAME (`mip.py serve` starts a local endpoint).")
-    return {"endpoint": arguments.endpoint, "profile": arguments.profile, "consent": arguments.consent, **given}
+    return {"endpoint": arguments.endpoint, "profile": arguments.profile, "consent": arguments.consent,
+            "prompt": print_prompt, "cancellation": arguments.cancellation, **given}

@@ -11,6 +11,7 @@ from ..progress import Cancellation
 from ..transport.address import parse_address
 from ..transport.profiles import DIALECTS, ENTRA_METHODS, MODELS, SIGN_INS, Profile, ProfileStore
 from ..transport.signin_keys import delete_from_keyring, environment_key, read_key_file, save_in_keyring
+from .options import RefuseKey
 
 # Option of `profiles add` → field of a profile. What is not given keeps the profile's own default.
 _FIELD_OF_OPTION = {
@@ -22,29 +23,20 @@ _FIELD_OF_OPTION = {
 }  # fmt: skip
 
 
-class RefuseKey(argparse.Action):
-    """`--key SECRET` is refused by name: anybody on this computer can read a command's arguments, and argparse would print it back."""
-
-    def __call__(self, *_: object) -> None:
-        raise UsageError(
-            "A key is never given on the command line, where others can read it: set MEDIMAGEPARSE_KEY or use --key-file FILE."
-        )
-
-
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
     """Register the command and its actions."""
-    parser = subparsers.add_parser("profiles", allow_abbrev=False, help="list, show, add, remove, export and import endpoint profiles")
+    parser = subparsers.add_parser("profiles", help="list, show, add, remove, export and import endpoint profiles")
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    actions.add_parser("list", allow_abbrev=False, help="one line a profile: name, model, sign-in, URL")
-    shown = actions.add_parser("show", allow_abbrev=False, help="one profile as JSON")
+    actions.add_parser("list", help="one line a profile: name, model, sign-in, URL")
+    shown = actions.add_parser("show", help="one profile as JSON")
     shown.add_argument("name", metavar="NAME")
     _add_add_parser(actions)
-    removed = actions.add_parser("remove", allow_abbrev=False, help="forget a profile, and its key if the keyring holds one")
+    removed = actions.add_parser("remove", help="forget a profile, and its key if the keyring holds one")
     removed.add_argument("name", metavar="NAME")
-    exported = actions.add_parser("export", allow_abbrev=False, help="write profiles to a file for others; it holds no key and no consent")
+    exported = actions.add_parser("export", help="write profiles to a file for others; it holds no key and no consent")
     exported.add_argument("file", metavar="FILE")
     exported.add_argument("names", metavar="NAME", nargs="*", help="which ones (default: all of your own)")
-    imported = actions.add_parser("import", allow_abbrev=False, help="take over the profiles of a file")
+    imported = actions.add_parser("import", help="take over the profiles of a file")
     imported.add_argument("file", metavar="FILE")
     imported.add_argument("--clash", choices=("rename", "replace"), default="ask", help="what to do where a name is taken")
     for action in actions.choices.values():
@@ -55,7 +47,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _add_add_parser(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = actions.add_parser("add", allow_abbrev=False, help="keep a new profile")
+    parser = actions.add_parser("add", help="keep a new profile")
     parser.add_argument("name", metavar="NAME")
     parser.add_argument("--endpoint", metavar="URL", required=True, help="scoring URL")
     parser.add_argument("--model", choices=MODELS, help="which model runs there (default: any may be asked for)")

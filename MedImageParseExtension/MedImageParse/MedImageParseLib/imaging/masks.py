@@ -68,15 +68,16 @@ def bounding_box(array: np.ndarray) -> tuple[slice, ...] | None:
         return None
     if array.dtype == np.bool_:
         array = array.view(np.uint8)
-    # The largest value along an axis says the same as any(), and numpy finds it many times faster for unsigned numbers.
+    # The largest value says the same as any(), and numpy finds it many times faster for unsigned numbers.
     covers = np.max if array.dtype.kind == "u" else np.any
-    box = []
-    part = array
-    while True:
+    # Layer by layer along the axis that is outermost in memory; turned arrays would else be read through once a layer.
+    order = sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis]))
+    part = array.transpose(order)
+    box: dict[int, slice] = {}
+    for axis in order:
         used = np.flatnonzero([covers(layer) for layer in part] if part.ndim > 1 else part)
         if used.size == 0:
             return None
-        box.append(slice(int(used[0]), int(used[-1]) + 1))
-        if part.ndim == 1:
-            return tuple(box)
-        part = covers(part[box[-1]], axis=0)  # what is left, seen along this axis
+        box[axis] = slice(int(used[0]), int(used[-1]) + 1)
+        part = covers(part[box[axis]], axis=0)  # what is left, seen along this axis
+    return tuple(box[axis] for axis in range(array.ndim))

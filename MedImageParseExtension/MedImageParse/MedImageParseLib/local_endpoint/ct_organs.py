@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .ct_scene import CtScene
-from .grid import dilate, distance_inside, largest, opened
+from .grid import closed, dilate, distance_inside, erode, largest, opened
 
 _SOFT_LOW, _SOFT_HIGH = -10.0, 280.0
 _ENOUGH = 0.25  # of a score that is 1 at the usual place and size
@@ -57,7 +57,7 @@ def find_organs(scene: CtScene) -> dict[str, np.ndarray]:
     if not any(named.values()):
         return empty
     grown = _grow_back(labels, named, names, smooth, gradient, soft, scene)
-    return {name: _tidy(grown == index, scene) for index, name in enumerate(names, start=1)}
+    return {name: _tidy(grown == index, 4.0 if "kidney" in name else 7.0, scene) for index, name in enumerate(names, start=1)}
 
 
 def _smoothed(scene: CtScene) -> np.ndarray:
@@ -219,10 +219,9 @@ def _grow_back(
     return grown
 
 
-def _tidy(mask: np.ndarray, scene: CtScene) -> np.ndarray:
-    """Thin leaks off, small holes closed, the largest piece kept."""
-    if not mask.any():
-        return mask
+def _tidy(mask: np.ndarray, neck_mm: float, scene: CtScene) -> np.ndarray:
+    """Leaks through necks narrower than two times `neck_mm` cut off, small holes closed."""
     spacing = scene.grid.spacing_kji
-    solid = largest(opened(mask, 4.0, spacing), also_above=0.2)
-    return ~dilate(~dilate(solid, 3.0, spacing), 3.0, spacing) & scene.body & ~scene.bones
+    core = largest(erode(mask, neck_mm, spacing), also_above=0.2)
+    solid = dilate(core, neck_mm + 1.0, spacing) & mask
+    return closed(solid, 3.0, spacing) & scene.body & ~scene.bones

@@ -88,7 +88,9 @@ class LocalEndpoint:
         """Listen and answer until stop(). Raises UsageError where the port is taken or not allowed."""
         if self._host is None:
             self._host = _open(self._port, self._body_limit)
-            self._thread = threading.Thread(target=self._host.serve_forever, kwargs={"poll_interval": 0.1}, name="local endpoint", daemon=True)
+            self._thread = threading.Thread(
+                target=self._host.serve_forever, kwargs={"poll_interval": 0.1}, name="local endpoint", daemon=True
+            )
             self._thread.start()
         return self
 

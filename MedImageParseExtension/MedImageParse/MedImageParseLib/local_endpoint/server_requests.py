@@ -187,9 +187,11 @@ class Handler(BaseHTTPRequestHandler):
         """Take in a little of a body that nobody read: a connection closed on unread bytes resets, and the answer is lost."""
         try:
             self.connection.settimeout(1.0)
-            left = min(int(self.headers.get("Content-Length", "0") or 0), 4 * self.server.body_limit)
+            most = 4 * self.server.body_limit
+            is_chunked = "Transfer-Encoding" in self.headers
+            left = most if is_chunked else min(int(self.headers.get("Content-Length", "0") or 0), most)
             while left > 0:
-                part = self.rfile.read(min(left, _CHUNK))
+                part = self.rfile.read1(min(left, _CHUNK))
                 if not part:
                     break
                 left -= len(part)

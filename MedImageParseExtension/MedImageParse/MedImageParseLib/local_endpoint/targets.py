@@ -30,12 +30,14 @@ _NAMES = {
         "lesion", "tumor", "mass", "nodule", "cyst", "melanoma", "polyp", "cancer", "breast tumor", "breast lesion", "breast mass",
         "skin lesion", "breast cyst", "neoplastic polyp", "malignant tumor", "benign tumor", "breast nodule", "breast cancer",
     ),
-    "bright lesion": ("glioma", "lower grade glioma", "low grade glioma", "whole tumor", "brain tumor", "edema", "brain lesion", "lesion in brain"),
+    "bright lesion": ("glioma", "lower grade glioma", "low grade glioma", "whole tumor", "brain tumor", "edema", "brain lesion"),
 }
 _KNOWN = {name: kind for kind, names in _NAMES.items() for name in names}
 _SIDED = ("lung", "kidney")
 
-_LEADING = re.compile(r"^(?:(?:\w+ ){0,3}(?:visuali[sz]ation|segmentation|imaging|image|images|scan|delineation|outline|depiction|view)s? (?:of|showing) )+")
+_LEADING = re.compile(
+    r"^(?:(?:\w+ ){0,3}(?:visuali[sz]ation|segmentation|imaging|image|scan|delineation|outline|depiction|view)s? (?:of|showing) )+"
+)
 _CONTEXT = re.compile(r"\b(?:observed in|seen in|visible in|shown in|in|within|inside|on|from|of)\b")
 _FILLER = {"the", "a", "an", "all", "both", "entire", "whole", "patient's", "organ", "organs", "region", "area", "anatomy"}
 _PLURALS = {

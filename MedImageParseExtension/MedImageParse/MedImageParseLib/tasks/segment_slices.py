@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import MedImageParseError, UsageError
+from ..imaging.masks import CroppedMask
 from ..imaging.planes import SliceView
 from ..imaging.png import encode_png
 from ..imaging.squares import SIDE
@@ -22,7 +23,8 @@ from .run import Client, RunLog, run_all
 MODEL = "medimageparse"
 ORIENTS = ("trained", "radiological", "vote")
 _VOTES = 4
-SliceDone = Callable[[int, int, np.ndarray], None]
+# slice_done(prompt number from 0, slice index, mask of that slice on the volume's grid), called in a worker thread.
+SliceDone = Callable[[int, int, CroppedMask], None]
 
 
 @dataclass(slots=True, frozen=True)
@@ -45,6 +47,7 @@ def segment_slices(
     orient: str = "trained",
     group: str = "together",
     keep_probabilities: bool = False,
+    slice_done: SliceDone | None = None,
     progress: Progress = no_progress,
     cancellation: Cancellation | None = None,
 ) -> SegmentationResult:
@@ -60,6 +63,8 @@ def segment_slices(
             "vote" (four rotations, majority a pixel).
         group: "together" for all prompts in one request, "each" for one request a prompt.
         keep_probabilities: also keep the model's maps as volumes.
+        slice_done: told each prompt's mask of a slice as soon as its answers are in, from several threads and in any order. It is
+            provisional: where maps of about nothing come, the whole run decides how they are read.
 
     Returns:
         SegmentationResult; its `failure` is set where some slices went through and then one failed.
@@ -83,7 +88,8 @@ def segment_slices(
         log.warn(*(grammar.token_warning(prompt) for prompt in prompts))
     shots = [_Shot(index, view, members) for index in indices for view, members in views]
     ballots = _Ballots(len(prompts), keep_probabilities)
-    failure = run_all([_job(shot, eight_bit, prompts, client, log, ballots) for shot in shots], log, client.max_in_flight, "slices")
+    tell = _Teller(slice_done, views, ballots, volume.shape_kji) if slice_done else None
+    failure = run_all([_job(shot, eight_bit, prompts, client, log, ballots, tell) for shot in shots], log, client.max_in_flight, "slices")
     if failure is not None and not ballots.counts:
         raise failure
     with log.timed("decode"):
@@ -180,7 +186,29 @@ class _Ballots:
         return ((2 * votes > count) | tie).astype(np.uint8), votes
 
 
-def _job(shot: _Shot, eight_bit: _EightBit, prompts: list[str], client: Client, log: RunLog, ballots: _Ballots) -> Callable[[], None]:
+class _Teller:
+    """Tells the masks of a slice when the last of a prompt's answers to it has come."""
+
+    def __init__(self, slice_done: SliceDone, views: list, ballots: _Ballots, shape_kji: tuple[int, int, int]):
+        self._slice_done, self._ballots, self._shape_kji = slice_done, ballots, shape_kji
+        self._views: dict[int, list[SliceView]] = {}
+        for view, members in views:
+            for number in members:
+                self._views.setdefault(number, []).append(view)
+
+    def __call__(self, finished: list[tuple[int, int, np.ndarray]]) -> None:
+        for number, index, mask in finished:
+            self._slice_done(number, index, self._views[number][0].place({index: mask}, self._shape_kji))
+
+    def finished(self, shot: _Shot) -> list[tuple[int, int, np.ndarray]]:
+        """Of the prompts of a shot, those whose answers to its slice are complete. With the ballots locked."""
+        complete = [number for number in shot.members if self._ballots.counts[number, shot.index] == len(self._views[number])]
+        return [(number, shot.index, self._ballots.result(number, shot.index)[0]) for number in complete]
+
+
+def _job(
+    shot: _Shot, eight_bit: _EightBit, prompts: list[str], client: Client, log: RunLog, ballots: _Ballots, tell: _Teller | None = None
+) -> Callable[[], None]:
     def run() -> None:
         with log.timed("encode"):
             png = encode_png(eight_bit.square(shot.view, shot.index))
@@ -194,6 +222,9 @@ def _job(shot: _Shot, eight_bit: _EightBit, prompts: list[str], client: Client, 
         with log._lock:
             for number, values in zip(shot.members, maps):
                 ballots.add(number, shot.index, values, reply)
+            finished = tell.finished(shot) if tell else []
+        if finished:
+            tell(finished)
 
     return run
 

@@ -65,23 +65,27 @@ def parse_address(url: str, *, allow_plain_http: bool = False) -> Address:
     host = (parts.hostname or "").lower().rstrip(".")
     if parts.username is not None or parts.password is not None:
         raise UsageError(
-            f"The endpoint's URL holds a user name or password before {host or 'the host'}: take it out, and give the key with --key-file or MEDIMAGEPARSE_KEY."
+            f"The endpoint's URL holds a user name or password before {host or 'the host'}: take it out, and give "
+            "the key with --key-file or MEDIMAGEPARSE_KEY."
         )
     if not host or any(character.isspace() for character in text):
-        raise UsageError("The endpoint's URL names no host, or has a space in it: it should look like https://name.region.inference.ml.azure.com/score.")
+        raise UsageError(
+            "The endpoint's URL names no host, or has a space in it: it should look like https://name.region.inference.ml.azure.com/score."
+        )
     is_https = parts.scheme == "https"
     bracketed = f"[{host}]" if ":" in host else host
     shown = f"{parts.scheme}://{bracketed}{f':{port}' if port else ''}{parts.path}"
     address = Address(text.partition("#")[0], shown, host, port or (443 if is_https else 80), is_https, is_loopback_host(host))
     if not is_https and not address.is_loopback and not allow_plain_http:
         raise UsageError(
-            f"The endpoint's URL is plain http, so images would cross the network readable by anyone: use https://{bracketed}, or allow plain http for this endpoint in its profile."
+            "The endpoint's URL is plain http, so images would cross the network readable by anyone: use "
+            f"https://{bracketed}, or allow plain http for this endpoint in its profile."
         )
     return address
 
 
 def resolve_dialect(dialect: str, address: Address) -> str:
-    """"azureml" or "mlflow" for an option of "auto", "azureml" or "mlflow": a path ending in /invocations is mlflow.
+    """ "azureml" or "mlflow" for an option of "auto", "azureml" or "mlflow": a path ending in /invocations is mlflow.
 
     Raises:
         UsageError: any other word.

@@ -69,7 +69,15 @@ class AuditLog:
         if not self.is_on:
             return
         now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-        line = {"time": now, "host": host, "model": model, "bytes": bytes_sent, "sha256": sha256, "request_id": request_id, "outcome": outcome}
+        line = {
+            "time": now,
+            "host": host,
+            "model": model,
+            "bytes": bytes_sent,
+            "sha256": sha256,
+            "request_id": request_id,
+            "outcome": outcome,
+        }
         data = (json.dumps(line) + "\n").encode("ascii")
         try:
             with self._lock:

@@ -54,7 +54,9 @@ class StaticKey:
         if not text:
             raise UsageError("The key is empty: copy the endpoint's primary key from its Consume page.")
         if not re.fullmatch(r"[\x21-\x7e]+", text):
-            raise UsageError("The key holds a space, a line break or an accented letter, so it was not copied right: copy the endpoint's key again.")
+            raise UsageError(
+                "The key holds a space, a line break or an accented letter, so it was not copied right: copy the endpoint's key again."
+            )
         self._key = text
 
     def header(self) -> str:

@@ -49,17 +49,27 @@ def refused(error: ssl.SSLCertVerificationError, place: str, peer: PeerCertifica
     message = str(getattr(error, "verify_message", "") or error).lower()
     if code == _NOT_YET_VALID or "not yet valid" in message:
         since = f" only in {duration(peer.not_before - now)}" if peer.not_before else " later"
-        sentence = f"The certificate of {place} becomes valid{since} by this computer's clock ({_date(now)}): the clock is probably behind, so set it."
+        sentence = (
+            f"The certificate of {place} becomes valid{since} by this computer's clock ({_date(now)}): the clock "
+            "is probably behind, so set it."
+        )
         return Fault("certificate-not-yet-valid", sentence, detail=detail)
     if code == _EXPIRED or "expired" in message:
         ago = f" {duration(now - peer.not_after)} ago" if peer.not_after else ""
-        sentence = f"The certificate of {place} expired{ago} by this computer's clock ({_date(now)}): set the clock if that is wrong, else its owner has to renew it."
+        sentence = (
+            f"The certificate of {place} expired{ago} by this computer's clock ({_date(now)}): set the clock if "
+            "that is wrong, else its owner has to renew it."
+        )
         return Fault("certificate-expired", sentence, detail=detail)
     if code in _OTHER_HOST or "match" in message:
-        sentence = f"The certificate shown by {place} belongs to another name{f' ({peer.subject})' if peer.subject else ''}: check the URL, and whether a proxy is in between."
+        whose = f" ({peer.subject})" if peer.subject else ""
+        sentence = f"The certificate shown by {place} belongs to another name{whose}: check the URL, and whether a proxy is in between."
         return Fault("certificate-other-host", sentence, detail=detail)
     if peer.issuer and peer.issuer == peer.subject:
-        sentence = f"The certificate of {place} is self-signed by “{peer.issuer}”, so nothing vouches for it: give its PEM file as the CA bundle if you know it to be right."
+        sentence = (
+            f"The certificate of {place} is self-signed by “{peer.issuer}”, so nothing vouches for it: give its "
+            "PEM file as the CA bundle if you know it to be right."
+        )
     else:
         by = f", which “{peer.issuer}” issued," if peer.issuer else ""
         sentence = (

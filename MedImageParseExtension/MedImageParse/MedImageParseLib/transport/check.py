@@ -75,7 +75,12 @@ def check_endpoint(
         try:
             body = _PROBES[candidate](client.dialect)
             reply = client.send(
-                body, progress=progress, cancellation=cancellation, max_reply_bytes=_REPLY_LIMIT, model=f"{candidate} (probe)", retry=_CHECK_RETRY
+                body,
+                progress=progress,
+                cancellation=cancellation,
+                max_reply_bytes=_REPLY_LIMIT,
+                model=f"{candidate} (probe)",
+                retry=_CHECK_RETRY,
             )
         except EndpointError as error:
             if error.kind not in _MISFITS:
@@ -135,7 +140,11 @@ def _insight_probe(dialect: str) -> bytes:
     return medimageinsight.build_image_request([_picture()], dialect)
 
 
-_PROBES: dict[str, Callable[[str], bytes]] = {"medimageparse": _picture_probe, "medimageparse3d": _volume_probe, "medimageinsight": _insight_probe}
+_PROBES: dict[str, Callable[[str], bytes]] = {
+    "medimageparse": _picture_probe,
+    "medimageparse3d": _volume_probe,
+    "medimageinsight": _insight_probe,
+}
 
 
 def _recognize(body: bytes) -> _Found:
@@ -172,7 +181,8 @@ def _healthy(client: EndpointClient, found: _Found, latency_s: float) -> CheckRe
 
 def _wrong_model(client: EndpointClient, asked: str, found: _Found, request_id: str) -> ReplyError:
     return ReplyError(
-        f"{client.name} answers, but with {MODEL_NAMES[found.model]} where {MODEL_NAMES[asked]} was expected: choose {found.model}, or the other endpoint's URL.",
+        f"{client.name} answers, but with {MODEL_NAMES[found.model]} where {MODEL_NAMES[asked]} was expected: "
+        f"choose {found.model}, or the other endpoint's URL.",
         kind="wrong-model",
         status=200,
         tries=1,

@@ -174,20 +174,17 @@ class EndpointClient:
         digest = self._audit.digest(body) if self._audit is not None else ""
         is_refreshed = False
         while True:
-            request_id = str(uuid.uuid4())
             header = self._authorization()
             exchange = Exchange(
-                self, body, header, request_id, progress=progress, cancellation=cancellation, max_reply_bytes=max_reply_bytes
+                self, body, header, str(uuid.uuid4()), progress=progress, cancellation=cancellation, max_reply_bytes=max_reply_bytes
             )
             persistence.tries += 1
-            request_ids.append(request_id)
+            request_ids.append(exchange.request_id)
             outcome = self._one_try(exchange, cancellation, model, digest)
             fault = outcome.fault
             if fault is None:
-                return Reply(
-                    outcome.body, 200, outcome.headers, request_id, persistence.tries, time.monotonic() - began, len(body), request_ids, persistence.waited
-                )
-            _log.debug("try %d of %s: %s %s", persistence.tries, request_id, fault.kind, self.scrubber.clean(fault.detail))
+                return _reply(outcome, len(body), request_ids, time.monotonic() - began, persistence.waited)
+            _log.debug("try %d, %s: %s %s", persistence.tries, exchange.request_id, fault.kind, self.scrubber.clean(fault.detail))
             if fault.status == 401 and not is_refreshed and persistence.has_another_try() and self._has_newer_token(header):
                 is_refreshed = True
                 continue
@@ -244,7 +241,12 @@ class EndpointClient:
             self._gate.leave(ticket, status)
             if self._audit is not None:
                 self._audit.record(
-                    host=self.address.place, model=model, bytes_sent=exchange.bytes_sent, sha256=digest, request_id=exchange.request_id, outcome=said
+                    host=self.address.place,
+                    model=model,
+                    bytes_sent=exchange.bytes_sent,
+                    sha256=digest,
+                    request_id=exchange.request_id,
+                    outcome=said,
                 )
 
     def _authorization(self) -> str:
@@ -255,7 +257,10 @@ class EndpointClient:
         if not all("\x20" <= character <= "\x7e" for character in header) or header != header.strip():
             raise UsageError("The key or token holds a line break or an accented letter, so it was not copied right: copy it again.")
         if not self.address.is_https and not self.address.is_loopback:
-            raise UsageError(f"A key is never sent over plain http, where anyone on the way can read it: use https for {self.address.place}, or sign-in none.")
+            raise UsageError(
+                "A key is never sent over plain http, where anyone on the way can read it: use https for "
+                f"{self.address.place}, or sign-in none."
+            )
         return header
 
     def _has_newer_token(self, refused: str) -> bool:
@@ -264,6 +269,10 @@ class EndpointClient:
             if self._auth.header() != refused:
                 return True
             return self._auth.refresh()
+
+
+def _reply(outcome: Outcome, bytes_sent: int, request_ids: list[str], seconds: float, paused: float) -> Reply:
+    return Reply(outcome.body, 200, outcome.headers, request_ids[-1], len(request_ids), seconds, bytes_sent, request_ids, paused)
 
 
 def _check_deployment(name: str) -> None:

@@ -12,7 +12,7 @@ from .client import EndpointClient
 from .consent import ConsentStore, require_consent
 from .profiles import Profile, ProfileStore
 from .retry import RetryPolicy
-from .signin import make_auth
+from .signin import choose_sign_in, make_auth
 from .watch import Timeouts
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def connect(
         profile = ProfileStore().get(profile)
     elif profile is None:
         profile = Profile(name="", url=str(endpoint))
-    is_stored = bool(profile.name)
+    how = choose_sign_in(profile if profile.name else None, auth, given=bool(key or key_file))
     if profile.model and model not in ("", "auto", profile.model):
         raise UsageError(f'The profile "{profile.name}" is for {profile.model}, not for {model}; choose another profile.')
     _check_numbers(timeout, retries)
@@ -67,7 +67,7 @@ def connect(
     profile = dataclasses.replace(profile, **{name: value for name, value in changes.items() if value})
     client = EndpointClient(
         profile.url,
-        auth=make_auth(profile if is_stored else None, auth=auth, key=key, key_file=key_file, prompt=prompt, cancellation=cancellation),
+        auth=make_auth(profile, auth=how, key=key, key_file=key_file, prompt=prompt, cancellation=cancellation),
         dialect=profile.dialect,
         deployment=profile.deployment,
         timeouts=Timeouts(profile.connect_timeout_s, profile.reply_timeout_s),
@@ -79,9 +79,15 @@ def connect(
         max_in_flight=profile.max_in_flight,
         audit=AuditLog(),
     )
-    if sends_image_data:
-        require_consent(profile.url, consent or profile.consent, ConsentStore())
+    _require_consent(profile, consent, sends_image_data, signs_in=how != "none")
     return client
+
+
+def _require_consent(profile: Profile, consent: bool, sends_image_data: bool, signs_in: bool) -> None:
+    """Image data needs the person's yes for the host. So does a sign-in by a stored profile, which somebody else may have written."""
+    if sends_image_data or (profile.name and signs_in):
+        what = "Image data" if sends_image_data else "A key or token"
+        require_consent(profile.url, consent or profile.consent, ConsentStore(), what)
 
 
 def _check_numbers(timeout: float | None, retries: int | None) -> None:

@@ -11,7 +11,10 @@ from .address import is_loopback_host, parse_address
 from .folders import configuration_folder, write_atomically
 
 CONSENT_FILE = "consent.json"
-WHAT_LEAVES = "What leaves this computer is the voxels or pixels, their spacing and orientation, and the prompts; no names, dates or other fields of the file."
+WHAT_LEAVES = (
+    "What leaves this computer is the voxels or pixels, their spacing and orientation, and the prompts; "
+    "no names, dates or other fields of the file."
+)
 _log = logging.getLogger(__name__)
 
 
@@ -66,13 +69,14 @@ def consent_is_needed(url: str, store: ConsentStore) -> bool:
     return not is_loopback_host(host) and not store.has(host)
 
 
-def require_consent(url: str, granted: bool, store: ConsentStore) -> None:
+def require_consent(url: str, granted: bool, store: ConsentStore, what: str = "Image data") -> None:
     """Let image data go to this URL, or refuse.
 
     Args:
         url: the endpoint's.
         granted: the person says yes now (`--consent`, a box in the dialog, a profile's flag); remembered for the host.
         store: what was agreed before.
+        what: would leave: image data, or a sign-in.
 
     Raises:
         ConsentError: a host other than this computer that nobody has agreed to.
@@ -82,5 +86,7 @@ def require_consent(url: str, granted: bool, store: ConsentStore) -> None:
         return
     host = parse_address(url, allow_plain_http=True).host
     if not granted:
-        raise ConsentError(f"Image data would leave this computer for {host}, and nobody has agreed to that yet: add --consent once if it may.")
+        raise ConsentError(
+            f"{what} would leave this computer for {host}, and nobody has agreed to that yet: add --consent once if it may."
+        )
     store.grant(host)

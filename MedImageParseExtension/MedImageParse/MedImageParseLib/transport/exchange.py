@@ -236,7 +236,12 @@ class Exchange:
             title = re.search(rb"(?is)<title[^>]*>(.*?)</title>", body[:65536])
             said = "" if title else quote(body)
             is_page = head[:1] == b"<"
-            return faults.not_json(self._place, headers.get("content-type", "") or ("html" if is_page else ""), quote(title.group(1), 80) if title else "", said)
+            return faults.not_json(
+                self._place,
+                headers.get("content-type", "") or ("html" if is_page else ""),
+                quote(title.group(1), 80) if title else "",
+                said,
+            )
         tail = body[-4096:].rstrip()
         if not tail.endswith(b"}" if head.startswith(b"{") else b"]"):
             return faults.cut_off(self._place, len(body), quote(tail[-40:], 40))
@@ -254,10 +259,15 @@ class Exchange:
             code = re.search(r"Tunnel connection failed: (\d{3})", detail)
             return faults.through_proxy(session.proxy_place(proxy), self._place, int(code.group(1)) if code else 0, detail)
         if cause is not None and self._watch.phase == "connecting":
-            sentence = f"No secure connection to {self._place} came about (TLS): check that the URL's port speaks https, and whether a proxy is in between."
+            sentence = (
+                f"No secure connection to {self._place} came about (TLS): check that the URL's port speaks https, and "
+                "whether a proxy is in between."
+            )
             return faults.Fault("tls", sentence, detail=detail)
         if isinstance(error, (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, requests.exceptions.MissingSchema)):
-            return faults.Fault("url", f"The address of {self._place} or of its proxy cannot be used: check both for typing mistakes.", detail=detail)
+            return faults.Fault(
+                "url", f"The address of {self._place} or of its proxy cannot be used: check both for typing mistakes.", detail=detail
+            )
         garbled = _find(error, http.client.HTTPException)
         if garbled is not None and self._watch.phase == "waiting" and not isinstance(garbled, OSError):
             return faults.not_http(self._place, self._client.address.is_https, detail)

@@ -27,7 +27,8 @@ class Fault:
     Attributes:
         kind: a short stable word: "name", "refused", "unreachable", "connect-timeout", "proxy", "proxy-sign-in", "tls",
             "certificate-untrusted", "certificate-expired", "certificate-not-yet-valid", "certificate-other-host", "lost",
-            "timeout", "stalled", "redirect", "not-http", "not-json", "truncated", "too-large", "reply-too-large", "clock", "url", or the status code.
+            "timeout", "stalled", "redirect", "not-http", "not-json", "truncated",
+            "too-large", "reply-too-large", "clock", "url", or the status code.
         sentence: for people, with its full stop.
         status: HTTP status, 0 if there was no reply.
         retry_after: seconds that the endpoint asks to wait, None if it does not say.
@@ -54,7 +55,7 @@ class FaultError(Exception):
 
 
 def duration(seconds: float) -> str:
-    """"3 s", "2 min 5 s", "1 h 30 min", "12 days"."""
+    """ "3 s", "2 min 5 s", "1 h 30 min", "12 days"."""
     whole = int(round(seconds))
     if 0 < seconds < 0.1:
         return "under 0.1 s"
@@ -92,11 +93,23 @@ def no_connection(host: str, port: int, error: OSError | None, is_proxy: bool) -
     who = f"the proxy {host}:{port}" if is_proxy else f"{host}:{port}"
     refusals = (errno.ECONNREFUSED, getattr(errno, "WSAECONNREFUSED", errno.ECONNREFUSED))
     if isinstance(error, ConnectionRefusedError) or code in refusals:
-        check = "check the proxy's address, or set NO_PROXY for the endpoint's host" if is_proxy else "check the URL and its port, and that the endpoint is running"
+        check = (
+            "check the proxy's address, or set NO_PROXY for the endpoint's host"
+            if is_proxy
+            else "check the URL and its port, and that the endpoint is running"
+        )
         return Fault("refused", f"Nothing listens at {who}: {check}.", detail=detail)
     if code in (errno.ETIMEDOUT, getattr(errno, "WSAETIMEDOUT", errno.ETIMEDOUT)):
-        return Fault("connect-timeout", f"No answer came from {who}: a firewall may be in the way, so check the URL, the VPN, and whether a proxy is needed.", detail=detail)
-    return Fault("unreachable", f"There is no way from this computer to {who}: check the network, the VPN, and whether a proxy is needed.", detail=detail)
+        return Fault(
+            "connect-timeout",
+            f"No answer came from {who}: a firewall may be in the way, so check the URL, the VPN, and whether a proxy is needed.",
+            detail=detail,
+        )
+    return Fault(
+        "unreachable",
+        f"There is no way from this computer to {who}: check the network, the VPN, and whether a proxy is needed.",
+        detail=detail,
+    )
 
 
 def too_slow(phase: str, place: str, timeouts: Timeouts) -> Fault:
@@ -104,15 +117,25 @@ def too_slow(phase: str, place: str, timeouts: Timeouts) -> Fault:
     if phase == "connecting":
         return Fault(
             "connect-timeout",
-            f"{place} did not complete the connection within {duration(timeouts.connect)}: a firewall may be in the way, so check the URL, the VPN, and whether a proxy is needed.",
+            f"{place} did not complete the connection within {duration(timeouts.connect)}: a firewall may be in "
+            "the way, so check the URL, the VPN, and whether a proxy is needed.",
         )
     if phase == "uploading":
-        return Fault("stalled", f"{place} took no more of the upload for {duration(timeouts.stall)}: check the network, and send less at once if it happens again.")
+        return Fault(
+            "stalled",
+            f"{place} took no more of the upload for {duration(timeouts.stall)}: check the network, and send less "
+            "at once if it happens again.",
+        )
     if phase == "downloading":
-        return Fault("timeout", f"{place} began to reply but had not finished {duration(timeouts.reply)} after the request: check the network, or raise the timeout.")
+        return Fault(
+            "timeout",
+            f"{place} began to reply but had not finished {duration(timeouts.reply)} after the request: check the "
+            "network, or raise the timeout.",
+        )
     return Fault(
         "timeout",
-        f"{place} gave no reply within {duration(timeouts.reply)}: send a smaller volume or fewer prompts, or raise the timeout here and in the deployment.",
+        f"{place} gave no reply within {duration(timeouts.reply)}: send a smaller volume or fewer prompts, or "
+        "raise the timeout here and in the deployment.",
     )
 
 
@@ -121,12 +144,18 @@ def through_proxy(proxy: str, place: str, status: int, detail: str = "") -> Faul
     if status == 407:
         return Fault(
             "proxy-sign-in",
-            f"The proxy {proxy} asks for a sign-in (407): put http://name:password@{proxy} into HTTPS_PROXY, or ask its administrators to let {place} through.",
+            f"The proxy {proxy} asks for a sign-in (407): put http://name:password@{proxy} into HTTPS_PROXY, or "
+            f"ask its administrators to let {place} through.",
             status=407,
             detail=detail,
         )
     said = f" ({status})" if status else ""
-    return Fault("proxy", f"The proxy {proxy} did not pass the request on to {place}{said}: ask its administrators to let that host through.", status=status, detail=detail)
+    return Fault(
+        "proxy",
+        f"The proxy {proxy} did not pass the request on to {place}{said}: ask its administrators to let that host through.",
+        status=status,
+        detail=detail,
+    )
 
 
 # While the request is under way ----------------------------------------------------------------------------------------
@@ -136,12 +165,25 @@ def connection_lost(place: str, phase: str, received: int = 0, expected: int = 0
     """The connection broke; where it broke tells the person what to suspect."""
     if phase == "downloading":
         how_much = f" after {received:,} of {expected:,} bytes" if expected else ""
-        return Fault("lost", f"The connection to {place} broke in the middle of the reply{how_much}: check the network and try again.", detail=detail)
+        return Fault(
+            "lost", f"The connection to {place} broke in the middle of the reply{how_much}: check the network and try again.", detail=detail
+        )
     if phase == "uploading":
-        return Fault("lost", f"The connection to {place} broke during the upload: check the network, and whether a proxy limits what may be sent.", detail=detail)
+        return Fault(
+            "lost",
+            f"The connection to {place} broke during the upload: check the network, and whether a proxy limits what may be sent.",
+            detail=detail,
+        )
     if phase == "waiting":
-        return Fault("lost", f"{place} closed the connection without a reply: its server may have crashed on this request, so try again with less or see its log.", detail=detail)
-    return Fault("lost", f"The connection to {place} broke before the request was sent: check the network, the VPN and the proxy.", detail=detail)
+        return Fault(
+            "lost",
+            f"{place} closed the connection without a reply: its server may have crashed on this request, so try "
+            "again with less or see its log.",
+            detail=detail,
+        )
+    return Fault(
+        "lost", f"The connection to {place} broke before the request was sent: check the network, the VPN and the proxy.", detail=detail
+    )
 
 
 def body_too_large(size: int, limit: int) -> Fault:
@@ -152,7 +194,11 @@ def body_too_large(size: int, limit: int) -> Fault:
 def reply_too_large(place: str, size: int, limit: int) -> Fault:
     """A reply beyond what the request can sensibly bring is not read to its end."""
     said = f"announces {megabytes(size)}" if size else f"is longer than {megabytes(limit)}"
-    return Fault("reply-too-large", f"The reply of {place} {said}, more than the {megabytes(limit)} that this request can need: check that the URL is the right endpoint.")
+    return Fault(
+        "reply-too-large",
+        f"The reply of {place} {said}, more than the {megabytes(limit)} that this request can need: check "
+        "that the URL is the right endpoint.",
+    )
 
 
 # What the endpoint said ------------------------------------------------------------------------------------------------
@@ -198,16 +244,26 @@ def _by_status(answer: Answer) -> tuple[str, str]:
     place, status = answer.place, answer.status
     if 300 <= status < 400:
         target = f" to {answer.location}" if answer.location else ""
-        return "redirect", f"{place} redirects{target} ({status}), which an endpoint never does, so nothing was sent on: check the URL, and whether a sign-in page is in between."
+        return (
+            "redirect",
+            f"{place} redirects{target} ({status}), which an endpoint never does, so nothing was sent on: check "
+            "the URL, and whether a sign-in page is in between.",
+        )
     if status == 401:
         return _sign_in(answer)
     if status == 407:
-        return "proxy-sign-in", f"A proxy before {place} asks for a sign-in (407): put the proxy's name and password into HTTPS_PROXY, or ask its administrators to let {place} through."
+        return (
+            "proxy-sign-in",
+            f"A proxy before {place} asks for a sign-in (407): put the proxy's name and password into "
+            f"HTTPS_PROXY, or ask its administrators to let {place} through.",
+        )
     plain = {
-        403: f"{place} knows who you are but does not let you use it (403): ask its owner for a role with {SCORE_PERMISSION}, such as AzureML Data Scientist.",
+        403: f"{place} knows who you are but does not let you use it (403): ask its owner for a role with "
+        f"{SCORE_PERMISSION}, such as AzureML Data Scientist.",
         404: f"{place} has nothing at this address (404): check that the URL ends in /score (or /invocations)"
         + (f", and that the deployment '{answer.deployment}' exists." if answer.deployment else ", and that a deployment gets traffic."),
-        408: f"The model took longer than its deployment allows (408, after {duration(answer.seconds)}): send a smaller volume or fewer prompts, or have its request timeout raised to 180 s.",
+        408: f"The model took longer than its deployment allows (408, after {duration(answer.seconds)}): send a "
+        "smaller volume or fewer prompts, or have its request timeout raised to 180 s.",
         413: f"{place} finds the request too large (413): {SMALLER}.",
         429: f"{place} is busy (429): try again later, or have its owner give the deployment more instances.",
         431: f"{place} finds the request's headers too long (431): check the key and the deployment's name.",
@@ -220,16 +276,30 @@ def _by_status(answer: Answer) -> tuple[str, str]:
     if status >= 500:
         advice = "its log tells more" if status == 500 else "it may be restarting, so try again in a few minutes or see its log"
         return str(status), f"{place} failed ({status}{said}); {advice}."
-    return str(status), f"{place} did not accept the request ({status}{said}): check that the URL, the model and the dialect belong together."
+    return str(
+        status
+    ), f"{place} did not accept the request ({status}{said}): check that the URL, the model and the dialect belong together."
 
 
 def _sign_in(answer: Answer) -> tuple[str, str]:
     if answer.skew is not None and abs(answer.skew) > 300:
         direction = "behind" if answer.skew > 0 else "ahead of"
-        return "clock", f"{answer.place} refused the sign-in (401), and this computer's clock is {duration(abs(answer.skew))} {direction} the endpoint's: set the clock and sign in again."
+        return (
+            "clock",
+            f"{answer.place} refused the sign-in (401), and this computer's clock is {duration(abs(answer.skew))} "
+            f"{direction} the endpoint's: set the clock and sign in again.",
+        )
     if not answer.has_key:
-        return "401", f"{answer.place} wants a sign-in (401) and none was given: set MEDIMAGEPARSE_KEY, name a --key-file, or choose another sign-in."
-    return "401", f"{answer.place} refused the key or token (401): copy the endpoint's key again, or sign in again for the scope that the endpoint expects."
+        return (
+            "401",
+            f"{answer.place} wants a sign-in (401) and none was given: set MEDIMAGEPARSE_KEY, name a --key-file, "
+            "or choose another sign-in.",
+        )
+    return (
+        "401",
+        f"{answer.place} refused the key or token (401): copy the endpoint's key again, or sign in again for "
+        "the scope that the endpoint expects.",
+    )
 
 
 def _model_failed(answer: Answer) -> str:
@@ -262,11 +332,21 @@ def not_json(place: str, content_type: str, title: str, said: str) -> Fault:
     """A 200 that is no JSON. Most often a sign-in or block page of something in between."""
     if title or "html" in content_type.lower():
         named = f" titled “{title}”" if title else ""
-        return Fault("not-json", f"{place} answered with a web page{named} instead of a result: check the URL, and whether a proxy or a sign-in page is in between.", status=200)
+        return Fault(
+            "not-json",
+            f"{place} answered with a web page{named} instead of a result: check the URL, and whether a proxy or "
+            "a sign-in page is in between.",
+            status=200,
+        )
     what = f"something that is not JSON: “{said}”" if said else "nothing at all"
     return Fault("not-json", f"{place} answered with {what}; check that the URL is the endpoint's scoring address.", status=200)
 
 
 def cut_off(place: str, size: int, said_end: str) -> Fault:
     """JSON that begins well and does not end."""
-    return Fault("truncated", f"The reply of {place} is cut off after {size:,} bytes (it ends in “{said_end}”): try again, and see the endpoint's log if it stays so.", status=200)
+    return Fault(
+        "truncated",
+        f"The reply of {place} is cut off after {size:,} bytes (it ends in “{said_end}”): try again, and see "
+        "the endpoint's log if it stays so.",
+        status=200,
+    )

@@ -34,8 +34,8 @@ DEFAULT_BODY_LIMIT = 100 * 1024 * 1024
 LOCAL_DEMO = "Local demo"
 
 _SECRET_WORDS = frozenset(
-    ("key", "keys", "apikey", "secret", "secrets", "token", "tokens", "password", "passwd", "pwd", "passphrase", "credential", "credentials",
-     "bearer", "authorization", "sas", "signature")
+    ("key", "keys", "apikey", "secret", "secrets", "token", "tokens", "password", "passwd", "pwd", "passphrase", "credential",
+     "credentials", "bearer", "authorization", "sas", "signature")
 )  # fmt: skip
 _SECRET_QUERY = _SECRET_WORDS | {"code", "sig"}
 _SECRET_VALUE = re.compile(r"^\s*bearer\s+\S|eyJ[\w-]{8,}\.[\w-]{8,}", re.IGNORECASE)

@@ -87,7 +87,10 @@ def proxy_for(address: Address, proxy: str = "") -> str:
     if found and "://" not in found:
         found = "http://" + found
     if found and urlsplit(found).scheme not in ("http", "https"):
-        raise UsageError(f"The proxy {proxy_place(found)} is a {urlsplit(found).scheme} proxy, which is not spoken here: name an http proxy, or set NO_PROXY for {address.host}.")
+        raise UsageError(
+            f"The proxy {proxy_place(found)} is a {urlsplit(found).scheme} proxy, which is not spoken here: name "
+            f"an http proxy, or set NO_PROXY for {address.host}."
+        )
     return found
 
 
@@ -134,7 +137,9 @@ def _trust(context: ssl.SSLContext, path: str, what: str) -> None:
         else:
             context.load_verify_locations(cafile=path)
     except (OSError, ssl.SSLError):
-        raise UsageError(f"{what}, and that cannot be read as certificates: it must be a PEM file ('-----BEGIN CERTIFICATE-----').") from None
+        raise UsageError(
+            f"{what}, and that cannot be read as certificates: it must be a PEM file ('-----BEGIN CERTIFICATE-----')."
+        ) from None
 
 
 @functools.cache

@@ -58,7 +58,8 @@ def parse_reply(body: bytes, rows_sent: int, column: str) -> VectorReply:
     for row in rows.rows:
         cell = row.get(column)
         try:
-            vector = np.asarray(cell, dtype=np.float32).reshape(-1)
+            with np.errstate(over="ignore"):  # what overflows becomes infinite and is refused below
+                vector = np.asarray(cell, dtype=np.float32).reshape(-1)
         except (ValueError, TypeError, OverflowError):
             vector = np.empty(0, np.float32)
         if cell is None or vector.size == 0 or not np.isfinite(vector).all():

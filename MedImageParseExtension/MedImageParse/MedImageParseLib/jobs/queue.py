@@ -1,0 +1,312 @@
+"""Several jobs one after the other: bytes in a worker thread, the scene on the main thread, and the window alive meanwhile.
+
+Why `poll` sleeps: Slicer's event loop is C++ and keeps Python's interpreter lock (GIL) while it waits for the mouse, so that a
+Python thread in an idle Slicer stands still. Measured on the real PythonQt, a worker with 1.2 s to do got nothing done in 6 s; with
+a 10 ms timer that sleeps for 2 ms it was done in 1.9 s. A sleep is the moment in which the lock is free; a worker that takes it then
+keeps it for `sys.getswitchinterval()` (5 ms) where it needs it that long, and gives it back at once where it does not. So the timer's
+owner calls `poll` every 10 ms while the queue is not idle, and `poll` sleeps as long as the worker thread lives.
+
+Why one step a poll: a main-thread step (prepare, a partial result, the import) may take tens of milliseconds; between two of them the
+window redraws and hears the Cancel button.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from ..errors import Cancelled, MedImageParseError, UsageError
+from .job import Dropped, Job, nothing
+
+UNEXPECTED = "Something unexpected went wrong ({kind}) and nothing was imported; look in the log for the details."
+OUT_OF_MEMORY = "There is not enough memory for this; close other volumes, or choose a smaller region."
+_JOIN_S = 10.0  # the longest that closing waits: building a request is the longest thing that cannot be interrupted, 1 to 2 s
+
+_log = logging.getLogger(__name__)
+
+
+class JobQueue:
+    """Runs jobs in the order in which they were added. Every method belongs to the thread that made the queue.
+
+    Args:
+        on_change: called with a job whenever something about it has changed, at most once a poll. It may add and cancel jobs.
+        yield_s: seconds that `poll` sleeps while the worker thread lives, see the module's text.
+
+    Example:
+        >>> jobs = JobQueue()
+        >>> job = jobs.add(Job("count", work=lambda prepared, progress, cancellation: len("abc")))
+        >>> jobs.wait(job)
+        3
+        >>> jobs.close()
+    """
+
+    def __init__(self, on_change: Callable[[Job], object] | None = None, yield_s: float = 0.002):
+        self._on_change = on_change
+        self._yield_s = yield_s
+        self._waiting: list[Job] = []
+        self._active: Job | None = None
+        self._events: queue.SimpleQueue[tuple[str, Job, Any]] = queue.SimpleQueue()
+        self._parts: list[Any] = []
+        self._outcome: tuple[Any, BaseException | None] | None = None
+        self._thread: threading.Thread | None = None
+        self._prepared: Any = None  # held here until the worker has ended, so that VTK objects in it die on the main thread
+        self._changed: dict[Job, bool] = {}  # job: whether its callback is due; in the order of the changes
+        self._home = threading.get_ident()
+        self._is_polling = False
+        self._is_closed = False
+
+    @property
+    def jobs(self) -> list[Job]:
+        """The one at work, then those that wait."""
+        return ([self._active] if self._active else []) + self._waiting
+
+    @property
+    def active(self) -> Job | None:
+        """The one at work."""
+        return self._active
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing to do and no thread: polling may stop until the next `add`."""
+        return self._active is None and not self._waiting and self._thread is None and not self._changed
+
+    def add(self, job: Job) -> Job:
+        """Put a job at the end of the queue; it starts with one of the next polls.
+
+        Raises:
+            UsageError: the queue is closed, or the job has been added before.
+        """
+        self._check_thread()
+        if self._is_closed:
+            raise UsageError("This module has been closed or reloaded; start the job from the module as it is now.")
+        if job.has_ended or job in self.jobs:
+            raise UsageError("A job runs once; make a new one.")
+        self._waiting.append(job)
+        self._changed.setdefault(job, False)
+        return job
+
+    def cancel(self, job: Job, sentence: str = "Cancelled.") -> bool:
+        """Stop a job. It has ended when this returns; whatever its worker still brings is thrown away.
+
+        Returns:
+            False where it had ended already.
+        """
+        self._check_thread()
+        if job.has_ended or job not in self.jobs:
+            return False
+        self._end(job, "cancelled", sentence, Cancelled(sentence))
+        self._tell_changes()
+        return True
+
+    def cancel_all(self, reason: str = "Cancelled.") -> None:
+        """Stop every job, those that wait first, so that none of them starts."""
+        for job in reversed(self.jobs):
+            self.cancel(job, reason)
+
+    def poll(self) -> None:
+        """Take what the worker has brought and do at most one main-thread step. Call it every 10 ms or so until `is_idle`."""
+        self._check_thread()
+        if self._is_polling:  # a step let the window handle events, and the timer fired
+            return
+        self._is_polling = True
+        try:
+            self._retire_worker()
+            self._take_events()
+            for job in self.jobs:
+                self._drop_if_useless(job)
+            self._one_step()
+        finally:
+            self._is_polling = False
+        self._tell_changes()
+        if self._thread is not None:
+            time.sleep(self._yield_s)
+
+    def wait(self, job: Job, interval_s: float = 0.002) -> Any:
+        """Poll until the job has ended.
+
+        Returns:
+            its result.
+
+        Raises:
+            MedImageParseError: why it failed; Cancelled; Dropped. UsageError: called from within a step of a job.
+        """
+        if self._is_polling:
+            raise UsageError("A job's own step cannot wait for another job; give a callback instead.")
+        try:
+            while not job.has_ended:
+                self.poll()
+                time.sleep(interval_s)
+        finally:
+            self.cancel(job)  # a keyboard interrupt; does nothing to a job that has ended
+        if job.error is None:
+            return job.result
+        if isinstance(job.error, MedImageParseError):
+            raise job.error
+        raise MedImageParseError(job.sentence) from job.error
+
+    def close(self) -> None:
+        """Cancel everything and wait for the thread to end. The queue takes no more jobs. Safe to call twice."""
+        self._check_thread()
+        self._is_closed = True
+        self.cancel_all("Cancelled because the module was closed.")
+        if self._thread is not None:
+            self._thread.join(_JOIN_S)
+            if self._thread.is_alive():
+                _log.warning("a worker is still busy; it ends by itself and its result is thrown away")
+        self._retire_worker()
+        self._take_events()
+
+    # --- one poll ----------------------------------------------------------------------------------------------------
+
+    def _retire_worker(self) -> None:
+        if self._thread is not None and not self._thread.is_alive():
+            self._thread = None
+            self._prepared = None
+
+    def _take_events(self) -> None:
+        while True:
+            try:
+                kind, job, payload = self._events.get_nowait()
+            except queue.Empty:
+                break
+            if job is not self._active:
+                continue  # late: the job was cancelled or dropped
+            if kind == "part":
+                self._parts.append(payload)
+            else:
+                self._outcome = payload
+        if self._active is not None and self._active.state == "running" and self._active.take_progress():
+            self._changed.setdefault(self._active, False)
+
+    def _drop_if_useless(self, job: Job) -> None:
+        if job.cancellation.is_cancelled:
+            self._end(job, "cancelled", "Cancelled.", Cancelled())
+            return
+        try:
+            why = job.stale()
+        except Exception as error:  # a look at the scene may fail in any way; the job then ends with a sentence
+            self._fail(job, error)
+            return
+        if why:
+            self._end(job, "dropped", why, Dropped(why))
+
+    def _one_step(self) -> None:
+        job = self._active
+        if job is None:
+            # One worker at a time: a cancelled one may need a moment to notice.
+            if self._waiting and self._thread is None:
+                self._active = job = self._waiting.pop(0)
+                job.begin(lambda part: self._events.put(("part", job, part)))
+                self._changed.setdefault(job, False)
+        elif job.state == "preparing":
+            self._guarded(job, self._start)
+        elif job.state == "importing":
+            result, self._outcome = self._outcome[0], None
+            self._guarded(job, lambda each: self._finish(each, result))
+        elif self._parts:
+            parts, self._parts = self._parts, []
+            self._guarded(job, lambda each: each.arrived(parts))
+        elif self._outcome is not None:
+            self._close_in(job, *self._outcome)
+
+    def _start(self, job: Job) -> None:
+        prepared = job.prepare()
+        if job.has_ended:  # cancelled while preparing let the window handle events
+            return
+        job.state = "running"
+        self._changed.setdefault(job, False)
+        self._prepared = prepared
+        self._thread = threading.Thread(target=self._work, args=(job, job.work, prepared), name="MedImageParse worker", daemon=True)
+        self._thread.start()
+
+    def _close_in(self, job: Job, _result: Any, error: BaseException | None) -> None:
+        """The work is over: the import comes with the next poll, so that the window can show that it comes."""
+        if error is not None:
+            self._fail(job, error)
+            return
+        job.state = "importing"
+        self._changed.setdefault(job, False)
+
+    def _finish(self, job: Job, result: Any) -> None:
+        final = job.finish(result)
+        if not job.has_ended:
+            self._end(job, "done", result=final)
+
+    def _guarded(self, job: Job, step: Callable[[Job], object]) -> None:
+        try:
+            step(job)
+        except Exception as error:  # whatever a step raises, the queue goes on and the job says so
+            self._fail(job, error)
+
+    # --- how jobs end ------------------------------------------------------------------------------------------------
+
+    def _fail(self, job: Job, error: BaseException) -> None:
+        if job.has_ended:
+            return
+        if isinstance(error, Cancelled):
+            self._end(job, "cancelled", str(error), error)
+        elif isinstance(error, MedImageParseError):
+            self._end(job, "failed", str(error), error)
+        else:
+            _log.error("job %d failed", job.id, exc_info=error)
+            sentence = OUT_OF_MEMORY if isinstance(error, MemoryError) else UNEXPECTED.format(kind=type(error).__name__)
+            self._end(job, "failed", sentence, error)
+
+    def _end(self, job: Job, state: str, sentence: str = "", error: BaseException | None = None, result: Any = None) -> None:
+        tidy_up = job.ended
+        if job is self._active:
+            self._active, self._parts, self._outcome = None, [], None
+        else:
+            self._waiting.remove(job)
+        _forget_locals(error)
+        job.end(state, sentence, error, result)
+        if state != "done":
+            job.cancellation.cancel()
+        try:
+            tidy_up(job)
+        except Exception:  # tidying up must not keep the next job from its turn
+            _log.exception("tidying up after job %d failed", job.id)
+        self._changed[job] = True
+
+    def _tell_changes(self) -> None:
+        """Outside of the steps, so that what is called may add, cancel and even wait for jobs."""
+        while self._changed and not self._is_polling:
+            job = next(iter(self._changed))
+            callback_is_due = self._changed.pop(job)
+            try:
+                if self._on_change is not None:
+                    self._on_change(job)
+                if callback_is_due:
+                    callback, job.callback = job.callback, nothing
+                    callback(job)
+            except Exception:  # a listener's fault is not the job's
+                _log.exception("a listener failed on job %d", job.id)
+
+    # --- the worker --------------------------------------------------------------------------------------------------
+
+    def _work(self, job: Job, work: Callable[..., Any], prepared: Any) -> None:
+        """In the worker thread. Touches nothing of the queue but its events."""
+        result, failure = None, None
+        try:
+            job.cancellation.check()
+            result = work(prepared, job.tell, job.cancellation)
+        except BaseException as error:  # a thread has nobody to raise to; the main thread decides what it means
+            failure = error
+        del work, prepared  # an error keeps this frame, and should not keep the volume
+        self._events.put(("outcome", job, (result, failure)))
+
+    def _check_thread(self) -> None:
+        if threading.get_ident() != self._home:
+            raise RuntimeError("a job queue belongs to the thread that made it; from others, use the job's cancellation")
+
+
+def _forget_locals(error: BaseException | None) -> None:
+    """Keep the lines of a traceback, not the volumes and nodes in its frames: a panel may hold on to an ended job for long."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__

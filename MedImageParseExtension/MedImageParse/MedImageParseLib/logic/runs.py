@@ -1,0 +1,242 @@
+"""One segmentation of one volume node as a Job: which step touches the scene, and which only bytes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import UsageError
+from ..imaging.planes import SliceView, parse_slices
+from ..imaging.volume import Volume
+from ..jobs.job import Job
+from ..progress import Cancellation, Progress
+from ..scene.growing import GrowingSegments
+from ..scene.regions import regionFromRoi, worldPoint
+from ..scene.running import RunGuard, borrowVolume, segmentVoxels
+from ..scene.segments import EXISTING_RULES, OVERLAP_RULES, importSegments
+from ..scene.session import renderingPaused
+from ..scene.volumes import volumeFromNode
+from .results import ABSENT, COVERED, FOUND, NOT_DONE, ResultRow, RunResult, point_inside
+
+if TYPE_CHECKING:
+    from ..imaging.masks import CroppedMask
+    from ..tasks.results import PromptResult, SegmentationResult
+
+_TITLE_LENGTH = 60  # characters
+
+
+@dataclass(slots=True)
+class Connecting:
+    """How the worker comes by a connection: a client to use, or what `connect` takes."""
+
+    client: Any = None
+    endpoint: str | None = None
+    profile: Any = None
+    options: dict = field(default_factory=dict, repr=False)  # may hold a key
+
+    def __post_init__(self) -> None:
+        if sum((self.client is not None, bool(self.endpoint), bool(self.profile))) != 1:
+            raise UsageError("Say where to send: the URL of an endpoint or the name of a profile, one of the two.")
+
+    @contextmanager
+    def open(self, model: str, cancellation: Cancellation, *, sends_image_data: bool = True) -> Iterator[Any]:
+        """The client; closed at the end unless it was given. In the worker: a keyring or a sign-in may take its time."""
+        if self.client is not None:
+            yield self.client
+            return
+        from ..transport.connection import connect
+
+        with connect(
+            self.endpoint, self.profile, model=model, cancellation=cancellation, sends_image_data=sends_image_data, **self.options
+        ) as client:
+            yield client
+
+
+@dataclass(slots=True)
+class Target:
+    """Where the segments go: see scene.segments.importSegments."""
+
+    segmentationNode: Any = None
+    overlap: str = "allow"
+    onExisting: str = "add"
+    beforeChange: Callable[[], object] | None = None
+
+    def __post_init__(self) -> None:
+        if self.overlap not in OVERLAP_RULES:
+            raise UsageError(f'"{self.overlap}" is no overlap rule; use one of {", ".join(OVERLAP_RULES)}.')
+        if self.onExisting not in EXISTING_RULES:
+            raise UsageError(f'"{self.onExisting}" is no rule for names that are there already; use one of {", ".join(EXISTING_RULES)}.')
+
+
+@dataclass(slots=True)
+class Package:
+    """Everything that the worker gets: plain data and a connection, no MRML node.
+
+    Attributes:
+        image: the shallow copy that keeps the voxels' memory; the worker does not touch it.
+        deliver: carries (name, mask) of a finished slice to the main thread.
+    """
+
+    volume: Volume
+    image: Any
+    model: str
+    prompts: list[str]
+    options: dict
+    connecting: Connecting
+    deliver: Callable[[Any], None]
+
+
+@dataclass(slots=True)
+class Reply:
+    """What the worker brings: the task's result, and for each prompt a voxel index to jump to."""
+
+    result: SegmentationResult
+    points: list[np.ndarray | None]
+
+
+class SegmentationRun:
+    """The main thread's half of a run. `job` is what to put into a queue.
+
+    Args:
+        volumeNode: the input.
+        prompts: from prompts.grammar.parse_prompts.
+        model: "medimageparse3d" or "medimageparse".
+        options: of the task. `region` may be a region of interest node, `slices` text as on the command line.
+
+    Raises:
+        InputError: there is no volume. UsageError: an option that can be judged at once.
+    """
+
+    def __init__(self, volumeNode: Any, prompts: list[str], model: str, options: dict, connecting: Connecting, target: Target):
+        if options["group"] not in ("together", "each"):
+            raise UsageError(f"The group '{options['group']}' is not known; give together or each.")
+        self._volumeNode, self._prompts, self._model = volumeNode, prompts, model
+        self._options, self._connecting, self._target = options, connecting, target
+        self._guard = RunGuard(volumeNode, target.segmentationNode)
+        self._growing: GrowingSegments | None = None
+        self.job = Job(
+            title=_title(prompts),
+            prepare=self._prepare,
+            work=segment,
+            arrived=self._arrived,
+            finish=self._finish,
+            stale=self._guard.whyStale,
+            ended=self._ended,
+        )
+
+    def isGrowingIn(self, segmentationNode: Any) -> bool:
+        """Whether unfinished segments of this run are in a segmentation."""
+        return self._growing is not None and self._growing.segmentationNode is segmentationNode
+
+    def _prepare(self) -> Package:
+        if self._target.segmentationNode is not None:
+            # An import of nothing: whatever is wrong with the segmentation is said now and not after minutes of waiting.
+            importSegments(self._target.segmentationNode, self._volumeNode, [])
+        self._guard.noteVolume()
+        borrowed = borrowVolume(self._volumeNode)
+        options = _resolved(self._options, self._volumeNode, borrowed.volume)
+        return Package(borrowed.volume, borrowed.image, self._model, self._prompts, options, self._connecting, self.job.deliver)
+
+    def _arrived(self, parts: list[tuple[str, CroppedMask]]) -> None:
+        if self._growing is None:
+            from ..prompts import catalogue
+
+            colors = {name: catalogue.color_for(text) for name, text in zip(catalogue.segment_names(self._prompts), self._prompts)}
+            self._growing = GrowingSegments(
+                self._volumeNode,
+                self._target.segmentationNode,
+                colors,
+                beforeChange=self._target.beforeChange,
+                onCreate=self._guard.watchSegmentation,
+            )
+        self._growing.add(parts)
+
+    def _finish(self, reply: Reply) -> RunResult:
+        from ..console.outputs import segment_specs
+
+        began = time.perf_counter()
+        specs = segment_specs(reply.result)
+        imported = None
+        with renderingPaused():
+            node, beforeChange = self._makeRoom(isNeeded=bool(specs))
+            if specs:
+                imported = importSegments(
+                    node, self._volumeNode, specs, overlap=self._target.overlap, onExisting=self._target.onExisting, beforeChange=beforeChange
+                )
+                node = imported.segmentationNode
+        # From here on the segments are the run's result: tidying up must not take their segmentation away.
+        self._growing = None
+        rows = [self._row(prompt, entry, point, imported) for prompt, entry, point in zip(reply.result.prompts, reply.result.report["prompts"], reply.points)]
+        report = reply.result.report
+        report["timings_s"].update({"import": round(time.perf_counter() - began, 4), "total": round(self.job.elapsed, 4)})
+        return RunResult(node, rows, list(report["warnings"]), report["engine"] or "", reply.result.failure, report)
+
+    def _makeRoom(self, *, isNeeded: bool) -> tuple[Any, Callable[[], object] | None]:
+        """Take the preview back. Returns the segmentation for the result, and beforeChange where it has not been called yet."""
+        if self._growing is None:
+            return self._target.segmentationNode, self._target.beforeChange
+        self._growing.takeBack(keepNode=isNeeded)
+        return self._growing.segmentationNode, None if self._growing.hasChanged else self._target.beforeChange
+
+    def _row(self, prompt: PromptResult, entry: dict, point: np.ndarray | None, imported: Any) -> ResultRow:
+        segmentId = (imported.segmentIds.get(prompt.name) if imported else None) or ""
+        state = FOUND if segmentId else COVERED if prompt.found else ABSENT if prompt.is_done else NOT_DONE
+        row = ResultRow(prompt.text, prompt.name, state, segmentId, prompt.color, entry["voxels"], entry["volume_ml"], agreement=prompt.agreement)
+        if segmentId and self._target.overlap != "allow":
+            row.voxels = segmentVoxels(imported.segmentationNode, segmentId)
+            if row.volumeMl is not None:
+                row.volumeMl *= row.voxels / entry["voxels"]
+        if point is not None:
+            matrix = volumeFromNode(self._volumeNode, copy=False).ijk_to_ras
+            row.position = worldPoint(self._volumeNode, (matrix @ [*point, 1.0])[:3])
+        return row
+
+    def _ended(self, _job: Job) -> None:
+        self._guard.release()
+        growing, self._growing = self._growing, None
+        if growing is not None:
+            growing.takeBack()
+
+
+def segment(package: Package, progress: Progress, cancellation: Cancellation) -> Reply:
+    """The worker's half of a run."""
+    from ..prompts import catalogue
+    from ..tasks.segment_slices import segment_slices
+    from ..tasks.segment_volume import segment_volume
+
+    progress("preparing", 0, 0)
+    common = dict(package.options, progress=progress, cancellation=cancellation)
+    with package.connecting.open(package.model, cancellation) as client:
+        if package.model == "medimageparse3d":
+            result = segment_volume(package.volume, package.prompts, client, **common)
+        else:
+            names = catalogue.segment_names(package.prompts)
+
+            def slice_done(number: int, _index: int, mask: CroppedMask) -> None:
+                package.deliver((names[number], mask))
+
+            result = segment_slices(package.volume, package.prompts, client, slice_done=slice_done, **common)
+    cancellation.check()
+    points = [point_inside(prompt.mask) for prompt in result.prompts]
+    return Reply(result, points)
+
+
+def _resolved(options: dict, volumeNode: Any, volume: Volume) -> dict:
+    """Options in the task's own terms: a region of interest as voxels, slices as indices."""
+    options = dict(options)
+    region = options.get("region", "")
+    if not isinstance(region, str):
+        options["region"] = regionFromRoi(region, volumeNode, volume)
+    if isinstance(options.get("slices"), str):
+        options["slices"] = parse_slices(options["slices"], SliceView.of(volume, options["plane"]).count(volume))
+    return options
+
+
+def _title(prompts: list[str]) -> str:
+    title = " & ".join(prompts)
+    return title if len(title) <= _TITLE_LENGTH else title[: _TITLE_LENGTH - 1] + "…"

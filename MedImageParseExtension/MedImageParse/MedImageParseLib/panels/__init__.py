@@ -1,0 +1,1 @@
+"""What a person sees in Slicer. The only room that knows Qt."""

@@ -1,0 +1,108 @@
+"""The local demo endpoint as a process of its own, run by Slicer's own Python: nothing is installed.
+
+It listens on this computer only, on a port that the system chooses, and ends with Slicer, also after a crash (it watches its parent).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import qt
+from slicer.i18n import tr as _
+
+_STOP_MS = 2000
+_LIBRARY = Path(__file__).resolve().parents[1]
+
+
+def pythonExecutable() -> str:
+    """Slicer's Python (its executable sets up the environment that Slicer's packages need), else the one that runs this."""
+    return shutil.which("PythonSlicer") or sys.executable
+
+
+class DemoProcess:
+    """Starts and ends the demo endpoint.
+
+    Args:
+        onChange: called when it has become ready, has ended, or could not be started.
+
+    Attributes:
+        url: where it answers, "" while it does not.
+        fault: a sentence on why it is not running, "" where nothing went wrong.
+    """
+
+    def __init__(self, onChange: Callable[[], object]):
+        self._onChange = onChange
+        self._process: Any = None
+        self._heard = b""
+        self.url = ""
+        self.fault = ""
+
+    @property
+    def isStarted(self) -> bool:
+        """Asked to run, and not ended since; ready as soon as `url` is there."""
+        return self._process is not None
+
+    def start(self) -> None:
+        """Start it; returns at once."""
+        if self._process is not None:
+            return
+        self.url, self.fault, self._heard = "", "", b""
+        process = qt.QProcess()
+        environment = qt.QProcessEnvironment.systemEnvironment()
+        others = environment.value("PYTHONPATH", "")
+        environment.insert("PYTHONPATH", os.pathsep.join(filter(None, (str(_LIBRARY.parent), others))))
+        environment.remove("MEDIMAGEPARSE_KEY")  # it has no use for it
+        process.setProcessEnvironment(environment)
+        process.setStandardErrorFile(qt.QProcess.nullDevice())
+        process.connect("readyReadStandardOutput()", self._listen)
+        process.connect("finished(int,QProcess::ExitStatus)", self._ended)
+        process.connect("errorOccurred(QProcess::ProcessError)", self._failed)
+        self._process = process
+        process.start(pythonExecutable(), ["-m", f"{_LIBRARY.name}.local_endpoint", "--port", "0", "--parent-pid", str(os.getpid())])
+
+    def stop(self) -> None:
+        """End it, and wait until it is gone. Safe to call at any time."""
+        process, self._process = self._process, None
+        self.url = self.fault = ""
+        if process is None:
+            return
+        process.disconnect("finished(int,QProcess::ExitStatus)", self._ended)
+        process.disconnect("errorOccurred(QProcess::ProcessError)", self._failed)
+        process.disconnect("readyReadStandardOutput()", self._listen)
+        process.kill()  # it keeps no state, and on Windows nothing gentler reaches a program without a window
+        process.waitForFinished(_STOP_MS)
+
+    def _listen(self) -> None:
+        if self._process is None:
+            return
+        self._heard += _bytes(self._process.readAllStandardOutput())
+        line, newline, _rest = self._heard.partition(b"\n")
+        if newline and not self.url:
+            self.url = line.decode("ascii", "replace").strip()
+            self._onChange()
+
+    def _failed(self, *_error: object) -> None:
+        if self._process is not None and not self.url:
+            self._gone(_("The local demo could not be started; look in the log for details."))
+
+    def _ended(self, *_status: object) -> None:
+        if self._process is not None:
+            self._gone(_("The local demo has ended by itself; start it again."))
+
+    def _gone(self, sentence: str) -> None:
+        process, self._process = self._process, None
+        self.url, self.fault = "", sentence
+        # Not dropped within its own signal: the object must outlive the call that it is in.
+        qt.QTimer.singleShot(0, process.deleteLater)
+        self._onChange()
+
+
+def _bytes(data: Any) -> bytes:
+    """What a QByteArray holds, whichever way the Qt binding hands it out."""
+    content = data.data() if hasattr(data, "data") else data
+    return content.encode("utf-8", "replace") if isinstance(content, str) else bytes(content)

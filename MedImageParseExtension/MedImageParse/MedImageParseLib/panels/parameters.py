@@ -1,0 +1,73 @@
+"""What was chosen in the panel, kept in the scene, so that a scene that is saved and loaded again brings it back.
+
+A parameter node is plain text that travels with the scene (as does the whole .mrb): it holds the name of the endpoint's profile,
+never its URL, and no key, token or path. `PanelParameters` is the only writer.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+MODULE_NAME = "MedImageParse"
+# What a choice is where nobody has made it yet.
+DEFAULTS = {
+    "Endpoint": "Local demo",
+    "Mode": "volume",
+    "FirstSlice": "0",
+    "LastSlice": "0",
+    "Prompts": "",
+    "Window": "auto",
+    "Slabs": "auto",
+    "Orient": "trained",
+    "Group": "together",
+    "Overlap": "allow",
+    "Existing": "add",
+}
+NODES = ("InputVolume", "Segmentation", "Region")
+
+
+class PanelParameters:
+    """The choices, in the scene's one parameter node of this module.
+
+    Args:
+        scene: the vtkMRMLScene; the node is made in it where it is not there yet.
+    """
+
+    def __init__(self, scene: Any):
+        self._scene = scene
+        self.node = scene.GetSingletonNode(MODULE_NAME, "vtkMRMLScriptedModuleNode") or self._make()
+
+    def __getitem__(self, name: str) -> str:
+        return self.node.GetParameter(name) or DEFAULTS[name]
+
+    def __setitem__(self, name: str, value: str) -> None:
+        if name not in DEFAULTS:
+            raise KeyError(name)
+        if self[name] != value:
+            self.node.SetParameter(name, value)
+
+    def nodeFor(self, role: str) -> Any:
+        """The node chosen for one of NODES, None where there is none."""
+        return self.node.GetNodeReference(role)
+
+    def setNodeFor(self, role: str, node: Any) -> None:
+        """Choose a node (or None) for one of NODES."""
+        if role not in NODES:
+            raise KeyError(role)
+        if self.node.GetNodeReference(role) is not node:
+            self.node.SetNodeReferenceID(role, node.GetID() if node is not None else None)
+
+    def wholeNumber(self, name: str) -> int:
+        """A choice as a whole number, 0 where a scene holds something else."""
+        try:
+            return int(self[name])
+        except ValueError:
+            return 0
+
+    def _make(self) -> Any:
+        node = self._scene.CreateNodeByClass("vtkMRMLScriptedModuleNode")
+        node.UnRegister(None)  # Python holds it, and so will the scene
+        node.SetSingletonTag(MODULE_NAME)
+        node.SetModuleName(MODULE_NAME)
+        node.SetName(MODULE_NAME)
+        return self._scene.AddNode(node)

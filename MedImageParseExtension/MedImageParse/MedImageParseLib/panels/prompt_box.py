@@ -1,0 +1,100 @@
+"""The prompt field, the prompts of earlier runs, and names to choose from while typing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import qt
+from slicer.i18n import tr as _
+
+from ..errors import UsageError
+from ..prompts import grammar
+from .widgets import signalsBlocked
+
+_SETTINGS_KEY = "MedImageParse/RecentPrompts"
+_KEPT = 12
+_SHOWN = 60  # characters of an entry in the menu
+
+
+class PromptBox:
+    """What to look for.
+
+    Args:
+        ui: the panel's widgets: promptsEdit, recentButton, restoreButton.
+        onChange: called with the text when the person has changed it.
+    """
+
+    def __init__(self, ui: Any, onChange: Callable[[str], object]):
+        self._edit, self._recentButton, self._restoreButton = ui.promptsEdit, ui.recentButton, ui.restoreButton
+        self._onChange = onChange
+        self._menu = qt.QMenu(self._recentButton)
+        self._recentButton.setMenu(self._menu)
+        self._edit.connect("textChanged()", self._changed)
+        self._restoreButton.connect("clicked()", self.restoreLast)
+        self._fillMenu()
+
+    @property
+    def text(self) -> str:
+        return self._edit.toPlainText()
+
+    def set(self, text: str) -> None:
+        """Show a text without telling anybody."""
+        if text != self.text:
+            with signalsBlocked(self._edit):
+                self._edit.setPlainText(text)
+
+    def prompts(self) -> list[str]:
+        """The prompts, one a structure. Raises UsageError with a sentence: none given, one given twice."""
+        return grammar.parse_prompts([self.text])
+
+    def fault(self) -> str:
+        """Why these prompts cannot be sent, "" where they can."""
+        try:
+            self.prompts()
+        except UsageError as error:
+            return str(error)
+        return ""
+
+    def remember(self) -> None:
+        """Put what is there now at the head of the recent prompts. Names of structures only, nothing about a patient."""
+        text = " & ".join(self.prompts())
+        entries = [text, *(entry for entry in recentPrompts() if entry != text)]
+        qt.QSettings().setValue(_SETTINGS_KEY, json.dumps(entries[:_KEPT]))
+        self._fillMenu()
+
+    def restoreLast(self) -> None:
+        """Put back the prompts of the last run."""
+        entries = recentPrompts()
+        if entries:
+            self._take(entries[0])
+
+    def _take(self, text: str) -> None:
+        self._edit.setPlainText("\n".join(part.strip() for part in text.split("&")))
+        self._edit.setFocus()
+
+    def _changed(self) -> None:
+        self._onChange(self.text)
+
+    def _fillMenu(self) -> None:
+        entries = recentPrompts()
+        self._menu.clear()
+        for entry in entries:
+            shown = entry if len(entry) <= _SHOWN else entry[:_SHOWN] + "…"
+            action = self._menu.addAction(shown.replace("&", "&&"))  # a single one would underline a letter
+            action.connect("triggered()", lambda text=entry: self._take(text))
+        self._recentButton.setEnabled(bool(entries))
+        self._restoreButton.setEnabled(bool(entries))
+        none = _("There has been no run yet.")
+        self._recentButton.setToolTip(_("Prompts of earlier runs.") if entries else none)
+        self._restoreButton.setToolTip(_("Put back the prompts of the last run.") if entries else none)
+
+
+def recentPrompts() -> list[str]:
+    """What was looked for in earlier runs, the latest first."""
+    try:
+        entries = json.loads(qt.QSettings().value(_SETTINGS_KEY, "[]") or "[]")
+    except (TypeError, ValueError):
+        return []  # somebody else's or an older version's; it is replaced by the next run
+    return [entry for entry in entries if isinstance(entry, str) and entry.strip()][:_KEPT] if isinstance(entries, list) else []

@@ -1,0 +1,311 @@
+"""Masks of MedImageParse (2D) come back onto the slices they belong to: within half a pixel where painted on the square, exactly where
+the content of the picture decides, in every plane, orientation and way of turning."""
+
+from __future__ import annotations
+
+import nibabel as nib
+import numpy as np
+import pytest
+from doubles.endpoint import EndpointDouble
+from doubles.forms import PICTURE_FORMS, Form
+from doubles.truth import DemoPictures, GrayRanges, Painted, padded_to
+from exactness_support import ORIENTATIONS, WORLDS, affine_of, assert_labels_are, assert_segments_are, dice
+from MedImageParseLib import segment
+from MedImageParseLib.imaging.volume import Volume
+from test_exactness_3d import real_references
+
+SIZES = [(17, 33), (33, 17), (40, 40), (101, 122), (255, 256), (480, 512), (512, 511), (513, 600), (700, 650), (1023, 900), (1024, 1024), (1024, 768), (1333, 1111), (2000, 1500), (1500, 2000)]
+
+
+class Disk:
+    """A disk in the slice's own pixels; pixel p covers [p, p + 1)."""
+
+    def __init__(self, shape):
+        self.centre, self.radius = (shape[0] * 0.43, shape[1] * 0.56), min(shape) * 0.31
+
+    def distance(self, rows, columns):
+        """Signed, in pixels; negative inside."""
+        return np.hypot(rows - self.centre[0], columns - self.centre[1]) - self.radius
+
+
+class Wedge:
+    """What lies on one side of two slanted lines."""
+
+    def __init__(self, shape):
+        self.at = (shape[0] * 0.37, shape[1] * 0.29)
+
+    def distance(self, rows, columns):
+        one = (rows - self.at[0]) * 0.8 + (columns - self.at[1]) * 0.6
+        other = (columns - self.at[1]) * 0.96 - (rows - self.at[0]) * 0.28
+        return np.maximum(one, -other)
+
+
+class Box:
+    """An upright rectangle off the centre, with edges between pixel borders."""
+
+    def __init__(self, shape):
+        self.low = (shape[0] * 0.213, shape[1] * 0.377)
+        self.high = (shape[0] * 0.797, shape[1] * 0.911)
+
+    def distance(self, rows, columns):
+        return np.maximum(np.maximum(self.low[0] - rows, rows - self.high[0]), np.maximum(self.low[1] - columns, columns - self.high[1]))
+
+
+SHAPES = {"disk": Disk, "wedge": Wedge, "box": Box}
+
+
+def paint(figure, shape, spacing=(1.0, 1.0)):
+    """The figure on the 1024 square, by the conventions of cli.md worked out here by hand: square pixels at the finer spacing, S the
+    longer side, (S - side) // 2 before, edges kept in place."""
+    finest = min(spacing)
+    square = [round(size * step / finest) for size, step in zip(shape, spacing)]
+    side = max(square)
+    rows, columns = (
+        (((np.arange(1024) + 0.5) * side / 1024) - (side - size) // 2) * native / size for size, native in zip(square, shape)
+    )
+    return figure.distance(*np.meshgrid(rows, columns, indexing="ij")) <= 0
+
+
+@pytest.mark.parametrize("figure", SHAPES)
+@pytest.mark.parametrize("shape", SIZES, ids=str)
+@pytest.mark.parametrize("values", ["masks", "probabilities"])
+def test_masks_painted_on_the_square_land_within_half_a_pixel(figure, shape, values):
+    truth = SHAPES[figure](shape)
+    double = EndpointDouble(Painted(lambda _prompt, _shape: paint(truth, shape)), Form(values=values))
+    picture = Volume(np.random.default_rng(0).integers(0, 256, (1, *shape), np.uint8), is_picture=True)
+    result = segment(picture, "figure", model="medimageparse", client=double.client())
+    mask = result.prompts[0].mask.full()[0]
+    rows, columns = np.meshgrid(np.arange(shape[0]) + 0.5, np.arange(shape[1]) + 0.5, indexing="ij")
+    distance = truth.distance(rows, columns)
+    wrong = mask != (distance <= 0)
+    # Half a pixel of the slice, or of the square where that is coarser: the mask was painted there.
+    assert np.abs(distance[wrong]).max(initial=0) <= 0.5 * max(1, max(shape) / 1024)
+
+
+@pytest.mark.parametrize("spacing,shape", [((1.0, 1.0), (40, 60)), ((3.0, 0.7), (30, 150)), ((0.8, 2.4), (120, 50)), ((5.0, 1.3), (24, 90))], ids=str)
+@pytest.mark.parametrize("plane", ["axial", "coronal", "sagittal"])
+def test_masks_painted_on_pixels_that_are_not_square_land_within_half_a_pixel(spacing, shape, plane):
+    """The volume is built so that the plane's radiological picture has these rows and columns; its array axes lie in another order."""
+    down, right, across = {"axial": (1, 0, 2), "coronal": (2, 0, 1), "sagittal": (2, 1, 0)}[plane]
+    order = (across, down, right)  # i is across, j runs down, k right
+    signs = [1 if axis == across else {0: -1, 1: -1, 2: -1}[axis] for axis in order]
+    affine = affine_of(order, signs, spacing=(4.0, *spacing))
+    truth = Disk(shape)
+    double = EndpointDouble(Painted(lambda _prompt, _shape: paint(truth, shape, spacing)))
+    voxels = np.random.default_rng(0).integers(0, 256, (shape[1], shape[0], 3), np.uint8)  # kji
+    result = segment(Volume(voxels, affine), "figure", model="medimageparse", plane=plane, slices="1", client=double.client())
+    mask = result.prompts[0].mask.full()
+    assert not mask[:, :, [0, 2]].any()
+    rows, columns = np.meshgrid(np.arange(shape[0]) + 0.5, np.arange(shape[1]) + 0.5, indexing="ij")
+    distance = truth.distance(rows, columns)
+    wrong = mask[:, :, 1].T != (distance <= 0)
+    assert np.abs(distance[wrong]).max(initial=0) <= 0.5
+
+
+def blobs(shape: tuple[int, int], count: int, seed: int) -> np.ndarray:
+    """A native mask of `count` pixels or a few more: smooth noise cut at the right height."""
+    from scipy import ndimage
+
+    noise = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=shape), max(2.0, np.sqrt(count) / 4))
+    return noise >= np.sort(noise.ravel())[-count - 1]
+
+
+def stretched(mask: np.ndarray, way: str) -> np.ndarray:
+    """A native mask padded to a square and resized to 1024 by the usual means."""
+    if way == "nearest":
+        return padded_to(mask, 1024)
+    from skimage.transform import resize
+
+    square = padded_to(mask, max(mask.shape)).astype(float)
+    if way == "scikit-image order 0":
+        return resize(square, (1024, 1024), order=0, anti_aliasing=False) > 0.5
+    return np.clip(resize(square, (1024, 1024), order=1, anti_aliasing=max(mask.shape) > 1024), 0, 1)
+
+
+@pytest.mark.parametrize("way", ["nearest", "scikit-image order 0", "scikit-image order 1"])
+@pytest.mark.parametrize("shape", SIZES, ids=str)
+def test_a_native_mask_that_was_padded_and_resized_comes_back(shape, way):
+    longest = max(shape)
+    if longest > 1024 and way != "scikit-image order 1":
+        pytest.skip("a binary 1024 square cannot hold the edges of a larger slice")
+    least = 210 if longest <= 512 else 3010
+    counts = [count for count in (least, 4 * least) if count < shape[0] * shape[1] * 0.7]
+    masks = {f"blob {count}": blobs(shape, count, count) for count in counts}
+    if longest > 1024:
+        masks = {f"blob {count}": blobs(shape, count, count) for count in (10_000, 60_000)}
+    double = EndpointDouble(Painted(lambda prompt, _shape: stretched(masks[prompt], way)))
+    picture = Volume(np.zeros((1, *shape), np.uint8), is_picture=True)
+    result = segment(picture, list(masks), model="medimageparse", client=double.client())
+    for prompt in result.prompts:
+        overlap = dice(prompt.mask.full()[0], masks[prompt.text])
+        assert overlap == 1.0 if longest <= 512 and way != "scikit-image order 1" else overlap >= 0.995
+
+
+# Gray-coded volumes: the masks are where the gray is, in whatever way the slice was laid on the square.
+RANGES = {"liver": (70, 150), "spleen": (170, 230), "kidney tumor": (240, 255), "colon tumor": (5, 40)}
+LEVELS = {"liver": 110, "spleen": 200, "kidney tumor": 255, "colon tumor": 20}
+
+
+def gray_volume(order, signs, world=np.eye(3), spacing=(1.0, 1.0, 2.5), shape=(22, 18, 14)) -> tuple[Volume, dict[str, np.ndarray]]:
+    """A volume with one structure (the picture's blank elsewhere), ijk truth; several structures touch nothing but background."""
+    i, j, k = shape
+    truth = {name: np.zeros(shape, bool) for name in LEVELS}
+    truth["liver"][2:9, 3:8, 1:k - 2] = True
+    truth["liver"][2:5, 8:11, 3:7] = True
+    truth["spleen"][13:20, 2:6, 4:k - 1] = True
+    truth["kidney tumor"][12:i - 2, 10:15, 2:8] = True
+    truth["colon tumor"][2:8, 13:j - 1, 3:11] = True
+    voxels = np.zeros(shape, np.uint8)
+    for name, mask in truth.items():
+        voxels[mask] = LEVELS[name]
+    return Volume(voxels.transpose(2, 1, 0), affine_of(order, signs, world, spacing), "CT"), truth
+
+
+class OnlyLevel:
+    """GrayRanges that looks at one level at a time, so that the soft edge of a brighter structure is not taken for a darker one."""
+
+    def picture(self, gray, prompts):
+        return [self._one(gray, prompt) for prompt in prompts]
+
+    def _one(self, gray, prompt):
+        from scipy import ndimage
+
+        level = LEVELS.get(prompt)
+        if level is None:
+            return np.zeros(gray.shape, bool)
+        parts, count = ndimage.label(gray > level / 2)
+        peaks = ndimage.median(gray, parts, range(1, count + 1)) if count else []
+        wanted = [number for number, peak in enumerate(peaks, start=1) if RANGES[prompt][0] <= peak <= RANGES[prompt][1]]
+        # Half-way between background and the level is where the native edge lies.
+        return np.isin(parts, wanted)
+
+
+@pytest.mark.parametrize("orient", ["trained", "radiological", "vote"])
+@pytest.mark.parametrize("plane", ["axial", "coronal", "sagittal"])
+@pytest.mark.parametrize("number", [0, 13, 29, 46])
+def test_every_slice_of_every_plane_is_exact_in_every_way_of_laying_it(tmp_path, orient, plane, number):
+    spacing = (1.0, 1.0, 1.0) if number % 2 else (1.0, 3.0, 2.0)
+    volume, truth = gray_volume(*ORIENTATIONS[number], WORLDS["oblique" if number % 3 else "straight"], spacing)
+    double = EndpointDouble(OnlyLevel())
+    middle = "4:7"
+    result = segment(
+        volume, list(truth), model="medimageparse", client=double.client(), plane=plane, slices=middle, orient=orient,
+        group="each" if number == 29 else "together", labels=tmp_path / "labels.nii.gz", output=tmp_path / "masks.seg.nrrd",
+    )  # fmt: skip
+    axis = array_axis(volume, plane)
+    kept = np.zeros(volume.shape_kji[::-1], bool)
+    kept[(slice(None),) * axis + (slice(4, 7),)] = True
+    expected = {name: mask & kept for name, mask in truth.items()}
+    assert any(mask.any() for mask in expected.values())
+    for prompt in result.prompts:
+        assert dice(prompt.mask.full().transpose(2, 1, 0), expected[prompt.text]) == 1.0, prompt.text
+        if orient == "vote":
+            assert prompt.agreement == (1.0 if prompt.found else None)
+    labels = sum(number * mask.astype(np.uint8) for number, mask in enumerate(expected.values(), start=1))
+    assert_labels_are(tmp_path / "labels.nii.gz", labels, volume.ijk_to_ras)
+    assert_segments_are(tmp_path / "masks.seg.nrrd", expected, volume.ijk_to_ras)
+    report = result.report
+    assert (report["plane"], report["slices"]) == (plane, [4, 5, 6]) and report["orient"].startswith(orient)
+
+
+def array_axis(volume: Volume, plane: str) -> int:
+    """The array axis (i, j or k) that lies nearest to the plane's normal, by nibabel."""
+    letters = nib.aff2axcodes(volume.ijk_to_ras)
+    return next(axis for axis, letter in enumerate(letters) if letter in {"axial": "SI", "coronal": "AP", "sagittal": "RL"}[plane])
+
+
+@pytest.mark.parametrize("order,signs", ORIENTATIONS)
+def test_all_48_orientations_lie_as_trained_and_come_back_exactly(order, signs):
+    """A bright corner at the patient's left front tells how each request lay: liver transposed as AMOS, colon tumor as MSD, kidney tumor
+    and unknown targets radiologically."""
+    volume, truth = gray_volume(order, signs)
+    voxels = volume.voxels.copy()
+    ras = nib.orientations.io_orientation(volume.ijk_to_ras)
+    turned = nib.orientations.apply_orientation(voxels.transpose(2, 1, 0), ras)  # a view on RAS axes
+    inside = turned.copy()
+    inside[:2, -2:, :] = 180  # left, anterior
+    back = nib.orientations.ornt_transform([[0, 1], [1, 1], [2, 1]], ras)
+    voxels = nib.orientations.apply_orientation(inside, back).transpose(2, 1, 0)
+    double = EndpointDouble(OnlyLevel())
+    result = segment(Volume(voxels, volume.ijk_to_ras, "CT"), ["liver", "colon tumor", "kidney tumor", "unicorn"], model="medimageparse", slices="5", client=double.client())
+    corners = {"liver": "bottom right", "colon tumor": "top right", "kidney tumor": "top right", "unicorn": "top right"}
+    for seen in double.seen:
+        prompts = seen.texts[0].split(" & ")
+        assert {corner_of(seen.pixels()[..., 0])} == {corners[prompt] for prompt in prompts}
+    assert {seen.texts[0] for seen in double.seen} == {"liver", "colon tumor", "kidney tumor & unicorn"}
+    kept = np.zeros(voxels.shape[::-1], bool)
+    kept[(slice(None),) * array_axis(volume, "axial") + (5,)] = True
+    for prompt in result.prompts[:3]:
+        mask = prompt.mask.full().transpose(2, 1, 0)
+        covered = voxels.transpose(2, 1, 0) == 180
+        np.testing.assert_array_equal(mask & ~covered, truth[prompt.text] & kept & ~covered)
+    assert "turned as in training: liver" in result.report["orient"] and "radiological: kidney tumor, unicorn" in result.report["orient"]
+
+
+def corner_of(picture: np.ndarray) -> str:
+    """Where the gray level 180 is."""
+    rows, columns = np.nonzero(np.abs(picture.astype(int) - 180) < 4)
+    return f"{'top' if np.median(rows) < 512 else 'bottom'} {'left' if np.median(columns) < 512 else 'right'}"
+
+
+@pytest.mark.parametrize("name", PICTURE_FORMS)
+@pytest.mark.parametrize("dialect", ["azureml", "mlflow"])
+def test_every_reply_form_is_exact_and_named_in_the_report(name, dialect):
+    volume, truth = gray_volume(*ORIENTATIONS[0])
+    double = EndpointDouble(OnlyLevel(), PICTURE_FORMS[name])
+    result = segment(volume, "spleen & unicorn", model="medimageparse", slices="5:7", client=double.client(dialect))
+    np.testing.assert_array_equal(result.prompts[0].mask.full().transpose(2, 1, 0)[..., 5:7], truth["spleen"][..., 5:7])
+    assert not result.prompts[1].found
+    assert PICTURE_FORMS[name].values.replace("fractions", "0..1").replace("masks", "0/1").replace("probabilities", "0..255") in result.report["reply_form"]
+
+
+@pytest.mark.parametrize("plane,slices", [("axial", "12:14"), ("coronal", "50"), ("sagittal", "35")])
+@pytest.mark.parametrize("orient", ["trained", "radiological", "vote"])
+def test_slices_of_the_real_ct_get_their_reference_labels_back(tmp_path, shared_data, plane, slices, orient):
+    double = EndpointDouble(real_references(shared_data))
+    path = shared_data / "ct_abdomen_3mm.nii.gz"
+    segment(path, "liver & spleen & aorta", model="medimageparse", plane=plane, slices=slices, orient=orient, client=double.client(), labels=tmp_path / "labels.nii.gz")
+    labels = np.asarray(nib.load(shared_data / "ct_abdomen_3mm_labels.nii.gz").dataobj)
+    truth = np.select([labels == 5, labels == 1, labels == 52], [1, 2, 3]).astype(np.uint8)
+    first, _colon, last = slices.partition(":")
+    kept = np.zeros(labels.shape, bool)
+    kept[(slice(None),) * {"axial": 2, "coronal": 1, "sagittal": 0}[plane] + (slice(int(first), int(last or int(first) + 1)),)] = True
+    assert (truth * kept).any()
+    assert_labels_are(tmp_path / "labels.nii.gz", truth * kept, nib.load(path).affine, with_itk=False)
+
+
+@pytest.mark.parametrize("picture,prompts", [
+    ("06_CT_abdomen", ["liver", "left kidney", "aorta"]), ("09_MRI-FLAIR_brain", ["lower-grade glioma"]),
+    ("15_X-Ray_chest", ["left lung", "right lung"]), ("20_ultrasound_breast", ["tumor"]),
+])  # fmt: skip
+@pytest.mark.parametrize("orient", [None, "vote"])
+def test_the_authors_pictures_are_sent_as_they_are_and_get_their_masks_back(tmp_path, shared_data, picture, prompts, orient):
+    from PIL import Image
+
+    path = shared_data / "demo2d" / f"{picture}.png"
+    double = EndpointDouble(DemoPictures(shared_data / "demo2d"), Form(values="masks"))
+    segment(path, prompts, model="medimageparse", orient=orient, client=double.client(), labels=tmp_path / "labels.nii.gz")
+    np.testing.assert_array_equal(double.seen[0].pixels(), np.asarray(Image.open(path).convert("RGB")))
+    labels = np.asarray(nib.load(tmp_path / "labels.nii.gz").dataobj)
+    assert labels.shape == (1024, 1024, 1)
+    truth = np.zeros((1024, 1024), np.uint8)
+    for number, prompt in enumerate(prompts, start=1):
+        mask = np.asarray(Image.open(path.with_name(f"{picture}_{prompt.replace(' ', '+')}.png")).convert("L")) > 127
+        assert mask.any()
+        truth[mask] = number
+    np.testing.assert_array_equal(labels[..., 0].T, truth)  # i the column, j the row from the top
+
+
+def test_a_picture_of_odd_size_is_padded_and_its_labels_have_its_size(tmp_path):
+    from PIL import Image
+
+    pixels = np.zeros((41, 73), np.uint8)
+    pixels[5:20, 30:60] = 200
+    Image.fromarray(pixels).save(tmp_path / "picture.png")
+    double = EndpointDouble(GrayRanges({"patch": (100, 255)}))
+    segment(tmp_path / "picture.png", "patch", model="medimageparse", client=double.client(), labels=tmp_path / "labels.nrrd", output=tmp_path / "masks.seg.nrrd")
+    import SimpleITK as sitk
+
+    labels = sitk.ReadImage(str(tmp_path / "labels.nrrd"))
+    assert labels.GetSize() == (73, 41, 1)
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(labels)[0], pixels > 0)
