@@ -1,0 +1,186 @@
+"""Options of a run, and a small picture of what will be sent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import qt
+from slicer.i18n import tr as _
+
+from ..errors import MedImageParseError
+from ..imaging.png import encode_png
+from ..imaging.windows import CT_WINDOWS, Window
+from ..scene.regions import regionFromRoi
+from ..scene.volumes import volumeFromNode
+from . import preview
+from .input_box import RANGE, VOLUME, InputBox
+from .parameters import PanelParameters
+from .widgets import Choice, signalsBlocked
+from .words import megabytes
+
+_DELAY_MS = 150  # typing and turning a wheel make many changes; the picture follows when they pause
+_OWN = "own"
+
+
+class OptionsBox:
+    """Window, region, slabs, turn of slices, requests, overlap, names; and the preview.
+
+    Args:
+        ui: the panel's widgets.
+        parameters: where choices are kept.
+        inputs: knows volume, mode and slice.
+    """
+
+    def __init__(self, ui: Any, parameters: PanelParameters, inputs: InputBox):
+        self._ui, self._parameters, self._inputs = ui, parameters, inputs
+        self._windows: dict[tuple, Window] = {}
+        self._choices = _choices(ui, self._choose)
+        self._window = Choice(ui.windowComboBox, _windowOptions(), self._windowChosen)
+        for spinBox in (ui.windowLowSpinBox, ui.windowHighSpinBox):
+            spinBox.connect("valueChanged(double)", self._rangeChanged)
+        ui.regionSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._regionChosen)
+        ui.optionsButton.connect("contentsCollapsed(bool)", self._opened)
+        self._timer = qt.QTimer()
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(_DELAY_MS)
+        self._timer.connect("timeout()", self.drawPreview)
+
+    def close(self) -> None:
+        """Draw nothing any more."""
+        self._timer.stop()
+
+    def show(self) -> None:
+        """Show the choices as they are in the scene."""
+        ui, is3d = self._ui, self._inputs.mode == VOLUME
+        for name, choice in self._choices.items():
+            choice.set(self._parameters[name])
+        window = self._parameters["Window"]
+        isOwn = "," in window
+        self._window.set(_OWN if isOwn else window)
+        if isOwn:
+            self._showRange(window)
+        for widget in (ui.rangeLabel, ui.windowLowSpinBox, ui.windowHighSpinBox):
+            widget.setVisible(isOwn)
+        for widget in (ui.regionLabel, ui.regionSelector, ui.slabsLabel, ui.slabsComboBox):
+            widget.setVisible(is3d)
+        for widget in (ui.orientLabel, ui.orientComboBox):
+            widget.setVisible(not is3d)
+        with signalsBlocked(ui.regionSelector):
+            ui.regionSelector.setCurrentNode(self._parameters.nodeFor("Region"))
+        if not ui.optionsButton.collapsed:
+            self._timer.start()
+
+    def common(self) -> dict[str, Any]:
+        """Options of both models, by the names of Logic's arguments."""
+        names = {"window": "Window", "group": "Group", "overlap": "Overlap", "onExisting": "Existing"}
+        return {argument: self._parameters[name] for argument, name in names.items()}
+
+    def ofModel(self) -> dict[str, Any]:
+        """Options of the model that the mode stands for."""
+        if self._inputs.mode == VOLUME:
+            return {"slabs": self._parameters["Slabs"], "region": self._parameters.nodeFor("Region") or ""}
+        plane, slices = self._inputs.slices()
+        return {"plane": plane, "slices": slices, "orient": self._parameters["Orient"]}
+
+    def drawPreview(self) -> None:
+        """Show a slice as it will be sent, and say in words what is done to it."""
+        ui = self._ui
+        try:
+            made = self._preview()
+            text = _("{window}; {size} MB before compression.").format(window=_sentence(made.window.describe()), size=megabytes(made.bytes_raw))
+        except MedImageParseError as error:
+            ui.previewImage.setPixmap(qt.QPixmap())
+            ui.previewText.setText(str(error))
+            return
+        pixmap = qt.QPixmap()
+        pixmap.loadFromData(encode_png(np.ascontiguousarray(made.pixels)))
+        ui.previewImage.setPixmap(pixmap)
+        ui.previewText.setText(text)
+
+    def _preview(self) -> preview.Preview:
+        volumeNode = self._inputs.volumeNode
+        volume = volumeFromNode(volumeNode, copy=False)
+        setting, prompts = self._parameters["Window"], self._parameters["Prompts"]
+        # Finding a window looks at millions of voxels, so it is done once for each state of the volume.
+        key = (volumeNode.GetID(), volumeNode.GetImageData().GetMTime(), volume.modality, setting, *preview.sitesOf(prompts))
+        if key not in self._windows:
+            self._windows = {key: preview.windowFor(volume, setting, prompts)}
+        window = self._windows[key]
+        seen = self._inputs.seenSlice()
+        if self._inputs.mode == VOLUME:
+            roi = self._parameters.nodeFor("Region")
+            region = regionFromRoi(roi, volumeNode, volume) if roi is not None else ""
+            return preview.volumePreview(volume, window, region, seen.index if seen and seen.plane == "axial" else None)
+        plane, slices = self._inputs.slices()
+        index = int(slices.split(":")[0]) if self._inputs.mode == RANGE else seen.index
+        return preview.slicePreview(volume, window, plane, index, self._parameters["Orient"], prompts)
+
+    def _choose(self, name: str, value: str) -> None:
+        self._parameters[name] = value
+
+    def _windowChosen(self, key: str) -> None:
+        self._choose("Window", self._range() if key == _OWN else key)
+
+    def _rangeChanged(self, _value: float) -> None:
+        if self._window.key == _OWN:
+            self._choose("Window", self._range())
+
+    def _range(self) -> str:
+        low, high = self._ui.windowLowSpinBox.value, self._ui.windowHighSpinBox.value
+        return f"{low:g},{max(high, low + 1):g}"
+
+    def _showRange(self, window: str) -> None:
+        low, _comma, high = window.partition(",")
+        with signalsBlocked(self._ui.windowLowSpinBox, self._ui.windowHighSpinBox):
+            try:
+                self._ui.windowLowSpinBox.setValue(float(low))
+                self._ui.windowHighSpinBox.setValue(float(high))
+            except ValueError:
+                self._parameters["Window"] = "auto"  # somebody else's scene
+
+    def _regionChosen(self, node: Any) -> None:
+        self._parameters.setNodeFor("Region", node)
+
+    def _opened(self, collapsed: bool) -> None:
+        if not collapsed:
+            self.drawPreview()
+
+
+def _choices(ui: Any, choose: Any) -> dict[str, Choice]:
+    """The combo boxes whose keys are the values of the options."""
+    table = {
+        "Slabs": (ui.slabsComboBox, (("auto", _("Where needed")), ("none", _("Never")), *((str(n), str(n)) for n in range(2, 9)))),
+        "Orient": (
+            ui.orientComboBox,
+            (("trained", _("As in training")), ("radiological", _("As radiologists look at it")), ("vote", _("All four ways, majority wins"))),
+        ),
+        "Group": (ui.groupComboBox, (("together", _("One for all prompts")), ("each", _("One for each prompt")))),
+        "Overlap": (
+            ui.overlapComboBox,
+            (("allow", _("Keep both")), ("keep", _("Keep what is there")), ("overwrite", _("The new one wins"))),
+        ),
+        "Existing": (ui.existingComboBox, (("add", _("Add another")), ("replace", _("Replace it")))),
+    }
+    return {name: Choice(comboBox, options, lambda key, name=name: choose(name, key)) for name, (comboBox, options) in table.items()}
+
+
+def _windowOptions() -> list[tuple[str, str]]:
+    names = {
+        "abdomen": _("Abdomen"), "lung": _("Lung"), "pelvis": _("Pelvis"), "liver": _("Liver"), "colon": _("Colon"),
+        "pancreas": _("Pancreas"), "soft": _("Soft tissue"), "brain": _("Brain"), "bone": _("Bone"),
+    }  # fmt: skip
+    sites = [
+        (site, _("{site} ({low} to {high})").format(site=names[site], low=f"{low:g}", high=f"{high:g}")) for site, (low, high) in CT_WINDOWS.items()
+    ]
+    return [
+        ("auto", _("Automatic")),
+        *sites,
+        ("percentile", _("Percentiles 0.5 to 99.5")),
+        ("raw", _("None (raw values)")),
+        (_OWN, _("Own range")),
+    ]
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
