@@ -19,5 +19,5 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Returns the exit status."""
-    print(api.check(model=arguments.model, **connection_options(arguments)).sentence)
+    print(api.check(model=arguments.model, cancellation=arguments.cancellation, **connection_options(arguments)).sentence)
     return 0

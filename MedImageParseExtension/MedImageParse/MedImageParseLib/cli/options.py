@@ -64,4 +64,4 @@ def connection_options(arguments: argparse.Namespace) -> dict:
     if not arguments.endpoint and not arguments.profile:
         raise UsageError("Say where to send: --endpoint URL or --profile NAME (`mip.py serve` starts a local endpoint).")
     return {"endpoint": arguments.endpoint, "profile": arguments.profile, "consent": arguments.consent,
-            "prompt": print_prompt, "cancellation": arguments.cancellation, **given}
+            "show_device_code": print_prompt, **given}

@@ -84,7 +84,7 @@ def segment(
     cancellation.check()
     common = dict(window=window, group=group, keep_probabilities=wanted.probability is not None, progress=progress, cancellation=cancellation)
     indices = _slice_indices(reading.volume, plane, slices) if model == "medimageparse" else None
-    own = None if client else connect(endpoint, profile, model=model, **connection)
+    own = None if client else connect(endpoint, profile, model=model, cancellation=cancellation, **connection)
     try:
         if model == "medimageparse3d":
             result = segment_volume(reading.volume, prompts, client or own, slabs=str(slabs or "auto"), region=region, **common)
@@ -98,7 +98,9 @@ def segment(
     return result
 
 
-def check(endpoint: str | None = None, profile: str | None = None, *, model: str = "auto", client: EndpointClient | None = None, **connection) -> CheckResult:
+def check(
+    endpoint: str | None = None, profile: str | None = None, *, model: str = "auto", client: EndpointClient | None = None, cancellation: Cancellation | None = None, **connection
+) -> CheckResult:
     """Ask an endpoint whether it answers, and which model is behind it, with a tiny probe.
 
     Returns:
@@ -109,9 +111,9 @@ def check(endpoint: str | None = None, profile: str | None = None, *, model: str
     """
     from ..transport.check import check_endpoint
 
-    own = None if client else connect(endpoint, profile, model=model, sends_image_data=False, **connection)
+    own = None if client else connect(endpoint, profile, model=model, sends_image_data=False, cancellation=cancellation, **connection)
     try:
-        return check_endpoint(client or own, model)
+        return check_endpoint(client or own, model, cancellation=cancellation)
     finally:
         if own:
             own.close()

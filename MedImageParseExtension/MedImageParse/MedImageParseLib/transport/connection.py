@@ -35,7 +35,7 @@ def connect(
     ca_bundle: str = "",
     consent: bool = False,
     sends_image_data: bool = True,
-    prompt: Prompt | None = None,
+    show_device_code: Prompt | None = None,
     cancellation: Cancellation | None = None,
 ) -> EndpointClient:
     """A connection to an endpoint.
@@ -48,7 +48,7 @@ def connect(
         timeout: seconds from the last byte sent to the last received, per try. retries: total tries.
         consent: the person agrees, now and for later, that image data goes to this host.
         sends_image_data: False for a probe, which needs no consent.
-        prompt: shows a person where to enter a device code. cancellation: ends waiting for that.
+        show_device_code: shows a person where to enter a device code. cancellation: ends waiting for that.
 
     Raises:
         UsageError, ConsentError, InputError (key file), SignInError; each with one sentence.
@@ -67,7 +67,7 @@ def connect(
     profile = dataclasses.replace(profile, **{name: value for name, value in changes.items() if value})
     client = EndpointClient(
         profile.url,
-        auth=make_auth(profile, auth=how, key=key, key_file=key_file, prompt=prompt, cancellation=cancellation),
+        auth=make_auth(profile, auth=how, key=key, key_file=key_file, prompt=show_device_code, cancellation=cancellation),
         dialect=profile.dialect,
         deployment=profile.deployment,
         timeouts=Timeouts(profile.connect_timeout_s, profile.reply_timeout_s),

@@ -1,0 +1,179 @@
+"""Which endpoint, whether it answers, and the local demo."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import datetime
+from typing import Any
+
+from slicer.i18n import tr as _
+
+from ..errors import MedImageParseError
+from ..jobs.job import Job
+from ..transport.profiles import LOCAL_DEMO, Profile, ProfileStore, local_demo
+from .demo_process import DemoProcess
+from .parameters import PanelParameters
+from .sentences import forPanel, signInText
+from .widgets import Choice, StatusIcons
+
+
+class EndpointBox:
+    """The endpoint's row.
+
+    Args:
+        ui: the panel's widgets.
+        parameters: where the choice is kept, by the profile's name.
+        logic: a MedImageParseLogic, for testing a connection.
+        icons: the status pictures.
+        onChange: called when something here has changed that decides whether a run is possible.
+    """
+
+    def __init__(self, ui: Any, parameters: PanelParameters, logic: Any, icons: StatusIcons, onChange: Any):
+        self._ui, self._parameters, self._logic, self._icons, self._onChange = ui, parameters, logic, icons, onChange
+        self._status: dict[str, tuple[str, str]] = {}  # profile name: (icon, sentence)
+        self._profiles: dict[str, Profile] = {}
+        self._check: Job | None = None
+        self._checked = ""
+        self._codes: list[str] = []  # written by a worker, shown by `poll`
+        self.demo = DemoProcess(self._demoChanged)
+        self._choice = Choice(ui.profileComboBox, (), self._chosen)
+        ui.checkButton.connect("clicked()", self.check)
+        ui.demoButton.connect("clicked()", self._demoClicked)
+        self.readProfiles()
+
+    @property
+    def name(self) -> str:
+        """The chosen profile's name."""
+        return self._choice.key
+
+    @property
+    def isGood(self) -> bool:
+        """The last test of this endpoint went well."""
+        return self._status.get(self.name, ("", ""))[0] == "Good"
+
+    def profile(self) -> Profile | None:
+        """The chosen profile; the local demo's points to where the demo runs now."""
+        profile = self._profiles.get(self.name)
+        if profile is not None and profile.name == LOCAL_DEMO and self.demo.url:
+            return dataclasses.replace(profile, url=self.demo.url)
+        return profile
+
+    def readProfiles(self) -> None:
+        """Look again which profiles there are."""
+        try:
+            profiles = ProfileStore().profiles()
+        except MedImageParseError as error:
+            profiles = [local_demo()]
+            self._status[LOCAL_DEMO] = ("Bad", forPanel(str(error)))
+        self._profiles = {profile.name: profile for profile in profiles}
+        self._choice.fill([(name, _("Local demo") if name == LOCAL_DEMO else name) for name in self._profiles])
+        self.show()
+
+    def choose(self, name: str) -> None:
+        """Choose a profile by name, as the person would."""
+        self._parameters["Endpoint"] = name
+        self.show()
+
+    def forget(self, name: str) -> None:
+        """What was known of this endpoint no longer holds, because its settings changed."""
+        self._status.pop(name, None)
+        self.show()
+
+    def show(self) -> None:
+        """Show choice and status as they are."""
+        ui = self._ui
+        self._choice.set(self._parameters["Endpoint"])
+        icon, sentence = self._statusNow()
+        self._icons.show(ui.statusIcon, icon)
+        if ui.statusLabel.text != sentence:
+            ui.statusLabel.setText(sentence)
+        ui.checkButton.setText(_("Stop test") if self._check is not None else _("Test connection"))
+        ui.checkButton.setEnabled(self.profile() is not None)
+        ui.demoButton.setText(_("Stop local demo") if self.demo.isStarted else _("Start local demo"))
+
+    def whyNotReady(self) -> str:
+        """Why nothing can be sent, "" where it can."""
+        profile = self.profile()
+        if profile is None:
+            return _("Choose an endpoint.")
+        if profile.name == LOCAL_DEMO and self.demo.isStarted and not self.demo.url:
+            return _("The local demo is starting.")
+        if profile.name == LOCAL_DEMO and not self.demo.isStarted and not self.isGood:
+            return _("Start the local demo, or choose another endpoint.")
+        return ""
+
+    def prompt(self, url: str, code: str, expires: datetime) -> None:
+        """For a worker: show the person where to sign in. Only takes it down; `poll` shows it."""
+        self._codes.append(signInText(url, code, expires))
+
+    def poll(self) -> None:
+        """Main thread: show what a worker has asked to show."""
+        while self._codes:
+            self._setStatus(self.name, "Busy", self._codes.pop(0))
+
+    def check(self) -> None:
+        """Test the connection, or stop the test."""
+        if self._check is not None:
+            self._logic.cancel(self._check)
+            return
+        profile = self.profile()
+        if profile is None:
+            return
+        self._checked = profile.name
+        try:
+            self._check = self._logic.check(profile=profile, prompt=self.prompt, callback=self._checkEnded)
+        except MedImageParseError as error:
+            self._setStatus(profile.name, "Bad", forPanel(str(error)))
+            return
+        self._setStatus(profile.name, "Busy", _("Testing…"))
+        self._onChange()
+
+    def close(self) -> None:
+        """End the local demo."""
+        self.demo.stop()
+
+    def _checkEnded(self, job: Job) -> None:
+        self._check = None
+        if job.state == "done":
+            self._setStatus(self._checked, "Good", forPanel(job.result.sentence))
+        elif job.state == "cancelled":
+            self._status.pop(self._checked, None)
+        else:
+            self._setStatus(self._checked, "Bad", forPanel(job.sentence))
+        self.show()
+        self._onChange()
+
+    def _statusNow(self) -> tuple[str, str]:
+        if self.name == LOCAL_DEMO and self._check is None:
+            if self.demo.fault:
+                return "Bad", self.demo.fault
+            if self.demo.isStarted and not self.demo.url:
+                return "Busy", _("Starting…")
+            if self.demo.url and LOCAL_DEMO not in self._status:
+                return "Good", _("Running on this computer: a demo engine, not MedImageParse.")
+        profile = self._profiles.get(self.name)
+        if self.name == LOCAL_DEMO:
+            untested = _("Not started. A demo engine on this computer, not MedImageParse; no account is needed.")
+        else:
+            untested = _("Not tested.") if profile is not None else ""
+        return self._status.get(self.name, ("Unknown", untested))
+
+    def _setStatus(self, name: str, icon: str, sentence: str) -> None:
+        self._status[name] = (icon, sentence)
+        self.show()
+
+    def _chosen(self, name: str) -> None:
+        self._parameters["Endpoint"] = name
+
+    def _demoClicked(self) -> None:
+        self._status.pop(LOCAL_DEMO, None)
+        if self.demo.isStarted:
+            self.demo.stop()
+        else:
+            self._parameters["Endpoint"] = LOCAL_DEMO
+            self.demo.start()
+        self._demoChanged()
+
+    def _demoChanged(self) -> None:
+        self.show()
+        self._onChange()

@@ -1,0 +1,73 @@
+"""Run, Cancel, how far it is, and what came of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from slicer.i18n import tr as _
+
+from ..jobs.job import Job
+from .sentences import forPanel
+from .widgets import showSentence
+from .words import fractionDone, stageText
+
+_STEPS = 1000
+
+
+class RunBox:
+    """Args:
+    ui: the panel's widgets.
+    run, cancel: what the buttons do.
+    """
+
+    def __init__(self, ui: Any, run: Any, cancel: Any):
+        self._ui = ui
+        ui.runButton.connect("clicked()", run)
+        ui.cancelButton.connect("clicked()", cancel)
+        ui.progressBar.setMinimum(0)
+
+    def showReady(self, whyNot: str, isBusy: bool) -> None:
+        """Args:
+        whyNot: why a run cannot start, "" where it can.
+        isBusy: a run is at work already; another one would wait for it.
+        """
+        button = self._ui.runButton
+        button.setEnabled(not whyNot)
+        button.setText(_("Run next") if isBusy else _("Run"))
+        button.setToolTip(whyNot or (_("Run this after the one at work. (Ctrl+Enter)") if isBusy else _("Find these structures. (Ctrl+Enter)")))
+
+    def showJobs(self, jobs: list[Job]) -> None:
+        """Show how far the first of these jobs is, and how many wait behind it."""
+        ui, job = self._ui, jobs[0] if jobs else None
+        for widget in (ui.cancelButton, ui.progressBar):
+            widget.setVisible(job is not None)
+        if job is None:
+            showSentence(ui.stageLabel, "")
+            return
+        fraction = fractionDone(job)
+        ui.progressBar.setMaximum(0 if fraction is None else _STEPS)
+        if fraction is not None:
+            ui.progressBar.setValue(round(_STEPS * fraction))
+        text = stageText(job)
+        if len(jobs) > 1:
+            text = _("{stage} ({count} more waiting)").format(stage=text, count=len(jobs) - 1)
+        if ui.stageLabel.text != text:
+            showSentence(ui.stageLabel, text)
+        ui.stageLabel.setVisible(True)
+
+    def say(self, sentence: str) -> None:
+        """Show the person a sentence, or none."""
+        showSentence(self._ui.messageLabel, forPanel(sentence))
+
+    def sayOutcome(self, job: Job) -> None:
+        """Say what came of a run."""
+        if job.state == "cancelled":
+            self.say(_("Cancelled. Nothing was imported."))
+        elif job.state != "done":
+            self.say(job.sentence)
+        elif job.result.failure:
+            self.say(_("Only a part was done, and is kept: {why}").format(why=job.result.failure))
+        else:
+            found = len(job.result.found)
+            seconds = f"{job.elapsed:.1f}" if job.elapsed < 10 else f"{job.elapsed:.0f}"
+            self.say(_("Found {found} of {all} in {seconds} s.").format(found=found, all=len(job.result.rows), seconds=seconds))
