@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from phantom import make_phantom
+from MedImageParseLib.local_endpoint.phantom import make_phantom
 
 from MedImageParseLib.imaging.orientation import nearest_directions
 from MedImageParseLib.imaging.volume import Volume

@@ -16,6 +16,7 @@ import random
 import sys
 import time
 import tracemalloc
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -108,7 +109,7 @@ def _change_inside(reply: bytes, rng: random.Random) -> bytes:
         data = base64.b64decode(inner["data"])
         packed = data[:2] == b"\x1f\x8b"
         data = gzip.decompress(data) if packed else data
-    except (ValueError, KeyError, TypeError, IndexError, EOFError, OSError, RecursionError):
+    except (ValueError, KeyError, TypeError, IndexError, EOFError, OSError, RecursionError, zlib.error):
         return reply
     data = bytearray(data)
     kind = rng.randrange(4)

@@ -88,7 +88,7 @@ def _try(arguments: argparse.Namespace) -> int:
 def _make_phantom(folder: Path):
     from MedImageParseLib.files.atomic import write_atomically
     from MedImageParseLib.imaging.nifti import encode_nifti
-    from phantom import TILT_DEGREES, make_phantom
+    from MedImageParseLib.local_endpoint.phantom import TILT_DEGREES, make_phantom
 
     phantom = make_phantom()
     path = write_atomically(folder / "phantom_ct.nii.gz", encode_nifti(phantom.voxels, phantom.ijk_to_ras))

@@ -73,9 +73,9 @@ class References:
         return [np.isin(labels, self._names.get(prompt, [])) for prompt in prompts]
 
     def picture(self, gray: np.ndarray, prompts: list[str]) -> list[np.ndarray]:
-        axis, index, turn = self._nearest_slice(gray)
-        labels = turned(np.take(self._labels, index, axis), turn)
-        return [padded_to(np.isin(labels, self._names.get(prompt, [])), gray.shape[0]) for prompt in prompts]
+        axis, index, late, turn = self._nearest_slice(gray)
+        labels = turned(padded_to(np.take(self._labels, index, axis), gray.shape[0], late), turn)
+        return [np.isin(labels, self._names.get(prompt, [])) for prompt in prompts]
 
     def _placements(self, shape: tuple[int, ...]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for order in permutations(range(3)):
@@ -90,14 +90,18 @@ class References:
                     part = (slice(None),) * along + (slice(start, start + shape[along]),)
                     yield ours[flip][part], labels[flip][part]
 
-    def _nearest_slice(self, gray: np.ndarray) -> tuple[int, int, int]:
+    def _nearest_slice(self, gray: np.ndarray) -> tuple[int, int, bool, int]:
+        """(axis, index, whether the odd pixel of padding lies before the slice, turn): a slice may have been flipped before padding."""
         if self._thumbs is None:
-            places = [(axis, index, turn) for axis in range(3) for index in range(self._voxels.shape[axis]) for turn in range(8)]
             low = float(self._voxels.min())
-            thumbs = [thumbnail(padded_to(turned(np.take(self._voxels, i, axis) - low, turn), 256)) for axis, i, turn in places]
+            places = [(axis, index, late) for axis in range(3) for index in range(self._voxels.shape[axis]) for late in (False, True)]
+            thumbs = [thumbnail(padded_to(np.take(self._voxels, index, axis) - low, 256, late)) for axis, index, late in places]
             self._thumbs = np.stack([_standard(thumb) for thumb in thumbs]), places
         thumbs, places = self._thumbs
-        return places[int(np.argmax(thumbs @ _standard(thumbnail(gray))))]
+        sent = thumbnail(gray)
+        back = np.stack([_standard(_straightened(sent, turn)) for turn in range(8)], axis=1)
+        place, turn = np.unravel_index(np.argmax(thumbs @ back), (len(places), 8))
+        return *places[place], int(turn)
 
 
 class DemoPictures:
@@ -128,11 +132,21 @@ def turned(image: np.ndarray, turn: int) -> np.ndarray:
     return np.rot90(image.T if turn >= 4 else image, turn % 4)
 
 
-def padded_to(image: np.ndarray, side: int) -> np.ndarray:
-    """A slice centred on a black square of its longer side, (S - side) // 2 before, stretched by nearest neighbor."""
+def _straightened(image: np.ndarray, turn: int) -> np.ndarray:
+    """The inverse of `turned`."""
+    straight = np.rot90(image, -(turn % 4))
+    return straight.T if turn >= 4 else straight
+
+
+def padded_to(image: np.ndarray, side: int, late: bool = False) -> np.ndarray:
+    """A slice centred on a black square of its longer side, (S - side) // 2 before, stretched by nearest neighbor.
+
+    Args:
+        late: the odd pixel of padding goes before instead of after.
+    """
     longest = max(image.shape)
     square = np.zeros((longest, longest), image.dtype)
-    top, left = (longest - image.shape[0]) // 2, (longest - image.shape[1]) // 2
+    top, left = ((longest - size + late) // 2 for size in image.shape)
     square[top:top + image.shape[0], left:left + image.shape[1]] = image
     nearest = ((np.arange(side) + 0.5) * longest / side).astype(int)
     return square[np.ix_(nearest, nearest)]

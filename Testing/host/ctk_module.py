@@ -5,7 +5,7 @@ from __future__ import annotations
 import types
 from typing import Any
 
-from .qt_classes import WrapperType, adopt
+from .qt_classes import WrapperType
 from .qt_module import module as qtModule
 from .qt_module import registerDouble
 from .signals import HostSignal, state
@@ -131,7 +131,7 @@ class ctkCollapsibleButton(qt.QWidget, cxx=True):
         option = qt.QStyleOptionButton()
         option.initFrom(self)
         option.rect = qt.QRect(0, 0, self.width, self._headerHeight())
-        style = self.style()
+        style = qt.QApplication.style()  # the widget's own style() would tie the application's style to this widget's life
         style.drawControl(qt.QStyle.ControlElement.CE_PushButtonBevel, option, painter, self)
         arrow = qt.QStyleOption()
         arrow.initFrom(self)
@@ -247,5 +247,3 @@ def module() -> types.ModuleType:
                     setattr(_module, name, item)
     return _module
 
-
-__all__ = ["adopt", "held", "module", "passed", "setters"]

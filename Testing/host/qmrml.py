@@ -26,8 +26,13 @@ class SceneFollower:
         if scene is None:
             return
         kinds = slicer.vtkMRMLScene
+
+        @vtk.calldata_type(vtk.VTK_OBJECT)
+        def node_event(caller: Any, event: str, node: Any) -> None:
+            call(self._changed, (node, event == "NodeAddedEvent"))
+
         for event in (kinds.NodeAddedEvent, kinds.NodeRemovedEvent):
-            self._observe(scene, event, vtk.calldata_type(vtk.VTK_OBJECT)(self._node))
+            self._observe(scene, event, node_event)
         for event in (kinds.EndCloseEvent, kinds.EndImportEvent, kinds.EndRestoreEvent, kinds.EndBatchProcessEvent):
             self._observe(scene, event, lambda caller, event: call(self._changed, (None, False)))
 
@@ -39,9 +44,6 @@ class SceneFollower:
 
     def _observe(self, subject: Any, event: int, callback: Any) -> None:
         self._tags.append((subject, subject.AddObserver(event, callback)))
-
-    def _node(self, caller: Any, event: str, node: Any) -> None:
-        call(self._changed, (node, event == "NodeAddedEvent"))
 
 
 @registerDouble

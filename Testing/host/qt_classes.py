@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import enum
 import functools
+import weakref
 from typing import Any
 
+import shiboken6
 from PySide6 import QtCore, QtGui, QtWidgets
 
 from . import signals
@@ -25,7 +27,7 @@ _HANDS_OUT = (
     "actions", "activeWindow", "addAction", "addMenu", "button", "buttons", "centralWidget", "children", "completer", "cornerWidget",
     "currentWidget", "defaultAction", "document", "findChild", "findChildren", "focusWidget", "header", "horizontalHeader",
     "horizontalScrollBar", "itemDelegate", "layout", "lineEdit", "menu", "menuAction", "menuBar", "model", "parent", "parentWidget",
-    "screen", "selectionModel", "sender", "statusBar", "style", "tabBar", "takeWidget", "toggleViewAction", "validator",
+    "screen", "selectionModel", "sender", "statusBar", "tabBar", "takeWidget", "toggleViewAction", "validator",
     "verticalHeader", "verticalScrollBar", "view", "viewport", "widget", "window",
 )  # fmt: skip
 _VIRTUAL_IN_LAYOUTS = ("widget", "layout")
@@ -105,11 +107,46 @@ class QtProperty:
 
 def adopt(value: Any) -> Any:
     """Give an object that Qt made PythonQt's manners, in place; lists too. Anything else is returned as it is."""
-    if isinstance(value, list):
-        return [adopt(each) for each in value]
-    if isinstance(value, QtCore.QObject) and type(value) in _generated:
+    if isinstance(value, (list, tuple)):
+        return [each if _isInternal(each) else adopt(each) for each in value]
+    if isinstance(value, QtCore.QObject) and type(value) in _generated and _primed(type(value)):
         value.__class__ = _generated[type(value)]
+        _guard(value)
     return value
+
+
+def _isInternal(value: Any) -> bool:
+    """Qt's own parts of a widget (a table's model and headers, a combo box's list), which come and go without PySide's knowledge."""
+    return isinstance(value, QtCore.QObject) and (not QtCore.QObject.objectName(value) or QtCore.QObject.objectName(value).startswith("qt_"))
+
+
+@functools.cache
+def _primed(native: type) -> bool:
+    """Make one object of the generated class, once, if its C++ class has two bases.
+
+    PySide learns on the first construction where the second base lies in memory. Without that, an adopted object would leave a
+    dangling entry behind when it goes.
+    """
+    if not issubclass(native, (QtWidgets.QWidget, QtWidgets.QLayout, QtGui.QWindow)):
+        return True
+    for arguments in ((), (QtCore.Qt.Orientation.Horizontal,), (QtWidgets.QBoxLayout.Direction.LeftToRight,)):
+        try:
+            _generated[native](*arguments)
+        except (TypeError, NotImplementedError):
+            continue
+        return True
+    return False
+
+
+def _guard(value: QtCore.QObject) -> None:
+    """PySide is not told when an object that Qt made is destroyed by Qt, and would touch its memory later."""
+    wrapper = weakref.ref(value)
+
+    def forget(*ignored: Any) -> None:
+        if (found := wrapper()) is not None:
+            shiboken6.invalidate(found)
+
+    QtCore.QObject.connect(value, QtCore.SIGNAL("destroyed()"), forget)
 
 
 def wrap(native: type) -> type:
@@ -158,8 +195,6 @@ def _className(self: Any) -> str:
 
 
 def _delete(self: Any) -> None:
-    import shiboken6
-
     shiboken6.delete(self)
 
 
@@ -199,6 +234,8 @@ def _setAttribute(self: Any, name: str, value: Any) -> None:
     if name in [bytes(each.data()).decode() for each in QtCore.QObject.dynamicPropertyNames(self)]:
         QtCore.QObject.setProperty(self, name, value)
         return
+    if isinstance(value, QtCore.QObject) and QtCore.QObject.objectName(value) == name:
+        return  # PySide's loader of .ui files names every child on the root; PythonQt's does not
     if cls._cxx:
         raise AttributeError(f"'{name}' does not exist on {cls.__name__} and creating new attributes on C++ objects is not allowed")
     self.__dict__[name] = value

@@ -56,13 +56,6 @@ def _refuse(*arguments: Any, **named: Any) -> None:
 
 def _stringConstructors(qt: types.ModuleType) -> None:
     """What Qt 5 accepts and PySide6 does not."""
-
-    class QImage(QtGui.QImage):
-        """QImage whose loadFromData() and fromData() also take plain bytes and QByteArray without a format."""
-
-        def bits(self) -> Any:
-            return QtGui.QImage.bits(self)
-
     qt.QApplication.desktop = staticmethod(lambda: QtGui.QGuiApplication.primaryScreen())
     qt.QFontMetrics.width = lambda self, text: self.horizontalAdvance(text)
 
@@ -122,7 +115,7 @@ class UiLoader(QtUiTools.QUiLoader):
         for widget in self._kept:
             if type(widget).__name__ in _doubles:
                 _takeOverProperties(widget)
-        named = {QtCore.QObject.objectName(each): each for each in [*self._kept, *QtCore.QObject.findChildren(root, QtCore.QObject), root]}
+        named = {QtCore.QObject.objectName(each): each for each in [*self._kept, root]}
         for sender, signal, receiver, slot in wires:
             _wire(named, sender, signal, receiver, slot)
         return root

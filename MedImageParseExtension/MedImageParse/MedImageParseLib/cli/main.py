@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import logging
 import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 
 from ..errors import Cancelled, MedImageParseError
@@ -23,16 +25,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 done, 2 bad usage or input, 3 endpoint failed, 4 partly done, 130 cancelled.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
-    # A library's log lines are not for the person at the terminal; --debug brings them back.
-    logging.getLogger().addHandler(logging.NullHandler())
     cancellation = Cancellation()
     previous = _cancel_on_interrupt(cancellation)
     try:
         arguments = build_parser().parse_args(_bind_negative_values(argv))
-        if getattr(arguments, "debug", False):
-            logging.basicConfig(level=logging.INFO)
         arguments.cancellation = cancellation
-        return arguments.run(arguments)
+        return _run(arguments)
     except MedImageParseError as error:
         return _tell(error, "--debug" in argv)
     except KeyboardInterrupt:
@@ -59,6 +57,17 @@ def build_parser() -> Parser:
     for name in COMMANDS:
         importlib.import_module(f".{name}", __package__).add_parser(commands)
     return parser
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    """A library's log lines and warnings are not for the person at the terminal; --debug brings them back."""
+    with warnings.catch_warnings():
+        if getattr(arguments, "debug", False):
+            logging.basicConfig(level=logging.INFO)
+        else:
+            logging.getLogger().addHandler(logging.NullHandler())
+            warnings.simplefilter("ignore")
+        return arguments.run(arguments)
 
 
 def _bind_negative_values(argv: list[str]) -> list[str]:

@@ -284,7 +284,9 @@ def _interpret(fields: np.ndarray, order: str, is_gzip: bool, size: int) -> Nift
         slope, intercept = 1.0, 0.0
     if not np.isfinite(intercept):
         intercept = 0.0
-    return NiftiHeader(tuple(shape), np.dtype(order + name), channels, int(offset), slope, intercept, _matrix(fields, shape), is_gzip)
+    with np.errstate(all="ignore"):  # a damaged matrix is found out by whoever uses it, in a sentence
+        matrix = _matrix(fields, shape)
+    return NiftiHeader(tuple(shape), np.dtype(order + name), channels, int(offset), slope, intercept, matrix, is_gzip)
 
 
 def _matrix(fields: np.ndarray, shape: list[int]) -> np.ndarray:

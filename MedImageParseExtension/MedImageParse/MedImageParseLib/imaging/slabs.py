@@ -65,6 +65,8 @@ def slabs_for(setting: str, shape_kji: tuple[int, int, int], bytes_estimate: int
         while _tallest(_cut(depth, needed)) > height:
             needed += 1
     for_size = int(np.ceil(bytes_estimate / (0.9 * body_limit))) if body_limit and bytes_estimate > body_limit else 1
+    while for_size > 1 and len(_cut(depth, for_size + 1)) > for_size and _tallest(_cut(depth, for_size)) * bytes_estimate > 0.95 * body_limit * depth:
+        for_size += 1  # thin slabs: the slices that overlap weigh as well
     if for_size > needed:
         needed, why = for_size, "the whole volume would be larger than the endpoint takes"
     slabs = _cut(depth, needed)
@@ -99,6 +101,10 @@ def _cut(depth: int, count: int) -> list[Slab]:
     borders = [round(number * depth / count) for number in range(count + 1)]
     reach = OVERLAP // 2
     return [Slab(max(first - reach, 0), min(last + reach, depth), first, last) for first, last in zip(borders, borders[1:])]
+
+
+def _tallest(slabs: list[Slab]) -> int:
+    return max(slab.stop - slab.start for slab in slabs)
 
 
 def _tallest(slabs: list[Slab]) -> int:

@@ -9,7 +9,8 @@ Conventions, in one dimension (rows and columns are alike), positions counted in
 
 The resize follows the published toolkit's (scikit-image, order 3 with anti-aliasing: a Gaussian of sigma (scale - 1) / 2 before
 shrinking, then cubic splines). Each step is linear and separable, so all of them together are two small matrices, R and C:
-square = R @ image @ C.T. The way back is linear interpolation of the model's map at each pixel's centre.
+square = R @ image @ C.T. The way back is linear interpolation of the model's map at each pixel's centre, except for a map that is
+exactly a stretched slice: that one is taken back exactly.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from functools import lru_cache
 import numpy as np
 
 SIDE = 1024
+_LARGEST_STRETCHED = 1008  # pixels: at least every 63rd row is doubled, so that a structure shows whether it was stretched
 
 
 @dataclass(slots=True, frozen=True)
@@ -61,6 +63,9 @@ class SquareFit:
 
     def backward(self, square: np.ndarray) -> np.ndarray:
         """A map on the 1024 square, any real type, at the centres of the slice's own pixels; float32 (rows, columns)."""
+        exact = self._exact_source(square)
+        if exact is not None:
+            return exact
         rows = self._positions(0)
         columns = self._positions(1)
         row_low, row_part = _neighbours(rows)
@@ -69,6 +74,26 @@ class SquareFit:
         lower = np.asarray(square)[row_low + 1].astype(np.float32)
         strip = upper + (lower - upper) * row_part[:, None]
         return strip[:, column_low] * (1 - column_part) + strip[:, column_low + 1] * column_part
+
+    def _exact_source(self, square: np.ndarray) -> np.ndarray | None:
+        """The slice, where the map is nothing but a two-valued slice stretched by nearest neighbor; None for any other map.
+
+        Interpolation would round the corners of such a map. An answer is given only where stretching it again makes the very same
+        map, and not where the side is so near 1024 that any map may fit by chance. Nearest neighbor counts from pixel centres here,
+        like everything else.
+        """
+        largest = square.max()
+        if self.side > _LARGEST_STRETCHED or largest == 0 or not np.all((square == 0) | (square == largest)):
+            return None
+        rows, columns = (self._stretched_from(axis) for axis in (0, 1))
+        native = square[np.ix_(*(np.searchsorted(source, np.arange(size)) for source, size in zip((rows, columns), self.shape)))]
+        return native.astype(np.float32) if np.array_equal(np.pad(native, 1)[np.ix_(rows + 1, columns + 1)], square) else None
+
+    def _stretched_from(self, axis: int) -> np.ndarray:
+        """For each pixel of the 1024 square, the slice's pixel that nearest neighbor takes it from; -1 and the size stand for black."""
+        size = self.shape[axis]
+        position = ((np.arange(SIDE) + 0.5) * self.side / SIDE - self.before[axis]) * size / self.square_shape[axis]
+        return np.clip(np.floor(position + 1e-9).astype(int), -1, size)
 
     def _positions(self, axis: int) -> np.ndarray:
         """Where the slice's pixel centres lie on the 1024 square, as pixel indices (centre of pixel 0 is 0.0)."""

@@ -2,9 +2,13 @@
 
 Why `poll` sleeps: Slicer's event loop is C++ and keeps Python's interpreter lock (GIL) while it waits for the mouse, so that a
 Python thread in an idle Slicer stands still. Measured on the real PythonQt, a worker with 1.2 s to do got nothing done in 6 s; with
-a 10 ms timer that sleeps for 2 ms it was done in 1.9 s. A sleep is the moment in which the lock is free; a worker that takes it then
-keeps it for `sys.getswitchinterval()` (5 ms) where it needs it that long, and gives it back at once where it does not. So the timer's
-owner calls `poll` every 10 ms while the queue is not idle, and `poll` sleeps as long as the worker thread lives.
+a timer whose slot sleeps for a moment it got on. A sleep is the time in which the lock is free. So the timer's owner calls `poll` every
+POLL_MS while the queue is not idle, and `poll` sleeps for YIELD_S as long as the worker thread lives.
+
+Why the timer is quicker than the sleep is long: each piece of C code that works without the lock (compressing, numpy, sockets) has to get it
+back afterwards, and waits for the next sleep to do so. With 2 ms of sleep every 10 ms a run took 1.5 to 2.3 times as long as in a
+plain script; with 5 ms of sleep every 7 ms 1.1 to 1.2 times (scripts/bench/worker_speed.py). A click waits 5 ms at most for its turn,
+and while the window is busy drawing, the timer fires once a picture and no more.
 
 Why one step a poll: a main-thread step (prepare, a partial result, the import) may take tens of milliseconds; between two of them the
 window redraws and hears the Cancel button.
@@ -12,11 +16,11 @@ window redraws and hears the Cancel button.
 
 from __future__ import annotations
 
+import copy
 import logging
 import queue
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -25,6 +29,8 @@ from .job import Dropped, Job, nothing
 
 UNEXPECTED = "Something unexpected went wrong ({kind}) and nothing was imported; look in the log for the details."
 OUT_OF_MEMORY = "There is not enough memory for this; close other volumes, or choose a smaller region."
+POLL_MS = 2  # milliseconds: the interval of the timer that calls `poll`
+YIELD_S = 0.005  # seconds that a poll sleeps while the worker lives
 _JOIN_S = 10.0  # the longest that closing waits: building a request is the longest thing that cannot be interrupted, 1 to 2 s
 
 _log = logging.getLogger(__name__)
@@ -45,7 +51,7 @@ class JobQueue:
         >>> jobs.close()
     """
 
-    def __init__(self, on_change: Callable[[Job], object] | None = None, yield_s: float = 0.002):
+    def __init__(self, on_change: Callable[[Job], object] | None = None, yield_s: float = YIELD_S):
         self._on_change = on_change
         self._yield_s = yield_s
         self._waiting: list[Job] = []
@@ -109,7 +115,7 @@ class JobQueue:
             self.cancel(job, reason)
 
     def poll(self) -> None:
-        """Take what the worker has brought and do at most one main-thread step. Call it every 10 ms or so until `is_idle`."""
+        """Take what the worker has brought and do at most one main-thread step. Call it every POLL_MS until `is_idle`."""
         self._check_thread()
         if self._is_polling:  # a step let the window handle events, and the timer fired
             return
@@ -145,8 +151,9 @@ class JobQueue:
             self.cancel(job)  # a keyboard interrupt; does nothing to a job that has ended
         if job.error is None:
             return job.result
+        # A copy: raised itself, the job's error would hold the caller's frames, which hold the job, and nodes would outlive their scene.
         if isinstance(job.error, MedImageParseError):
-            raise job.error
+            raise copy.copy(job.error) from job.error
         raise MedImageParseError(job.sentence) from job.error
 
     def close(self) -> None:
@@ -251,6 +258,7 @@ class JobQueue:
         if isinstance(error, Cancelled):
             self._end(job, "cancelled", str(error), error)
         elif isinstance(error, MedImageParseError):
+            _log.debug("job %d failed", job.id, exc_info=error)
             self._end(job, "failed", str(error), error)
         else:
             _log.error("job %d failed", job.id, exc_info=error)
@@ -263,7 +271,7 @@ class JobQueue:
             self._active, self._parts, self._outcome = None, [], None
         else:
             self._waiting.remove(job)
-        _forget_locals(error)
+        _forget_traceback(error)
         job.end(state, sentence, error, result)
         if state != "done":
             job.cancellation.cancel()
@@ -297,7 +305,7 @@ class JobQueue:
             result = work(prepared, job.tell, job.cancellation)
         except BaseException as error:  # a thread has nobody to raise to; the main thread decides what it means
             failure = error
-        del work, prepared  # an error keeps this frame, and should not keep the volume
+        del work, prepared
         self._events.put(("outcome", job, (result, failure)))
 
     def _check_thread(self) -> None:
@@ -305,8 +313,8 @@ class JobQueue:
             raise RuntimeError("a job queue belongs to the thread that made it; from others, use the job's cancellation")
 
 
-def _forget_locals(error: BaseException | None) -> None:
-    """Keep the lines of a traceback, not the volumes and nodes in its frames: a panel may hold on to an ended job for long."""
-    while error is not None:
-        traceback.clear_frames(error.__traceback__)
+def _forget_traceback(error: BaseException | None) -> None:
+    """A traceback holds frames, these hold volumes and nodes, and a panel may keep an ended job for long. The log has it by now."""
+    while error is not None and error.__traceback__ is not None:
+        error.__traceback__ = None
         error = error.__cause__ or error.__context__

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import UsageError
 from ..imaging.planes import PLANES
 from ..jobs.job import Job, nothing
-from ..jobs.queue import JobQueue
+from ..jobs.queue import YIELD_S, JobQueue
 from ..progress import Cancellation, Progress
 from ..prompts import grammar
 from ..scene.segments import undoLastImport
@@ -23,7 +23,7 @@ class MedImageParseLogic:
     """Segments volume nodes with text prompts. Use it on the main thread.
 
     Every method that asks an endpoint waits for the answer, and raises a MedImageParseError with one sentence where there is none. Given
-    a `callback`, it returns a Job at once instead; then something has to call `poll()` every 10 ms or so (the module's panel does, a
+    a `callback`, it returns a Job at once instead; then something has to call `poll()` every few milliseconds (the module's panel does, a
     script may), and `callback(job)` is called when the job has ended, in whatever way: look at job.state, job.result and job.sentence.
 
     Options have the names and meanings of the command line's, and `connection` takes those of transport.connection.connect: auth, key_file,
@@ -31,6 +31,7 @@ class MedImageParseLogic:
 
     Args:
         onChange: called with a Job whenever something about it has changed.
+        yieldSeconds: how long a poll sleeps while the worker is busy, see jobs.queue.
 
     Example (a whole volume, waiting for it):
         >>> logic = MedImageParseLogic()
@@ -40,8 +41,8 @@ class MedImageParseLogic:
         >>> result.segmentationNode.GetSegmentation().GetNumberOfSegments()
         2
 
-    Example (slices, into the same segmentation, taken back again):
-        >>> more = logic.segmentSlices(volumeNode, "body", slices="30:33", endpoint=url, segmentationNode=result.segmentationNode)
+    Example (one slice, into the same segmentation, taken back again):
+        >>> more = logic.segmentSlices(volumeNode, "body", slices="16", endpoint=url, segmentationNode=result.segmentationNode)
         >>> more.rows[0].state, more.segmentationNode.GetSegmentation().GetNumberOfSegments()
         ('found', 3)
         >>> logic.undoLastRun(result.segmentationNode)
@@ -55,9 +56,9 @@ class MedImageParseLogic:
         >>> logic.close()
     """
 
-    def __init__(self, *, onChange: Callable[[Job], object] | None = None):
+    def __init__(self, *, onChange: Callable[[Job], object] | None = None, yieldSeconds: float = YIELD_S):
         super().__init__()
-        self._queue = JobQueue(onChange)
+        self._queue = JobQueue(onChange, yieldSeconds)
         self._runs: dict[Job, SegmentationRun] = {}
 
     # --- segmenting --------------------------------------------------------------------------------------------------

@@ -171,8 +171,8 @@ class SegmentationRun:
                 node = imported.segmentationNode
         # From here on the segments are the run's result: tidying up must not take their segmentation away.
         self._growing = None
-        rows = [self._row(prompt, entry, point, imported) for prompt, entry, point in zip(reply.result.prompts, reply.result.report["prompts"], reply.points)]
         report = reply.result.report
+        rows = [self._row(*each, imported) for each in zip(reply.result.prompts, report["prompts"], reply.points)]
         report["timings_s"].update({"import": round(time.perf_counter() - began, 4), "total": round(self.job.elapsed, 4)})
         return RunResult(node, rows, list(report["warnings"]), report["engine"] or "", reply.result.failure, report)
 

@@ -1,4 +1,4 @@
-"""Asks once for each host before image data leaves this computer. No answer, or Cancel, sends nothing."""
+"""Asks once for each host before image data, or a key, leaves this computer. No answer, or Cancel, sends nothing."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ def mayBeSent(profile: Profile, parent: Any = None) -> bool:
     if profile.consent or not consent_is_needed(profile.url, store):
         return True
     host = parse_address(profile.url, allow_plain_http=True).host
-    question = _("The image will be sent to {host}.\n\n{whatLeaves}\n\nYou are asked once for each host. Send it?").format(
-        host=host, whatLeaves=WHAT_LEAVES
-    )
+    question = _("May {host} get your images?\n\n{whatLeaves}").format(host=host, whatLeaves=WHAT_LEAVES)
+    if profile.sign_in != "none":
+        question += "\n\n" + _("Your key or sign-in for this endpoint goes there too.")
+    question += "\n\n" + _("You are asked once for each host. OK sends, Cancel sends nothing.")
     if not slicer.util.confirmOkCancelDisplay(question, windowTitle=_("Send image data?"), parent=parent):
         return False
     store.grant(host)

@@ -11,6 +11,7 @@ from slicer.i18n import tr as _
 from ..errors import MedImageParseError
 from ..jobs.job import Job
 from ..transport.profiles import LOCAL_DEMO, Profile, ProfileStore, local_demo
+from .consent_question import mayBeSent
 from .demo_process import DemoProcess
 from .parameters import PanelParameters
 from .sentences import forPanel, signInText
@@ -53,10 +54,14 @@ class EndpointBox:
 
     def profile(self) -> Profile | None:
         """The chosen profile; the local demo's points to where the demo runs now."""
-        profile = self._profiles.get(self.name)
+        profile = self.stored()
         if profile is not None and profile.name == LOCAL_DEMO and self.demo.url:
             return dataclasses.replace(profile, url=self.demo.url)
         return profile
+
+    def stored(self) -> Profile | None:
+        """The chosen profile as it is stored."""
+        return self._profiles.get(self.name)
 
     def readProfiles(self) -> None:
         """Look again which profiles there are."""
@@ -102,7 +107,7 @@ class EndpointBox:
             return _("Start the local demo, or choose another endpoint.")
         return ""
 
-    def prompt(self, url: str, code: str, expires: datetime) -> None:
+    def showDeviceCode(self, url: str, code: str, expires: datetime) -> None:
         """For a worker: show the person where to sign in. Only takes it down; `poll` shows it."""
         self._codes.append(signInText(url, code, expires))
 
@@ -121,7 +126,10 @@ class EndpointBox:
             return
         self._checked = profile.name
         try:
-            self._check = self._logic.check(profile=profile, prompt=self.prompt, callback=self._checkEnded)
+            if profile.sign_in != "none" and not mayBeSent(profile, self._ui.checkButton):
+                self._setStatus(profile.name, "Unknown", _("Not tested: nothing was sent."))
+                return
+            self._check = self._logic.check(profile=profile, show_device_code=self.showDeviceCode, callback=self._checkEnded)
         except MedImageParseError as error:
             self._setStatus(profile.name, "Bad", forPanel(str(error)))
             return

@@ -7,6 +7,7 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from ..errors import InputError
+from ..scene.volumes import volumeFromNode
 from .parameters import PanelParameters
 from .slice_follower import SeenSlice, SliceFollower, sliceCount
 from .widgets import Choice, signalsBlocked
@@ -68,6 +69,11 @@ class InputBox:
             return self._follower.sliceOf(self.volumeNode)
         except InputError:
             return None
+
+    @property
+    def isPicture(self) -> bool:
+        """Whether the volume is a 2D picture, which has no third dimension to send."""
+        return self.volumeNode is not None and volumeFromNode(self.volumeNode, copy=False).is_picture
 
     def slices(self) -> tuple[str, str]:
         """(plane, slices) for Logic.segmentSlices, the slices as the command line has them."""

@@ -31,11 +31,19 @@ class PanelParameters:
 
     Args:
         scene: the vtkMRMLScene; the node is made in it where it is not there yet.
+
+    Attributes:
+        node: the parameter node.
     """
 
     def __init__(self, scene: Any):
         self._scene = scene
-        self.node = scene.GetSingletonNode(MODULE_NAME, "vtkMRMLScriptedModuleNode") or self._make()
+        self.attach()
+
+    def attach(self) -> None:
+        """Find the node again, or make it: the scene has been closed or loaded."""
+        self.node = self._scene.GetSingletonNode(MODULE_NAME, "vtkMRMLScriptedModuleNode") or self._make()
+        self.node.SetAttribute("ModuleName", MODULE_NAME)  # closing a scene takes it off
 
     def __getitem__(self, name: str) -> str:
         return self.node.GetParameter(name) or DEFAULTS[name]
@@ -68,6 +76,5 @@ class PanelParameters:
         node = self._scene.CreateNodeByClass("vtkMRMLScriptedModuleNode")
         node.UnRegister(None)  # Python holds it, and so will the scene
         node.SetSingletonTag(MODULE_NAME)
-        node.SetModuleName(MODULE_NAME)
         node.SetName(MODULE_NAME)
         return self._scene.AddNode(node)

@@ -82,8 +82,9 @@ class PromptBox:
         self._menu.clear()
         for entry in entries:
             shown = entry if len(entry) <= _SHOWN else entry[:_SHOWN] + "…"
-            action = self._menu.addAction(shown.replace("&", "&&"))  # a single one would underline a letter
+            action = qt.QAction(shown.replace("&", "&&"), self._menu)  # a single one would underline a letter
             action.connect("triggered()", lambda text=entry: self._take(text))
+            self._menu.addAction(action)
         self._recentButton.setEnabled(bool(entries))
         self._restoreButton.setEnabled(bool(entries))
         none = _("There has been no run yet.")

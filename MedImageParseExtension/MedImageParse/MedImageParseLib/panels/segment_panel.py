@@ -17,6 +17,7 @@ from slicer.util import VTKObservationMixin
 
 from ..errors import MedImageParseError
 from ..jobs.job import Job
+from ..jobs.queue import JobQueue
 from ..logic.logic import MedImageParseLogic
 from . import sample
 from .consent_question import mayBeSent
@@ -27,9 +28,10 @@ from .parameters import PanelParameters
 from .prompt_box import PromptBox
 from .results_box import ResultsBox
 from .run_box import RunBox
+from .sentences import forPanel
 from .settings_panel import SettingsPanel
 from .slice_follower import SliceFollower
-from .widgets import StatusIcons
+from .widgets import StatusIcons, signalsBlocked
 
 _POLL_MS = 10  # see jobs.queue: the worker only gets on while somebody polls
 
@@ -51,17 +53,20 @@ class SegmentPanel(VTKObservationMixin):
         self.ui = ui = slicer.util.childWidgetVariables(self.widget)
         self.logic = MedImageParseLogic(onChange=self._jobChanged)
         self.parameters = PanelParameters(slicer.mrmlScene)
+        self._chores = JobQueue()  # what need not wait for a run: the sample, finding endpoints
         self._runs: dict[Job, tuple] = {}  # runs at work and waiting, with what was asked for
-        self._isClosed = False
-        self.endpoint = EndpointBox(ui, self.parameters, self.logic, StatusIcons(os.path.dirname(resourcePath("Icons/StatusGood.png"))), self.update)
+        self._isClosed = self._isUpdating = self._isPolling = False
+        icons = StatusIcons(os.path.dirname(resourcePath("Icons/StatusGood.png")))
+        self.endpoint = EndpointBox(ui, self.parameters, self.logic, icons, self._endpointChanged)
         self.follower = SliceFollower(slicer.mrmlScene, self.update)
         self.inputs = InputBox(ui, self.parameters, self.follower)
         self.prompts = PromptBox(ui, self._promptsChanged)
         self.options = OptionsBox(ui, self.parameters, self.inputs)
         self.runBox = RunBox(ui, self.run, self.cancel)
         self.results = ResultsBox(ui, self.logic.undoLastRun, self.runBox.say)
-        self.settings = SettingsPanel(resourcePath("UI/EndpointSettings.ui"), self.endpoint, self._wake)
-        ui.settingsButton.layout().addWidget(self.settings.widget)
+        self.settings = SettingsPanel(resourcePath("UI/EndpointSettings.ui"), self.endpoint, self._chores, self._wake)
+        ui.settingsButtonContents.layout().addWidget(self.settings.widget)
+        ui.segmentationSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._segmentationChosen)
         ui.sampleButton.connect("clicked()", self._loadSample)
         self._timer = qt.QTimer()
         self._timer.setInterval(_POLL_MS)
@@ -91,13 +96,13 @@ class SegmentPanel(VTKObservationMixin):
         self.follower.stop()
         self.options.close()
         self.logic.close()
-        self.settings.close()
+        self._chores.close()
         self.endpoint.close()
 
     def _observeScene(self) -> None:
         self.removeObservers()
         scene = slicer.mrmlScene
-        self.parameters.attach(scene)
+        self.parameters.attach()
         for event, slot in (
             (scene.StartCloseEvent, self._sceneCloses),
             (scene.EndCloseEvent, self._sceneIsAnother),
@@ -112,6 +117,7 @@ class SegmentPanel(VTKObservationMixin):
 
     def _sceneCloses(self, _caller: object, _event: object) -> None:
         self.logic.cancelAll(_("The scene was closed, so the run was cancelled."))
+        self._chores.cancel_all()
 
     def _sceneIsAnother(self, _caller: object, _event: object) -> None:
         self._observeScene()
@@ -126,18 +132,172 @@ class SegmentPanel(VTKObservationMixin):
 
     def update(self) -> None:
         """Show everything as it is now."""
-        if self._isClosed:
+        if self._isClosed or self._isUpdating:
             return
-        with _noReentry(self) as isFirst:
-            if not isFirst:
-                return
+        self._isUpdating = True
+        try:
             self.inputs.show()
             self.prompts.set(self.parameters["Prompts"])
             self.options.show()
             self.endpoint.show()
+            self.settings.show()
             self.results.show()
-            self._showOutput()
+            with signalsBlocked(self.ui.segmentationSelector):
+                self.ui.segmentationSelector.setCurrentNode(self.parameters.nodeFor("Segmentation"))
             self.runBox.showReady(self.whyNotRun(), bool(self._runs))
-            self.runBox.showJobs([job for job in self.logic.jobs if job in self._runs])
+            self._showJobs()
+        finally:
+            self._isUpdating = False
+
+    def whyNotRun(self) -> str:
+        """Why Run is disabled, in a sentence; "" where it is not."""
+        if self.inputs.volumeNode is None:
+            return _("Select a volume, or load the sample.")
+        if self.inputs.volumeNode.GetImageData() is None:
+            return _("This volume is empty; select another.")
+        why = self.prompts.fault() or self.endpoint.whyNotReady() or self._whyModelDoesNotFit()
+        if not why and self._request() in self._runs.values():
+            return _("This very run is at work already; change something to queue another.")
+        return forPanel(why)
+
+    def _whyModelDoesNotFit(self) -> str:
+        model, is3d = self.endpoint.profile().model, self.inputs.mode == VOLUME
+        if model == "medimageinsight":
+            return _("This endpoint runs MedImageInsight, which does not segment; choose another endpoint.")
+        if model == "medimageparse" and is3d:
+            return _("This endpoint runs MedImageParse, which takes slices; choose slices, or another endpoint.")
+        if model == "medimageparse3d" and not is3d:
+            return _("This endpoint runs MedImageParse 3D, which takes volumes; choose Volume (3D), or another endpoint.")
+        if is3d and self.inputs.isPicture:
+            return _("This is a 2D picture; choose This slice (2D).")
+        return ""
+
+    def _showJobs(self) -> None:
+        self.runBox.showJobs([job for job in self.logic.jobs if job in self._runs])
+
+    def _jobChanged(self, _job: Job) -> None:
+        self._showJobs()
+
+    # --- what is done ------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Start a run, or queue it behind the one at work."""
+        if self._isClosed or self.whyNotRun():
+            return
+        try:
+            if not mayBeSent(self.endpoint.profile(), self.widget):
+                self.runBox.say(_("Nothing was sent."))
+                return
+            if self.whyNotRun():  # while the question was open, the scene may have changed
+                return
+            request = self._request()
+            job = self._start()
+        except MedImageParseError as error:
+            self.runBox.say(str(error))
+            return
+        self._runs[job] = request
+        self.prompts.remember()
+        self.runBox.say("")
+        self.update()
         self._wake()
-"""TODO"""
+
+    def cancel(self) -> None:
+        """Stop the run at work; the next one in the queue starts."""
+        for job in self.logic.jobs:
+            if job in self._runs:
+                self.logic.cancel(job)
+                return
+
+    def _start(self) -> Job:
+        options = dict(
+            self.options.common(),
+            **self.options.ofModel(),
+            profile=self.endpoint.profile(),
+            show_device_code=self.endpoint.showDeviceCode,
+            segmentationNode=self.parameters.nodeFor("Segmentation"),
+            callback=self._runEnded,
+        )
+        segment = self.logic.segmentVolume if self.inputs.mode == VOLUME else self.logic.segmentSlices
+        return segment(self.inputs.volumeNode, self.prompts.prompts(), **options)
+
+    def _request(self) -> tuple:
+        """What tells one run from another."""
+        volumeNode, segmentationNode = self.inputs.volumeNode, self.parameters.nodeFor("Segmentation")
+        options = {**self.options.common(), **self.options.ofModel()}
+        return (
+            volumeNode.GetID(),
+            volumeNode.GetImageData().GetMTime(),
+            segmentationNode.GetID() if segmentationNode is not None else "",
+            self.endpoint.name,
+            tuple(self.prompts.prompts()),
+            tuple((name, value if isinstance(value, str) else value.GetID()) for name, value in sorted(options.items())),
+        )
+
+    def _runEnded(self, job: Job) -> None:
+        self._runs.pop(job, None)
+        if self._isClosed:
+            return
+        if job.state == "done":
+            self.results.take(job.result)
+            if job.result.segmentationNode is not None:
+                self.parameters.setNodeFor("Segmentation", job.result.segmentationNode)
+        self.runBox.sayOutcome(job)
+        self.update()
+
+    def _loadSample(self) -> None:
+        self.ui.sampleButton.setEnabled(False)
+        self.ui.sampleButton.setText(_("Making the sample…"))
+        job = Job("Load sample", work=lambda *_unused: sample.makeSample(), finish=sample.showSample, callback=self._sampleLoaded)
+        self._chores.add(job)
+        self._wake()
+
+    def _sampleLoaded(self, job: Job) -> None:
+        if self._isClosed:
+            return
+        self.ui.sampleButton.setEnabled(True)
+        self.ui.sampleButton.setText(_("Load sample"))
+        if job.state != "done":
+            self.runBox.say(job.sentence)
+            return
+        self.parameters.setNodeFor("InputVolume", job.result)
+        if not self.prompts.text.strip():
+            self.parameters["Prompts"] = sample.PROMPTS
+
+    def _endpointChanged(self) -> None:
+        self.update()
+        self._wake()
+
+    def _promptsChanged(self, text: str) -> None:
+        self.parameters["Prompts"] = text
+
+    def _segmentationChosen(self, node: Any) -> None:
+        self.parameters.setNodeFor("Segmentation", node)
+
+    # --- time --------------------------------------------------------------------------------------------------------
+
+    def _wake(self) -> None:
+        """Poll from now on, until there is nothing left to do."""
+        if not self._isClosed and not self._isPolling:
+            self._isPolling = True
+            self._timer.start()
+
+    def _poll(self) -> None:
+        self.logic.poll()
+        self._chores.poll()
+        self.settings.poll()
+        self.endpoint.poll()
+        if self.logic.isIdle and self._chores.is_idle:
+            self._isPolling = False
+            self._timer.stop()
+
+    def _shortcut(self, keys: str, slot: Any) -> Any:
+        shortcut = qt.QShortcut(qt.QKeySequence(keys), self.widget)
+        shortcut.setContext(qt.Qt.WidgetWithChildrenShortcut)
+        shortcut.connect("activated()", slot)
+        return shortcut
+
+
+def _volumeInView() -> Any:
+    """The volume that the slice views show, None where there is none."""
+    selection = slicer.app.applicationLogic().GetSelectionNode()
+    return slicer.mrmlScene.GetNodeByID(selection.GetActiveVolumeID() or "") if selection is not None else None

@@ -55,7 +55,9 @@ def _parentToWorld(node: Any) -> np.ndarray:
     if parent is None:
         return np.eye(4)
     if not parent.IsTransformToWorldLinear():
-        raise UsageError("The volume is under a transform that is not linear, so a box is no box in it; harden the transform or leave the region out.")
+        raise UsageError(
+            "The volume is under a transform that is not linear, so a box is no box in it; harden the transform or leave the region out."
+        )
     matrix = matrixFromArray(np.eye(4))
     parent.GetMatrixTransformToWorld(matrix)
     return arrayFromMatrix(matrix)

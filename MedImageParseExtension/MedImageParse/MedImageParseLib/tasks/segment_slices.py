@@ -106,7 +106,7 @@ def _views(volume: Volume, prompts: list[str], plane: str, orient: str, group: s
     modality = volume.modality or ("CT" if looks_like_ct(volume) else "")
     for number, prompt in enumerate(prompts):
         trained = sites.trained_orientation(prompt, modality) if orient == "trained" and plane == "axial" and not volume.is_picture else None
-        lie = (trained.down, trained.right) if trained else ("", "")
+        lie = (trained.down, trained.right) if trained and trained != sites.RADIOLOGICAL else ("", "")
         together.setdefault((*lie, number if group == "each" else 0), []).append(number)
     turns = range(_VOTES) if orient == "vote" else (0,)
     return [

@@ -183,7 +183,7 @@ class EndpointClient:
             outcome = self._one_try(exchange, cancellation, model, digest)
             fault = outcome.fault
             if fault is None:
-                return _reply(outcome, len(body), request_ids, time.monotonic() - began, persistence.waited)
+                return _reply(outcome, self.scrubber.clean_bytes(outcome.body), len(body), request_ids, time.monotonic() - began, persistence.waited)
             _log.debug("try %d, %s: %s %s", persistence.tries, exchange.request_id, fault.kind, self.scrubber.clean(fault.detail))
             if fault.status == 401 and not is_refreshed and persistence.has_another_try() and self._has_newer_token(header):
                 is_refreshed = True
@@ -271,8 +271,8 @@ class EndpointClient:
             return self._auth.refresh()
 
 
-def _reply(outcome: Outcome, bytes_sent: int, request_ids: list[str], seconds: float, paused: float) -> Reply:
-    return Reply(outcome.body, 200, outcome.headers, request_ids[-1], len(request_ids), seconds, bytes_sent, request_ids, paused)
+def _reply(outcome: Outcome, body: bytes, bytes_sent: int, request_ids: list[str], seconds: float, paused: float) -> Reply:
+    return Reply(body, 200, outcome.headers, request_ids[-1], len(request_ids), seconds, bytes_sent, request_ids, paused)
 
 
 def _check_deployment(name: str) -> None:

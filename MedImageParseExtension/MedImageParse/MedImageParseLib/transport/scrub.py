@@ -38,6 +38,18 @@ class Scrubber:
             text = text.replace(secret, HIDDEN)
         return _JWT.sub(HIDDEN, _BEARER.sub(HIDDEN, text))
 
+    def clean_bytes(self, content: bytes) -> bytes:
+        """A reply with every known secret starred out, so that nothing that is made of it later can repeat one.
+
+        Only secrets of eight letters and more, which data does not hold by chance; the length stays, so that JSON stays JSON.
+        """
+        with self._lock:
+            secrets = [secret.encode() for secret in self._secrets if len(secret) >= 8]
+        for secret in secrets:
+            if secret in content:
+                content = content.replace(secret, b"*" * len(secret))
+        return content
+
     def quote(self, content: bytes | str, limit: int = 200) -> str:
         """The beginning of a reply as one line that is safe to show: scrubbed first, then cut to `limit` characters."""
         text = content[:65536].decode("utf-8", "replace") if isinstance(content, (bytes, bytearray)) else content

@@ -1,0 +1,106 @@
+"""MedImageParse in 3D Slicer: registration, and the shell of the panel. Everything else is in MedImageParseLib."""
+
+from __future__ import annotations
+
+import sys
+
+import slicer
+from slicer.i18n import tr as _
+from slicer.i18n import translate
+from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadableModuleTest, ScriptedLoadableModuleWidget
+
+
+class MedImageParse(ScriptedLoadableModule):
+    """What Slicer shows of the module before it is opened."""
+
+    def __init__(self, parent):
+        ScriptedLoadableModule.__init__(self, parent)
+        self.parent.title = _("MedImageParse")
+        self.parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
+        self.parent.dependencies = []
+        self.parent.contributors = ["The MedImageParse for 3D Slicer authors"]
+        self.parent.helpText = _(
+            "Type what you want to see, for example <i>liver &amp; spleen</i>, and get segments. The image goes to the MedImageParse or"
+            " MedImageParse 3D endpoint that you choose, or to a demo engine on this computer. Not for clinical use."
+        )
+        self.parent.acknowledgementText = _(
+            'The models are Microsoft\'s: <a href="https://doi.org/10.1038/s41592-024-02499-w">MedImageParse</a> (Zhao et al., Nature Methods 2025).'
+        )
+        slicer.app.connect("startupCompleted()", _registerSample)
+
+
+def _registerSample():
+    from MedImageParseLib.panels.sample import registerInSampleData
+
+    registerInSampleData()
+
+
+class MedImageParseWidget(ScriptedLoadableModuleWidget):
+    """Holds the panel."""
+
+    def __init__(self, parent=None):
+        self.panel = None
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+
+    @property
+    def logic(self):
+        """The logic behind the panel, for the Python console."""
+        return self.panel.logic
+
+    def setup(self):
+        ScriptedLoadableModuleWidget.setup(self)
+        from MedImageParseLib.panels.segment_panel import SegmentPanel
+
+        self.panel = SegmentPanel(self.resourcePath)
+        self.layout.addWidget(self.panel.widget)
+
+    def enter(self):
+        if self.panel is not None:
+            self.panel.enter()
+
+    def cleanup(self):
+        panel, self.panel = self.panel, None
+        if panel is not None:
+            panel.close()
+
+    def onReload(self):
+        """The Reload button: the whole package is loaded anew, not only this file."""
+        self.cleanup()
+        for name in [name for name in sys.modules if name.split(".")[0] == "MedImageParseLib"]:
+            del sys.modules[name]
+        ScriptedLoadableModuleWidget.onReload(self)
+
+
+def __getattr__(name):
+    """`MedImageParse.MedImageParseLogic()` in Slicer's Python console, imported when somebody asks for it."""
+    if name == "MedImageParseLogic":
+        from MedImageParseLib.logic.logic import MedImageParseLogic
+
+        return MedImageParseLogic
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+class MedImageParseTest(ScriptedLoadableModuleTest):
+    """The short test that Slicer runs itself: the sample, through the demo engine, to segments."""
+
+    def setUp(self):
+        slicer.mrmlScene.Clear()
+
+    def runTest(self):
+        self.setUp()
+        self.test_sample_goes_through_the_demo_engine_and_absent_structures_add_no_segment()
+
+    def test_sample_goes_through_the_demo_engine_and_absent_structures_add_no_segment(self):
+        from MedImageParseLib.local_endpoint.server import LocalEndpoint
+        from MedImageParseLib.logic.logic import MedImageParseLogic
+        from MedImageParseLib.panels.sample import loadSample
+
+        logic = MedImageParseLogic()
+        try:
+            with LocalEndpoint() as endpoint:
+                result = logic.segmentVolume(loadSample(), "lungs & unicorn", endpoint=endpoint.url)
+        finally:
+            logic.close()
+        self.assertEqual([row.state for row in result.rows], ["found", "absent"])
+        self.assertEqual(result.segmentationNode.GetSegmentation().GetNumberOfSegments(), 1)
+        self.assertGreater(result.rows[0].volumeMl, 1000)

@@ -1,0 +1,128 @@
+"""Finds the endpoints that the person's Azure account can see, and makes a profile of one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from slicer.i18n import tr as _
+
+from ..errors import MedImageParseError
+from ..jobs.job import Job
+from ..jobs.queue import JobQueue
+from ..progress import Cancellation, Progress
+from ..transport.discovery import CLOUDS, Discovery, FoundDeployment, FoundEndpoint, MadeProfile, discover, make_profile
+from ..transport.discovery_arm import ResourceManager, arm_scope
+from ..transport.profiles import ProfileStore
+from ..transport.signin import entra_session
+from ..transport.signin_entra import EntraOptions
+from ..transport.signin_keys import session_keys
+from .profile_form import entraMethods
+from .sentences import forPanel, signInText
+from .widgets import Choice, showSentence
+
+_MODELS = {"medimageparse": "MedImageParse", "medimageparse3d": "MedImageParse 3D", "medimageinsight": "MedImageInsight"}
+_CLOUD = CLOUDS["public"]
+
+
+class FindBox:
+    """Args:
+    ui: the settings' widgets.
+    chores: the queue to work in; its owner polls and closes it.
+    onAdded: called with the name of a profile that was made.
+    wake: asks for polls.
+    """
+
+    def __init__(self, ui: Any, chores: JobQueue, onAdded: Any, wake: Any):
+        self._ui, self._queue, self._onAdded, self._wake = ui, chores, onAdded, wake
+        self._job: Job | None = None
+        self._codes: list[str] = []  # written by the worker, shown by `poll`
+        self._found: list[tuple[FoundEndpoint, FoundDeployment | None]] = []
+        self._method = Choice(ui.findMethodComboBox, entraMethods())
+        ui.findButton.connect("clicked()", self._findOrStop)
+        ui.addFoundButton.connect("clicked()", self._add)
+        ui.foundList.connect("itemSelectionChanged()", self._selected)
+
+    def poll(self) -> None:
+        """Main thread: show a code to sign in with."""
+        while self._codes:
+            showSentence(self._ui.findNoteLabel, self._codes.pop(0))
+
+    def _findOrStop(self) -> None:
+        if self._job is not None:
+            self._queue.cancel(self._job)
+            return
+
+        def work(options: EntraOptions, _progress: Progress, cancellation: Cancellation) -> Discovery:
+            return discover(self._manager(options, cancellation), cancellation=cancellation)
+
+        self._begin(Job("Find endpoints", prepare=self._options, work=work, callback=self._foundSome), _("Looking…"))
+
+    def _add(self) -> None:
+        row = self._ui.foundList.currentRow
+        if self._job is not None or not 0 <= row < len(self._found):
+            return
+        endpoint, deployment = self._found[row]
+
+        def work(options: EntraOptions, _progress: Progress, cancellation: Cancellation) -> MadeProfile:
+            manager = self._manager(options, cancellation)
+            return make_profile(manager, endpoint, deployment, options=options, scope=_CLOUD.scope, arm_url=_CLOUD.arm_url)
+
+        self._begin(Job("Make a profile", prepare=self._options, work=work, callback=self._made), _("Reading its settings…"))
+
+    def _begin(self, job: Job, sentence: str) -> None:
+        self._job = self._queue.add(job)
+        self._ui.findButton.setText(_("Stop"))
+        self._ui.addFoundButton.setEnabled(False)
+        showSentence(self._ui.findNoteLabel, sentence)
+        self._wake()
+
+    def _options(self) -> EntraOptions:
+        return EntraOptions(self._method.key, authority=_CLOUD.authority)
+
+    def _manager(self, options: EntraOptions, cancellation: Cancellation) -> ResourceManager:
+        """In the worker: somebody may have to sign in."""
+        session = entra_session(options, lambda *code: self._codes.append(signInText(*code)), cancellation)
+        return ResourceManager(session.auth(arm_scope(_CLOUD.arm_url)), _CLOUD.arm_url, cancellation=cancellation)
+
+    def _ended(self, job: Job) -> bool:
+        """Whether it went well; says why where it did not."""
+        self._job = None
+        self._ui.findButton.setText(_("Find my endpoints"))
+        showSentence(self._ui.findNoteLabel, "" if job.state == "done" else forPanel(job.sentence))
+        self._selected()
+        return job.state == "done"
+
+    def _foundSome(self, job: Job) -> None:
+        if not self._ended(job):
+            return
+        ui, discovery = self._ui, job.result
+        self._found = [(endpoint, deployment) for endpoint in discovery.endpoints for deployment in endpoint.deployments or [None]]
+        ui.foundList.clear()
+        ui.foundList.addItems([_describe(endpoint, deployment) for endpoint, deployment in self._found])
+        ui.foundList.setVisible(bool(self._found))
+        ui.addFoundButton.setVisible(bool(self._found))
+        notes = [forPanel(warning) for warning in discovery.warnings]
+        showSentence(ui.findNoteLabel, "\n".join(notes if self._found or notes else [_("No endpoint was found.")]))
+
+    def _made(self, job: Job) -> None:
+        if not self._ended(job):
+            return
+        made = job.result
+        try:
+            ProfileStore().add(made.profile, replace=any(made.profile.name == known.name for known in ProfileStore().profiles()))
+            if made.key:
+                session_keys.remember(made.profile.name, made.profile.url, made.key)
+        except MedImageParseError as error:
+            showSentence(self._ui.findNoteLabel, forPanel(str(error)))
+            return
+        showSentence(self._ui.findNoteLabel, "\n".join(forPanel(note) for note in made.notes))
+        self._onAdded(made.profile.name)
+
+    def _selected(self) -> None:
+        self._ui.addFoundButton.setEnabled(self._job is None and 0 <= self._ui.foundList.currentRow < len(self._found))
+
+
+def _describe(endpoint: FoundEndpoint, deployment: FoundDeployment | None) -> str:
+    name = f"{endpoint.name} / {deployment.name}" if deployment is not None else endpoint.name
+    model = _MODELS.get(deployment.model if deployment is not None else "", _("model not known"))
+    return _("{name}: {model}, in {workspace}").format(name=name, model=model, workspace=endpoint.workspace)

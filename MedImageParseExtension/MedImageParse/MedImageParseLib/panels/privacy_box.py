@@ -1,0 +1,75 @@
+"""What leaves this computer: in words, the hosts agreed to, and the record of requests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import qt
+from slicer.i18n import tr as _
+
+from ..transport.audit import AuditLog
+from ..transport.consent import WHAT_LEAVES, ConsentStore
+from .widgets import signalsBlocked
+
+
+class PrivacyBox:
+    """Args:
+    ui: the settings' widgets.
+    say: shows the person a sentence.
+    """
+
+    def __init__(self, ui: Any, say: Any):
+        self._ui, self._say = ui, say
+        ui.whatLeavesLabel.setText(WHAT_LEAVES)
+        ui.hostsList.connect("itemSelectionChanged()", self._selected)
+        ui.withdrawButton.connect("clicked()", self._withdraw)
+        ui.auditCheckBox.connect("toggled(bool)", self._switchAudit)
+        ui.openAuditButton.connect("clicked()", self._openAudit)
+        ui.privacySection.connect("contentsCollapsed(bool)", self._opened)
+        self.show()
+
+    def show(self) -> None:
+        """Read what is agreed to, and whether requests are recorded."""
+        ui, hosts, audit = self._ui, ConsentStore().hosts(), AuditLog()
+        with signalsBlocked(ui.hostsList, ui.auditCheckBox):
+            ui.hostsList.clear()
+            ui.hostsList.addItems(hosts)
+            ui.auditCheckBox.setChecked(audit.is_on)
+        ui.hostsLabel.setText(_("Hosts that you agreed to:") if hosts else _("You have not agreed to any host yet."))
+        ui.hostsList.setVisible(bool(hosts))
+        ui.withdrawButton.setVisible(bool(hosts))
+        ui.openAuditButton.setEnabled(audit.path.exists())
+        ui.openAuditButton.setToolTip(str(audit.path) if audit.path.exists() else _("Nothing has been recorded yet."))
+        self._selected()
+
+    def _opened(self, collapsed: bool) -> None:
+        if not collapsed:
+            self.show()
+
+    def _selected(self) -> None:
+        chosen = self._ui.hostsList.currentItem() is not None
+        self._ui.withdrawButton.setEnabled(chosen)
+        self._ui.withdrawButton.setToolTip(_("Ask again before anything goes to this host.") if chosen else _("Choose a host in the list."))
+
+    def _withdraw(self) -> None:
+        item = self._ui.hostsList.currentItem()
+        if item is None:
+            return
+        host = item.text()
+        try:
+            ConsentStore().withdraw(host)
+        except OSError as error:
+            self._say(_("The consent could not be withdrawn ({reason}); it still stands.").format(reason=error.strerror or type(error).__name__))
+            return
+        self._say(_("You will be asked again before anything goes to {host}.").format(host=host))
+        self.show()
+
+    def _switchAudit(self, on: bool) -> None:
+        try:
+            AuditLog().switch(on)
+        except OSError as error:
+            self._say(_("This could not be remembered ({reason}).").format(reason=error.strerror or type(error).__name__))
+        self.show()
+
+    def _openAudit(self) -> None:
+        qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(AuditLog().path)))

@@ -1,0 +1,100 @@
+"""The fields of one endpoint profile."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import qt
+from slicer.i18n import tr as _
+
+from ..transport.profiles import Profile
+from .widgets import Choice
+
+
+class ProfileForm:
+    """Args:
+    ui: the settings' widgets.
+    onSignIn: called when another way to sign in is chosen, with its key.
+    """
+
+    def __init__(self, ui: Any, onSignIn: Any):
+        self._ui = ui
+        self._texts = {
+            "name": ui.nameEdit, "url": ui.urlEdit, "deployment": ui.deploymentEdit, "ca_bundle": ui.certificatesEdit,
+            "proxy": ui.proxyEdit, "tenant_id": ui.tenantEdit,
+        }  # fmt: skip
+        self._choices = {
+            "model": Choice(ui.modelComboBox, _models()),
+            "dialect": Choice(ui.dialectComboBox, (("auto", _("Automatic")), ("azureml", _("Azure ML")), ("mlflow", _("MLflow")))),
+            "sign_in": Choice(ui.signInComboBox, _signIns(), onSignIn),
+            "entra_method": Choice(ui.entraMethodComboBox, entraMethods()),
+        }
+        ui.certificatesButton.connect("clicked()", self._chooseCertificates)
+
+    @property
+    def signIn(self) -> str:
+        return self._choices["sign_in"].key
+
+    def show(self, profile: Profile) -> None:
+        """Fill the fields."""
+        for name, edit in self._texts.items():
+            edit.setText(getattr(profile, name))
+            edit.setCursorPosition(0)
+        for name, choice in self._choices.items():
+            choice.set(getattr(profile, name))
+        ui = self._ui
+        ui.connectTimeoutSpinBox.setValue(profile.connect_timeout_s)
+        ui.replyTimeoutSpinBox.setValue(profile.reply_timeout_s)
+        ui.triesSpinBox.setValue(profile.tries)
+        ui.plainHttpCheckBox.setChecked(profile.allow_plain_http)
+
+    def setEnabled(self, enabled: bool) -> None:
+        """Whether the fields can be changed."""
+        ui = self._ui
+        for widget in (*self._texts.values(), *(choice.comboBox for choice in self._choices.values()), ui.certificatesButton,
+                       ui.connectTimeoutSpinBox, ui.replyTimeoutSpinBox, ui.triesSpinBox, ui.plainHttpCheckBox):  # fmt: skip
+            widget.setEnabled(enabled)
+
+    def read(self, before: Profile | None) -> Profile:
+        """The profile as the fields describe it; what has no field stays as it was."""
+        ui = self._ui
+        values: dict[str, Any] = {name: edit.text.strip() for name, edit in self._texts.items()}
+        values |= {name: choice.key for name, choice in self._choices.items()}
+        values |= {
+            "connect_timeout_s": float(ui.connectTimeoutSpinBox.value),
+            "reply_timeout_s": float(ui.replyTimeoutSpinBox.value),
+            "tries": int(ui.triesSpinBox.value),
+            "allow_plain_http": bool(ui.plainHttpCheckBox.checked),
+        }
+        return dataclasses.replace(before, **values) if before is not None else Profile(**values)
+
+    def _chooseCertificates(self) -> None:
+        path = qt.QFileDialog.getOpenFileName(self._ui.certificatesEdit, _("Certificate authorities"), "", _("Certificates (*.pem *.crt *.cer)"))
+        if path:
+            self._ui.certificatesEdit.setText(path)
+
+
+def entraMethods() -> tuple[tuple[str, str], ...]:
+    """Ways to sign in to Microsoft Entra."""
+    return (
+        ("default", _("Whatever works")),
+        ("browser", _("The browser")),
+        ("device-code", _("A code for another device")),
+        ("azure-cli", _("Azure CLI (az login)")),
+        ("managed-identity", _("This Azure machine")),
+        ("environment", _("Environment variables")),
+    )
+
+
+def _models() -> tuple[tuple[str, str], ...]:
+    return (
+        ("", _("Any")),
+        ("medimageparse3d", _("MedImageParse 3D (volumes)")),
+        ("medimageparse", _("MedImageParse (slices)")),
+        ("medimageinsight", _("MedImageInsight (search)")),
+    )
+
+
+def _signIns() -> tuple[tuple[str, str], ...]:
+    return (("none", _("None")), ("key", _("Key")), ("aml-token", _("Azure ML token")), ("entra", _("Microsoft account (Entra)")))

@@ -1,0 +1,376 @@
+"""The index on disk: vectors that outlive the scene, searched exactly.
+
+Whoever changes the file does it in one transaction at a time, so a kill, a full disk or a second writer leaves what was there before
+or the whole change. This file owns that promise; schema.py tells how the data lies.
+
+Example:
+    with EmbeddingIndex.open("studies.index") as index:
+        index.add(records, provenance)
+        for hit in index.search(vector, provenance=provenance, top=5):
+            print(hit.similarity, hit.record.source, hit.record.slice_index)
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import UsageError
+from . import rows
+from .chunks import Matrix, best
+from .faults import IndexFault, as_sentences, other_length, other_space
+from .records import KINDS, Hit, Provenance, Record, checked, unit_rows
+from .schema import VERSION, connect
+
+BATCH = 1024  # records a transaction: what a kill can cost at most
+_QUERIES_AT_ONCE = 32  # bounds the memory for scores
+
+
+@dataclass(slots=True, frozen=True)
+class SpaceInfo:
+    """One provenance in an index: how many records, and the length of their vectors."""
+
+    provenance: Provenance
+    records: int
+    length: int
+
+
+@dataclass(slots=True, frozen=True)
+class IndexInfo:
+    """What an index holds.
+
+    Attributes:
+        bytes: size of the file.
+        spaces: one entry a provenance that has records.
+        kinds: how many records of each kind.
+        series, sources, thumbnails: how many different ones.
+    """
+
+    path: str
+    version: int
+    bytes: int
+    records: int
+    spaces: tuple[SpaceInfo, ...]
+    kinds: dict[str, int]
+    series: int
+    sources: int
+    thumbnails: int
+
+
+class EmbeddingIndex:
+    """An index in one file. Safe to use from several threads, and from several programs at once."""
+
+    def __init__(self, path: Path, connection) -> None:
+        """Use `EmbeddingIndex.open`."""
+        self.path = path
+        self._connection = connection
+        self._lock = threading.RLock()
+        self._matrices: dict[int, Matrix] = {}
+        self._seen: dict[int, tuple[int, int]] = {}  # space -> the file's state when its matrix was read
+        self._changes = 0
+
+    @classmethod
+    def open(cls, path: str | os.PathLike, *, create: bool = True, wait_s: float = 30.0) -> EmbeddingIndex:
+        """Open the index at `path`. Vectors are read at the first search.
+
+        Args:
+            create: make an empty one where there is none.
+            wait_s: how long a change waits for another program that is writing, seconds.
+
+        Raises:
+            IndexFault: absent, not an index, made by a newer version, damaged, or not to be opened.
+        """
+        path = Path(path).expanduser()
+        return cls(path, connect(path, create=create, wait_s=wait_s))
+
+    def close(self) -> None:
+        """Give the file back. Closing twice is no error."""
+        with self._lock:
+            self._connection.close()
+            self._matrices.clear()
+            self._seen.clear()
+
+    def __enter__(self) -> EmbeddingIndex:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def add(self, records: Iterable[Record], provenance: Provenance) -> int:
+        """Store records; those whose content hash is there already, with this provenance, are skipped.
+
+        Up to 1024 records go in one transaction: if something fails later, those before are kept. Vectors that are not of unit length
+        are scaled to it.
+
+        Returns:
+            how many were stored.
+
+        Raises:
+            InputError: a vector that cannot be used (zero, not finite, another length).
+            IndexFault: full disk, damaged or read-only file, another program writing for too long.
+        """
+        added = 0
+        for batch in _batches(records):
+            added += self._add_batch(checked(batch), provenance)
+        return added
+
+    def _add_batch(self, batch: list[Record], provenance: Provenance) -> int:
+        length = batch[0].vector.size
+        with self._changing() as connection:
+            space, held = rows.find_or_make_space(connection, provenance, length)
+            if held != length:
+                raise other_length(length, held, provenance)
+            known = rows.known_hashes(connection, space, [record.content_hash for record in batch])
+            unique = {record.content_hash: record for record in reversed(batch) if record.content_hash not in known}
+            fresh = list(reversed(unique.values()))
+            rows.insert(connection, space, fresh)
+        return len(fresh)
+
+    def has(self, hashes: Iterable[str], provenance: Provenance) -> set[str]:
+        """Those of the content hashes that are stored with this provenance: no need to embed them again."""
+        with self._reading() as connection:
+            space = rows.find_space(connection, provenance)
+            return rows.known_hashes(connection, space[0], list(hashes)) if space else set()
+
+    def search(
+        self,
+        vectors: np.ndarray,
+        *,
+        provenance: Provenance,
+        top: int = 10,
+        exclude_series: str = "",
+        kinds: Sequence[str] | None = None,
+    ) -> list[Hit] | list[list[Hit]]:
+        """The records most similar to a vector: exact cosine similarity against every vector of this provenance.
+
+        Args:
+            vectors: (length,) for one query, (queries, length) for several. Scaled to unit length where they are not.
+            top: how many at most.
+            exclude_series: leave out this series, so that a volume does not find itself.
+            kinds: only these of "slice", "picture", "volume", "study".
+
+        Returns:
+            best first; a list for one query, a list of lists for several. Equal similarities come in the order they were added.
+
+        Raises:
+            IndexFault: nothing in the index can be compared with this query; the sentence says what is there.
+        """
+        if top < 1:
+            raise UsageError("The number of results must be at least 1.")
+        unknown = [kind for kind in kinds or () if kind not in KINDS]
+        if unknown:
+            raise UsageError(f'There are no records of the kind "{unknown[0]}"; the kinds are {", ".join(KINDS)}.')
+        queries = unit_rows(vectors)
+        with self._reading() as connection:
+            described, matrix = self._matrix(connection, provenance)
+            excluded = rows.text_number(connection, exclude_series) if exclude_series else None
+        if queries.shape[1] != matrix.shape[1]:
+            raise other_length(queries.shape[1], matrix.shape[1], provenance)
+        hidden = np.zeros(len(described), bool)
+        if excluded is not None:
+            hidden |= described["series"] == excluded
+        if kinds is not None:
+            hidden |= ~np.isin(described["kind"], [KINDS.index(kind) for kind in kinds])
+        found = _search_all(matrix, queries, hidden, top)
+        results = self._hits(described["id"], found)
+        return results[0] if np.ndim(vectors) == 1 else results
+
+    def _hits(self, ids: np.ndarray, found: list[tuple[np.ndarray, np.ndarray]]) -> list[list[Hit]]:
+        wanted = {int(ids[place]) for places, _ in found for place in places}
+        with self._reading() as connection:
+            records = rows.read_records(connection, wanted)
+        results = []
+        for places, similarities in found:
+            pairs = ((int(ids[place]), float(similarity)) for place, similarity in zip(places, similarities))
+            # A record that another program removed a moment ago is left out.
+            results.append([Hit(similarity, records[number], number) for number, similarity in pairs if number in records])
+        return results
+
+    def vectors(self, provenance: Provenance) -> tuple[np.ndarray, np.ndarray]:
+        """All vectors of a provenance.
+
+        Returns:
+            record numbers (rows,) int64 rising, and vectors float32 (rows, length): a view that must not be, and cannot be, written.
+
+        Raises:
+            IndexFault: there are none; the sentence says what is there.
+        """
+        with self._reading() as connection:
+            described, matrix = self._matrix(connection, provenance)
+        return described["id"].copy(), matrix
+
+    def records(self, ids: Iterable[int] | None = None, *, series: str = "", source: str = "") -> dict[int, Record]:
+        """Records without their vectors, by number: those asked for, or those of a series or a source, or all. Unknown numbers are left out."""
+        with self._reading() as connection:
+            return rows.read_records(connection, set(ids) if ids is not None else rows.select(connection, series=series, source=source))
+
+    def provenance_of(self, ids: Iterable[int]) -> dict[int, Provenance]:
+        """With which provenance each of these records is stored."""
+        with self._reading() as connection:
+            return rows.read_provenance(connection, set(ids))
+
+    def spaces(self) -> list[Provenance]:
+        """The provenances that have records, in the order they came."""
+        return [space.provenance for space in self.info().spaces]
+
+    def remove(self, *, source: str = "", series: str = "", ids: Iterable[int] = (), provenance: Provenance | None = None) -> int:
+        """Remove the records of one source, one series, by number, or all of one provenance; exactly one of these.
+
+        What is removed is overwritten in the file at once. The file shrinks with `compact`.
+
+        Returns:
+            how many were removed.
+
+        Raises:
+            UsageError: none or several conditions.
+            IndexFault: as for `add`.
+        """
+        ids = {int(number) for number in ids}
+        if sum((bool(source), bool(series), bool(ids), provenance is not None)) != 1:
+            raise UsageError("Say which records to remove: by source, by series, by number or by provenance, one of these.")
+        with self._changing() as connection:
+            wanted = ids or rows.select(connection, source=source, series=series, provenance=provenance)
+            return rows.delete(connection, wanted)
+
+    def info(self) -> IndexInfo:
+        """What the index holds, without reading vectors."""
+        with self._reading() as connection:
+            spaces = [SpaceInfo(*entry) for entry in rows.count_spaces(connection)]
+            kinds, series, sources, thumbnails = rows.count_records(connection)
+        size = self.path.stat().st_size
+        return IndexInfo(str(self.path), VERSION, size, sum(kinds.values()), tuple(spaces), kinds, series, sources, thumbnails)
+
+    def compact(self) -> int:
+        """Pack what removals have left loose and give the room back to the disk; needs as much free room as the index has.
+
+        Returns:
+            bytes by which the file has shrunk.
+        """
+        before = self.path.stat().st_size
+        with self._changing() as connection:
+            rows.repack(connection)
+        with self._lock, as_sentences(self.path):
+            self._connection.execute("VACUUM")
+        return before - self.path.stat().st_size
+
+    def check(self):
+        """Read everything and compare it with its checksums; changes nothing. See checking.check."""
+        from .checking import check
+
+        with self._lock:
+            return check(self.path, self._connection)
+
+    def export(self, path: str | os.PathLike, *, readable_only: bool = False) -> int:
+        """Write all records with their vectors to a .npz or .parquet file. See exchange.export.
+
+        Args:
+            readable_only: of a damaged index, write what can be read instead of stopping.
+
+        Returns:
+            how many records were written.
+        """
+        from .exchange import export
+
+        return export(self, path, readable_only=readable_only)
+
+    def import_(self, path: str | os.PathLike) -> int:
+        """Add the records of an exported file; those that are there already are skipped.
+
+        Returns:
+            how many were added.
+        """
+        from .exchange import import_
+
+        return import_(self, path)
+
+    def rows_of(self, provenance: Provenance, *, readable_only: bool = False) -> Iterator[tuple[Record, np.ndarray]]:
+        """Records of a provenance with their vectors, in order; with `readable_only` those of a damaged index that can be read."""
+        if readable_only:
+            from .checking import readable_rows
+
+            with self._lock:
+                yield from readable_rows(self.path, self._connection, provenance)
+            return
+        ids, matrix = self.vectors(provenance)
+        for start in range(0, len(ids), BATCH):
+            part = [int(number) for number in ids[start : start + BATCH]]
+            records = self.records(part)
+            yield from ((records[number], matrix[start + row]) for row, number in enumerate(part) if number in records)
+
+    def _matrix(self, connection, provenance: Provenance) -> tuple[np.ndarray, np.ndarray]:
+        """What is known of each row, and the vectors, of one space as the open transaction sees them."""
+        space = rows.find_space(connection, provenance)
+        matrix = self._matrices.setdefault(space[0], Matrix(*space)) if space else None
+        if matrix is None:
+            raise other_space(provenance, [entry[0] for entry in rows.count_spaces(connection)])
+        if matrix.length != space[1]:  # the space was emptied and its number given to another
+            matrix = self._matrices[space[0]] = Matrix(*space)
+            self._seen.pop(space[0], None)
+        state = (connection.execute("PRAGMA data_version").fetchone()[0], self._changes)
+        if self._seen.get(space[0]) != state:
+            matrix.refresh(connection)
+            self._seen[space[0]] = state
+        if len(matrix.described) == 0:
+            raise other_space(provenance, [entry[0] for entry in rows.count_spaces(connection)])
+        return matrix.described, matrix.vectors
+
+    @contextmanager
+    def _reading(self) -> Iterator:
+        """A transaction in which all reads see the same state."""
+        with self._lock, as_sentences(self.path):
+            self._connection.execute("BEGIN")
+            try:
+                yield self._connection
+            finally:
+                self._end("COMMIT")
+
+    @contextmanager
+    def _changing(self) -> Iterator:
+        """A transaction that is stored whole or not at all; the only way in which this class changes the file."""
+        with self._lock, as_sentences(self.path):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+                self._changes += 1
+            except BaseException:
+                self._end("ROLLBACK")
+                raise
+
+    def _end(self, how: str) -> None:
+        """End the transaction, which SQLite may have ended by itself after a full disk."""
+        if self._connection.in_transaction:
+            with suppress(sqlite3.Error):  # the error that led here is the one to tell
+                self._connection.execute(how)
+
+
+def _batches(records: Iterable[Record]) -> Iterator[list[Record]]:
+    iterator = iter(records)
+    while batch := list(itertools.islice(iterator, BATCH)):
+        yield batch
+
+
+def _search_all(matrix: np.ndarray, queries: np.ndarray, hidden: np.ndarray, top: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """For each query the places of the best rows and their similarities."""
+    found = []
+    for start in range(0, len(queries), _QUERIES_AT_ONCE):
+        block = queries[start : start + _QUERIES_AT_ONCE]
+        # One query is a matrix-vector product, which reads the matrix once and nothing else.
+        scores = (matrix @ block[0])[None] if len(block) == 1 else block @ matrix.T
+        if hidden.any():
+            scores[:, hidden] = -np.inf
+        for row in scores:
+            places = best(row, top)
+            found.append((places, row[places]))
+    return found
+
+
+__all__ = ["EmbeddingIndex", "IndexFault", "IndexInfo", "SpaceInfo"]

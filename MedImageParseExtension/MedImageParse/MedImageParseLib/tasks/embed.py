@@ -1,0 +1,275 @@
+"""Vectors of slices, 2D pictures, whole volumes and texts from MedImageInsight: a few requests at once, each of a few images.
+
+Images and texts never share a request (the published wrapper refuses rows of which some have an image and some have none). Work goes
+through `Embedder.images`, which yields vectors as they come, so that a caller can keep them before the next ones are there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+
+from ..errors import MedImageParseError, ReplyError, UsageError
+from ..imaging.planes import parse_slices
+from ..imaging.volume import Volume
+from ..progress import Progress, no_progress
+from ..prompts import grammar
+from ..wire import medimageinsight
+from .preprocessing import PictureMaker, Preprocessing, encode_square, has_content, hash_of
+from .run import Client, RunLog
+
+MODEL = "medimageinsight"
+AT_ONCE, BATCH = 4, 4  # the published sample keeps five single images on their way; an endpoint that takes less says 429 and gets less
+MOST_AT_ONCE, MOST_IN_BATCH = 64, 64
+LOCAL_ENGINE_WARNING = "These vectors come from the {engine}; they know nothing of medicine."
+_STATISTICS = 7
+
+
+@dataclass(slots=True, frozen=True)
+class Selection:
+    """Which slices of a volume; a 2D picture is always taken.
+
+    Attributes:
+        slices: "all", "15", "10:20" (end not included) or indices, along the plane's own array axis.
+        every: 1 for each of them, n for every n-th.
+        only_content: leave out slices on which nothing is seen (preprocessing.has_content).
+        plane: "axial", "coronal" or "sagittal".
+    """
+
+    slices: str | list[int] = "all"
+    every: int = 1
+    only_content: bool = False
+    plane: str = "axial"
+
+    def indices(self, count: int) -> list[int]:
+        """Raises UsageError for slices that are not there."""
+        if self.every < 1:
+            raise UsageError("Every n-th slice needs n of at least 1.")
+        chosen = parse_slices(self.slices, count) if isinstance(self.slices, str) else sorted(set(self.slices))
+        if not chosen or chosen[0] < 0 or chosen[-1] >= count:
+            raise UsageError(f"The slices of this volume are 0 to {count - 1}; choose among these.")
+        return chosen[:: self.every]
+
+
+@dataclass(slots=True, frozen=True)
+class Picture:
+    """One picture to embed.
+
+    Attributes:
+        pixels: as sent: uint8, 512x512, or with three channels last.
+        content_hash: their name, see preprocessing.hash_of.
+        index, plane: the slice that it shows; 0 and "" for a 2D picture.
+        owner: whatever the caller wants to find again beside the vector.
+    """
+
+    pixels: np.ndarray
+    content_hash: str
+    index: int = 0
+    plane: str = ""
+    owner: object = None
+
+
+@dataclass(slots=True, frozen=True)
+class Embedded:
+    """A picture and its vector (float32, unit length as the model gives it)."""
+
+    picture: Picture
+    vector: np.ndarray
+
+
+def pictures_of(maker: PictureMaker, selection: Selection, skipped: Callable[[int], None] | None = None) -> Iterator[Picture]:
+    """The pictures of a volume one after another, made when they are asked for.
+
+    Args:
+        skipped: told the index of each slice that is left out because nothing is seen on it.
+    """
+    for index in [0] if maker.volume.is_picture else selection.indices(maker.count):
+        pixels = maker.slice_pixels(index)
+        if selection.only_content and not has_content(pixels):
+            if skipped:
+                skipped(index)
+            continue
+        square = maker.square(pixels)
+        yield Picture(square, hash_of(square, maker.preprocessing), index, maker.plane)
+
+
+class Embedder:
+    """Sends the pictures and texts of one run to one endpoint.
+
+    Args:
+        client: a connection; its `max_in_flight` is set to `at_once`.
+        log: takes down what the report needs.
+        at_once: most requests at the endpoint at the same time.
+        batch: images a request.
+        progress: told ("embedding", pictures done, pictures in all or 0).
+
+    Attributes:
+        engine: what a local endpoint calls its engine, "" for the real model, None before the first reply.
+        scaling_factor: logarithm of the temperature, None before the first reply.
+        is_factor_given: whether the endpoint stated it; the published model's is used else.
+    """
+
+    def __init__(self, client: Client, log: RunLog, *, at_once: int = AT_ONCE, batch: int = BATCH, progress: Progress = no_progress):
+        if not 1 <= at_once <= MOST_AT_ONCE:
+            raise UsageError(f"The number of requests at once must be between 1 and {MOST_AT_ONCE}.")
+        if not 1 <= batch <= MOST_IN_BATCH:
+            raise UsageError(f"The number of images in a request must be between 1 and {MOST_IN_BATCH}.")
+        client.max_in_flight = at_once
+        self.engine: str | None = None
+        self.scaling_factor: float | None = None
+        self.is_factor_given = False
+        self._client, self._log, self._at_once, self._batch, self._progress = client, log, at_once, batch, progress
+        self._length = 0
+
+    @property
+    def model(self) -> str | None:
+        """What made the vectors: "medimageinsight" or the local engine's name; None before the first reply."""
+        return None if self.engine is None else self.engine or MODEL
+
+    def images(self, pictures: Iterable[Picture], total: int = 0) -> Iterator[list[Embedded]]:
+        """Vectors of pictures, a few at a time, in the order in which they come.
+
+        `pictures` is read from the calling thread, only as far ahead as needed. After a failure nothing new is sent; what was on
+        its way and comes is yielded before the failure is raised.
+
+        Raises:
+            EndpointError, ReplyError: an endpoint that failed. Cancelled.
+        """
+        batches = iter(lambda source=iter(pictures): list(islice(source, self._batch)), [])
+        with ThreadPoolExecutor(self._at_once, thread_name_prefix="medimageinsight") as pool:
+            waiting: dict[Future, list[Picture]] = {}
+            try:
+                yield from self._drive(batches, waiting, pool, total)
+            finally:
+                for future in waiting:
+                    future.cancel()
+
+    def texts(self, texts: list[str]) -> np.ndarray:
+        """Vectors of texts, float32 (texts, length); one request a batch of texts, in order.
+
+        Warns where a text is longer than the 77 tokens that the model reads.
+
+        Raises:
+            UsageError: an empty text. EndpointError, ReplyError, Cancelled.
+        """
+        texts = [" ".join(text.split()) for text in texts]
+        if not texts or not all(texts):
+            raise UsageError("A text to compare with is empty; give words such as 'x-ray chest anteroposterior pneumonia'.")
+        self._log.warn(*(grammar.token_warning(text) for text in texts))
+        vectors = []
+        size = max(self._batch, 16)  # texts are small: fewer requests
+        for start in range(0, len(texts), size):
+            self._log.cancellation.check()
+            part = texts[start : start + size]
+            answer = self._log.send(self._client, medimageinsight.build_text_request(part, self._client.dialect))
+            vectors.append(self._note(medimageinsight.parse_reply(answer, len(part), "text_features")))
+        return np.concatenate(vectors)
+
+    def _drive(self, batches: Iterator[list[Picture]], waiting: dict, pool: ThreadPoolExecutor, total: int) -> Iterator[list[Embedded]]:
+        done, failure, is_over = 0, None, False
+        while True:
+            while not is_over and failure is None and len(waiting) < 2 * self._at_once:
+                try:
+                    self._log.cancellation.check()
+                    with self._log.timed("prepare"):
+                        batch = next(batches, None)
+                except MedImageParseError as error:  # cancelled, or a source that could not be read
+                    failure = error
+                    break
+                is_over = batch is None
+                if batch:
+                    waiting[pool.submit(self._send, batch)] = batch
+            if not waiting:
+                break
+            finished, _ = wait(waiting, return_when=FIRST_COMPLETED)
+            ready: list[Embedded] = []
+            for future in finished:
+                batch = waiting.pop(future)
+                error = future.exception() if not future.cancelled() else None
+                if error is not None and not isinstance(error, MedImageParseError):
+                    raise error
+                if error is None and not future.cancelled():
+                    ready += [Embedded(picture, vector) for picture, vector in zip(batch, future.result())]
+                failure = failure or error
+            if failure is not None:
+                for future in waiting:
+                    future.cancel()  # only those that have not begun
+            if ready:
+                done += len(ready)
+                self._progress("embedding", done, max(total, done) if total else 0)
+                yield ready
+        if failure is not None:
+            raise failure
+
+    def _send(self, batch: list[Picture]) -> np.ndarray:
+        with self._log.timed("encode"):
+            body = medimageinsight.build_image_request([encode_square(picture.pixels) for picture in batch], self._client.dialect)
+        answer = self._log.send(self._client, body)
+        with self._log.timed("decode"):
+            return self._note(medimageinsight.parse_reply(answer, len(batch), "image_features"))
+
+    def _note(self, reply: medimageinsight.VectorReply) -> np.ndarray:
+        log = self._log
+        log.note_reply(reply.form, "", [])
+        with log._lock:
+            if reply.engine and reply.engine not in log.engines:
+                log.engines.append(reply.engine)
+            self._length = self._length or reply.vectors.shape[1]
+            changed = self._length != reply.vectors.shape[1] or self.engine not in (None, reply.engine)
+            self.engine = reply.engine if self.engine is None else self.engine
+            self.scaling_factor = reply.scaling_factor if self.scaling_factor is None else self.scaling_factor
+            self.is_factor_given = "scaling_factor given" in reply.form
+        if changed:
+            raise ReplyError("The endpoint's vectors changed their kind during the run, so more than one model answers; name one --deployment.", kind="reply-shape")
+        if reply.engine:
+            log.warn(LOCAL_ENGINE_WARNING.format(engine=reply.engine))
+        return reply.vectors
+
+
+def pool_vectors(vectors: np.ndarray, how: str) -> np.ndarray:
+    """One vector for a whole volume from the vectors of its slices.
+
+    Args:
+        vectors: (slices, length).
+        how: "mean": their mean, made unit length again (as the model's own documentation pools slices); "statistics": mean, standard
+            deviation (n - 1; 0 for one slice), minimum, 25th, 50th and 75th percentile and maximum of each component, one after
+            another, as in Microsoft's outlier demonstration: 7 times as long, not made unit length.
+
+    Returns:
+        float32 (length,) or (7 * length,).
+    """
+    values = np.asarray(vectors, dtype=np.float64)
+    if how == "mean":
+        mean = values.mean(axis=0)
+        return (mean / max(float(np.linalg.norm(mean)), 1e-12)).astype(np.float32)
+    if how != "statistics":
+        raise UsageError(f"The pooling '{how}' is not known; give mean or statistics.")
+    deviation = values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros(values.shape[1])
+    quartiles = np.percentile(values, [25, 50, 75], axis=0)
+    return np.concatenate([values.mean(axis=0), deviation, values.min(axis=0), *quartiles, values.max(axis=0)]).astype(np.float32)
+
+
+def embed_volume(
+    volume: Volume, embedder: Embedder, preprocessing: Preprocessing = Preprocessing(), selection: Selection = Selection()
+) -> tuple[list[Picture], np.ndarray]:
+    """All chosen slices of a volume with their vectors, in slice order (one row where the preprocessing pools).
+
+    Returns:
+        (pictures in slice order, float32 (slices, length), or (1, length) where pooled).
+
+    Raises:
+        UsageError: no slice is left. EndpointError, ReplyError, Cancelled.
+    """
+    maker = PictureMaker(volume, preprocessing, selection.plane)
+    count = 1 if volume.is_picture else len(selection.indices(maker.count))
+    found = sorted((one for some in embedder.images(pictures_of(maker, selection), count) for one in some), key=lambda one: one.picture.index)
+    if not found:
+        raise UsageError("Nothing is seen on any of the chosen slices; choose others, or leave out --content.")
+    vectors = np.stack([one.vector for one in found])
+    if preprocessing.pool != "none":
+        vectors = pool_vectors(vectors, preprocessing.pool)[None]
+    return [one.picture for one in found], vectors

@@ -1,0 +1,173 @@
+"""A query against an index: an image or a text becomes a vector, made as the index's own vectors were made, and finds its neighbors."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..errors import UsageError
+from ..imaging.volume import Volume
+from ..progress import Cancellation, Progress, no_progress
+from ..search.faults import other_space
+from ..search.index import EmbeddingIndex
+from ..search.records import Hit, Provenance, series_name
+from .embed import MODEL, Embedder, Selection, embed_volume
+from .preprocessing import PictureMaker, Preprocessing, make_thumbnail
+from .run import Client, RunLog
+
+
+@dataclass(slots=True)
+class SearchResult:
+    """What a search found.
+
+    Attributes:
+        hits: best first.
+        provenance: the space that was searched.
+        thumbnail: PNG of the query's picture, b"" for a text.
+        detail: which slice of the query it was, in words.
+        report: plain JSON types.
+    """
+
+    hits: list[Hit]
+    provenance: Provenance
+    thumbnail: bytes = b""
+    detail: str = ""
+    report: dict = field(default_factory=dict)
+
+
+def search_image(
+    index: EmbeddingIndex,
+    volume: Volume,
+    client: Client,
+    *,
+    slices: str | list[int] | None = None,
+    plane: str = "axial",
+    top: int = 10,
+    other_volumes: bool = False,
+    preprocessing: Preprocessing | None = None,
+    progress: Progress = no_progress,
+    cancellation: Cancellation | None = None,
+) -> SearchResult:
+    """The images of an index that are most like a slice, a 2D picture or (in an index of whole volumes) a volume.
+
+    Args:
+        slices: the one slice to ask with; where the index holds whole volumes, those to pool (all by default).
+        other_volumes: leave out what comes from the same volume.
+        preprocessing: where the index holds vectors of several recipes: which one; by default the index's own.
+
+    Raises:
+        UsageError: no slice named, or several. IndexFault: nothing in the index can be compared. EndpointError, ReplyError, Cancelled.
+    """
+    log = RunLog(MODEL, progress, cancellation or Cancellation())
+    began = time.perf_counter()
+    asked = choose_space(index, client, preprocessing, log)
+    recipe = _recipe(asked)
+    with log.timed("prepare"):
+        count = PictureMaker(volume, recipe, plane).count
+        selection = Selection("all" if slices is None else slices, plane=plane)
+        chosen = [0] if volume.is_picture else selection.indices(count)
+    if recipe.pool == "none" and len(chosen) != 1:
+        raise UsageError(f"Say with which slice to search: one index from 0 to {count - 1} (the index holds slices, not whole volumes).")
+    embedder = Embedder(client, log, progress=progress)
+    pictures, vectors = embed_volume(volume, embedder, recipe, selection)
+    found = Provenance(asked.model, asked.deployment, embedder.engine or "", asked.preprocessing)
+    excluded = series_name(volume.voxels, volume.ijk_to_ras) if other_volumes else ""
+    hits = index.search(vectors[0], provenance=found, top=top, exclude_series=excluded)
+    middle = pictures[len(pictures) // 2]
+    detail = "" if volume.is_picture else f"{middle.plane}, slice {middle.index}" if recipe.pool == "none" else f"{len(pictures)} slices"
+    log.timings["total"] = time.perf_counter() - began
+    report = log.report(volume, client, recipe.window) | {"query": {"plane": middle.plane or None, "slices": chosen, "text": None}}
+    return _finished(hits, found, report, make_thumbnail(middle.pixels), detail)
+
+
+def search_text(
+    index: EmbeddingIndex,
+    text: str,
+    client: Client,
+    *,
+    top: int = 10,
+    preprocessing: Preprocessing | None = None,
+    progress: Progress = no_progress,
+    cancellation: Cancellation | None = None,
+) -> SearchResult:
+    """The images of an index that fit a text best, such as "x-ray chest anteroposterior pneumonia".
+
+    Raises: as `search_image`; EndpointError where the endpoint has no text encoder.
+    """
+    log = RunLog(MODEL, progress, cancellation or Cancellation())
+    began = time.perf_counter()
+    asked = choose_space(index, client, preprocessing, log)
+    if _recipe(asked).pool == "statistics":
+        raise UsageError("The index holds statistics of whole volumes, which no text can be compared with; make one of slices.")
+    embedder = Embedder(client, log)
+    vector = embedder.texts([text])[0]
+    found = Provenance(asked.model, asked.deployment, embedder.engine or "", asked.preprocessing)
+    hits = index.search(vector, provenance=found, top=top)
+    log.timings["total"] = time.perf_counter() - began
+    nothing = Volume(np.zeros((1, 1, 1), np.uint8))
+    report = log.report(nothing, client, "") | {"input": None, "query": {"plane": None, "slices": None, "text": text}}
+    return _finished(hits, found, report)
+
+
+def choose_space(index: EmbeddingIndex, client: Client, preprocessing: Preprocessing | None, log: RunLog) -> Provenance:
+    """Which vectors of the index to compare with: those of this model and deployment, made by one recipe. The engine is open yet.
+
+    Where there are several recipes and none was named, the one with the most vectors is taken, and a warning names the others.
+
+    Raises:
+        IndexFault: the index has none that fit.
+    """
+    deployment = getattr(client, "deployment", "")
+    wanted = Provenance(MODEL, deployment, "", preprocessing.text if preprocessing else "")
+    spaces = index.info().spaces
+    fitting = [space for space in spaces if (space.provenance.model, space.provenance.deployment) == (MODEL, deployment)]
+    counts: dict[str, int] = {}
+    for space in fitting:
+        recipe = space.provenance.preprocessing
+        if preprocessing is None or recipe == preprocessing.text:
+            counts[recipe] = counts.get(recipe, 0) + space.records
+    if not counts:
+        raise other_space(wanted, [space.provenance for space in spaces])
+    best = max(counts, key=lambda recipe: counts[recipe])
+    others = [f"{count} by '{recipe}'" for recipe, count in counts.items() if recipe != best]
+    if others:
+        log.warn(f"The index holds vectors of several recipes, which are never mixed: '{best}' is searched, {' and '.join(others)} are left out.")
+    return Provenance(MODEL, deployment, "", best)
+
+
+def _recipe(provenance: Provenance) -> Preprocessing:
+    made = Preprocessing.parse(provenance.preprocessing)
+    if made is None:
+        raise UsageError(
+            f"The index was made by another recipe ('{provenance.preprocessing}') that this version cannot repeat; index the images again."
+        )
+    return made
+
+
+def _finished(hits: list[Hit], found: Provenance, report: dict, thumbnail: bytes = b"", detail: str = "") -> SearchResult:
+    report["preprocessing"] = found.preprocessing
+    report["hits"] = [describe_hit(rank, hit) for rank, hit in enumerate(hits, start=1)]
+    return SearchResult(hits, found, thumbnail, detail, report)
+
+
+def describe_hit(rank: int, hit: Hit) -> dict:
+    """A hit in plain JSON types."""
+    record = hit.record
+    return {
+        "rank": rank, "similarity": round(hit.similarity, 6), "id": hit.id, "kind": record.kind, "name": name_of(record),
+        "source": record.source, "series": record.series, "plane": record.plane, "slice": record.slice_index if record.slice_index >= 0 else None,
+    }  # fmt: skip
+
+
+def name_of(record) -> str:
+    """What to call a record's image: the file's name, or the beginning of its series where names are not kept."""
+    return str(record.position.get("name") or "") or (f"series {record.series[:8]}" if record.series else record.kind)
+
+
+def place_of(record) -> str:
+    """Which slice it is, in words."""
+    if record.kind == "slice":
+        return f"{record.plane}, slice {record.slice_index}"
+    return "whole volume" if record.kind in ("volume", "study") else "2D picture"

@@ -1,0 +1,304 @@
+"""The headless Slicer: loads a scripted module by its path, drives it, and shows what a person would see."""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import importlib.util
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+
+import shiboken6  # noqa: E402
+from PySide6 import QtCore, QtWidgets  # noqa: E402
+
+from . import driving, idle, module_files, qt_module, scripted_module, signals, slicer_module  # noqa: E402
+
+
+@atexit.register
+def _shut_down() -> None:
+    """Take Qt down before Python does: what is left of it then may be taken down in the wrong order, which crashes."""
+    application = QtWidgets.QApplication.instance()
+    if application is not None:
+        for each in application.topLevelWidgets():
+            shiboken6.delete(each)
+        gc.collect()
+        application.shutdown()
+
+
+class Host:
+    """One run of the application, from start to quit.
+
+    Example:
+        >>> with Host() as host:
+        ...     module = host.load_module("MedImageParse", path)
+        ...     host.type("promptEdit", "liver")
+        ...     host.click("runButton")
+        ...     host.wait_until(lambda: not host.find("runButton").enabled, 5)
+        ...     assert host.slot_errors == []
+    """
+
+    def __init__(self) -> None:
+        self.application = QtWidgets.QApplication.instance() or QtWidgets.QApplication(["Slicer"])
+        driving.prepare(self.application)
+        self.folder = Path(tempfile.mkdtemp(prefix="host-"))
+        QtCore.QCoreApplication.setOrganizationName("NA-MIC")
+        QtCore.QCoreApplication.setApplicationName("Slicer")
+        QtCore.QSettings.setDefaultFormat(QtCore.QSettings.Format.IniFormat)
+        for scope in (QtCore.QSettings.Scope.UserScope, QtCore.QSettings.Scope.SystemScope):
+            QtCore.QSettings.setPath(QtCore.QSettings.Format.IniFormat, scope, str(self.folder / "settings"))
+        signals.slotErrors.clear()
+        self._hooks = (sys.excepthook, sys.unraisablehook)
+        sys.excepthook = signals.recordError
+        sys.unraisablehook = lambda told: signals.recordError(told.exc_type, told.exc_value, told.exc_traceback)
+        self.installation = slicer_module.Installation(self.folder)
+        self.qt = qt_module.module()
+        self.panel = driving.Panel()
+        self._modules: dict[str, Any] = {}
+        self._paths: list[str] = []
+        self._current: Any = None
+        self._running = True
+
+    def __enter__(self) -> Host:
+        return self
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        self.quit()
+
+    # -- the application -----------------------------------------------------------------------------------------
+
+    @property
+    def slot_errors(self) -> list[str]:
+        """Exceptions that Slicer would only have printed, and connections that it would silently not have made."""
+        return signals.slotErrors
+
+    @property
+    def messages(self) -> Any:
+        """Message boxes and confirmations shown (`shown`, `texts()`), and the answers to give (`answers`, `otherwise`)."""
+        return self.installation.messages
+
+    @property
+    def installs(self) -> list[str]:
+        """Packages that somebody asked to install; each was refused."""
+        return self.installation.installs.asked
+
+    @property
+    def scene(self) -> Any:
+        """The application's MRML scene."""
+        return self.installation.scene.scene
+
+    def start_up(self) -> None:
+        """Tell everybody that the application has started."""
+        self.installation.app.startupCompleted.emit()
+
+    def close_scene(self) -> None:
+        """What File > Close Scene does."""
+        self.scene.Clear(0)
+        self.process()
+
+    def quit(self) -> None:
+        """Close the application as a person does: everybody is told, widgets are cleaned up and deleted."""
+        if not self._running:
+            return
+        self._running = False
+        try:
+            self.installation.app.aboutToQuit.emit()
+            for name in reversed(list(self._modules)):
+                self.installation.app.moduleManager().moduleAboutToBeUnloaded.emit(name)
+            self.process()
+            self.panel.close(self._modules.values())
+            self.process()
+        finally:
+            for name in self._modules:
+                sys.modules.pop(name, None)
+            for each in self._paths:
+                sys.path.remove(each)
+            self.installation.remove()
+            sys.excepthook, sys.unraisablehook = self._hooks
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    # -- modules -------------------------------------------------------------------------------------------------
+
+    def load_module(self, name: str, path: Path | str, *, listed_only: bool = True, open_it: bool = True) -> Any:
+        """Load a scripted module as Slicer does at start-up, and open it.
+
+        Args:
+            name: the module's name, which its classes begin with.
+            path: its .py file.
+            listed_only: refuse files that the CMakeLists.txt beside it does not list (Slicer would not install them).
+            open_it: show its panel, as choosing it in the module menu does.
+
+        Returns:
+            the imported Python module.
+
+        Raises:
+            ModuleFilesError: an imported file is not listed, or a listed one is absent.
+        """
+        import slicer
+
+        path = Path(path).resolve()
+        listed = module_files.listed(path.parent) if listed_only else None
+        if str(path.parent) not in sys.path:
+            sys.path.insert(0, str(path.parent))
+            self._paths.append(str(path.parent))
+        spec = importlib.util.spec_from_file_location(name, path)
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        spec.loader.exec_module(module)
+        carrier = scripted_module.qSlicerScriptedLoadableModule(name, path, listed)
+        carrier.python = getattr(module, name)(carrier)
+        setattr(slicer.modules, name.lower(), carrier)
+        setattr(slicer.modules, name + "Instance", carrier.python)
+        self.installation.app.moduleManager().modules[name] = carrier
+        self._modules[name] = carrier
+        if open_it:
+            self.open_module(name)
+        self.check_listed(name)
+        return module
+
+    def open_module(self, name: str) -> None:
+        """Show a loaded module's panel; the one shown before is left."""
+        if self._current is not None:
+            self._current.widgetRepresentation().exit()
+        self._current = self._modules[name]
+        self.panel.show(self._current)
+        self._current.widgetRepresentation().enter()
+        self.process()
+
+    def leave_module(self) -> None:
+        """Go to another module."""
+        self._current.widgetRepresentation().exit()
+        self._current = None
+
+    def reload_module(self) -> Any:
+        """What the Reload button of the developer section does."""
+        self.widget.onReload()
+        self.process()
+        return sys.modules[self._current.name]
+
+    def check_listed(self, name: str) -> None:
+        """Fail if a file that was imported from the module's folder is not listed in its CMakeLists.txt."""
+        carrier = self._modules[name]
+        if carrier.listed is None:
+            return
+        folder = Path(carrier.path).parent
+        imported = (getattr(each, "__file__", None) for each in list(sys.modules.values()))
+        strangers = {Path(each).resolve() for each in imported if each and folder in Path(each).resolve().parents} - carrier.listed
+        if strangers:
+            names = ", ".join(sorted(str(each.relative_to(folder)) for each in strangers))
+            raise module_files.ModuleFilesError(f"Imported but not listed in {folder.name}/CMakeLists.txt: {names}")
+
+    @property
+    def widget(self) -> Any:
+        """The open module's Python widget."""
+        return self._current.widgetRepresentation().self()
+
+    # -- time ----------------------------------------------------------------------------------------------------
+
+    def process(self) -> None:
+        """Handle what waits, deletions too."""
+        for _ in range(3):
+            idle.process_events()
+        QtCore.QCoreApplication.sendPostedEvents(None, QtCore.QEvent.Type.DeferredDelete.value)
+
+    def run_idle(self, seconds: float) -> None:
+        """Let the window idle with the GIL held, as Slicer's does. Skips the test where that cannot be done."""
+        if idle.why_not():
+            import pytest
+
+            pytest.skip(idle.why_not())
+        idle.run(seconds)
+
+    def wait_until(self, predicate: Callable[[], Any], timeout: float = 10.0, every: float = 0.05) -> Any:
+        """Let the window idle until something holds, and return it.
+
+        Args:
+            predicate: looked at on the main thread.
+            timeout: seconds.
+            every: seconds between looks. Each look lets worker threads run for some milliseconds, so seldom is more honest.
+
+        Raises:
+            TimeoutError: it does not hold in time.
+        """
+        deadline = time.monotonic() + timeout
+        found: list[Any] = []
+
+        def look() -> None:
+            try:
+                found[:] = [predicate()]
+            except Exception as error:
+                found[:] = [error]
+            if found[0] or time.monotonic() > deadline:
+                QtCore.QCoreApplication.exit(0)
+
+        timer = QtCore.QTimer()
+        timer.timeout.connect(look)
+        timer.start(max(1, int(every * 1000)))
+        QtCore.QTimer.singleShot(0, look)
+        idle.enter()
+        timer.stop()
+        if isinstance(found[0], Exception):
+            raise found[0]
+        if not found[0]:
+            raise TimeoutError(f"It did not come true within {timeout} s.")
+        return found[0]
+
+    # -- the person ----------------------------------------------------------------------------------------------
+
+    def find(self, name: str | Any) -> Any:
+        """The widget with this object name in the open panel, or an action or shortcut; an object is returned as it is."""
+        return driving.find(self.panel.window, name)
+
+    def click(self, name: str | Any) -> None:
+        """Click with the left mouse button; refused where a person could not: hidden, disabled or covered."""
+        driving.click(self.find(name))
+        self.process()
+
+    def type(self, name: str | Any, text: str, *, clear: bool = True) -> None:
+        """Type into a field, key by key; what was there is replaced unless `clear` is False."""
+        driving.type_text(self.find(name), text, clear)
+        self.process()
+
+    def key(self, name: str | Any, keys: str) -> None:
+        """Press a key or combination ("Ctrl+Return", "Esc") while a widget has the focus; shortcuts work."""
+        driving.press(self.find(name), keys)
+        self.process()
+
+    def choose(self, name: str | Any, text: str) -> None:
+        """Choose an entry of a combo box, or a node by its name in a node selector."""
+        driving.choose(self.find(name), text)
+        self.process()
+
+    def screenshot(
+        self, path: Path | str | None = None, width: int = 420, height: int = 800, font_scale: float = 1.0, theme: str = "light"
+    ) -> Any:
+        """A picture of the module panel, as wide and high as asked for (pixels), unless Slicer would make it wider.
+
+        Args:
+            path: where to write a PNG; None only returns the picture.
+            font_scale: 1.5 for large fonts.
+            theme: "light" or "dark".
+
+        Returns:
+            a QImage.
+        """
+        with self.panel.dressed(width, height, font_scale, theme):
+            self.process()
+            image = self.panel.picture()
+        self.process()
+        if path is not None:
+            image.save(str(path))
+        return image
+
+    def layout_faults(self, width: int = 420, height: int = 800, font_scale: float = 1.0) -> list[str]:
+        """Sentences about texts that are cut off and widgets that overlap, at this size and font."""
+        with self.panel.dressed(width, height, font_scale, "light"):
+            self.process()
+            return driving.layout_faults(self.panel)
