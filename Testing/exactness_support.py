@@ -43,6 +43,10 @@ def phantom_labels(shape_ijk: tuple[int, int, int]) -> np.ndarray:
     labels[span(i, 0.15, 0.4), span(j, 0.5, 0.8), span(k, 0.2, 0.6)] = 1
     labels[span(i, 0.55, 0.9), span(j, 0.1, 0.25), span(k, 0.0, 1.0)] = 2
     labels[span(i, 0.8, 1.0), span(j, 0.75, 1.0), span(k, 0.6, 1.0)] = 3
+    # Bites out of them, so that no flip or permutation of a structure's own box is the structure.
+    labels[span(i, 0.15, 0.25), span(j, 0.5, 0.6), span(k, 0.2, 0.4)] *= labels.size < 100
+    labels[span(i, 0.55, 0.7), span(j, 0.1, 0.15), span(k, 0.0, 0.3)] *= labels.size < 100
+    labels[span(i, 0.9, 1.0), span(j, 0.75, 0.85), span(k, 0.85, 1.0)] *= labels.size < 100
     return labels
 
 

@@ -6,7 +6,6 @@ import gzip
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -15,71 +14,14 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from doubles.endpoint import EndpointDouble
-from doubles.forms import Form, nifti_bytes
-from doubles.truth import GrayRanges
-from exactness_support import LEVELS, ORIENTATIONS, RANGES, affine_of, assert_labels_are, assert_segments_are, phantom_labels, phantom_voxels, write_phantom
-from MedImageParseLib.cli.main import main
+from cli_support import AFFINE, assert_one_error_line, bench, served, text_file, write_dicom  # noqa: F401 (fixtures)
+from doubles.forms import Form
+from exactness_support import LEVELS, assert_labels_are, assert_segments_are
 
 MIP = Path(__file__).resolve().parents[1] / "scripts" / "mip.py"
-AFFINE = affine_of(*ORIENTATIONS[20])
 REPORT_KEYS = {
     "model", "endpoint", "dialect", "reply_form", "request_ids", "input", "window", "bytes_sent", "bytes_received", "tries", "timings_s", "prompts", "warnings",
 }  # fmt: skip
-
-
-class Bench:
-    """A folder with a phantom, a double behind a URL, and a way to run the command line on them."""
-
-    def __init__(self, folder: Path, double: EndpointDouble, url: str, capsys):
-        self.folder, self.double, self.url, self._capsys = folder, double, url, capsys
-        self.labels = write_phantom(folder / "phantom.nii.gz", AFFINE)
-        self.out, self.err = "", ""
-
-    def segment(self, *arguments: str, image: str = "phantom.nii.gz", model: str = "medimageparse3d", url: str | None = None) -> int:
-        """Exit status of `segment`; stdout and stderr are kept in `out` and `err`."""
-        words = ["segment", str(self.folder / image), "--model", model, "--endpoint", url or self.url, *arguments]
-        return self.run(*words)
-
-    def run(self, *words: str) -> int:
-        self._capsys.readouterr()
-        status = main(list(words))
-        self.out, self.err = self._capsys.readouterr()
-        return status
-
-    def path(self, name: str) -> str:
-        return str(self.folder / name)
-
-    def report(self) -> dict:
-        return json.loads((self.folder / "report.json").read_text())
-
-    def new_files(self) -> set[str]:
-        return {path.name for path in self.folder.iterdir()} - {"phantom.nii.gz", "configuration"}
-
-
-@pytest.fixture(scope="module")
-def served():
-    double = EndpointDouble(GrayRanges(RANGES))
-    with double.serve() as url:
-        yield double, url
-
-
-@pytest.fixture
-def bench(tmp_path, served, capsys):
-    double, url = served
-    double.seen.clear()
-    double.form, double.tamper, double.pause = Form(), None, None
-    return Bench(tmp_path, double, url, capsys)
-
-
-def assert_one_error_line(bench: Bench) -> str:
-    """stderr ends with one `error: ` line, one sentence, no traceback; nothing on stdout."""
-    lines = bench.err.splitlines()
-    errors = [line for line in lines if line.startswith("error: ")]
-    assert len(errors) == 1 and lines[-1] == errors[0], bench.err
-    assert "Traceback" not in bench.err and bench.out == ""
-    assert errors[0].rstrip().endswith((".", "…")) or ": " in errors[0]
-    return errors[0]
 
 
 def test_a_segmentation_gives_status_0_both_files_and_the_report(bench):
@@ -249,144 +191,6 @@ def test_the_picture_is_a_png(bench, image, model, more):
     assert bench.segment("--prompt", "cube", "--picture", bench.path("picture.png"), *more, image=image, model=model) == 0
     with Image.open(bench.path("picture.png")) as picture:
         assert picture.format == "PNG" and min(picture.size) > 100
-
-
-# Bad input: each one its one sentence and status 2, and nothing is written or sent.
-
-def text_file(folder: Path) -> str:
-    (folder / "text.nii.gz").write_text("This is no image.\n" * 50)
-    return "text.nii.gz"
-
-
-def truncated(folder: Path) -> str:
-    data = (folder / "phantom.nii.gz").read_bytes()
-    (folder / "short.nii.gz").write_bytes(data[: len(data) // 2])
-    return "short.nii.gz"
-
-
-def empty_volume(folder: Path) -> str:
-    data = bytearray(nib.Nifti1Image(np.zeros((3, 3, 3), np.uint8), np.eye(4)).to_bytes())
-    data[42:44] = bytes(2)
-    (folder / "empty.nii").write_bytes(bytes(data))
-    return "empty.nii"
-
-
-def empty_file(folder: Path) -> str:
-    (folder / "nothing.nii.gz").write_bytes(b"")
-    return "nothing.nii.gz"
-
-
-def nan_voxels(folder: Path) -> str:
-    voxels = np.zeros((4, 4, 4), np.float32)
-    voxels[1, 2, 3] = np.nan
-    nib.save(nib.Nifti1Image(voxels, np.eye(4)), folder / "nan.nii.gz")
-    return "nan.nii.gz"
-
-
-def four_dimensions(folder: Path) -> str:
-    nib.save(nib.Nifti1Image(np.zeros((4, 4, 4, 3), np.int16), np.eye(4)), folder / "series.nii.gz")
-    return "series.nii.gz"
-
-
-def two_series(folder: Path) -> str:
-    (folder / "dicom").mkdir()
-    for number, series in enumerate(["1.2.3.1", "1.2.3.1", "1.2.3.2", "1.2.3.2"]):
-        write_dicom(folder / "dicom" / f"{number}.dcm", series, number)
-    return "dicom"
-
-
-def empty_folder(folder: Path) -> str:
-    (folder / "hollow").mkdir()
-    return "hollow"
-
-
-def write_dicom(path: Path, series: str, number: int) -> None:
-    from pydicom.dataset import Dataset, FileMetaDataset
-    from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
-
-    dataset = Dataset()
-    dataset.SOPClassUID, dataset.SOPInstanceUID, dataset.SeriesInstanceUID = CTImageStorage, generate_uid(), series
-    dataset.Modality, dataset.InstanceNumber, dataset.PatientName = "CT", number, "Secret^Name"
-    dataset.Rows, dataset.Columns, dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 6, 5, 16, 16, 15
-    dataset.PixelRepresentation, dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, 1, "MONOCHROME2"
-    dataset.ImagePositionPatient, dataset.ImageOrientationPatient, dataset.PixelSpacing = [0, 0, 2.0 * number], [1, 0, 0, 0, 1, 0], [1, 1]
-    dataset.RescaleSlope, dataset.RescaleIntercept, dataset.SliceThickness = 1, -1024, 2
-    dataset.PixelData = (np.arange(30, dtype=np.int16) + 1000).tobytes()
-    dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    dataset.save_as(path, enforce_file_format=True)
-
-
-BAD_INPUT = {
-    "missing file": (lambda folder: "missing.nii.gz", "missing.nii.gz"), "text file": (text_file, "NIfTI"), "truncated gzip": (truncated, "truncated"),
-    "empty volume": (empty_volume, "empty"), "empty file": (empty_file, "empty"), "NaN voxels": (nan_voxels, "NaN"), "4D volume": (four_dimensions, "dimensions"),
-    "two series": (two_series, "1.2.3.2"), "empty folder": (empty_folder, "hollow"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", BAD_INPUT)
-def test_bad_input_is_one_sentence_and_status_2_and_nothing_is_written_but_the_report(bench, name):
-    make, word = BAD_INPUT[name]
-    image = make(bench.folder)
-    before = bench.new_files()
-    status = bench.segment(
-        "--prompt", "cube", "--output", bench.path("masks.seg.nrrd"), "--labels", bench.path("labels.nii.gz"),
-        "--picture", bench.path("picture.png"), "--probability", bench.path("maps"), "--report", bench.path("report.json"), image=image,
-    )  # fmt: skip
-    assert status == 2
-    line = assert_one_error_line(bench)
-    assert word in line and "Secret" not in line
-    assert bench.new_files() - before == {"report.json"} and not bench.double.seen
-    assert bench.report()["error"] == line.removeprefix("error: ")
-
-
-# Bad replies: status 3.
-
-def shifted_shape(_reply: bytes) -> bytes:
-    import base64
-
-    data = gzip.compress(nifti_bytes(np.zeros((5, 5, 5), np.uint8), np.eye(4)))
-    return json.dumps([{"nifti_file": json.dumps({"data": base64.b64encode(data).decode()})}]).encode()
-
-
-BAD_REPLIES = {
-    "truncated": (lambda reply: reply[: len(reply) // 2], ""),
-    "another shape": (shifted_shape, "5x5x5"),
-    "HTML": (lambda _reply: (200, "text/html", b"<html><body>Please sign in</body></html>"), "HTML|web page"),
-    "another model": (lambda _reply: json.dumps([{"image_features": [[0.1] * 8], "scaling_factor": 4.5}]).encode(), "model"),
-    "an error object": (lambda _reply: json.dumps({"message": "The scoring script failed"}).encode(), "scoring script failed"),
-    "status 400": (lambda _reply: (400, "application/json", b'{"message": "bad payload"}'), "400"),
-    "status 401": (lambda _reply: (401, "application/json", b"{}"), "key|sign"),
-    "status 404": (lambda _reply: (404, "text/plain", b"nothing here"), "404|URL"),
-    "nothing": (lambda _reply: b"", ""),
-}
-
-
-@pytest.mark.parametrize("name", BAD_REPLIES)
-def test_a_bad_reply_is_one_sentence_and_status_3_and_nothing_is_written_but_the_report(bench, name):
-    import re
-
-    bench.double.tamper, word = BAD_REPLIES[name]
-    status = bench.segment(
-        "--prompt", "cube", "--output", bench.path("masks.seg.nrrd"), "--labels", bench.path("labels.nii.gz"), "--retries", "1",
-        "--picture", bench.path("picture.png"), "--probability", bench.path("maps"), "--report", bench.path("report.json"),
-    )  # fmt: skip
-    assert status == 3
-    line = assert_one_error_line(bench)
-    assert re.search(word, line), line
-    assert len(line) < 600
-    assert bench.new_files() == {"report.json"}
-    report = bench.report()
-    assert report["exit_status"] == 3 and report["endpoint"] == bench.url
-
-
-def test_an_endpoint_that_is_down_is_one_sentence_and_status_3(bench):
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{taken.getsockname()[1]}/score"
-        assert bench.segment("--prompt", "cube", "--labels", bench.path("labels.nii.gz"), "--retries", "1", url=url) == 3
-    assert "127.0.0.1" in assert_one_error_line(bench)
-    assert not bench.new_files()
 
 
 def test_a_run_that_breaks_off_half_way_is_status_4_and_keeps_what_is_done(bench):

@@ -119,12 +119,14 @@ def stretched(mask: np.ndarray, way: str) -> np.ndarray:
     return (share > 0.5).astype(np.float32) if "cut" in way else share
 
 
-# A side just under 1024 makes the same map of different masks, depending on the way; there a mask is taken for one that was stretched
-# by nearest neighbor, so "cut" is asked for up to 1010 only. A binary square cannot hold the edges of a larger slice at all.
+# With a side just under 1024 different masks make the same map, depending on the way they were resized, so one of the ways must lose
+# there. A binary square cannot hold the edges of a larger slice at all, hence only "linear" beyond 1024.
+_NEAR_1024 = pytest.mark.xfail(strict=True, reason="from 1009 to 1023 a map stretched by nearest neighbor cannot be told from an interpolated one")
 _NATIVE = [
-    *[(shape, way) for shape in SIZES if max(shape) <= 1024 for way in ("linear", "nearest")],
-    *[(shape, "linear, cut") for shape in [*SIZES, (1010, 900)] if max(shape) <= 1010],
-    *[(shape, "cubic, cut") for shape in ((17, 33), (512, 511), (900, 1000))],
+    *[(shape, way) for shape in SIZES if max(shape) <= 1024 for way in ("linear", "linear, cut")],
+    *[(shape, "nearest") for shape in [*SIZES, (900, 1008)] if max(shape) <= 1008 or max(shape) == 1024],
+    pytest.param((1023, 900), "nearest", marks=_NEAR_1024),
+    *[(shape, "cubic, cut") for shape in ((17, 33), (512, 511), (1023, 900))],
     *[(shape, "linear") for shape in SIZES if max(shape) > 1024],
 ]  # fmt: skip
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import nibabel as nib
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from doubles.endpoint import EndpointDouble
 from doubles.forms import VOLUME_FORMS, Form
 from doubles.truth import GrayRanges, References
-from exactness_support import LEVELS, ORIENTATIONS, RANGES, WORLDS, affine_of, assert_labels_are, assert_segments_are, write_phantom
+from exactness_support import LEVELS, ORIENTATIONS, RANGES, WORLDS, affine_of, assert_labels_are, assert_segments_are, phantom_labels, phantom_voxels, write_phantom
 from MedImageParseLib import segment
 
 PROMPTS = ["cube & rod & corner & unicorn"]
@@ -163,6 +164,28 @@ def test_overlapping_masks_stay_whole_in_the_segmentation_and_the_later_wins_in_
     assert_labels_are(tmp_path / "labels.nii.gz", np.where(labels == 2, 2, labels > 0).astype(np.uint8), affine)
     assert_segments_are(tmp_path / "masks.seg.nrrd", {"all": labels > 0, "rod": labels == 2}, affine)
     assert any("overlap" in warning for warning in result.report["warnings"])
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz", ".nrrd", ".mha", ".mhd"])
+@pytest.mark.parametrize("number", [0, 35])
+def test_every_kind_of_volume_file_is_exact_for_an_independent_reader(tmp_path, ending, number):
+    """Written by SimpleITK, whose own reading of the file is the truth."""
+    affine = affine_of(*ORIENTATIONS[number], WORLDS["oblique"])
+    labels = phantom_labels((13, 11, 9))
+    image = sitk.GetImageFromArray(phantom_voxels(labels).transpose(2, 1, 0))
+    lps = np.diag([-1.0, -1, 1]) @ affine[:3, :3]
+    image.SetSpacing(np.linalg.norm(lps, axis=0).tolist())
+    image.SetDirection((lps / np.linalg.norm(lps, axis=0)).ravel().tolist())
+    image.SetOrigin((np.diag([-1.0, -1, 1]) @ affine[:3, 3]).tolist())
+    sitk.WriteImage(image, str(tmp_path / f"phantom{ending}"))
+    written = sitk.ReadImage(str(tmp_path / f"phantom{ending}"))
+    double = EndpointDouble(GrayRanges(RANGES))
+    segment(tmp_path / f"phantom{ending}", PROMPTS, model="medimageparse3d", client=double.client(), window="0,255", labels=tmp_path / "labels.nrrd")
+    result = sitk.ReadImage(str(tmp_path / "labels.nrrd"))
+    np.testing.assert_allclose(result.GetOrigin(), written.GetOrigin(), atol=1e-3)
+    np.testing.assert_allclose(result.GetSpacing(), written.GetSpacing(), rtol=1e-5)
+    np.testing.assert_allclose(result.GetDirection(), written.GetDirection(), atol=1e-5)
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(result), labels.transpose(2, 1, 0))
 
 
 @pytest.mark.parametrize("number", [0, 10, 21, 33, 47])

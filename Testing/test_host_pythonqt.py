@@ -76,6 +76,14 @@ def test_a_property_does_not_accept_another_type(qt, value):
         qt.QSpinBox().value = value
 
 
+def test_a_boolean_property_takes_any_object_by_its_truth(qt):
+    button = qt.QPushButton()
+    button.enabled = None
+    assert button.enabled is False
+    button.enabled = ["something"]
+    assert button.enabled is True
+
+
 def test_signals_connect_by_signature_and_by_name(qt):
     button, heard = qt.QPushButton(), []
     assert button.connect("clicked(bool)", lambda checked: heard.append(("flag", checked)))

@@ -106,7 +106,7 @@ def test_an_event_in_a_stage_of_a_run_ends_it_cleanly(stage, event, caplog, tmp_
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with endpointHeldIn(stage) as url, openedPanel() as opened:
         before = set(os.listdir(tmp_path))
-        noise = np.random.default_rng(3).integers(80, 255, (24, 256, 256)).astype(np.uint8) if stage == "uploading" else None
+        noise = np.random.default_rng(3).integers(0, 255, (40, 400, 400), np.uint8) if stage == "uploading" else None
         volumeNode = opened.addVolume(voxels=noise)
         opened.addProfile("Ward 3", url)
         opened.host.choose("volumeSelector", "CT")
@@ -115,9 +115,10 @@ def test_an_event_in_a_stage_of_a_run_ends_it_cleanly(stage, event, caplog, tmp_
         with caplog.at_level(logging.WARNING):
             job = bring(opened, stage)
             happen(opened, event, job, volumeNode, segmentationNode)
-        assert job.has_ended and job.state != "done"
+        isTooEarlyToMatter = event == "volume changed" and stage in ("waiting", "preparing")  # the run takes the volume as it is then
+        assert job.has_ended and (job.state == "done") == isTooEarlyToMatter
         assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
-        if event in ("cancel", "volume deleted", "volume changed", "second run"):
+        if event in ("cancel", "volume deleted", "volume changed", "second run") and not isTooEarlyToMatter:
             assert namesOf(segmentationNode) == ["mine"]
         if event in ("cancel", "second run"):
             assert opened.text("messageLabel") == "Cancelled. Nothing was imported."

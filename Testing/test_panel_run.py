@@ -215,5 +215,26 @@ def test_preview_is_a_small_version_of_what_is_sent(opened, endpoint):
     centers = ((np.arange(preview.SIDE) + 0.5) * 1024 / preview.SIDE).astype(int)
     difference = np.abs(sent[np.ix_(centers, centers)].astype(int) - shown.astype(int))
     assert np.median(difference) <= 1 and np.mean(difference > 20) < 0.06  # edges may differ by a pixel
-    assert "range as given: 0 to 220" in opened.text("previewText").lower()
+    opened.host.wait_until(lambda: "Range as given: 0 to 220" in opened.text("previewText"), 5)
     assert not opened.host.find("previewImage").pixmap.isNull()
+
+
+@pytest.mark.parametrize(
+    ("state", "told", "items", "text"),
+    [
+        ("queued", ("", 0, 0), (0, 0), "Waiting for its turn"),
+        ("running", ("uploading", 42e6, 118e6), (0, 0), "Uploading 42 of 118 MB"),
+        ("running", ("uploading", 300, 300), (0, 0), "Uploading"),
+        ("running", ("model working", 72.4, 0), (0, 0), "Model working 1:12"),
+        ("running", ("model working", 2.0, 0), (7, 20), "7 of 20 done, model working 0:02"),
+        ("running", ("waiting to try again", 4.2, 0), (0, 0), "The endpoint is busy, trying again in 5 s"),
+        ("importing", ("downloading", 5, 5), (0, 0), "Importing"),
+    ],
+)
+def test_progress_is_told_in_stages_with_bytes_and_seconds(opened, state, told, items, text):
+    from types import SimpleNamespace
+
+    from MedImageParseLib.panels.words import stageText
+
+    stage, done, total = told
+    assert stageText(SimpleNamespace(state=state, stage=stage, done=done, total=total, items=items)) == text

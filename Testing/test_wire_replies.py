@@ -79,6 +79,22 @@ def test_masks_in_a_stack_carry_no_probabilities():
     assert medimageparse3d.parse_reply(body, 3, SHAPE_KJI, keep_probabilities=True).probabilities is None
 
 
+@pytest.mark.parametrize("values", ["fractions", "probabilities", "masks"])
+@pytest.mark.parametrize("volume", ["stack", "image_features"])
+def test_a_stack_of_one_prompt_is_a_stack_and_no_labelmap(volume, values):
+    truth = volume_masks()[0]
+    reply = medimageparse3d.parse_reply(reply_of(volume_row([truth], np.eye(4), Form(volume=volume, values=values))), 1, SHAPE_KJI)
+    np.testing.assert_array_equal(reply.masks[0].full(), truth.transpose(2, 1, 0))
+    assert "4D" in reply.form and not reply.warnings
+
+
+def test_a_labelmap_with_a_fourth_dimension_of_one_is_a_labelmap():
+    labels = np.zeros((*SHAPE_IJK, 1), np.uint8)
+    labels[0], labels[1] = 1, 2
+    reply = medimageparse3d.parse_reply(nifti_reply(nifti_bytes(labels, np.eye(4))), 2, SHAPE_KJI)
+    assert [mask.count for mask in reply.masks] == [30, 30] and "labelmap" in reply.form
+
+
 def test_overlapping_masks_of_a_stack_stay_overlapping():
     big, small = np.ones(SHAPE_IJK, bool), np.zeros(SHAPE_IJK, bool)
     small[2:4, 2:4, 2:4] = True

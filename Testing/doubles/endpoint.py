@@ -17,6 +17,7 @@ import io
 import json
 import struct
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -102,7 +103,7 @@ class DirectClient:
         if seen.dialect != self.dialect:
             raise Refused(f"The request speaks {seen.dialect} on a {self.dialect} endpoint.")
         reply = self._double.tampered(self._double.answer(body))
-        return DirectReply(reply if isinstance(reply, bytes) else reply[2], 1, [f"request-{len(self._double.seen)}"])
+        return DirectReply(reply if isinstance(reply, bytes) else reply[2], 1, [str(uuid.uuid4())])
 
 
 class EndpointDouble:

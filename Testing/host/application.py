@@ -171,6 +171,9 @@ class CoreIOManager:
         node.GetStorageNode().SetFileName(path)
         return bool(node.GetStorageNode().WriteData(node))
 
+    def fileWriterFileType(self, node: Any) -> str:
+        return node.GetClassName()
+
     def addDefaultStorageNodes(self) -> None:
         pass
 

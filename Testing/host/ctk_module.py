@@ -85,13 +85,26 @@ class ctkCollapsibleButton(qt.QWidget, cxx=True):
             return
         state(self)["collapsed"] = bool(collapsed)
         if collapsed:
-            state(self)["hidden"] = [each for each in self.children() if isinstance(each, qt.QWidget) and not each.isHidden()]
-        for each in state(self)["hidden"]:
-            each.setVisible(not collapsed)
+            self._hideContents()
+        else:
+            for each in state(self)["hidden"]:
+                each.setVisible(True)
+            state(self)["hidden"].clear()
         self.setMaximumHeight(self._headerHeight() if collapsed else 16777215)
         self.updateGeometry()
         self.toggled.emit(not collapsed)
         self.contentsCollapsed.emit(bool(collapsed))
+
+    def _hideContents(self) -> None:
+        for each in self.children():
+            if isinstance(each, qt.QWidget) and not each.isHidden():
+                state(self)["hidden"].append(each)
+                each.setVisible(False)
+
+    def event(self, event: Any) -> bool:
+        if event.type() in (qt.QEvent.ChildPolished, qt.QEvent.LayoutRequest) and self.collapsed:
+            self._hideContents()  # what is added while it is collapsed
+        return qt.QWidget.event(self, event)
 
     def click(self) -> None:
         """What a press on the header does."""
@@ -238,10 +251,10 @@ def module() -> types.ModuleType:
     """The one `ctk` module of this process."""
     global _module
     if _module is None:
-        from . import ctk_values, qmrml  # noqa: F401
+        from . import ctk_values, other_widgets
 
         _module = types.ModuleType("ctk", "Doubles of CTK's widgets")
-        for source in (globals(), vars(ctk_values)):
+        for source in (globals(), vars(ctk_values), vars(other_widgets)):
             for name, item in source.items():
                 if name.startswith("ctk") and isinstance(item, type):
                     setattr(_module, name, item)

@@ -9,32 +9,30 @@ from typing import Any
 
 from PySide6 import QtCore, QtGui, QtTest, QtWidgets
 
-from .qt_classes import adopt
+from . import system_libraries
+from .qt_classes import adopt, raw
 from .qt_module import module as qtModule
 from .signals import state
 
 _BASE_POINT_SIZE = 10.0
+_FONT = "DejaVu Sans"
 
 
 @functools.cache
-def font_families() -> tuple[str, ...]:
-    """Fonts to write with: the system's, or DejaVu where one is found. Offscreen Qt without a font draws boxes."""
+def font_family() -> str:
+    """DejaVu Sans, the same on every machine; what the system has where it cannot be had. Without any font Qt draws boxes."""
     families = QtGui.QFontDatabase.families()
-    if families:
-        return tuple(families)
-    from . import system_libraries
-
-    for path in system_libraries.font_files():
-        QtGui.QFontDatabase.addApplicationFont(str(path))
-    return tuple(QtGui.QFontDatabase.families())
+    if _FONT not in families:
+        for path in system_libraries.font_files():
+            QtGui.QFontDatabase.addApplicationFont(str(path))
+        families = QtGui.QFontDatabase.families()
+    return _FONT if _FONT in families else (families or [""])[0]
 
 
 def prepare(application: QtWidgets.QApplication) -> None:
     """The same style and font on every machine."""
     application.setStyle("Fusion")
-    families = font_families()
-    family = "DejaVu Sans" if "DejaVu Sans" in families else (families[0] if families else "")
-    application.setFont(QtGui.QFont(family, int(_BASE_POINT_SIZE)))
+    application.setFont(QtGui.QFont(font_family(), int(_BASE_POINT_SIZE)))
     application.setPalette(palette("light"))
     application.setQuitOnLastWindowClosed(False)
 
@@ -127,7 +125,7 @@ def find(window: Any, name: str | Any) -> Any:
         return adopt(name)
     found = []
     for top in (window, *QtWidgets.QApplication.topLevelWidgets()):
-        found += [top] if QtCore.QObject.objectName(top) == name else adopt(QtCore.QObject.findChildren(top, QtCore.QObject, name))
+        found += [top] if QtCore.QObject.objectName(top) == name else QtCore.QObject.findChildren(top, QtCore.QObject, name)
     if found:
         # After a reload the widgets of the module as it was are still there, hidden, as in Slicer.
         return adopt(next((each for each in found if isinstance(each, QtWidgets.QWidget) and QtWidgets.QWidget.isVisible(each)), found[-1]))
@@ -136,6 +134,7 @@ def find(window: Any, name: str | Any) -> Any:
 
 def click(widget: Any) -> None:
     """A left click in the middle of a widget; for a check box on its indicator, for a collapsible one on its header."""
+    widget = raw(widget)
     if isinstance(widget, QtGui.QAction):
         _demand(QtGui.QAction.isEnabled(widget) and QtGui.QAction.isVisible(widget), widget, "disabled or hidden")
         QtGui.QAction.trigger(widget)
@@ -145,15 +144,16 @@ def click(widget: Any) -> None:
     _bring_into_view(widget)
     rect = QtWidgets.QWidget.rect(widget)
     place = rect.center()
-    if isinstance(widget, (QtWidgets.QCheckBox, QtWidgets.QRadioButton, QtWidgets.QGroupBox)) or type(widget).__name__.startswith("ctkCollapsible"):
-        place = QtCore.QPoint(12, min(rect.center().y(), 9))
     if isinstance(widget, (QtWidgets.QCheckBox, QtWidgets.QRadioButton)):
-        place.setY(rect.center().y())
+        place.setX(12)
+    elif isinstance(widget, QtWidgets.QGroupBox) or type(widget).__name__.startswith("ctkCollapsible"):
+        place = QtCore.QPoint(12, min(rect.center().y(), 9))
     QtTest.QTest.mouseClick(widget, QtCore.Qt.MouseButton.LeftButton, QtCore.Qt.KeyboardModifier.NoModifier, place)
 
 
 def type_text(widget: Any, text: str, clear: bool) -> None:
     """Key by key, newlines as Return."""
+    widget = raw(widget)
     _demand(QtWidgets.QWidget.isVisible(widget) and QtWidgets.QWidget.isEnabled(widget), widget, "hidden or disabled")
     target = state(widget).get("combo", widget)
     QtWidgets.QWidget.setFocus(target)
@@ -168,6 +168,7 @@ def type_text(widget: Any, text: str, clear: bool) -> None:
 
 def press(widget: Any, keys: str) -> None:
     """One combination, by way of the window, so that shortcuts see it."""
+    widget = raw(widget)
     _demand(QtWidgets.QWidget.isVisible(widget), widget, "hidden")
     window = QtWidgets.QWidget.window(widget)
     window.activateWindow()
@@ -180,6 +181,7 @@ def press(widget: Any, keys: str) -> None:
 
 def choose(widget: Any, text: str) -> None:
     """Choose by visible text, as a person does: the widget is told that it was a person's choice."""
+    widget = raw(widget)
     combo = state(widget).get("combo", widget)
     _demand(QtWidgets.QWidget.isVisible(widget) and QtWidgets.QWidget.isEnabled(widget), widget, "hidden or disabled")
     row = QtWidgets.QComboBox.findText(combo, text)
@@ -194,11 +196,11 @@ def choose(widget: Any, text: str) -> None:
 def layout_faults(panel: Panel) -> list[str]:
     """Texts wider than their widgets, and visible widgets that cover each other or stick out of their parents."""
     faults = []
-    for widget in adopt(QtCore.QObject.findChildren(panel.scroll.widget(), QtWidgets.QWidget)):
+    for widget in QtCore.QObject.findChildren(panel.scroll.widget(), QtWidgets.QWidget):
         if not QtWidgets.QWidget.isVisible(widget) or QtWidgets.QWidget.isWindow(widget):
             continue
-        name = QtCore.QObject.objectName(widget) or type(widget).__name__
-        size, wanted = QtWidgets.QWidget.size(widget), QtWidgets.QWidget.sizeHint(widget)
+        name = _called(widget)
+        size, wanted = QtWidgets.QWidget.size(widget), _size_hint(widget)
         if isinstance(widget, QtWidgets.QLabel) and QtWidgets.QLabel.wordWrap(widget):
             wanted = QtCore.QSize(size.width(), QtWidgets.QLabel.heightForWidth(widget, size.width()))
         if isinstance(widget, (QtWidgets.QLabel, QtWidgets.QAbstractButton)) and _has_text(widget):
@@ -206,15 +208,33 @@ def layout_faults(panel: Panel) -> list[str]:
                 faults.append(f"{name}: {size.width()}x{size.height()} pixels for a text that needs {wanted.width()}x{wanted.height()}")
             if isinstance(widget, QtWidgets.QLabel) and size.height() + 1 < wanted.height():
                 faults.append(f"{name}: {size.height()} pixels high for a text that needs {wanted.height()}")
-        parent = QtWidgets.QWidget.parentWidget(widget)
-        if QtWidgets.QWidget.layout(parent) is not None:
-            if not QtWidgets.QWidget.rect(parent).contains(QtWidgets.QWidget.geometry(widget)):
-                faults.append(f"{name} sticks out of {QtCore.QObject.objectName(parent) or type(parent).__name__}")
-            for other in adopt(QtWidgets.QWidget.children(parent)):
-                if isinstance(other, QtWidgets.QWidget) and other is not widget and id(other) > id(widget) and QtWidgets.QWidget.isVisible(other):
-                    if not QtWidgets.QWidget.isWindow(other) and QtWidgets.QWidget.geometry(other).intersects(QtWidgets.QWidget.geometry(widget)):
-                        faults.append(f"{name} overlaps {QtCore.QObject.objectName(other) or type(other).__name__}")
+        faults += _misplaced(widget, name)
     return faults
+
+
+def _misplaced(widget: QtWidgets.QWidget, name: str) -> list[str]:
+    """What is wrong with a widget's place among its neighbors in a layout."""
+    parent = QtWidgets.QWidget.parentWidget(widget)
+    if QtWidgets.QWidget.layout(parent) is None:
+        return []
+    faults, place = [], QtWidgets.QWidget.geometry(widget)
+    if not QtWidgets.QWidget.rect(parent).contains(place):
+        faults.append(f"{name} sticks out of {_called(parent)}")
+    for other in QtWidgets.QWidget.children(parent):
+        # Each pair once, hence the comparison.
+        if isinstance(other, QtWidgets.QWidget) and id(other) > id(widget) and not QtWidgets.QWidget.isWindow(other):
+            if QtWidgets.QWidget.isVisible(other) and QtWidgets.QWidget.geometry(other).intersects(place):
+                faults.append(f"{name} overlaps {_called(other)}")
+    return faults
+
+
+def _called(widget: Any) -> str:
+    return QtCore.QObject.objectName(widget) or type(widget).__name__
+
+
+def _size_hint(widget: Any) -> QtCore.QSize:
+    hint = widget.sizeHint  # a property, or a call where Qt made the widget or its class is derived in Python
+    return hint() if callable(hint) else hint
 
 
 def _has_text(widget: Any) -> bool:
@@ -237,5 +257,4 @@ def _bring_into_view(widget: Any) -> None:
 
 def _demand(holds: bool, widget: Any, what: str) -> None:
     if not holds:
-        name = QtCore.QObject.objectName(widget) or type(widget).__name__
-        raise AssertionError(f"A person cannot use {name}: it is {what}.")
+        raise AssertionError(f"A person cannot use {_called(widget)}: it is {what}.")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
-import gc
 import importlib.util
 import os
 import shutil
@@ -16,21 +14,9 @@ from typing import Any
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
-import shiboken6  # noqa: E402
 from PySide6 import QtCore, QtWidgets  # noqa: E402
 
 from . import driving, idle, module_files, qt_module, scripted_module, signals, slicer_module  # noqa: E402
-
-
-@atexit.register
-def _shut_down() -> None:
-    """Take Qt down before Python does: what is left of it then may be taken down in the wrong order, which crashes."""
-    application = QtWidgets.QApplication.instance()
-    if application is not None:
-        for each in application.topLevelWidgets():
-            shiboken6.delete(each)
-        gc.collect()
-        application.shutdown()
 
 
 class Host:
@@ -165,7 +151,7 @@ class Host:
 
     def open_module(self, name: str) -> None:
         """Show a loaded module's panel; the one shown before is left."""
-        if self._current is not None:
+        if self._current is not None and self._current.widgetRepresentation().isEntered:
             self._current.widgetRepresentation().exit()
         self._current = self._modules[name]
         self.panel.show(self._current)
@@ -173,9 +159,8 @@ class Host:
         self.process()
 
     def leave_module(self) -> None:
-        """Go to another module."""
+        """Go to another module; open_module() comes back."""
         self._current.widgetRepresentation().exit()
-        self._current = None
 
     def reload_module(self) -> Any:
         """What the Reload button of the developer section does."""

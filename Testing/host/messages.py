@@ -77,7 +77,8 @@ def patch(messages: Messages, util: Any, qt: Any, ctk: Any) -> Callable[[], None
     for name in ("getOpenFileName", "getSaveFileName", "getExistingDirectory", "getOpenFileNames"):
         replace(qt.QFileDialog, name, staticmethod(lambda *arguments, name=name, **named: messages.answer(name, "") or ""))
     for name in ("getText", "getItem", "getInt", "getDouble", "getMultiLineText"):
-        replace(qt.QInputDialog, name, staticmethod(lambda parent, title, label, *rest, name=name, **named: messages.answer(name, label) or ""))
+        ask = staticmethod(lambda parent, title, label, *rest, name=name, **named: messages.answer(name, label) or "")
+        replace(qt.QInputDialog, name, ask)
     for name in ("exec_", "exec"):
         replace(qt.QDialog, name, lambda self, *ignored: int(bool(messages.answer("dialog", self.windowTitle))))
         replace(qt.QMenu, name, lambda self, *ignored: messages.answer("menu", "") or None)

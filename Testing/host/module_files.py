@@ -47,11 +47,10 @@ def listed(folder: Path) -> set[Path]:
 
 def unlisted(folder: Path, files: set[Path], suffixes: tuple[str, ...] = (".py", ".ui", ".json", ".png", ".svg", ".csv")) -> list[str]:
     """Files below `folder` that look like parts of the module and are not listed, as paths relative to it."""
-    found = (each.resolve() for each in folder.rglob("*") if each.suffix in suffixes and each.is_file())
     root = folder.resolve()
-    return sorted(
-        str(each.relative_to(root)) for each in found if each not in files and not {"__pycache__", "Testing"} & set(each.relative_to(root).parts)
-    )
+    found = (each for each in root.rglob("*") if each.suffix in suffixes and each.is_file() and each not in files)
+    names = (each.relative_to(root) for each in found)
+    return sorted(str(each) for each in names if not {"__pycache__", "Testing"} & set(each.parts))
 
 
 def _expand(body: str, variables: dict[str, list[str]]) -> list[str]:

@@ -149,14 +149,19 @@ class qMRMLNodeComboBox(qt.QWidget, cxx=True):
         if state(self)["current"] is not None:
             self.mrmlScene().RemoveNode(state(self)["current"])
 
+    def setNodeTypeLabel(self, label: str, nodeType: str) -> None:
+        """What nodes of this class are called in the entries that make or delete one."""
+        state(self).setdefault("labels", {})[nodeType] = label
+        self._refresh()
+
     def _accepts(self, node: Any) -> bool:
         kinds = [self.nodeTypes] if isinstance(self.nodeTypes, str) else list(self.nodeTypes or ())
         if not any(node.GetClassName() == kind or (self.showChildNodeTypes and node.IsA(kind)) for kind in kinds):
             return False
         if any(node.IsA(kind) for kind in self.hideChildNodeTypes or ()) or (node.GetHideFromEditors() and not self.showHidden):
             return False
-        wanted = [(name, value) for kind, name, value in state(self).get("attributes", ()) if node.IsA(kind)]
-        return all(node.GetAttribute(name) is not None and (value is None or node.GetAttribute(name) == str(value)) for name, value in wanted)
+        wanted = [(node.GetAttribute(name), value) for kind, name, value in state(self).get("attributes", ()) if node.IsA(kind)]
+        return all(found is not None and value in (None, found) for found, value in wanted)
 
     def _offered(self, node: Any) -> Any:
         return next((each for each in state(self)["nodes"] if each is node), None)
@@ -199,6 +204,8 @@ class qMRMLNodeComboBox(qt.QWidget, cxx=True):
 
     def _kindName(self) -> str:
         kinds = [self.nodeTypes] if isinstance(self.nodeTypes, str) else list(self.nodeTypes or ())
+        if kinds and kinds[0] in state(self).get("labels", {}):
+            return state(self)["labels"][kinds[0]]
         node = self.mrmlScene().CreateNodeByClass(kinds[0]) if kinds and self.mrmlScene() is not None else None
         return node.GetNodeTagName() if node is not None else "node"
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import enum
 import functools
-import weakref
+import sys
+import types
 from typing import Any
 
 import shiboken6
@@ -28,7 +29,7 @@ _HANDS_OUT = (
     "currentWidget", "defaultAction", "document", "findChild", "findChildren", "focusWidget", "header", "horizontalHeader",
     "horizontalScrollBar", "itemDelegate", "layout", "lineEdit", "menu", "menuAction", "menuBar", "model", "parent", "parentWidget",
     "screen", "selectionModel", "sender", "statusBar", "tabBar", "takeWidget", "toggleViewAction", "validator",
-    "verticalHeader", "verticalScrollBar", "view", "viewport", "widget", "window",
+    "verticalHeader", "verticalScrollBar", "view", "widget", "window",
 )  # fmt: skip
 _VIRTUAL_IN_LAYOUTS = ("widget", "layout")
 
@@ -46,6 +47,9 @@ class WrapperType(_QObjectType):
         namespace.setdefault("connect", signals.connect)
         namespace.setdefault("disconnect", signals.disconnect)
         namespace["_cxx"] = cxx or native is not None
+        for each in [each for each in namespace if each in ("event", "eventFilter") or each.endswith("Event")]:
+            if native is None and isinstance(namespace[each], types.FunctionType):
+                namespace[each] = _printingErrors(namespace[each])
         if native is not None:
             namespace["_native"] = native
         return super().__new__(mcs, name, bases, namespace)
@@ -54,12 +58,27 @@ class WrapperType(_QObjectType):
         super().__init__(name, bases, namespace)
 
     def __instancecheck__(cls, instance: Any) -> bool:
+        instance = raw(instance)
         native = cls.__dict__.get("_native")
         return isinstance(instance, native) if native is not None else super().__instancecheck__(instance)
 
     def __subclasscheck__(cls, other: type) -> bool:
         native = cls.__dict__.get("_native")
         return issubclass(other, native) if native is not None else super().__subclasscheck__(other)
+
+
+def _printingErrors(handler: Any) -> Any:
+    """An event handler whose exceptions are printed; PySide would raise them in whoever happens to run the event loop."""
+
+    @functools.wraps(handler)
+    def handle(*arguments: Any) -> Any:
+        try:
+            return handler(*arguments)
+        except Exception:
+            signals.recordError(*sys.exc_info())
+            return False if handler.__name__ in ("event", "eventFilter") else None
+
+    return handle
 
 
 class QtProperty:
@@ -90,14 +109,12 @@ class QtProperty:
                 return
         except (TypeError, ValueError):
             converted = value
-        if value is None or not QtCore.QObject.setProperty(instance, self.name, converted):
+        if converted is None or not QtCore.QObject.setProperty(instance, self.name, converted):
             raise AttributeError(
                 f"Property '{self.name}' of type '{self.typeName}' does not accept an object of type {type(value).__name__} ({value!r})"
             )
 
     def _convert(self, value: Any) -> Any:
-        if value is None:
-            return value
         if self.typeName == "bool":
             return bool(value)
         if self.typeName in _NUMBERS:
@@ -105,48 +122,55 @@ class QtProperty:
         return value if self.typeName != "QString" or isinstance(value, str) else str(value)
 
 
-def adopt(value: Any) -> Any:
-    """Give an object that Qt made PythonQt's manners, in place; lists too. Anything else is returned as it is."""
-    if isinstance(value, (list, tuple)):
-        return [each if _isInternal(each) else adopt(each) for each in value]
-    if isinstance(value, QtCore.QObject) and type(value) in _generated and _primed(type(value)):
-        value.__class__ = _generated[type(value)]
-        _guard(value)
-    return value
+class Handle:
+    """An object that Qt made (a table's header, a scroll bar), with PythonQt's manners.
 
-
-def _isInternal(value: Any) -> bool:
-    """Qt's own parts of a widget (a table's model and headers, a combo box's list), which come and go without PySide's knowledge."""
-    return isinstance(value, QtCore.QObject) and (not QtCore.QObject.objectName(value) or QtCore.QObject.objectName(value).startswith("qt_"))
-
-
-@functools.cache
-def _primed(native: type) -> bool:
-    """Make one object of the generated class, once, if its C++ class has two bases.
-
-    PySide learns on the first construction where the second base lies in memory. Without that, an adopted object would leave a
-    dangling entry behind when it goes.
+    Objects made in Python are instances of the generated classes; those that Qt made have PySide's own classes, whose instances
+    must not be given another class (PySide loses track of their memory). As an argument of a Qt call a handle is not accepted.
     """
-    if not issubclass(native, (QtWidgets.QWidget, QtWidgets.QLayout, QtGui.QWindow)):
-        return True
-    for arguments in ((), (QtCore.Qt.Orientation.Horizontal,), (QtWidgets.QBoxLayout.Direction.LeftToRight,)):
-        try:
-            _generated[native](*arguments)
-        except (TypeError, NotImplementedError):
-            continue
-        return True
-    return False
+
+    __slots__ = ("_raw",)
+
+    def __init__(self, raw: QtCore.QObject):
+        object.__setattr__(self, "_raw", raw)
+
+    def __getattr__(self, name: str) -> Any:
+        generated = _generated[type(self._raw)]
+        found = _lookUp(generated, name)
+        if isinstance(found, types.FunctionType):
+            return types.MethodType(found, self._raw)
+        if hasattr(type(found), "__set__") and not name.startswith("__"):
+            return found.__get__(self._raw, generated)
+        return getattr(self._raw, name) if hasattr(type(self._raw), name) else _getAttribute(self._raw, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        _setAttribute(self._raw, name, value)
+
+    def __eq__(self, other: Any) -> bool:
+        return raw(other) is self._raw
+
+    def __hash__(self) -> int:
+        return hash(self._raw)
+
+    def __repr__(self) -> str:
+        return f"Handle({self._raw!r})"
 
 
-def _guard(value: QtCore.QObject) -> None:
-    """PySide is not told when an object that Qt made is destroyed by Qt, and would touch its memory later."""
-    wrapper = weakref.ref(value)
+def adopt(value: Any) -> Any:
+    """Give an object that Qt made PythonQt's manners; lists too. Anything else is returned as it is."""
+    if isinstance(value, (list, tuple)):
+        return [adopt(each) for each in value]
+    return Handle(value) if type(value) in _generated else value
 
-    def forget(*ignored: Any) -> None:
-        if (found := wrapper()) is not None:
-            shiboken6.invalidate(found)
 
-    QtCore.QObject.connect(value, QtCore.SIGNAL("destroyed()"), forget)
+def raw(value: Any) -> Any:
+    """The object behind a handle, for Qt's own calls; anything else is returned as it is."""
+    return value._raw if type(value) is Handle else value
+
+
+def pythonQtType(instance: Any) -> type:
+    """The generated class of an object, be it an instance of it or made by Qt."""
+    return _generated.get(type(raw(instance)), type(instance))
 
 
 def wrap(native: type) -> type:
@@ -157,10 +181,22 @@ def wrap(native: type) -> type:
 
 
 def _members(native: type) -> dict[str, Any]:
+    def construct(self: Any, *arguments: Any, **named: Any) -> None:
+        native.__init__(self, *map(raw, arguments), **named)
+        # PySide puts its own objects for the signals onto the instance, where they would hide ours.
+        for name in [name for name, value in self.__dict__.items() if type(value) is QtCore.SignalInstance]:
+            del self.__dict__[name]
+
     namespace: dict[str, Any] = {
-        "__module__": "qt", "__setattr__": _setAttribute, "__getattr__": _getAttribute, "className": _className, "delete": _delete,
-        "setProperty": _setDynamicProperty, "__bool__": lambda self: True,
-    }  # fmt: skip
+        "__module__": "qt",
+        "__init__": construct,
+        "__setattr__": _setAttribute,
+        "__getattr__": _getAttribute,
+        "__bool__": lambda self: True,
+        "className": _className,
+        "delete": _delete,
+        "setProperty": _setDynamicProperty,
+    }
     for name in _HANDS_OUT:
         if name in _VIRTUAL_IN_LAYOUTS and issubclass(native, QtWidgets.QLayout):
             continue
@@ -178,14 +214,15 @@ def _members(native: type) -> dict[str, Any]:
     for index in range(meta.propertyCount()):
         prop = meta.property(index)
         namespace[prop.name()] = QtProperty(native, prop)
-    namespace.setdefault("name", property(lambda self: self.objectName, lambda self, value: setattr(self, "objectName", value)))
+    namespace.setdefault("name", property(QtCore.QObject.objectName, QtCore.QObject.setObjectName))
     return namespace
 
 
 def _handingOut(method: Any) -> Any:
     @functools.wraps(method)
     def call(*arguments: Any, **named: Any) -> Any:
-        return adopt(method(*[getattr(each, "_native", each) if isinstance(each, WrapperType) else each for each in arguments], **named))
+        plain = [each.__dict__.get("_native", each) if isinstance(each, WrapperType) else raw(each) for each in arguments]
+        return adopt(method(*plain, **named))
 
     return call
 
@@ -200,7 +237,7 @@ def _delete(self: Any) -> None:
 
 def _setDynamicProperty(self: Any, name: str, value: Any) -> bool:
     """setProperty() reaches the doubles' own properties as it reaches Qt's."""
-    descriptor = _lookUp(type(self), name)
+    descriptor = _lookUp(pythonQtType(self), name)
     if isinstance(descriptor, property) and descriptor.fset is not None:
         descriptor.fset(self, value)
         return True
@@ -219,7 +256,7 @@ def _nativeOf(cls: type) -> type:
 
 
 def _setAttribute(self: Any, name: str, value: Any) -> None:
-    cls = type(self)
+    cls = pythonQtType(self)
     descriptor = _lookUp(cls, name)
     if hasattr(type(descriptor), "__set__"):
         if isinstance(descriptor, property) and descriptor.fset is None:

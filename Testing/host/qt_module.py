@@ -92,9 +92,17 @@ class UiLoader(QtUiTools.QUiLoader):
         return widget
 
     def createLayout(self, className: str, parent: Any = None, name: str = "") -> Any:
-        layout = adopt(super().createLayout(className, parent, name))
+        cls = getattr(module(), className)
+        layout = cls(parent) if isinstance(parent, QtWidgets.QWidget) else cls()
+        QtCore.QObject.setObjectName(layout, name)
         self._kept.append(layout)
         return layout
+
+    def createAction(self, parent: Any = None, name: str = "") -> Any:
+        action = module().QAction(parent)
+        QtCore.QObject.setObjectName(action, name)
+        self._kept.append(action)
+        return action
 
     def load(self, source: Any, parent: Any = None) -> Any:
         """The widget of a .ui file: an open QFile, or a path."""
@@ -108,7 +116,7 @@ class UiLoader(QtUiTools.QUiLoader):
         buffer = QtCore.QBuffer()
         buffer.setData(ElementTree.tostring(tree))
         buffer.open(QtCore.QIODevice.OpenModeFlag.ReadOnly)
-        root = adopt(super().load(buffer, parent))
+        root = super().load(buffer, parent)
         if root is None:
             return None
         signals.state(root)["kept"] = self._kept

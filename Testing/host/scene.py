@@ -21,7 +21,11 @@ _LOGICS = {
     "Segmentations": "vtkSlicerSegmentationsModuleLogic",
     "CropVolume": "vtkSlicerCropVolumeLogic",
 }
-_SLICES = {"Red": ("R", "Axial", (0.95, 0.29, 0.24)), "Yellow": ("Y", "Sagittal", (0.93, 0.84, 0.3)), "Green": ("G", "Coronal", (0.43, 0.69, 0.29))}
+_SLICES = {
+    "Red": ("R", "Axial", (0.95, 0.29, 0.24)),
+    "Yellow": ("Y", "Sagittal", (0.93, 0.84, 0.3)),
+    "Green": ("G", "Coronal", (0.43, 0.69, 0.29)),
+}
 
 
 class ApplicationScene:
@@ -76,8 +80,8 @@ class ApplicationScene:
         return logic
 
     def _add_singletons(self) -> None:
-        for kind, tag in (("vtkMRMLSelectionNode", "Singleton"), ("vtkMRMLInteractionNode", "Singleton"), ("vtkMRMLCrosshairNode", "default")):
-            node = self.scene.CreateNodeByClass(kind)
+        for kind, tag in (("Selection", "Singleton"), ("Interaction", "Singleton"), ("Crosshair", "default")):
+            node = self.scene.CreateNodeByClass(f"vtkMRML{kind}Node")
             node.UnRegister(None)
             node.SetSingletonTag(tag)
             self.scene.AddNode(node)

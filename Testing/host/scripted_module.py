@@ -22,6 +22,7 @@ class ScriptedLoadableModule:
     """Registration of a module: what it is called, where it is listed, what its help says."""
 
     def __init__(self, parent: Any):
+        super().__init__()
         self.parent = parent
         self.moduleName = type(self).__name__
         parent.title, parent.categories, parent.dependencies, parent.contributors = "", [], [], []
@@ -48,6 +49,7 @@ class ScriptedLoadableModuleWidget:
     """The panel of a module: `parent` is the C++ widget, `layout` its layout."""
 
     def __init__(self, parent: Any = None):
+        super().__init__()  # mixins beside this class are initialized as well
         self.moduleName = type(self).__name__.removesuffix("Widget")
         self.developerMode = slicer.util.settingsValue("Developer/DeveloperMode", False, converter=slicer.util.toBool)
         self.parent = parent
@@ -86,6 +88,7 @@ class ScriptedLoadableModuleLogic:
     """What a module does without its panel, and the node that keeps its choices in the scene."""
 
     def __init__(self, parent: Any = None):
+        super().__init__()  # mixins beside this class are initialized as well
         self.moduleName = type(self).__name__.removesuffix("Logic")
         self.isSingletonParameterNode = True
 
@@ -104,7 +107,8 @@ class ScriptedLoadableModuleLogic:
                 return []
             node.SetAttribute("ModuleName", self.moduleName)  # closing a scene takes it off
             return [node]
-        return [each for each in slicer.util.getNodesByClass("vtkMRMLScriptedModuleNode") if each.GetAttribute("ModuleName") == self.moduleName]
+        everything = slicer.util.getNodesByClass("vtkMRMLScriptedModuleNode")
+        return [each for each in everything if each.GetAttribute("ModuleName") == self.moduleName]
 
     def createParameterNode(self) -> Any:
         """A new node that is not in the scene yet."""
@@ -137,6 +141,7 @@ class qSlicerScriptedLoadableModule:
 
     def __init__(self, name: str, path: Path, listed: set[Path] | None):
         self.name, self.path, self.listed = name, str(path), listed
+        self.defaultDocumentationLink = f'<p>For more information, see <a href="{slicer.app.moduleDocumentationUrl(name)}">here</a>.</p>'
         self.icon, self.hidden, self.widgetRepresentationCreationEnabled = None, False, True
         self._representation: Any = None
         self.python: Any = None
@@ -165,6 +170,8 @@ class qSlicerScriptedLoadableModuleWidget(qMRMLWidget, cxx=True):
         super().__init__(parent)
         self.setLayout(qt.QVBoxLayout())
         self._python, self._module, self._entered = None, None, False
+
+    isEntered = property(lambda self: self._entered)
 
     def self(self) -> Any:
         """The module's Python widget."""

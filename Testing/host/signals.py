@@ -85,6 +85,10 @@ class QtSignal:
     def __get__(self, sender: Any, owner: type | None = None) -> Any:
         return getattr(self.native, self.name) if sender is None else BoundQtSignal(sender, self.name, self.signatures, self)
 
+    def __set__(self, sender: Any, value: Any) -> None:
+        if type(value) is not QtCore.SignalInstance:  # PySide puts its own there
+            raise AttributeError(f"Signal '{self.name}' can not be overwritten on {type(sender).__name__} object")
+
     def signature(self, sender: Any, wanted: str) -> str | None:
         """The signature as Qt writes it, or None where there is no such signal."""
         normalized = bytes(QtCore.QMetaObject.normalizedSignature(wanted).data()).decode()
@@ -105,7 +109,10 @@ class BoundQtSignal(BoundSignal):
 
     def emit(self, *arguments: Any) -> None:
         """Send the signal, as calling it does in PythonQt."""
-        getattr(self._signal.native, self.name).__get__(self.sender, type(self.sender)).emit(*arguments)
+        signal = getattr(self._signal.native, self.name).__get__(self.sender, type(self.sender))
+        types = [each[each.index("(") + 1 : -1] for each in self.signatures]
+        fitting = [each for each in types if (each.count(",") + 1 if each else 0) == len(arguments)]
+        (signal[fitting[0]] if fitting and len(types) > 1 and fitting[0] else signal).emit(*arguments)
 
 
 class HostSignal:
@@ -189,7 +196,9 @@ def disconnect(sender: Any, signature: str | None = None, *target: Any) -> bool:
 
 def _signal(sender: Any, signature: str) -> QtSignal | HostSignal | None:
     name = signature.split("(")[0].strip()
-    for each in type(sender).__mro__:
+    from .qt_classes import pythonQtType
+
+    for each in pythonQtType(sender).__mro__:
         found = each.__dict__.get(name)
         if isinstance(found, (QtSignal, HostSignal)):
             return found

@@ -11,7 +11,7 @@ from typing import Any
 import slicer
 import slicer.util
 
-from . import ctk_module, messages, qmrml, qt_module, scripted_module, segments_table
+from . import ctk_module, messages, other_widgets, qmrml, qt_module, scripted_module, segments_table
 from .application import Application
 from .scene import ApplicationScene
 
@@ -80,7 +80,7 @@ class Installation:
             setattr(modules, name.lower(), CoreModule(name, logic))
             self.app.moduleManager().modules[name] = getattr(modules, name.lower())
         own = {"app": self.app, "mrmlScene": self.scene.scene, "modules": modules, "selfTests": {}}
-        for source in (qmrml, segments_table, scripted_module):
+        for source in (qmrml, segments_table, other_widgets, scripted_module):
             own.update({name: item for name, item in vars(source).items() if name.startswith(("qMRML", "qSlicer"))})
         for name in ("ScriptedLoadableModule", "i18n", "packaging"):
             own[name] = sys.modules[f"slicer.{name}"]
@@ -96,7 +96,7 @@ class Installation:
         for name, module in {**modules, **aliases}.items():
             before = sys.modules.get(name)
             sys.modules[name] = module
-            self._undo.append(lambda name=name, before=before: sys.modules.pop(name, None) if before is None else sys.modules.update({name: before}))
+            self._undo.append(lambda name=name, before=before: _restore_module(name, before))
 
     def _put_attributes(self, owner: Any, attributes: dict[str, Any]) -> None:
         for name, value in attributes.items():
@@ -105,3 +105,10 @@ class Installation:
             self._undo.append(
                 lambda owner=owner, name=name, had=had, before=before: setattr(owner, name, before) if had else delattr(owner, name)
             )
+
+
+def _restore_module(name: str, before: types.ModuleType | None) -> None:
+    if before is None:
+        sys.modules.pop(name, None)
+    else:
+        sys.modules[name] = before

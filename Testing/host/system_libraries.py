@@ -17,8 +17,10 @@ _PACKAGES = {
     "libxkbcommon.so.0": "libxkbcommon0",
     "libdbus-1.so.3": "libdbus-1-3",
     "libfontconfig.so.1": "libfontconfig1",
-    "libglib-2.0.so.0": "libglib2.0-0",
+    "libgthread-2.0.so.0": "libglib2.0-0",
+    "libzstd.so.1": "libzstd1",
 }
+_FONT_PACKAGE = "fonts-dejavu-core"
 
 
 class SystemLibrariesError(Exception):
@@ -35,6 +37,8 @@ def missing() -> list[str]:
             ctypes.CDLL(library)
         except OSError:
             absent.append(package)
+    if not font_files() and not any(Path("/usr/share/fonts").rglob("*.ttf")):
+        absent.append(_FONT_PACKAGE)
     return absent
 
 
@@ -59,7 +63,7 @@ def install_or_explain() -> None:
 
 
 def font_files() -> list[Path]:
-    """Fonts that some installed package ships, for machines that have none."""
+    """DejaVu as matplotlib ships it (vtk brings matplotlib), for machines that have no font."""
     spec = importlib.util.find_spec("matplotlib")
     if spec is None or spec.origin is None:
         return []

@@ -3,21 +3,30 @@
     >>> from MedImageParseLib import segment
     >>> result = segment("ct.nii.gz", "liver & spleen", model="medimageparse3d", endpoint="http://127.0.0.1:5001/score")
 
-`segment`, `check` and `serve` do what `mip.py segment`, `check` and `serve` do, with the same option names. Importing this
-package loads numpy and nothing else; each function brings in what it needs.
+`segment`, `check`, `serve`, `embed`, `index_add`, `index_search` (and info, remove, check, compact, export, import), `classify` and
+`outliers` do what `mip.py` does under these names, with the same option names. Importing this package loads numpy and nothing else;
+each function brings in what it needs.
 """
 
 from __future__ import annotations
 
+import importlib
+
 __version__ = "0.1.0"
-__all__ = ["check", "segment", "serve"]
+_MODULES = {
+    "api": ("check", "segment", "serve"),
+    "embedding": (
+        "embed", "index_add", "index_check", "index_compact", "index_export", "index_import", "index_info", "index_remove", "index_search",
+    ),
+    "comparing": ("classify", "outliers"),
+}  # fmt: skip
+__all__ = sorted(name for names in _MODULES.values() for name in names)
 
 
 def __getattr__(name: str):
-    if name in __all__:
-        from .console import api
-
-        return getattr(api, name)
+    for module, names in _MODULES.items():
+        if name in names:
+            return getattr(importlib.import_module(f".console.{module}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -15,7 +15,7 @@ from ..errors import Cancelled, MedImageParseError
 from ..progress import Cancellation
 from .options import Parser
 
-COMMANDS = ("segment", "check", "serve", "discover", "profiles")
+COMMANDS = ("segment", "embed", "index", "classify", "outliers", "check", "serve", "discover", "profiles")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def build_parser() -> Parser:
     """The parser of all commands."""
-    parser = Parser(prog="mip.py", description="Segment medical images by text prompts through MedImageParse endpoints.")
+    parser = Parser(prog="mip.py", description="Segment medical images by text prompts, and find similar ones, through MedImageParse and MedImageInsight endpoints.")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=Parser)
     for name in COMMANDS:
         importlib.import_module(f".{name}", __package__).add_parser(commands)

@@ -75,7 +75,7 @@ def render_result_grid(query: Tile | None, found: Sequence[Tile], *, title: str 
     draw = ImageDraw.Draw(sheet)
     if title:
         font = ImageFont.load_default(27)
-        draw.text((_EDGE, _EDGE - 6), _fitted(title, font, width - 2 * _EDGE), _TEXT, font)
+        draw.text((_EDGE, _EDGE - 6), fitted(title, font, width - 2 * _EDGE), _TEXT, font)
     if query:
         _draw_tile(sheet, draw, query, _EDGE, top, 0)
         middle = _EDGE + _TILE + _GAP
@@ -86,7 +86,7 @@ def render_result_grid(query: Tile | None, found: Sequence[Tile], *, title: str 
         _draw_tile(sheet, draw, tile, left + number % columns * (_TILE + _GAP), top + number // columns * tile_height, number + 1)
     if note:
         font = ImageFont.load_default(18)
-        draw.text((_EDGE, height - _EDGE // 2 - _LINE), _fitted(note, font, width - 2 * _EDGE), _QUIET, font)
+        draw.text((_EDGE, height - _EDGE // 2 - _LINE), fitted(note, font, width - 2 * _EDGE), _QUIET, font)
     return sheet
 
 
@@ -94,7 +94,7 @@ def _draw_tile(sheet: Image.Image, draw: ImageDraw.ImageDraw, tile: Tile, x: int
     """The picture in its frame, a bar as long as the similarity, and the lines of text."""
     from PIL import ImageFont
 
-    picture = _open(tile.image)
+    picture = open_thumbnail(tile.image, _TILE)
     if picture is None:
         draw.text((x + _TILE // 2, y + _TILE // 2), "no picture kept", _QUIET, ImageFont.load_default(18), anchor="mm")
     else:
@@ -108,12 +108,12 @@ def _draw_tile(sheet: Image.Image, draw: ImageDraw.ImageDraw, tile: Tile, x: int
         length = round((_TILE - 1) * min(1.0, max(0.0, tile.similarity)))
         draw.rectangle((x, y + _TILE - 5, x + length, y + _TILE - 1), fill=_BAR)
         draw.text((x, below), f"{number}.  {tile.similarity:.3f}", _TEXT, large)
-    draw.text((x, below + _LINE), _fitted(tile.title, small, _TILE), _TEXT, small)
-    draw.text((x, below + 2 * _LINE - 4), _fitted(tile.detail, small, _TILE), _QUIET, small)
+    draw.text((x, below + _LINE), fitted(tile.title, small, _TILE), _TEXT, small)
+    draw.text((x, below + 2 * _LINE - 4), fitted(tile.detail, small, _TILE), _QUIET, small)
 
 
-def _open(data: bytes) -> Image.Image | None:
-    """The picture as RGB that fits the tile, None where it is left out or cannot be read."""
+def open_thumbnail(data: bytes, side: int) -> Image.Image | None:
+    """The picture as RGB, its longer side `side` pixels long; None where it is left out or cannot be read."""
     from PIL import Image
 
     if not data:
@@ -121,14 +121,14 @@ def _open(data: bytes) -> Image.Image | None:
     try:
         with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as picture:
             picture = picture.convert("RGB")
-            scale = _TILE / max(picture.size)
-            size = tuple(max(1, round(side * scale)) for side in picture.size)
+            scale = side / max(picture.size)
+            size = tuple(max(1, round(length * scale)) for length in picture.size)
             return picture.resize(size, Image.Resampling.BICUBIC)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None  # one damaged thumbnail does not cost the person the rest
 
 
-def _fitted(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
+def fitted(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
     """The text, its middle left out where it is wider than `width` pixels: both ends of a file's name tell it apart."""
     text = " ".join(text.split())[:300]
     if font.getlength(text) <= width:

@@ -56,6 +56,7 @@ class NiftiHeader:
         slope, intercept: stored value * slope + intercept is the true value; (1, 0) where the header gives none.
         ijk_to_ras: 4x4, mm: the sform, else the qform, else the voxel sizes with the centre of the volume at the origin.
         is_gzip: whether the bytes were gzip.
+        rank: dimensions as the header counts them, those of size 1 included.
     """
 
     shape_ijk: tuple[int, ...]
@@ -66,6 +67,7 @@ class NiftiHeader:
     intercept: float
     ijk_to_ras: np.ndarray
     is_gzip: bool
+    rank: int = 3
 
     @property
     def data_bytes(self) -> int:
@@ -286,7 +288,7 @@ def _interpret(fields: np.ndarray, order: str, is_gzip: bool, size: int) -> Nift
         intercept = 0.0
     with np.errstate(all="ignore"):  # a damaged matrix is found out by whoever uses it, in a sentence
         matrix = _matrix(fields, shape)
-    return NiftiHeader(tuple(shape), np.dtype(order + name), channels, int(offset), slope, intercept, matrix, is_gzip)
+    return NiftiHeader(tuple(shape), np.dtype(order + name), channels, int(offset), slope, intercept, matrix, is_gzip, rank)
 
 
 def _matrix(fields: np.ndarray, shape: list[int]) -> np.ndarray:

@@ -107,10 +107,6 @@ def _tallest(slabs: list[Slab]) -> int:
     return max(slab.stop - slab.start for slab in slabs)
 
 
-def _tallest(slabs: list[Slab]) -> int:
-    return max(slab.stop - slab.start for slab in slabs)
-
-
 def _sentence(slabs: list[Slab], why: str) -> str:
     if len(slabs) < 2:
         return "The volume went as one slab: it has too few slices to cut."

@@ -6,8 +6,8 @@ a timer whose slot sleeps for a moment it got on. A sleep is the time in which t
 POLL_MS while the queue is not idle, and `poll` sleeps for YIELD_S as long as the worker thread lives.
 
 Why the timer is quicker than the sleep is long: each piece of C code that works without the lock (compressing, numpy, sockets) has to get it
-back afterwards, and waits for the next sleep to do so. With 2 ms of sleep every 10 ms a run took 1.5 to 2.3 times as long as in a
-plain script; with 5 ms of sleep every 7 ms 1.1 to 1.2 times (scripts/bench/worker_speed.py). A click waits 5 ms at most for its turn,
+back afterwards, and waits for the next sleep to do so. With 2 ms of sleep every 10 ms a run took 1.4 to 2.8 times as long as in a
+plain script; with 5 ms of sleep every 7 ms 1.0 to 1.2 times (scripts/bench/worker_speed.py). A click waits 5 ms at most for its turn,
 and while the window is busy drawing, the timer fires once a picture and no more.
 
 Why one step a poll: a main-thread step (prepare, a partial result, the import) may take tens of milliseconds; between two of them the

@@ -14,7 +14,7 @@ from ..transport.profiles import LOCAL_DEMO, Profile, ProfileStore, local_demo
 from .consent_question import mayBeSent
 from .demo_process import DemoProcess
 from .parameters import PanelParameters
-from .sentences import forPanel, signInText
+from .sentences import forPanel, signInText, withoutRequestId
 from .widgets import Choice, StatusIcons
 
 
@@ -147,7 +147,8 @@ class EndpointBox:
         elif job.state == "cancelled":
             self._status.pop(self._checked, None)
         else:
-            self._setStatus(self._checked, "Bad", forPanel(job.sentence))
+            sentence = withoutRequestId(job.sentence, getattr(job.error, "request_id", ""))
+            self._setStatus(self._checked, "Bad", forPanel(sentence))
         self.show()
         self._onChange()
 

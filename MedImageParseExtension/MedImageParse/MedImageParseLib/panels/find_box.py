@@ -25,11 +25,13 @@ _CLOUD = CLOUDS["public"]
 
 
 class FindBox:
-    """Args:
-    ui: the settings' widgets.
-    chores: the queue to work in; its owner polls and closes it.
-    onAdded: called with the name of a profile that was made.
-    wake: asks for polls.
+    """A section of the settings.
+
+    Args:
+        ui: the settings' widgets.
+        chores: the queue to work in; its owner polls and closes it.
+        onAdded: called with the name of a profile that was made.
+        wake: asks for polls.
     """
 
     def __init__(self, ui: Any, chores: JobQueue, onAdded: Any, wake: Any):

@@ -14,8 +14,10 @@ from ..transport.signin_keys import delete_from_keyring, keyring_is_there, save_
 
 
 class KeyBox:
-    """Args:
-    ui: the settings' widgets: keyEdit, keyringCheckBox, keyNoteLabel.
+    """The key's field.
+
+    Args:
+        ui: the settings' widgets: keyEdit, keyringCheckBox, keyNoteLabel.
     """
 
     def __init__(self, ui: Any):

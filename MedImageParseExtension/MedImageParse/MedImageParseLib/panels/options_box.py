@@ -10,6 +10,7 @@ from slicer.i18n import tr as _
 
 from ..errors import MedImageParseError
 from ..imaging.png import encode_png
+from ..imaging.volume import Volume
 from ..imaging.windows import CT_WINDOWS, Window
 from ..scene.regions import regionFromRoi
 from ..scene.volumes import volumeFromNode
@@ -101,12 +102,7 @@ class OptionsBox:
     def _preview(self) -> preview.Preview:
         volumeNode = self._inputs.volumeNode
         volume = volumeFromNode(volumeNode, copy=False)
-        setting, prompts = self._parameters["Window"], self._parameters["Prompts"]
-        # Finding a window looks at millions of voxels, so it is done once for each state of the volume.
-        key = (volumeNode.GetID(), volumeNode.GetImageData().GetMTime(), volume.modality, setting, *preview.sitesOf(prompts))
-        if key not in self._windows:
-            self._windows = {key: preview.windowFor(volume, setting, prompts)}
-        window = self._windows[key]
+        window, prompts = self._windowOf(volume, self._parameters["Window"]), self._parameters["Prompts"]
         seen = self._inputs.seenSlice()
         if self._inputs.mode == VOLUME:
             roi = self._parameters.nodeFor("Region")
@@ -116,11 +112,30 @@ class OptionsBox:
         index = int(slices.split(":")[0]) if self._inputs.mode == RANGE else seen.index
         return preview.slicePreview(volume, window, plane, index, self._parameters["Orient"], prompts)
 
+    def _windowOf(self, volume: Volume, setting: str) -> Window:
+        """The window of a setting. Finding it looks at millions of voxels, so it is done once for each state of the volume."""
+        volumeNode, prompts = self._inputs.volumeNode, self._parameters["Prompts"]
+        key = (volumeNode.GetID(), volumeNode.GetImageData().GetMTime(), volume.modality, setting, *preview.sitesOf(prompts))
+        if key not in self._windows:
+            self._windows = {key: preview.windowFor(volume, setting, prompts)}
+        return self._windows[key]
+
     def _choose(self, name: str, value: str) -> None:
         self._parameters[name] = value
 
     def _windowChosen(self, key: str) -> None:
+        if key == _OWN:
+            self._showRange(self._startOfRange())
         self._choose("Window", self._range() if key == _OWN else key)
+
+    def _startOfRange(self) -> str:
+        """Where an own range begins: at the limits of the window so far."""
+        setting = self._parameters["Window"]
+        try:
+            window = self._windowOf(volumeFromNode(self._inputs.volumeNode, copy=False), setting)
+        except MedImageParseError:
+            window = Window("range", *CT_WINDOWS["soft"])
+        return f"{window.low:g},{window.high:g}" if window.low < window.high else "0,255"
 
     def _rangeChanged(self, _value: float) -> None:
         if self._window.key == _OWN:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..errors import UsageError
 from ..imaging.cropping import Region
 from ..imaging.planes import SliceView
 from ..imaging.png import to_gray
@@ -13,17 +14,18 @@ from ..imaging.volume import Volume
 from ..imaging.windows import Window, apply_window, choose_window, looks_like_ct, to_eight_bit
 from ..prompts import sites
 from ..prompts.grammar import parse_prompts
-from ..errors import UsageError
 
 SIDE = 150  # pixels
 
 
 @dataclass(slots=True, frozen=True)
 class Preview:
-    """Attributes:
-    pixels: uint8 (rows, columns[, 3]), square pixels.
-    window: what was applied.
-    bytes_raw: size of the voxels that would be sent, before compression.
+    """What to show.
+
+    Attributes:
+        pixels: uint8 (rows, columns[, 3]), square pixels.
+        window: what was applied.
+        bytes_raw: size of the voxels that would be sent, before compression.
     """
 
     pixels: np.ndarray
@@ -97,7 +99,8 @@ def _fitted(image: np.ndarray, spacing_mm: tuple[float, float]) -> np.ndarray:
     tall, wide = image.shape[0] * spacing_mm[0], image.shape[1] * spacing_mm[1]
     scale = SIDE / max(tall, wide)
     size = (max(1, round(wide * scale)), max(1, round(tall * scale)))
-    return np.asarray(Image.fromarray(np.ascontiguousarray(image)).resize(size, Image.Resampling.BOX if max(image.shape[:2]) > SIDE else Image.Resampling.NEAREST))
+    how = Image.Resampling.BOX if max(image.shape[:2]) > SIDE else Image.Resampling.NEAREST
+    return np.asarray(Image.fromarray(np.ascontiguousarray(image)).resize(size, how))
 
 
 def _padded(image: np.ndarray) -> np.ndarray:

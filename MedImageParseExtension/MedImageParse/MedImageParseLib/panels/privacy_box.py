@@ -13,9 +13,11 @@ from .widgets import signalsBlocked
 
 
 class PrivacyBox:
-    """Args:
-    ui: the settings' widgets.
-    say: shows the person a sentence.
+    """A section of the settings.
+
+    Args:
+        ui: the settings' widgets.
+        say: shows the person a sentence.
     """
 
     def __init__(self, ui: Any, say: Any):

@@ -13,9 +13,11 @@ from .widgets import Choice
 
 
 class ProfileForm:
-    """Args:
-    ui: the settings' widgets.
-    onSignIn: called when another way to sign in is chosen, with its key.
+    """Shows a profile in its fields, and reads it back.
+
+    Args:
+        ui: the settings' widgets.
+        onSignIn: called when another way to sign in is chosen, with its key.
     """
 
     def __init__(self, ui: Any, onSignIn: Any):

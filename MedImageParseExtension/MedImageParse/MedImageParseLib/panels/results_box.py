@@ -14,14 +14,15 @@ from .sentences import forPanel
 from .widgets import showSentence, signalsBlocked
 
 _SWATCH = 12  # pixels
-_MOST_ROWS_SHOWN = 8
 
 
 class ResultsBox:
-    """Args:
-    ui: the panel's widgets.
-    undo: undo(segmentationNode) takes the last run there back, and returns whether there was one; may raise UsageError.
-    say: shows the person a sentence.
+    """A table of the last run's prompts, and what can be done with it.
+
+    Args:
+        ui: the panel's widgets.
+        undo: undo(segmentationNode) takes the last run there back, and returns whether there was one; may raise UsageError.
+        say: shows the person a sentence.
     """
 
     def __init__(self, ui: Any, undo: Any, say: Any):
@@ -32,6 +33,7 @@ class ResultsBox:
         table.setColumnCount(3)
         table.setHorizontalHeaderLabels([_("Structure"), _("Result"), _("Volume")])
         table.verticalHeader().setVisible(False)
+        table.verticalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
         header = table.horizontalHeader()
         header.setSectionResizeMode(0, qt.QHeaderView.Stretch)
         for column in (1, 2):
@@ -68,9 +70,8 @@ class ResultsBox:
         with signalsBlocked(ui.show3DButton):
             ui.show3DButton.setChecked(hasSegments and node.GetSegmentation().ContainsRepresentation(_closedSurface()))
         ui.undoButton.setEnabled(node is not None)
-        ui.undoButton.setToolTip(
-            _("Take the segments of the last run back; what was there before comes back too.") if node is not None else _("There is no run to take back.")
-        )
+        tip = _("Take the segments of the last run back; what was there before comes back too.")
+        ui.undoButton.setToolTip(tip if node is not None else _("There is no run to take back."))
 
     def _fill(self) -> None:
         table = self._ui.resultsTable
@@ -84,14 +85,7 @@ class ResultsBox:
                     item.setIcon(_swatch(row))
                 table.setItem(number, column, item)
         table.setVisible(bool(self._rows))
-        table.resizeRowsToContents()
-        self._fitHeight()
-
-    def _fitHeight(self) -> None:
-        """As tall as its rows, so that nothing has to be scrolled within a panel that scrolls itself."""
-        table = self._ui.resultsTable
-        rows = sum(table.rowHeight(number) for number in range(min(len(self._rows), _MOST_ROWS_SHOWN)))
-        table.setFixedHeight(table.horizontalHeader().sizeHint.height() + rows + 4)
+        table.updateGeometry()  # as tall as its rows: a panel that scrolls should hold nothing that scrolls
 
     def _goTo(self, rowNumber: int, _column: int) -> None:
         row = self._rows[rowNumber] if rowNumber < len(self._rows) else None

@@ -7,7 +7,7 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from ..jobs.job import Job
-from .sentences import forPanel
+from .sentences import forPanel, withoutRequestId
 from .widgets import showSentence
 from .words import fractionDone, stageText
 
@@ -15,9 +15,11 @@ _STEPS = 1000
 
 
 class RunBox:
-    """Args:
-    ui: the panel's widgets.
-    run, cancel: what the buttons do.
+    """The two buttons, the progress bar and the sentences below.
+
+    Args:
+        ui: the panel's widgets.
+        run, cancel: what the buttons do.
     """
 
     def __init__(self, ui: Any, run: Any, cancel: Any):
@@ -55,16 +57,18 @@ class RunBox:
             showSentence(ui.stageLabel, text)
         ui.stageLabel.setVisible(True)
 
-    def say(self, sentence: str) -> None:
-        """Show the person a sentence, or none."""
-        showSentence(self._ui.messageLabel, forPanel(sentence))
+    def say(self, sentence: str, requestId: str = "") -> None:
+        """Show the person a sentence, or none; a request's id, for the endpoint's owner, as its tool tip."""
+        showSentence(self._ui.messageLabel, forPanel(withoutRequestId(sentence, requestId)))
+        tip = _("For the endpoint's owner: request {id}").format(id=requestId) if requestId else ""
+        self._ui.messageLabel.setToolTip(tip)
 
     def sayOutcome(self, job: Job) -> None:
         """Say what came of a run."""
         if job.state == "cancelled":
             self.say(_("Cancelled. Nothing was imported."))
         elif job.state != "done":
-            self.say(job.sentence)
+            self.say(job.sentence, getattr(job.error, "request_id", ""))
         elif job.result.failure:
             self.say(_("Only a part was done, and is kept: {why}").format(why=job.result.failure))
         else:

@@ -26,11 +26,13 @@ _EMPTY = Profile(name="", url="")
 
 
 class SettingsPanel:
-    """Args:
-    uiPath: EndpointSettings.ui.
-    endpoint: the endpoint's row, which is told of changes.
-    chores: a JobQueue for finding endpoints.
-    wake: asks for polls.
+    """The section below the endpoint's row.
+
+    Args:
+        uiPath: EndpointSettings.ui.
+        endpoint: the endpoint's row, which is told of changes.
+        chores: a JobQueue for finding endpoints.
+        wake: asks for polls.
 
     Attributes:
         widget: the root widget.

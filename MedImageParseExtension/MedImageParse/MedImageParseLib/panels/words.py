@@ -6,6 +6,8 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
+_LITTLE = 1e5  # bytes, of which nobody wants to see the progress
+
 
 def stageText(job: Any) -> str:
     """One line for a job at work: "uploading 42 of 118 MB", "7 of 20 done, model working 0:12"."""
@@ -33,6 +35,8 @@ def fractionDone(job: Any) -> float | None:
 
 
 def _stage(stage: str, done: float, total: float) -> str:
+    if stage in ("uploading", "downloading") and max(done, total) < _LITTLE:
+        return _("Uploading") if stage == "uploading" else _("Receiving")
     if stage == "uploading":
         return _("Uploading {done} of {total} MB").format(done=megabytes(done), total=megabytes(total))
     if stage == "downloading" and total:

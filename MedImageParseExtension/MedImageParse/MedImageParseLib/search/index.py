@@ -25,6 +25,7 @@ import numpy as np
 
 from ..errors import UsageError
 from . import rows
+from .checking import CheckReport, check, readable_rows, readable_spaces
 from .chunks import Matrix, best
 from .faults import IndexFault, as_sentences, other_length, other_space
 from .records import KINDS, Hit, Provenance, Record, checked, unit_rows
@@ -208,7 +209,7 @@ class EmbeddingIndex:
         return described["id"].copy(), matrix
 
     def records(self, ids: Iterable[int] | None = None, *, series: str = "", source: str = "") -> dict[int, Record]:
-        """Records without their vectors, by number: those asked for, or those of a series or a source, or all. Unknown numbers are left out."""
+        """Records without their vectors, by number: those asked for, or of a series or a source, or all. Unknown numbers are left out."""
         with self._reading() as connection:
             return rows.read_records(connection, set(ids) if ids is not None else rows.select(connection, series=series, source=source))
 
@@ -217,8 +218,11 @@ class EmbeddingIndex:
         with self._reading() as connection:
             return rows.read_provenance(connection, set(ids))
 
-    def spaces(self) -> list[Provenance]:
-        """The provenances that have records, in the order they came."""
+    def spaces(self, *, readable_only: bool = False) -> list[Provenance]:
+        """The provenances that have records, in the order they came; with `readable_only` those of a damaged index that can be read."""
+        if readable_only:
+            with self._reading() as connection:
+                return readable_spaces(connection)
         return [space.provenance for space in self.info().spaces]
 
     def remove(self, *, source: str = "", series: str = "", ids: Iterable[int] = (), provenance: Provenance | None = None) -> int:
@@ -261,12 +265,10 @@ class EmbeddingIndex:
             self._connection.execute("VACUUM")
         return before - self.path.stat().st_size
 
-    def check(self):
+    def check(self) -> CheckReport:
         """Read everything and compare it with its checksums; changes nothing. See checking.check."""
-        from .checking import check
-
-        with self._lock:
-            return check(self.path, self._connection)
+        with self._reading() as connection:
+            return check(self.path, connection)
 
     def export(self, path: str | os.PathLike, *, readable_only: bool = False) -> int:
         """Write all records with their vectors to a .npz or .parquet file. See exchange.export.
@@ -294,10 +296,8 @@ class EmbeddingIndex:
     def rows_of(self, provenance: Provenance, *, readable_only: bool = False) -> Iterator[tuple[Record, np.ndarray]]:
         """Records of a provenance with their vectors, in order; with `readable_only` those of a damaged index that can be read."""
         if readable_only:
-            from .checking import readable_rows
-
-            with self._lock:
-                yield from readable_rows(self.path, self._connection, provenance)
+            with self._reading() as connection:
+                yield from readable_rows(connection, provenance)
             return
         ids, matrix = self.vectors(provenance)
         for start in range(0, len(ids), BATCH):

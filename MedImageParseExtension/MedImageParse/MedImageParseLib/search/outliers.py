@@ -13,7 +13,8 @@ import numpy as np
 from ..errors import InputError, UsageError
 
 STATISTICS = ("mean", "standard deviation", "minimum", "25 %", "median", "75 %", "maximum")
-_ROWS_AT_ONCE = 256  # bounds the memory for distances
+_DISTANCES_AT_ONCE = 16_000_000  # bounds the memory
+_SPARE = 8  # nearest members measured again beyond those asked for
 
 
 @dataclass(slots=True, frozen=True)
@@ -77,21 +78,28 @@ def knn_distances(
     own = np.full(len(rows), -1) if own_places is None else np.asarray(own_places)
     available = len(members) - int((own >= 0).any())
     if not 1 <= neighbors <= available:
-        raise UsageError(f"The reference set has {available} other members, too few for {neighbors} neighbors; enlarge it or ask for fewer.")
-    members = members.astype(np.float64)
+        few = f"The reference set has {available} other members, too few for {neighbors} neighbors"
+        raise UsageError(f"{few}; enlarge it or ask for fewer.")
+    rows, members = rows.astype(np.float32, copy=False), members.astype(np.float32, copy=False)
     squares = np.einsum("ij,ij->i", members, members)
     distances = np.empty(len(rows))
-    for start in range(0, len(rows), _ROWS_AT_ONCE):
-        block = rows[start : start + _ROWS_AT_ONCE].astype(np.float64)
-        squared = np.einsum("ij,ij->i", block, block)[:, None] + squares - 2.0 * (block @ members.T)
-        places = own[start : start + _ROWS_AT_ONCE]
+    step = max(1, _DISTANCES_AT_ONCE // len(members))
+    for start in range(0, len(rows), step):
+        block = rows[start : start + step]
+        relative = squares - 2.0 * (block @ members.T)  # squared distance but for the row's own square, which moves no rank
+        places = own[start : start + step]
         known = np.flatnonzero(places >= 0)
-        squared[known, places[known]] = np.inf
-        nearest = np.argpartition(squared, neighbors - 1, axis=1)[:, :neighbors]
-        # The expanded square loses digits for near neighbors; the few that count are measured again.
-        exact = np.linalg.norm(members[nearest] - block[:, None, :], axis=2)
-        distances[start : start + len(block)] = exact.mean(axis=1)
+        relative[known, places[known]] = np.inf
+        for row, vector in enumerate(block.astype(np.float64)):
+            distances[start + row] = _nearest(vector, relative[row], members, neighbors).mean()
     return distances
+
+
+def _nearest(vector: np.ndarray, relative: np.ndarray, members: np.ndarray, neighbors: int) -> np.ndarray:
+    """Exact distances to the nearest members. The expanded squares lose digits, so a few more than needed are measured again."""
+    count = min(neighbors + _SPARE, np.count_nonzero(relative < np.inf))
+    candidates = np.argpartition(relative, count - 1)[:count]
+    return np.sort(np.linalg.norm(members[candidates].astype(np.float64) - vector, axis=1))[:neighbors]
 
 
 def rank_outliers(

@@ -55,8 +55,8 @@ def insert(connection: sqlite3.Connection, space: int, records: list[Record]) ->
     first = (sequence[0] if sequence else 0) + 1
     numbers: dict[str, int] = {}
     values = [
-        [_number(connection, numbers, text) for text in (record.source, record.series, record.plane, _as_json(record.position), record.added)]
-        for record in records
+        [_number(connection, numbers, text) for text in (item.source, item.series, item.plane, _as_json(item.position), item.added)]
+        for item in records
     ]
     described = np.zeros(len(records), chunks.DESCRIBED)
     described["id"] = np.arange(first, first + len(records))
@@ -68,18 +68,19 @@ def insert(connection: sqlite3.Connection, space: int, records: list[Record]) ->
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
     )
     for row, (record, texts) in enumerate(zip(records, values)):
-        fixed = (first + row, space, bytes.fromhex(record.content_hash), int(homes[row]), int(described["kind"][row]), record.slice_index)
-        connection.execute(query, (*fixed, *texts))
+        fixed = (first + row, space, bytes.fromhex(record.content_hash), int(homes[row]))
+        connection.execute(query, (*fixed, KINDS.index(record.kind), int(record.slice_index), *texts))
         if record.thumbnail:
             connection.execute("INSERT INTO thumbnails (id, png) VALUES (?, ?)", (first + row, record.thumbnail))
 
 
 def _as_json(position: dict) -> str:
-    return json.dumps(position, sort_keys=True, separators=(",", ":"))
+    return json.dumps(position, sort_keys=True, separators=(",", ":"), default=lambda value: value.tolist())  # NumPy's numbers and arrays
 
 
 def _number(connection: sqlite3.Connection, numbers: dict[str, int], text: str) -> int:
     """The number of a text, stored if it is new. `numbers` remembers those of this transaction."""
+    text = _storable(text)
     if text not in numbers:
         found = text_number(connection, text)
         numbers[text] = found if found is not None else connection.execute("INSERT INTO texts (text) VALUES (?)", (text,)).lastrowid
@@ -88,8 +89,13 @@ def _number(connection: sqlite3.Connection, numbers: dict[str, int], text: str) 
 
 def text_number(connection: sqlite3.Connection, text: str) -> int | None:
     """The number of a text, None where no record has it."""
-    found = connection.execute("SELECT id FROM texts WHERE text = ?", (text,)).fetchone()
+    found = connection.execute("SELECT id FROM texts WHERE text = ?", (_storable(text),)).fetchone()
     return found[0] if found else None
+
+
+def _storable(text: str) -> str:
+    """A file name that is not valid Unicode, as Python reads it, cannot be stored as it is; its odd bytes are spelled out."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def read_records(connection: sqlite3.Connection, ids: set[int]) -> dict[int, Record]:

@@ -7,7 +7,8 @@ leaves a journal that the next one to open the index plays back by itself. Write
     records     one row an image: content hash, space, the chunk that holds its vector, and what is known of it
     texts       each path, series, plane, date and JSON position once; records refer to them by number
     thumbnails  PNG bytes
-    chunks      up to 512 KiB of vectors in one BLOB with, for each row, its record, series, kind and CRC-32
+    chunks      up to 512 KiB of vectors in one BLOB with, for each row, its record, series, kind and checksum, and once more, for
+                the case of damage, the provenance as JSON
 
 Vectors are packed because a row of 4096 bytes fits no page size without waste; a chunk knows enough to search without the records.
 The version is SQLite's user_version: a file with a higher one was made by a newer program and is left alone.
@@ -37,7 +38,7 @@ CREATE TABLE records (id INTEGER PRIMARY KEY AUTOINCREMENT, space INTEGER NOT NU
 CREATE UNIQUE INDEX records_by_hash ON records (hash, space);
 CREATE TABLE thumbnails (id INTEGER PRIMARY KEY, png BLOB NOT NULL);
 CREATE TABLE chunks (id INTEGER PRIMARY KEY AUTOINCREMENT, space INTEGER NOT NULL, revision INTEGER NOT NULL, count INTEGER NOT NULL,
-  described BLOB NOT NULL, vectors BLOB NOT NULL);
+  made_by TEXT NOT NULL, described BLOB NOT NULL, vectors BLOB NOT NULL);
 """
 
 
@@ -56,6 +57,8 @@ def connect(path: Path, *, create: bool, wait_s: float) -> sqlite3.Connection:
     if path.is_dir() or not path.parent.is_dir():
         raise IndexFault(f"The index {path} cannot be made: that is a folder, or the folder for it does not exist.", "missing")
     _look_at_header(path)
+    if is_new:
+        _make_private(path)
     with as_sentences(path):
         connection = sqlite3.connect(str(path), timeout=wait_s, isolation_level=None, check_same_thread=False)
         try:
@@ -64,6 +67,14 @@ def connect(path: Path, *, create: bool, wait_s: float) -> sqlite3.Connection:
             connection.close()
             raise
     return connection
+
+
+def _make_private(path: Path) -> None:
+    """An empty file that only its owner may read: thumbnails are images of patients. Whoever shares an index widens that himself."""
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    except OSError as error:
+        raise IndexFault(f"The index {path} cannot be made ({error.strerror}); choose another folder.", "missing") from error
 
 
 def _look_at_header(path: Path) -> None:

@@ -6,6 +6,7 @@ through `Embedder.images`, which yields vectors as they come, so that a caller c
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from ..imaging.planes import parse_slices
 from ..imaging.volume import Volume
 from ..progress import Progress, no_progress
 from ..prompts import grammar
+from ..search.outliers import study_vector
+from ..search.zero_shot import volume_vector
 from ..wire import medimageinsight
 from .preprocessing import PictureMaker, Preprocessing, encode_square, has_content, hash_of
 from .run import Client, RunLog
@@ -25,8 +28,8 @@ from .run import Client, RunLog
 MODEL = "medimageinsight"
 AT_ONCE, BATCH = 4, 4  # the published sample keeps five single images on their way; an endpoint that takes less says 429 and gets less
 MOST_AT_ONCE, MOST_IN_BATCH = 64, 64
+_AHEAD = 4  # requests made ready in advance
 LOCAL_ENGINE_WARNING = "These vectors come from the {engine}; they know nothing of medicine."
-_STATISTICS = 7
 
 
 @dataclass(slots=True, frozen=True)
@@ -97,6 +100,10 @@ def pictures_of(maker: PictureMaker, selection: Selection, skipped: Callable[[in
         yield Picture(square, hash_of(square, maker.preprocessing), index, maker.plane)
 
 
+class _NotSent(MedImageParseError):
+    """A request that was ready when another one failed."""
+
+
 class Embedder:
     """Sends the pictures and texts of one run to one endpoint.
 
@@ -124,6 +131,8 @@ class Embedder:
         self.is_factor_given = False
         self._client, self._log, self._at_once, self._batch, self._progress = client, log, at_once, batch, progress
         self._length = 0
+        self._slots = threading.BoundedSemaphore(at_once)
+        self._has_failed = False
 
     @property
     def model(self) -> str | None:
@@ -140,7 +149,9 @@ class Embedder:
             EndpointError, ReplyError: an endpoint that failed. Cancelled.
         """
         batches = iter(lambda source=iter(pictures): list(islice(source, self._batch)), [])
-        with ThreadPoolExecutor(self._at_once, thread_name_prefix="medimageinsight") as pool:
+        self._has_failed = False
+        # More threads than requests: the next ones are ready, PNG and all, when a place at the endpoint becomes free.
+        with ThreadPoolExecutor(self._at_once + _AHEAD, thread_name_prefix="medimageinsight") as pool:
             waiting: dict[Future, list[Picture]] = {}
             try:
                 yield from self._drive(batches, waiting, pool, total)
@@ -172,7 +183,7 @@ class Embedder:
     def _drive(self, batches: Iterator[list[Picture]], waiting: dict, pool: ThreadPoolExecutor, total: int) -> Iterator[list[Embedded]]:
         done, failure, is_over = 0, None, False
         while True:
-            while not is_over and failure is None and len(waiting) < 2 * self._at_once:
+            while not is_over and failure is None and len(waiting) < self._at_once + 2 * _AHEAD:
                 try:
                     self._log.cancellation.check()
                     with self._log.timed("prepare"):
@@ -189,10 +200,12 @@ class Embedder:
             ready: list[Embedded] = []
             for future in finished:
                 batch = waiting.pop(future)
-                error = future.exception() if not future.cancelled() else None
+                error = future.exception() if not future.cancelled() else _NotSent()
                 if error is not None and not isinstance(error, MedImageParseError):
                     raise error
-                if error is None and not future.cancelled():
+                if isinstance(error, _NotSent):
+                    continue
+                if error is None:
                     ready += [Embedded(picture, vector) for picture, vector in zip(batch, future.result())]
                 failure = failure or error
             if failure is not None:
@@ -208,9 +221,16 @@ class Embedder:
     def _send(self, batch: list[Picture]) -> np.ndarray:
         with self._log.timed("encode"):
             body = medimageinsight.build_image_request([encode_square(picture.pixels) for picture in batch], self._client.dialect)
-        answer = self._log.send(self._client, body)
-        with self._log.timed("decode"):
-            return self._note(medimageinsight.parse_reply(answer, len(batch), "image_features"))
+        try:
+            with self._slots:
+                if self._has_failed:
+                    raise _NotSent
+                answer = self._log.send(self._client, body)
+            with self._log.timed("decode"):
+                return self._note(medimageinsight.parse_reply(answer, len(batch), "image_features"))
+        except MedImageParseError:
+            self._has_failed = True
+            raise
 
     def _note(self, reply: medimageinsight.VectorReply) -> np.ndarray:
         log = self._log
@@ -224,33 +244,24 @@ class Embedder:
             self.scaling_factor = reply.scaling_factor if self.scaling_factor is None else self.scaling_factor
             self.is_factor_given = "scaling_factor given" in reply.form
         if changed:
-            raise ReplyError("The endpoint's vectors changed their kind during the run, so more than one model answers; name one --deployment.", kind="reply-shape")
+            sentence = "The endpoint's vectors changed their kind during the run, so more than one model answers; name one --deployment."
+            raise ReplyError(sentence, kind="reply-shape")
         if reply.engine:
             log.warn(LOCAL_ENGINE_WARNING.format(engine=reply.engine))
         return reply.vectors
 
 
 def pool_vectors(vectors: np.ndarray, how: str) -> np.ndarray:
-    """One vector for a whole volume from the vectors of its slices.
-
-    Args:
-        vectors: (slices, length).
-        how: "mean": their mean, made unit length again (as the model's own documentation pools slices); "statistics": mean, standard
-            deviation (n - 1; 0 for one slice), minimum, 25th, 50th and 75th percentile and maximum of each component, one after
-            another, as in Microsoft's outlier demonstration: 7 times as long, not made unit length.
+    """One vector for a whole volume from those of its slices, (slices, length).
 
     Returns:
-        float32 (length,) or (7 * length,).
+        float32: "mean" as search.zero_shot.volume_vector (length,), "statistics" as search.outliers.study_vector (7 * length,).
     """
-    values = np.asarray(vectors, dtype=np.float64)
     if how == "mean":
-        mean = values.mean(axis=0)
-        return (mean / max(float(np.linalg.norm(mean)), 1e-12)).astype(np.float32)
-    if how != "statistics":
-        raise UsageError(f"The pooling '{how}' is not known; give mean or statistics.")
-    deviation = values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros(values.shape[1])
-    quartiles = np.percentile(values, [25, 50, 75], axis=0)
-    return np.concatenate([values.mean(axis=0), deviation, values.min(axis=0), *quartiles, values.max(axis=0)]).astype(np.float32)
+        return volume_vector(vectors)
+    if how == "statistics":
+        return study_vector(vectors)
+    raise UsageError(f"The pooling '{how}' is not known; give mean or statistics.")
 
 
 def embed_volume(

@@ -6,21 +6,19 @@ from there, because each picture is known by the hash of what would be sent.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import Protocol
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 
 from ..errors import Cancelled, MedImageParseError, UsageError
-from ..files.atomic import check_writable
 from ..imaging.volume import Volume
 from ..progress import Cancellation, Progress, no_progress
-from ..search.index import EmbeddingIndex
 from ..search.records import Provenance, Record, content_hash, series_name
 from .embed import AT_ONCE, BATCH, MODEL, Embedded, Embedder, Picture, Selection, pictures_of, pool_vectors
+from .keepers import Keeper
 from .preprocessing import SIDE, PictureMaker, Preprocessing, make_thumbnail
 from .run import Client, RunLog
 
@@ -43,6 +41,7 @@ class Tally:
 
     name: str
     path: str
+    series: str = ""
     size_kji: list[int] | None = None
     spacing_mm: list[float] | None = None
     modality: str | None = None
@@ -56,71 +55,6 @@ class Tally:
     def report(self) -> dict:
         """Plain JSON types."""
         return {name: getattr(self, name) for name in self.__slots__}
-
-
-class Keeper(Protocol):
-    """Where records go: an index, or a list in memory."""
-
-    def engines(self, provenance: Provenance) -> set[str]:
-        """Engines under which something is held, all else being equal."""
-
-    def has(self, digest: str, provenance: Provenance) -> bool:
-        """Whether this picture is held."""
-
-    def add(self, records: list[Record], provenance: Provenance) -> None:
-        """Keep these, before returning."""
-
-
-@dataclass(slots=True)
-class ListKeeper:
-    """Keeps records in memory, in the order in which they came."""
-
-    records: list[Record] = field(default_factory=list)
-    provenance: Provenance | None = None
-
-    def engines(self, provenance: Provenance) -> set[str]:
-        return set()
-
-    def has(self, digest: str, provenance: Provenance) -> bool:
-        return False
-
-    def add(self, records: list[Record], provenance: Provenance) -> None:
-        self.provenance = provenance
-        self.records += records
-
-
-class IndexKeeper:
-    """Keeps records in an index file. A new one is made when the first vectors are there, so that a run that fails leaves none.
-
-    Args:
-        path: the index, existing or not.
-
-    Raises:
-        UsageError: the folder is missing or not writable. IndexFault: the file is no index, damaged, or of a newer version.
-    """
-
-    def __init__(self, path: str | os.PathLike) -> None:
-        self.path = check_writable(path)
-        exists = self.path.exists() and self.path.stat().st_size > 0
-        self._index = EmbeddingIndex.open(self.path, create=False) if exists else None
-
-    def engines(self, provenance: Provenance) -> set[str]:
-        alike = (provenance.model, provenance.deployment, provenance.preprocessing)
-        spaces = self._index.spaces() if self._index else []
-        return {space.engine for space in spaces if (space.model, space.deployment, space.preprocessing) == alike}
-
-    def has(self, digest: str, provenance: Provenance) -> bool:
-        return self._index is not None and bool(self._index.has([digest], provenance))
-
-    def add(self, records: list[Record], provenance: Provenance) -> None:
-        if self._index is None:
-            self._index = EmbeddingIndex.open(self.path)
-        self._index.add(records, provenance)
-
-    def close(self) -> None:
-        """Give the file back."""
-        if self._index is not None:
-            self._index.close()
 
 
 @dataclass(slots=True, frozen=True)
@@ -191,6 +125,8 @@ def embed_sources(
         raise
     except MedImageParseError as error:
         failure = error
+    finally:
+        run.close()
     return run.finish(failure)
 
 
@@ -205,7 +141,9 @@ class _Run:
         # Several requests at once each tell of their own upload; a person wants to see pictures counted.
         self._log = RunLog(MODEL, cancellation=cancellation)
         self._embedder = Embedder(client, self._log, at_once=options.at_once, batch=options.batch)
-        self._series: dict[int, str] = {}
+        # Hashing a whole volume takes a while; nobody has to wait for it before the first picture is sent.
+        self._hasher = ThreadPoolExecutor(1, thread_name_prefix="medimageinsight series")
+        self._hashes: dict[int, Future[str]] = {}
         self._seen: set[str] = set()
         self._first: Volume | None = None
         self._opened = 0
@@ -221,6 +159,10 @@ class _Run:
         else:
             for number in range(len(self._sources)):
                 self._pool_one(number)
+
+    def close(self) -> None:
+        """End the thread that hashes, when it is done with what it has."""
+        self._hasher.shutdown(wait=True)
 
     def finish(self, failure: MedImageParseError | None) -> IndexingResult:
         """The result, or the first error where nothing was done."""
@@ -268,6 +210,7 @@ class _Run:
             self._errors.append(error)
             self._opened += 1
             return None
+        self._hashes[number] = self._hasher.submit(series_name, volume.voxels, volume.ijk_to_ras)
         self._log.warn(*warnings)
         self._first = self._first or volume
         self._opened += 1
@@ -297,23 +240,30 @@ class _Run:
         return count
 
     def _is_known(self, digest: str) -> bool:
+        if self._keeper.keeps_copies:
+            return False
         if digest in self._seen or self._keeper.has(digest, self._current()):
             return True
         self._seen.add(digest)
         return False
 
+    def _series_of(self, number: int) -> str:
+        tally = self._tallies[number]
+        if number in self._hashes:
+            tally.series = self._hashes.pop(number).result()
+        return tally.series
+
     def _place(self, number: int, maker: PictureMaker) -> Record:
         """What all records of an input have in common."""
         volume, source, options = maker.volume, self._sources[number], self._options
-        if number not in self._series:
-            self._series[number] = series_name(volume.voxels, volume.ijk_to_ras)
+        tally = self._tallies[number]
         position: dict = {"size_kji": list(volume.shape_kji), "window": maker.window_words}
         if not volume.is_picture:
-            position["spacing_mm"] = self._tallies[number].spacing_mm
+            position["spacing_mm"] = tally.spacing_mm
         if options.paths:
             position["name"] = source.name
         kind = "picture" if volume.is_picture else "slice"
-        return Record("", kind, source.path if options.paths else "", self._series[number], position=position)
+        return Record("", kind, source.path if options.paths else "", position=position)
 
     def _keep_all(self, found: Iterator[list[Embedded]]) -> None:
         """Keep vectors as they come: at once where they come slowly, together where they come fast."""
@@ -333,11 +283,11 @@ class _Run:
     def _keep(self, found: list[Embedded]) -> None:
         records = []
         for one in found:
-            _number, place = one.picture.owner
+            number, place = one.picture.owner
             picture = one.picture
             thumbnail = make_thumbnail(picture.pixels) if self._options.thumbnails else b""
             index = picture.index if place.kind == "slice" else -1
-            records.append(Record(picture.content_hash, place.kind, place.source, place.series, picture.plane, index, place.position, thumbnail, one.vector))
+            records.append(Record(picture.content_hash, place.kind, place.source, self._series_of(number), picture.plane, index, place.position, thumbnail, one.vector))
         self._store(records)
         for one in found:
             self._tallies[one.picture.owner[0]].embedded += 1
@@ -354,7 +304,7 @@ class _Run:
             return
         tally, options = self._tallies[number], self._options
         place = self._place(number, maker)
-        made_of = f"{place.series} {maker.volume.modality} {options.selection}"
+        made_of = f"{self._series_of(number)} {maker.volume.modality} {options.selection}"
         digest = content_hash(made_of.encode(), options.preprocessing.text)
         pictures, tally.chosen = tally.chosen, 1
         if self._is_known(digest):
@@ -374,7 +324,7 @@ class _Run:
         middle = found[len(found) // 2].picture
         thumbnail = make_thumbnail(middle.pixels) if options.thumbnails else b""
         position = {**place.position, "slices": len(found), "shown": middle.index}
-        self._store([Record(digest, "volume", place.source, place.series, middle.plane, -1, position, thumbnail, vector)])
+        self._store([Record(digest, "volume", place.source, self._series_of(number), middle.plane, -1, position, thumbnail, vector)])
         tally.embedded = 1
 
     def _tell(self) -> None:
@@ -387,6 +337,8 @@ class _Run:
         log, options = self._log, self._options
         log.timings["total"] = time.perf_counter() - self._began
         report = log.report(self._first or Volume(np.zeros((1, 1, 1), np.uint8)), self._client, options.preprocessing.window)
+        for number in range(len(self._tallies)):
+            self._series_of(number)
         inputs = [tally.report() for tally in self._tallies]
         report["input"] = inputs[0] if len(inputs) == 1 else None
         report.update(

@@ -101,6 +101,7 @@ class PictureMaker:
         self._view = SliceView.of(volume, plane)
         self._axis = self._view.axes.order[0]
         self._window = window_of(volume, preprocessing.window)
+        self._table = _table(volume.voxels.dtype, self._window)
 
     @property
     def count(self) -> int:
@@ -115,7 +116,10 @@ class PictureMaker:
     def slice_pixels(self, index: int) -> np.ndarray:
         """One windowed slice in radiological view: uint8 (rows, columns) or (rows, columns, 3), its own size."""
         one = np.take(self.volume.voxels, [index], axis=self._axis)
-        one, _cut = to_eight_bit(apply_window(one, self._window))
+        if self._table is not None:
+            one = np.take(self._table, np.ascontiguousarray(one).view(np.uint16), mode="wrap")
+        else:
+            one, _cut = to_eight_bit(apply_window(one, self._window))
         return np.ascontiguousarray(self._view.axes.apply(one)[0])
 
     def square(self, pixels: np.ndarray) -> np.ndarray:
@@ -187,7 +191,15 @@ def make_thumbnail(square: np.ndarray) -> bytes:
     """A PNG of 128x128 pixels for a grid of results: pixels only, nothing else in the file."""
     from PIL import Image
 
-    return encode_square(np.asarray(Image.fromarray(square).resize((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.BOX)))
+    return encode_square(np.asarray(Image.fromarray(square).reduce(SIDE // THUMBNAIL_SIDE)))
+
+
+def _table(kind: np.dtype, window: Window) -> np.ndarray | None:
+    """What each 16-bit value becomes, worked out once for all slices; None for other types of voxels."""
+    if kind.kind not in "iu" or kind.itemsize != 2 or not kind.isnative or not window.changes_values:
+        return None
+    codes = np.arange(65536, dtype=np.uint16).view(kind)
+    return apply_window(codes.reshape(1, 256, 256), window).ravel()
 
 
 def _chunk(name: bytes, data: bytes) -> bytes:

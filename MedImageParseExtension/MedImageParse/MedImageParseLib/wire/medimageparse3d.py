@@ -73,8 +73,8 @@ def _parse_nifti(inner: dict, form: str, rows: Rows, prompts: int, shape_kji: tu
         reader = NiftiReader(data, strict=True)
         header = reader.header
         axes = _axes(header.shape_ijk[2::-1], shape_kji)
-        stacked = len(header.shape_ijk) == 4
-        if len(header.shape_ijk) > 4 or header.channels > 1 or (stacked and header.shape_ijk[3] != prompts):
+        stacked = len(header.shape_ijk) == 4 or (header.rank == 4 and prompts == 1)
+        if len(header.shape_ijk) > 4 or header.channels > 1 or (stacked and header.volumes != prompts):
             raise ReplyError(
                 f"The reply's NIfTI has the shape {_times(header.shape_ijk)} where {_times(shape_kji[::-1])} was sent with {prompts} prompts.",
                 kind="reply-shape")

@@ -1,0 +1,152 @@
+"""`mip.py index …`: an index of images on disk: add, search, info, remove, check, compact, export, import."""
+
+from __future__ import annotations
+
+import argparse
+
+from ..console import embedding
+from ..errors import InputError, UsageError
+from ..tasks.find_similar import name_of, place_of
+from .embedding_options import INPUT_HELP, add_recipe, add_slices, add_speed, image_options
+from .options import Parser, add_common, add_connection, connection_options
+from .reporting import raise_if_partly, reported
+from .terminal import Terminal
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Declare the command's options."""
+    parser = commands.add_parser("index", help="find similar images: add, search, info, remove, check, compact, export, import")
+    parts = parser.add_subparsers(title="what to do", required=True, metavar="WHAT", parser_class=Parser)
+    _add_add(parts)
+    _add_search(parts)
+    _add_plain(parts, "info", "what the index holds", _info)
+    remove = _add_plain(parts, "remove", "remove records", _remove)
+    which = remove.add_mutually_exclusive_group(required=True)
+    which.add_argument("--source", default="", metavar="PATH", help="all of one file")
+    which.add_argument("--series", default="", metavar="NAME", help="all of one series, as `index search --report` names it")
+    which.add_argument("--id", type=int, action="append", default=[], metavar="N", help="one record; may be given several times")
+    _add_plain(parts, "check", "read everything and compare it with its checksums", _check)
+    _add_plain(parts, "compact", "give the room of removed records back", _compact)
+    export = _add_plain(parts, "export", "write all records with their vectors", _export)
+    export.add_argument("output", metavar="FILE.npz|.parquet")
+    export.add_argument("--readable-only", action="store_true", help="of a damaged index, what can be read")
+    add_import = _add_plain(parts, "import", "add the records of an exported file", _import)
+    add_import.add_argument("input", metavar="FILE.npz|.parquet")
+
+
+def _add_plain(parts: argparse._SubParsersAction, name: str, words: str, run) -> argparse.ArgumentParser:
+    parser = parts.add_parser(name, help=words)
+    parser.set_defaults(run=run)
+    parser.add_argument("index", metavar="INDEX", help="the index file")
+    parser.add_argument("--quiet", action="store_true", help="stderr carries the error line only")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return parser
+
+
+def _add_add(parts: argparse._SubParsersAction) -> None:
+    parser = parts.add_parser("add", help="embed images into the index; what is there already is not sent again")
+    parser.set_defaults(run=_add)
+    parser.add_argument("index", metavar="INDEX", help="the index file, made anew where there is none")
+    parser.add_argument("input", nargs="+", metavar="INPUT", help=INPUT_HELP)
+    add_slices(parser)
+    add_recipe(parser)
+    privacy = parser.add_argument_group("privacy")
+    privacy.add_argument("--no-thumbnails", dest="thumbnails", action="store_false", help="keep no small pictures")
+    privacy.add_argument("--no-paths", dest="paths", action="store_false", help="keep no names and paths")
+    add_speed(parser)
+    add_connection(parser)
+    add_common(parser)
+
+
+def _add_search(parts: argparse._SubParsersAction) -> None:
+    parser = parts.add_parser("search", help="the images most like an image, or that fit a text best")
+    parser.set_defaults(run=_search)
+    parser.add_argument("index", metavar="INDEX", help="the index file")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--image", metavar="INPUT", help="an image; of a volume, --slices says which slice")
+    what.add_argument("--text", metavar='"…"', help='such as "x-ray chest anteroposterior pneumonia"')
+    parser.add_argument("--slices", metavar="N", help="the slice to search with, its index along the plane's axis")
+    parser.add_argument("--plane", choices=("axial", "coronal", "sagittal"), default="axial")
+    parser.add_argument("--top", type=int, default=10, metavar="N", help="how many (default 10)")
+    parser.add_argument("--other-volumes", action="store_true", help="leave out what comes from the same volume")
+    parser.add_argument("--recipe", metavar="RECIPE", help="where the index has several, as `index info` prints them")
+    parser.add_argument("--picture", metavar="GRID.png", help="the query and what was found")
+    parser.add_argument("--modality", default="", help="DICOM modality code, where the file does not say")
+    add_connection(parser)
+    add_common(parser)
+
+
+def _add(arguments: argparse.Namespace) -> int:
+    terminal = Terminal(arguments.quiet)
+
+    def work():
+        return embedding.index_add(
+            arguments.index, arguments.input, thumbnails=arguments.thumbnails, paths=arguments.paths, **image_options(arguments),
+            progress=terminal.progress, cancellation=arguments.cancellation, **connection_options(arguments),
+        )  # fmt: skip
+
+    result = reported(arguments, terminal, work, arguments.input)
+    print(f"{result.embedded} added, {result.already_there} already there")
+    raise_if_partly(result.failure)
+    return 0
+
+
+def _search(arguments: argparse.Namespace) -> int:
+    terminal = Terminal(arguments.quiet)
+
+    def work():
+        return embedding.index_search(
+            arguments.index, image=arguments.image, text=arguments.text, slices=arguments.slices, plane=arguments.plane, top=arguments.top,
+            other_volumes=arguments.other_volumes, recipe=arguments.recipe, picture=arguments.picture, modality=arguments.modality,
+            progress=terminal.progress, cancellation=arguments.cancellation, **connection_options(arguments),
+        )  # fmt: skip
+
+    result = reported(arguments, terminal, work, [arguments.image] if arguments.image else [])
+    for rank, hit in enumerate(result.hits, start=1):
+        print(f"{rank}\t{hit.similarity:.4f}\t{name_of(hit.record)}\t{place_of(hit.record)}\t{hit.record.source}")
+    if arguments.picture:
+        print(arguments.picture)
+    return 0
+
+
+def _info(arguments: argparse.Namespace) -> int:
+    info = embedding.index_info(arguments.index)
+    kinds = ", ".join(f"{count} {kind}{'s' if kind != 'study' else ''}" for kind, count in info.kinds.items() if count)
+    print(f"{info.records} records{f' ({kinds})' if kinds else ''} of {info.series} series, {info.thumbnails} thumbnails, {info.bytes / 1e6:.1f} MB")
+    for space in info.spaces:
+        made = space.provenance
+        names = [made.model, made.deployment and f"deployment {made.deployment}", made.engine]
+        print(f"{space.records}\t{space.length}\t{', '.join(name for name in names if name)}\t{made.preprocessing}")
+    return 0
+
+
+def _remove(arguments: argparse.Namespace) -> int:
+    removed = embedding.index_remove(arguments.index, source=arguments.source, series=arguments.series, ids=arguments.id)
+    if not removed:
+        raise UsageError("The index has no such records; `index search` and `outliers` with --report name what it has.")
+    print(f"{removed} removed")
+    return 0
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    found = embedding.index_check(arguments.index)
+    if not found.is_sound:
+        raise InputError(found.sentence)
+    print(found.sentence)
+    return 0
+
+
+def _compact(arguments: argparse.Namespace) -> int:
+    print(f"{embedding.index_compact(arguments.index) / 1e6:.1f} MB given back")
+    return 0
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    print(f"{embedding.index_export(arguments.index, arguments.output, readable_only=arguments.readable_only)} records written")
+    print(arguments.output)
+    return 0
+
+
+def _import(arguments: argparse.Namespace) -> int:
+    print(f"{embedding.index_import(arguments.index, arguments.input)} records added")
+    return 0
