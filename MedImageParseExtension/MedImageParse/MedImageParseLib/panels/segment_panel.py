@@ -17,7 +17,7 @@ from slicer.util import VTKObservationMixin
 
 from ..errors import MedImageParseError
 from ..jobs.job import Job
-from ..jobs.queue import JobQueue
+from ..jobs.queue import POLL_MS, JobQueue
 from ..logic.logic import MedImageParseLogic
 from . import sample
 from .consent_question import mayBeSent
@@ -32,8 +32,6 @@ from .sentences import forPanel
 from .settings_panel import SettingsPanel
 from .slice_follower import SliceFollower
 from .widgets import StatusIcons, signalsBlocked
-
-_POLL_MS = 10  # see jobs.queue: the worker only gets on while somebody polls
 
 
 class SegmentPanel(VTKObservationMixin):
@@ -69,7 +67,7 @@ class SegmentPanel(VTKObservationMixin):
         ui.segmentationSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._segmentationChosen)
         ui.sampleButton.connect("clicked()", self._loadSample)
         self._timer = qt.QTimer()
-        self._timer.setInterval(_POLL_MS)
+        self._timer.setInterval(POLL_MS)
         self._timer.connect("timeout()", self._poll)
         self._shortcuts = [self._shortcut(keys, slot) for keys, slot in (("Ctrl+Return", self.run), ("Ctrl+Enter", self.run), ("Esc", self.cancel))]
         self.widget.setMRMLScene(slicer.mrmlScene)
