@@ -56,11 +56,16 @@ def keepStep(segmentationNode: Any, step: ImportStep) -> None:
         step.fingerprints = segmentFingerprints(segmentationNode)
     key = segmentationNode.GetAddressAsString("")
     if key not in _steps:
-        # Bound now: at interpreter exit VTK deletes nodes after this module's names are gone.
-        segmentationNode.AddObserver("DeleteEvent", lambda caller, event, steps=_steps, key=key: steps.pop(key, None))
+        segmentationNode.AddObserver("DeleteEvent", _forget)
     steps = _steps.setdefault(key, [])
     steps.append(step)
     del steps[:-_MAXIMUM_STEPS]
+
+
+def _forget(caller: Any, _event: str) -> None:
+    """A deleted node's address may be used again. At interpreter exit VTK deletes nodes after this module's names are gone."""
+    if _steps is not None:
+        _steps.pop(caller.GetAddressAsString(""), None)
 
 
 def takeBack(segmentationNode: Any, step: ImportStep) -> None:
