@@ -55,6 +55,23 @@ def test_every_slice_is_used_once_and_neighbours_overlap_by_two(depth, count):
     assert bool(why) == (count > 1)
 
 
+@pytest.mark.parametrize("rows", range(4, 24))
+def test_auto_ends_for_the_smallest_volumes_too(rows):
+    """Where a slab may have three slices only, no number of unevenly cut ones would be enough."""
+    for depth in range(1, 40):
+        slabs, _why = slabs_for("auto", (depth, rows, 30))
+        if len(slabs) > 1:
+            assert max(slab.stop - slab.start for slab in slabs) <= 0.55 * rows
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(1, 300), st.integers(1, 40))
+def test_slabs_that_are_sent_are_of_even_height(depth, count):
+    slabs, _why = slabs_for(str(count), (depth, 8, 8))
+    heights = [slab.stop - slab.start for slab in slabs]
+    assert max(heights) - min(heights) <= 1
+
+
 @settings(max_examples=80, deadline=None)
 @given(st.integers(1, 40), st.integers(1, 8), st.integers(0, 999), st.floats(0.0, 0.4))
 def test_merged_masks_are_the_mask_of_the_whole(depth, count, seed, density):

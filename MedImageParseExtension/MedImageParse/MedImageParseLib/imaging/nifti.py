@@ -311,8 +311,9 @@ def _matrix(fields: np.ndarray, shape: list[int]) -> np.ndarray:
 def _rotation(bcd: np.ndarray) -> np.ndarray:
     """Rotation matrix of a unit quaternion of which the header stores the last three parts."""
     b, c, d = bcd
-    a = np.sqrt(max(0.0, 1.0 - float(bcd @ bcd)))
-    if a < 1e-7:
+    rest = 1.0 - float(bcd @ bcd)
+    a = np.sqrt(max(0.0, rest))
+    if rest < 3 * np.finfo(np.float32).eps:  # half a turn: what is left is the rounding of the stored numbers
         length = np.linalg.norm(bcd) or 1.0
         b, c, d, a = b / length, c / length, d / length, 0.0
     return np.array([

@@ -62,8 +62,6 @@ def slabs_for(setting: str, shape_kji: tuple[int, int, int], bytes_estimate: int
     height = int(0.55 * shape_ijk[1])
     if guessed_axis(shape_ijk) != 2 and height > OVERLAP and guessed_axis((*shape_ijk[:2], min(height, depth))) == 2:
         needed, why = int(np.ceil((depth - OVERLAP) / (height - OVERLAP))), "the model may mistake the slice direction of a volume of this shape"
-        while _tallest(_cut(depth, needed)) > height:
-            needed += 1
     for_size = int(np.ceil(bytes_estimate / (0.9 * body_limit))) if body_limit and bytes_estimate > body_limit else 1
     while for_size > 1 and len(_cut(depth, for_size + 1)) > for_size and _tallest(_cut(depth, for_size)) * bytes_estimate > 0.95 * body_limit * depth:
         for_size += 1  # thin slabs: the slices that overlap weigh as well
@@ -97,9 +95,10 @@ def merge_slabs(slabs: list[Slab], masks: list[CroppedMask], depth: int) -> Crop
 def _cut(depth: int, count: int) -> list[Slab]:
     """`count` slabs of even height that overlap by two slices; fewer where slabs would have under three slices."""
     count = max(1, min(count, depth - OVERLAP))
-    # Borders between what is kept; each slab reaches one slice past its own borders on either side.
-    borders = [round(number * depth / count) for number in range(count + 1)]
+    # Borders between what is kept; each slab reaches one slice past its own borders on either side. The first and the last slab
+    # reach out on one side only and keep one slice more, so that all that is sent is even: no slab over ceil((depth - 2) / count) + 2.
     reach = OVERLAP // 2
+    borders = [0, *(round(number * (depth - OVERLAP) / count) + reach for number in range(1, count)), depth]
     return [Slab(max(first - reach, 0), min(last + reach, depth), first, last) for first, last in zip(borders, borders[1:])]
 
 
