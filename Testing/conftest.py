@@ -7,6 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# The same examples on every machine, so that a change is judged by its own doing; EXPLORE=1 looks at new ones.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+if not os.environ.get("EXPLORE"):
+    settings.load_profile("repeatable")
 
 ROOT = Path(__file__).resolve().parents[1]
 LIBRARY = ROOT / "MedImageParseExtension" / "MedImageParse"
