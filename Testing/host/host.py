@@ -47,6 +47,7 @@ class Host:
         self.installation = slicer_module.Installation(self.folder)
         self.qt = qt_module.module()
         self.panel = driving.Panel()
+        self._imported = dict(sys.modules)
         self._modules: dict[str, Any] = {}
         self._paths: list[str] = []
         self._current: Any = None
@@ -104,11 +105,19 @@ class Host:
         finally:
             for name in self._modules:
                 sys.modules.pop(name, None)
+            self._forget_reloaded_packages()
             for each in self._paths:
                 sys.path.remove(each)
             self.installation.remove()
             sys.excepthook, sys.unraisablehook = self._hooks
             shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _forget_reloaded_packages(self) -> None:
+        """Put back packages that a module's Reload imported anew, or later tests would meet every class in two copies."""
+        anew = {name for name, module in self._imported.items() if "." not in name and sys.modules.get(name) is not module}
+        for name in [name for name in sys.modules if name.split(".")[0] in anew]:
+            del sys.modules[name]
+        sys.modules.update({name: module for name, module in self._imported.items() if name.split(".")[0] in anew})
 
     # -- modules -------------------------------------------------------------------------------------------------
 

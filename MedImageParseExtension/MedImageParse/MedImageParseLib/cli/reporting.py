@@ -44,13 +44,18 @@ def failure_report(arguments: argparse.Namespace, error: MedImageParseError, inp
     """The report of a run that gave nothing: the same keys as far as they are known, and the error."""
     is_endpoint = isinstance(error, EndpointError)
     return {
-        "model": "medimageinsight",
+        "model": getattr(arguments, "model", None) or "medimageinsight",
+        "engine": None,
         "endpoint": _endpoint_name(getattr(arguments, "endpoint", None)),
         "dialect": getattr(arguments, "dialect", None) or "auto",
         "reply_form": None,
         "request_ids": [error.request_id] if is_endpoint and error.request_id else [],
-        "input": {"path": inputs[0]} if len(inputs) == 1 else None,
+        "input": {"path": inputs[0], "size_kji": None, "spacing_mm": None, "modality": None} if len(inputs) == 1 else None,
         "inputs": [{"path": path} for path in inputs],
+        "window": None,
+        "bytes_sent": 0,
+        "bytes_received": 0,
+        "timings_s": {},
         "tries": error.tries if is_endpoint else 0,
         "prompts": [],
         "warnings": [],

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import json
+from typing import TYPE_CHECKING
 
 from ..console import api
-from ..errors import EndpointError, MedImageParseError, UsageError
-from ..files.atomic import check_writable, write_atomically
+from ..errors import UsageError
 from ..imaging.windows import CT_WINDOWS
-from ..transport.address import parse_address
 from .options import add_common, add_connection, connection_options
+from .reporting import raise_if_partly, reported
 from .terminal import Terminal
+
+if TYPE_CHECKING:
+    from ..tasks.results import SegmentationResult
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -41,37 +43,24 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Returns the exit status."""
-    terminal = Terminal(arguments.quiet)
-    if arguments.report:
-        check_writable(arguments.report)
-    try:
-        if not (arguments.output or arguments.labels or arguments.picture or arguments.probability or arguments.report):
-            raise UsageError("Say what to write: --output OUT.seg.nrrd, --labels FILE, --picture FILE.png or --report FILE.json.")
-        result = api.segment(
-            arguments.input, arguments.prompt, model=arguments.model, output=arguments.output, labels=arguments.labels,
-            probability=arguments.probability, picture=arguments.picture, plane=arguments.plane, slices=arguments.slices,
-            window=arguments.window, orient=arguments.orient, slabs=arguments.slabs, region=arguments.region, group=arguments.group, modality=arguments.modality,
-            progress=terminal.progress, cancellation=arguments.cancellation, **connection_options(arguments))
-    except MedImageParseError as error:
-        terminal.end()
-        if arguments.report:
-            _write_report(arguments.report, _failure_report(arguments, error))
-        raise
-    terminal.end()
-    if arguments.report:
-        _write_report(arguments.report, result.report)
-    for warning in result.report["warnings"]:
-        terminal.say(f"warning: {warning}")
+    result = reported(arguments, terminal := Terminal(arguments.quiet), lambda: _segment(arguments, terminal), [arguments.input])
     for entry in result.report["prompts"]:
         print(_line(entry))
     for path in (arguments.output, arguments.labels, arguments.probability, arguments.picture):
         if path:
             print(path)
-    if result.failure:
-        from ..errors import PartlyDone
-
-        raise PartlyDone(f"Only a part was done and is kept; the rest failed: {result.failure}")
+    raise_if_partly(result.failure)
     return 0
+
+
+def _segment(arguments: argparse.Namespace, terminal: Terminal) -> SegmentationResult:
+    if not (arguments.output or arguments.labels or arguments.picture or arguments.probability or arguments.report):
+        raise UsageError("Say what to write: --output OUT.seg.nrrd, --labels FILE, --picture FILE.png or --report FILE.json.")
+    return api.segment(
+        arguments.input, arguments.prompt, model=arguments.model, output=arguments.output, labels=arguments.labels,
+        probability=arguments.probability, picture=arguments.picture, plane=arguments.plane, slices=arguments.slices,
+        window=arguments.window, orient=arguments.orient, slabs=arguments.slabs, region=arguments.region, group=arguments.group,
+        modality=arguments.modality, progress=terminal.progress, cancellation=arguments.cancellation, **connection_options(arguments))
 
 
 def _line(entry: dict) -> str:
@@ -81,33 +70,3 @@ def _line(entry: dict) -> str:
         return f"{entry['name']}: not found"
     volume = f", {entry['volume_ml']:.1f} ml" if entry["volume_ml"] is not None else ""
     return f"{entry['name']}: found, {entry['voxels']} {'voxels' + volume if volume else 'pixels'}"
-
-
-def _failure_report(arguments: argparse.Namespace, error: MedImageParseError) -> dict:
-    """The report of a run that gave nothing: the same keys as far as they are known, and the error."""
-    is_endpoint = isinstance(error, EndpointError)
-    return {
-        "model": arguments.model,
-        "endpoint": _endpoint_name(arguments.endpoint),
-        "dialect": arguments.dialect or "auto",
-        "reply_form": None,
-        "request_ids": [error.request_id] if is_endpoint and error.request_id else [],
-        "input": {"path": arguments.input},
-        "tries": error.tries if is_endpoint else 0,
-        "prompts": [],
-        "warnings": [],
-        "error": str(error),
-        "exit_status": error.exit_status,
-    }
-
-
-def _endpoint_name(url: str | None) -> str | None:
-    """Scheme, host and path; nothing of a URL that cannot be taken apart, as it may hold a secret."""
-    try:
-        return parse_address(url, allow_plain_http=True).name if url else None
-    except MedImageParseError:
-        return None
-
-
-def _write_report(path: str, report: dict) -> None:
-    write_atomically(path, (json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())

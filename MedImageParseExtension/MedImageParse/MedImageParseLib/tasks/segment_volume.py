@@ -8,6 +8,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..imaging.cropping import Region
+from ..imaging.masks import CroppedMask
 from ..imaging.nifti import encode_nifti
 from ..imaging.orientation import AxisMap
 from ..imaging.png import to_gray
@@ -95,6 +96,11 @@ class _Jobs:
         self.replies: dict[tuple[int, int], medimageparse3d.VolumeReply] = {}
 
     @property
+    def shape_kji(self) -> tuple[int, int, int]:
+        """Size of the volume that is sent."""
+        return self._sent.shape
+
+    @property
     def depth(self) -> int:
         """Slices of the volume that is sent."""
         return self._sent.shape[0]
@@ -151,17 +157,26 @@ def _check(volume: Volume, prompts: list[str], group: str, log: RunLog) -> None:
 
 
 def _gather(members: list[int], cut: list[Slab], jobs: _Jobs, axes: AxisMap, part: Region, results: list[PromptResult]) -> None:
-    """Masks of one group of prompts from the replies to its slabs; nothing where a slab is missing (half a liver is no liver)."""
+    """Masks of one group of prompts from the replies to its slabs; nothing where a slab is missing (half a liver is no liver).
+
+    A slab whose maps go no further than 1 is taken for masks 0/1, unless another slab's go to 255: then they are next to nothing.
+    """
     replies = [jobs.replies.get((members[0], number)) for number in range(len(cut))]
     if any(reply is None for reply in replies):
         return
+    to_255 = any(reply.full_scale == 255 for reply in replies)
+    is_probable = any(reply.probabilities for reply in replies)
     for position, number in enumerate(members):
         result = results[number]
-        masks = [reply.masks[position] for reply in replies]
+        masks = [reply.masks[position] if not to_255 or reply.full_scale == 255 else CroppedMask.empty(reply.masks[position].shape_kji) for reply in replies]
         merged = masks[0] if len(cut) == 1 else merge_slabs(cut, masks, jobs.depth)
         result.mask = part.paste(axes.undo_mask(merged), result.mask.shape_kji)
         result.is_done = True
-        if all(reply.probabilities for reply in replies):
-            kept = [reply.probabilities[position][slab.keep_start - slab.start:slab.keep_stop - slab.start] for slab, reply in zip(cut, replies)]
+        if is_probable:
+            sent = np.zeros(jobs.shape_kji, np.float32)
+            for slab, reply in zip(cut, replies):
+                if reply.probabilities:  # a slab of zeros cannot be told from labels, and is zero either way
+                    kept = slice(slab.keep_start - slab.start, slab.keep_stop - slab.start)
+                    sent[slab.keep_start:slab.keep_stop] = reply.probabilities[position][kept]
             result.probability = np.zeros(result.mask.shape_kji, np.float32)
-            result.probability[part.box] = axes.undo(np.concatenate(kept))
+            result.probability[part.box] = axes.undo(sent)

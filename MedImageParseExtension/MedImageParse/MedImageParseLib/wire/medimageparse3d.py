@@ -31,6 +31,7 @@ class VolumeReply:
         form: how the reply came, for the report.
         engine: what a local endpoint calls its engine, "" otherwise.
         warnings: sentences.
+        full_scale: value that stands for certainty in a 4D reply, 1 or 255; None for labels.
     """
 
     masks: list[CroppedMask]
@@ -38,6 +39,7 @@ class VolumeReply:
     form: str
     engine: str
     warnings: list[str] = field(default_factory=list)
+    full_scale: float | None = None
 
 
 def build_request(nifti: bytes, text: str, dialect: str) -> bytes:
@@ -192,7 +194,7 @@ def _from_stack(volumes: Iterable[np.ndarray], prompts: int, keep: bool, dtype: 
     kind = "all zero" if largest == 0 else "masks 0/1" if is_mask else f"probabilities 0..{full_scale:g}"
     form = f"; {dtype.name} {kind}, 4D"
     probabilities = [volume / np.float32(full_scale) for volume in kept] if keep and not is_mask else None
-    return VolumeReply(masks, probabilities, form, "", warnings)
+    return VolumeReply(masks, probabilities, form, "", warnings, full_scale)
 
 
 def _without_nan(volume: np.ndarray, warnings: list[str]) -> np.ndarray:
