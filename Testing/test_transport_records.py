@@ -64,7 +64,11 @@ def test_damaged_consent_file_counts_as_no_consent(content):
 
 def test_consent_that_cannot_be_remembered_counts_for_this_time(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    require_consent(AZURE, True, ConsentStore(tmp_path / "file" / "consent.json"))
+    store = ConsentStore(tmp_path / "file" / "consent.json")
+    require_consent(AZURE, True, store)
+    with pytest.raises(ConsentError):
+        require_consent(AZURE, False, store)
+    assert (tmp_path / "file").read_text() == "in the way"
 
 
 def test_consent_for_no_url_is_a_sentence():
