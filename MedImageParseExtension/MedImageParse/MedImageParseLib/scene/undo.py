@@ -7,6 +7,7 @@ the IDs of what it added; only one that replaces or overwrites pays for a copy o
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,16 +57,22 @@ def keepStep(segmentationNode: Any, step: ImportStep) -> None:
         step.fingerprints = segmentFingerprints(segmentationNode)
     key = segmentationNode.GetAddressAsString("")
     if key not in _steps:
-        segmentationNode.AddObserver("DeleteEvent", _forget)
+        segmentationNode.AddObserver("DeleteEvent", _forgetter(_steps, key))
     steps = _steps.setdefault(key, [])
     steps.append(step)
     del steps[:-_MAXIMUM_STEPS]
 
 
-def _forget(caller: Any, _event: str) -> None:
-    """A deleted node's address may be used again. At interpreter exit VTK deletes nodes after this module's names are gone."""
-    if _steps is not None:
-        _steps.pop(caller.GetAddressAsString(""), None)
+def _forgetter(steps: dict[str, list[ImportStep]], key: str) -> Callable[..., None]:
+    """What a node's deletion calls: its address may be used again.
+
+    Everything is bound here: VTK passes no node (it is half gone), and at interpreter exit it deletes nodes after this module's names.
+    """
+
+    def forget(*_callerAndEvent: object) -> None:
+        steps.pop(key, None)
+
+    return forget
 
 
 def takeBack(segmentationNode: Any, step: ImportStep) -> None:
