@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import slicer
@@ -27,6 +28,14 @@ class MedImageParse(ScriptedLoadableModule):
             'The models are Microsoft\'s: <a href="https://doi.org/10.1038/s41592-024-02499-w">MedImageParse</a> (Zhao et al., Nature Methods 2025).'
         )
         slicer.app.connect("startupCompleted()", _registerSample)
+        _useSlicerFolder()
+
+
+def _useSlicerFolder():
+    """Profiles, consents and the audit file lie beside Slicer's own settings."""
+    from MedImageParseLib.transport.folders import use_configuration_folder
+
+    use_configuration_folder(os.path.join(os.path.dirname(slicer.app.slicerUserSettingsFilePath), "MedImageParse"))
 
 
 def _registerSample():
@@ -49,6 +58,7 @@ class MedImageParseWidget(ScriptedLoadableModuleWidget):
 
     def setup(self):
         ScriptedLoadableModuleWidget.setup(self)
+        _useSlicerFolder()  # once more, for a package that Reload has loaded anew
         from MedImageParseLib.panels.segment_panel import SegmentPanel
 
         self.panel = SegmentPanel(self.resourcePath)

@@ -28,6 +28,7 @@ from .parameters import PanelParameters
 from .prompt_box import PromptBox
 from .results_box import ResultsBox
 from .run_box import RunBox
+from .segment_editor import saveEditorState
 from .sentences import forPanel
 from .settings_panel import SettingsPanel
 from .slice_follower import SliceFollower
@@ -207,12 +208,14 @@ class SegmentPanel(VTKObservationMixin):
                 return
 
     def _start(self) -> Job:
+        segmentationNode = self.parameters.nodeFor("Segmentation")
         options = dict(
             self.options.common(),
             **self.options.ofModel(),
             profile=self.endpoint.profile(),
             show_device_code=self.endpoint.showDeviceCode,
-            segmentationNode=self.parameters.nodeFor("Segmentation"),
+            segmentationNode=segmentationNode,
+            beforeChange=lambda: saveEditorState(segmentationNode),
             callback=self._runEnded,
         )
         segment = self.logic.segmentVolume if self.inputs.mode == VOLUME else self.logic.segmentSlices
