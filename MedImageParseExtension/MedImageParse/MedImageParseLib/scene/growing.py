@@ -15,7 +15,7 @@ import numpy as np
 from ..imaging.masks import CroppedMask
 from .geometry import arrayFromMatrix, extentStart, matrixFromArray, orientedImage, volumeToSegmentation
 from .overlap import union
-from .segments import _removeSegmentation, newSegmentation
+from .segments import newSegmentation, removeSegmentation
 from .session import importSlicer, renderingPaused
 from .undo import ImportStep, beginStep, takeBack
 
@@ -79,7 +79,7 @@ class GrowingSegments:
                 takeBack(node, step)
             if self._isOurs and not keepNode:
                 if node.GetSegmentation().GetNumberOfSegments() == 0:  # else somebody has put own work there
-                    _removeSegmentation(node)
+                    removeSegmentation(node)
                 self.segmentationNode = None
 
     def _show(self) -> None:

@@ -300,12 +300,12 @@ def _describe(segment: Any, planned: _Planned) -> None:
 
 def _restore(segmentationNode: Any, step: ImportStep | None, created: bool) -> None:
     if created:
-        _removeSegmentation(segmentationNode)
+        removeSegmentation(segmentationNode)
     elif step is not None:
         takeBack(segmentationNode, step)
 
 
-def _removeSegmentation(segmentationNode: Any) -> None:
+def removeSegmentation(segmentationNode: Any) -> None:
     slicer = importSlicer()
     scene = segmentationNode.GetScene()
     displayNode = segmentationNode.GetDisplayNode()

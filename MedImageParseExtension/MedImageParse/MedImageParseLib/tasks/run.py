@@ -146,4 +146,5 @@ def run_all(jobs: list[Callable[[], None]], log: RunLog, at_once: int, stage: st
             for future in waiting:
                 future.result()
     log.cancellation.check()
-    return failure[0] if failure else None
+    # Taken out of the list: the error's traceback holds a frame that holds the list, and with it the volume, until a garbage collection.
+    return failure.pop(0) if failure else None
