@@ -253,3 +253,23 @@ def test_a_job_runs_only_once_and_the_queue_belongs_to_one_thread(jobs):
     thread.start()
     thread.join()
     assert refused and "belongs to the thread" in refused[0]
+
+
+def test_what_is_put_off_is_asked_for_again_though_nothing_more_arrives():
+    given, release = [], threading.Event()
+
+    def work(_prepared, _progress, _cancellation):
+        job.deliver("part")
+        release.wait(5)
+
+    def arrived(parts):
+        given.append(list(parts))
+        if len(given) == 3:
+            release.set()
+        return len(given) < 3
+
+    jobs = JobQueue(yield_s=0.0)
+    job = jobs.add(Job("parts", work=work, arrived=arrived))
+    jobs.wait(job)
+    jobs.close()
+    assert given == [["part"], [], []]

@@ -58,15 +58,12 @@ def test_slices_appear_one_by_one_and_end_as_one_undo_step(logic, scene, into):
     client = HeldClient()
     client.step_by_step = True
     job, ended = start(logic, node, "cube", client, "segmentSlices", slices="all", segmentationNode=existing)
-    slices_seen = []
-    for number in range(5):
+    for number, there in enumerate([[], [1], [1, 2], [1, 2, 3]]):
         client.each.release()
-        poll_until(logic, lambda: job.items[0] > number or job.has_ended)
-        for _ in range(4):
-            logic.poll()
-        name = names_of_all(scene, "cube")
-        slices_seen.append(name)
-    assert slices_seen[0] == [] and slices_seen[1] == [1] and slices_seen[2] == [1, 2] and slices_seen[3] == [1, 2, 3]
+        poll_until(logic, lambda: job.items[0] > number)
+        poll_until(logic, lambda: names_of_all(scene, "cube") == there)
+        assert not job.has_ended
+    client.each.release()
     poll_until(logic, lambda: job.has_ended)
     assert job.state == "done", job.sentence
     assert ended == [job] and names_of_all(scene, "cube") == [1, 2, 3]

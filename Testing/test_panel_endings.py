@@ -38,8 +38,8 @@ def endpointHeldIn(stage):
 def bring(opened, stage):
     """Press Run and poll by hand until the run is in the stage. Returns the job."""
     panel = opened.panel
+    panel._isPolling = True  # or the panel would start its timer, and a slow click would see the run through
     opened.host.click("runButton")
-    panel._timer.stop()
     job = opened.jobs[-1]
     reached = {
         "waiting": lambda: job.state == "queued",

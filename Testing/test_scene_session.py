@@ -91,6 +91,7 @@ def test_slicer_utilities_find_the_scene():
 def test_nothing_of_a_run_is_left_after_it():
     import vtk
 
+    before = set(undo._steps)  # of nodes that other tests still hold
     watched = vtk.vtkWeakReference()
     watched_segmentation = vtk.vtkWeakReference()
     with session.freshScene() as scene:
@@ -102,9 +103,9 @@ def test_nothing_of_a_run_is_left_after_it():
         watched_segmentation.Set(result.segmentationNode.GetSegmentation())
         cache_folder = Path(scene.GetCacheManager().GetRemoteCacheDirectory())
         assert cache_folder.is_dir()
-        assert undo._steps
+        assert len(undo._steps) == len(before) + 1
         del node, result, scene
-    assert undo._steps == {}
+    assert set(undo._steps) == before
     assert watched_segmentation.Get() is None
     assert not cache_folder.exists()
     assert watched.Get() is None

@@ -22,7 +22,8 @@ class MedImageParse(ScriptedLoadableModule):
         self.parent.contributors = ["The MedImageParse for 3D Slicer authors"]
         self.parent.helpText = _(
             "Type what you want to see, for example <i>liver &amp; spleen</i>, and get segments. The image goes to the MedImageParse or"
-            " MedImageParse 3D endpoint that you choose, or to a demo engine on this computer. Not for clinical use."
+            " MedImageParse 3D endpoint that you choose, or to a demo engine on this computer. The second tab finds similar images with"
+            " MedImageInsight. Not for clinical use."
         )
         self.parent.acknowledgementText = _(
             'The models are Microsoft\'s: <a href="https://doi.org/10.1038/s41592-024-02499-w">MedImageParse</a> (Zhao et al., Nature Methods 2025).'
@@ -48,8 +49,13 @@ class MedImageParseWidget(ScriptedLoadableModuleWidget):
     """Holds the panel."""
 
     def __init__(self, parent=None):
-        self.panel = None
+        self.tabs = None
         ScriptedLoadableModuleWidget.__init__(self, parent)
+
+    @property
+    def panel(self):
+        """The tab that segments; None when the module is closed."""
+        return self.tabs.segment if self.tabs is not None else None
 
     @property
     def logic(self):
@@ -59,19 +65,19 @@ class MedImageParseWidget(ScriptedLoadableModuleWidget):
     def setup(self):
         ScriptedLoadableModuleWidget.setup(self)
         _useSlicerFolder()  # once more, for a package that Reload has loaded anew
-        from MedImageParseLib.panels.segment_panel import SegmentPanel
+        from MedImageParseLib.panels.module_panel import ModulePanel
 
-        self.panel = SegmentPanel(self.resourcePath)
-        self.layout.addWidget(self.panel.widget)
+        self.tabs = ModulePanel(self.resourcePath)
+        self.layout.addWidget(self.tabs.widget)
 
     def enter(self):
-        if self.panel is not None:
-            self.panel.enter()
+        if self.tabs is not None:
+            self.tabs.enter()
 
     def cleanup(self):
-        panel, self.panel = self.panel, None
-        if panel is not None:
-            panel.close()
+        tabs, self.tabs = self.tabs, None
+        if tabs is not None:
+            tabs.close()
 
     def onReload(self):
         """The Reload button: the whole package is loaded anew, not only this file."""
@@ -82,11 +88,15 @@ class MedImageParseWidget(ScriptedLoadableModuleWidget):
 
 
 def __getattr__(name):
-    """`MedImageParse.MedImageParseLogic()` in Slicer's Python console, imported when somebody asks for it."""
+    """`MedImageParse.MedImageParseLogic()`, `MedImageParse.MedImageInsightLogic()` in Slicer's Python console, imported when asked for."""
     if name == "MedImageParseLogic":
         from MedImageParseLib.logic.logic import MedImageParseLogic
 
         return MedImageParseLogic
+    if name == "MedImageInsightLogic":
+        from MedImageParseLib.logic.search_logic import MedImageInsightLogic
+
+        return MedImageInsightLogic
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

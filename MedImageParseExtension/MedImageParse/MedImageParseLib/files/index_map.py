@@ -78,13 +78,49 @@ def render_index_map(points: Sequence[MapPoint], *, title: str = "", note: str =
     return sheet
 
 
+def render_small_map(points: Sequence[MapPoint], side: int, numbered: int = _NAMED) -> tuple[Image.Image, list[tuple[float, float]]]:
+    """The map alone, for a panel: no texts but the numbers of the farthest points.
+
+    Args:
+        side: of the square picture, pixels.
+        numbered: how many of the points with a distance get their rank.
+
+    Returns:
+        (Pillow RGB image, for each point its place in it (x, y) in pixels), so that a click can be told to a point.
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    sheet = Image.new("RGB", (side, side), _BACKGROUND)
+    draw = ImageDraw.Draw(sheet)
+    draw.rectangle((0, 0, side - 1, side - 1), outline=_FRAME)
+    places = _scaled(points, (side / 2, side / 2), max(side - 48, 8))
+    others = sorted((number for number, point in enumerate(points) if point.distance is not None), key=lambda number: points[number].distance)
+    for number, point in enumerate(points):
+        if point.distance is None:
+            _dot(draw, places[number], 3, _USUAL)
+    low, high = (points[others[0]].distance, points[others[-1]].distance) if others else (0.0, 1.0)
+    for number in others:
+        _dot(draw, places[number], 4, _mixed((points[number].distance - low) / max(high - low, 1e-12)))
+    taken: list[tuple[float, float]] = []
+    font = ImageFont.load_default(13)
+    for rank, number in enumerate(others[::-1][:numbered], start=1):
+        taken.append(_tag_place(places[number], taken))
+        draw.text(taken[-1], str(rank), _TEXT, font, anchor="mm", stroke_width=1, stroke_fill=_BACKGROUND)
+    return sheet, places
+
+
 def _places(points: Sequence[MapPoint], top: int) -> list[tuple[float, float]]:
-    """Where the points lie on the sheet: one scale for both axes, so that distances can be compared."""
+    """Where the points lie on the sheet."""
+    return _scaled(points, (_EDGE + _SIZE / 2, top + _SIZE / 2), _SIZE - 80)
+
+
+def _scaled(points: Sequence[MapPoint], center: tuple[float, float], side: float) -> list[tuple[float, float]]:
+    """One scale for both axes, so that distances can be compared."""
     coordinates = np.array([(point.x, point.y) for point in points], float).reshape(-1, 2)
     middle = (coordinates.min(axis=0) + coordinates.max(axis=0)) / 2
     reach = max(float(np.ptp(coordinates, axis=0).max()), 1e-12)
-    scaled = (coordinates - middle) * (_SIZE - 80) / reach
-    return [(_EDGE + _SIZE / 2 + x, top + _SIZE / 2 - y) for x, y in scaled.tolist()]
+    scaled = (coordinates - middle) * side / reach
+    return [(center[0] + x, center[1] - y) for x, y in scaled.tolist()]
 
 
 def _tag_place(place: tuple[float, float], taken: list[tuple[float, float]]) -> tuple[float, float]:

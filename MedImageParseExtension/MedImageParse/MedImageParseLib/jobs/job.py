@@ -44,7 +44,8 @@ class Job:
         title: for the person.
         work: work(prepared, progress, cancellation) in the worker thread: bytes and arrays only, never a MRML node.
         prepare: main thread, quick: gathers what `work` needs.
-        arrived: main thread: takes the list of parts that `work` has given to `deliver` since the last call. Before `finish`.
+        arrived: main thread: takes the list of parts that `work` has given to `deliver` since the last call. Before `finish`. Where it
+            returns True, it has put something off, and is called again with an empty list while nothing else is to be done.
         finish: main thread, the one long step: takes what `work` returned, and its own return value becomes `result`.
         stale: main thread, looked at in every poll: a sentence on why the reply is of no use any more, "" while it is.
         ended: main thread, once, at the moment the job ends in whatever way: tidies up.

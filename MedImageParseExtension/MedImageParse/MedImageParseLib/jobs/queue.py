@@ -58,6 +58,7 @@ class JobQueue:
         self._active: Job | None = None
         self._events: queue.SimpleQueue[tuple[str, Job, Any]] = queue.SimpleQueue()
         self._parts: list[Any] = []
+        self._has_more_to_show = False
         self._outcome: tuple[Any, BaseException | None] | None = None
         self._thread: threading.Thread | None = None
         self._prepared: Any = None  # held here until the worker has ended, so that VTK objects in it die on the main thread
@@ -215,11 +216,14 @@ class JobQueue:
         elif job.state == "importing":
             result, self._outcome = self._outcome[0], None
             self._guarded(job, lambda each: self._finish(each, result))
-        elif self._parts:
+        elif self._parts or (self._has_more_to_show and self._outcome is None):
             parts, self._parts = self._parts, []
-            self._guarded(job, lambda each: each.arrived(parts))
+            self._guarded(job, lambda each: self._hand_over(each, parts))
         elif self._outcome is not None:
             self._close_in(job, *self._outcome)
+
+    def _hand_over(self, job: Job, parts: list[Any]) -> None:
+        self._has_more_to_show = bool(job.arrived(parts))
 
     def _start(self, job: Job) -> None:
         prepared = job.prepare()
@@ -268,7 +272,7 @@ class JobQueue:
     def _end(self, job: Job, state: str, sentence: str = "", error: BaseException | None = None, result: Any = None) -> None:
         tidy_up = job.ended
         if job is self._active:
-            self._active, self._parts, self._outcome = None, [], None
+            self._active, self._parts, self._outcome, self._has_more_to_show = None, [], None, False
         else:
             self._waiting.remove(job)
         _forget_traceback(error)

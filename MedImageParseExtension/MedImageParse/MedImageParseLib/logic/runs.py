@@ -142,7 +142,7 @@ class SegmentationRun:
         options = _resolved(self._options, self._volumeNode, borrowed.volume)
         return Package(borrowed.volume, borrowed.image, self._model, self._prompts, options, self._connecting, self.job.deliver)
 
-    def _arrived(self, parts: list[tuple[str, CroppedMask]]) -> None:
+    def _arrived(self, parts: list[tuple[str, CroppedMask]]) -> bool:
         if self._growing is None:
             from ..prompts import catalogue
 
@@ -154,7 +154,7 @@ class SegmentationRun:
                 beforeChange=self._target.beforeChange,
                 onCreate=self._guard.watchSegmentation,
             )
-        self._growing.add(parts)
+        return self._growing.add(parts)
 
     def _finish(self, reply: Reply) -> RunResult:
         from ..console.outputs import segment_specs

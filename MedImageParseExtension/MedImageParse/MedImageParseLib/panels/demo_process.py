@@ -36,11 +36,15 @@ class DemoProcess:
     """
 
     def __init__(self, onChange: Callable[[], object]):
-        self._onChange = onChange
+        self._listeners = [onChange]
         self._process: Any = None
         self._heard = b""
         self.url = ""
         self.fault = ""
+
+    def listen(self, onChange: Callable[[], object]) -> None:
+        """Tell somebody else too."""
+        self._listeners.append(onChange)
 
     @property
     def isStarted(self) -> bool:
@@ -84,7 +88,7 @@ class DemoProcess:
         line, newline, _rest = self._heard.partition(b"\n")
         if newline and not self.url:
             self.url = line.decode("ascii", "replace").strip()
-            self._onChange()
+            self.tell()
 
     def _failed(self, *_error: object) -> None:
         if self._process is not None and not self.url:
@@ -99,7 +103,12 @@ class DemoProcess:
         self.url, self.fault = "", sentence
         # Not dropped within its own signal: the object must outlive the call that it is in.
         qt.QTimer.singleShot(0, process.deleteLater)
-        self._onChange()
+        self.tell()
+
+    def tell(self) -> None:
+        """Tell everybody that something about it has changed."""
+        for listener in list(self._listeners):
+            listener()
 
 
 def _bytes(data: Any) -> bytes:

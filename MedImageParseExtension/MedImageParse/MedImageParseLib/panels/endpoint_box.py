@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -27,16 +28,26 @@ class EndpointBox:
         logic: a MedImageParseLogic, for testing a connection.
         icons: the status pictures.
         onChange: called when something here has changed that decides whether a run is possible.
+        role: the name of the choice among the parameters.
+        fits: whether a profile is offered.
+        demo: another row's local demo, to be shared; that row ends it.
+        model: what the local demo stands in for.
     """
 
-    def __init__(self, ui: Any, parameters: PanelParameters, logic: Any, icons: StatusIcons, onChange: Any):
+    def __init__(
+        self, ui: Any, parameters: PanelParameters, logic: Any, icons: StatusIcons, onChange: Any, *,
+        role: str = "Endpoint", fits: Callable[[Profile], bool] | None = None, demo: DemoProcess | None = None, model: str = "MedImageParse",
+    ):  # fmt: skip
         self._ui, self._parameters, self._logic, self._icons, self._onChange = ui, parameters, logic, icons, onChange
+        self._role, self._fits, self._model = role, fits or (lambda _profile: True), model
         self._status: dict[str, tuple[str, str]] = {}  # profile name: (icon, sentence)
         self._profiles: dict[str, Profile] = {}
         self._check: Job | None = None
         self._checked = ""
         self._codes: list[str] = []  # written by a worker, shown by `poll`
-        self.demo = DemoProcess(self._demoChanged)
+        self.demo = demo or DemoProcess(self._demoChanged)
+        if demo is not None:
+            demo.listen(self._demoChanged)
         self._choice = Choice(ui.profileComboBox, (), self._chosen)
         ui.checkButton.connect("clicked()", self.check)
         ui.demoButton.connect("clicked()", self._demoClicked)
@@ -70,13 +81,13 @@ class EndpointBox:
         except MedImageParseError as error:
             profiles = [local_demo()]
             self._status[LOCAL_DEMO] = ("Bad", forPanel(str(error)))
-        self._profiles = {profile.name: profile for profile in profiles}
+        self._profiles = {profile.name: profile for profile in profiles if self._fits(profile)}
         self._choice.fill([(name, _("Local demo") if name == LOCAL_DEMO else name) for name in self._profiles])
         self.show()
 
     def choose(self, name: str) -> None:
         """Choose a profile by name, as the person would."""
-        self._parameters["Endpoint"] = name
+        self._parameters[self._role] = name
         self.show()
 
     def forget(self, name: str) -> None:
@@ -87,7 +98,7 @@ class EndpointBox:
     def show(self) -> None:
         """Show choice and status as they are."""
         ui = self._ui
-        self._choice.set(self._parameters["Endpoint"])
+        self._choice.set(self._parameters[self._role])
         icon, sentence = self._statusNow()
         self._icons.show(ui.statusIcon, icon)
         if ui.statusLabel.text != sentence:
@@ -159,10 +170,10 @@ class EndpointBox:
             if self.demo.isStarted and not self.demo.url:
                 return "Busy", _("Starting…")
             if self.demo.url and LOCAL_DEMO not in self._status:
-                return "Good", _("Running on this computer: a demo engine, not MedImageParse.")
+                return "Good", _("Running on this computer: a demo engine, not {model}.").format(model=self._model)
         profile = self._profiles.get(self.name)
         if self.name == LOCAL_DEMO:
-            untested = _("Not started. A demo engine on this computer, not MedImageParse; no account is needed.")
+            untested = _("Not started. A demo engine on this computer, not {model}; no account is needed.").format(model=self._model)
         else:
             untested = _("Not tested.") if profile is not None else ""
         return self._status.get(self.name, ("Unknown", untested))
@@ -172,17 +183,17 @@ class EndpointBox:
         self.show()
 
     def _chosen(self, name: str) -> None:
-        self._parameters["Endpoint"] = name
+        self._parameters[self._role] = name
 
     def _demoClicked(self) -> None:
-        self._status.pop(LOCAL_DEMO, None)
         if self.demo.isStarted:
             self.demo.stop()
         else:
-            self._parameters["Endpoint"] = LOCAL_DEMO
+            self._parameters[self._role] = LOCAL_DEMO
             self.demo.start()
-        self._demoChanged()
+        self.demo.tell()
 
     def _demoChanged(self) -> None:
+        self._status.pop(LOCAL_DEMO, None)
         self.show()
         self._onChange()

@@ -22,8 +22,9 @@ DEFAULTS = {
     "Group": "together",
     "Overlap": "allow",
     "Existing": "add",
+    "SearchEndpoint": "Local demo",
 }
-NODES = ("InputVolume", "Segmentation", "Region")
+NODES = ("InputVolume", "Segmentation", "Region", "SearchRegion")
 
 
 class PanelParameters:

@@ -40,6 +40,12 @@ def _terms() -> tuple[tuple[str, str], ...]:
         ("--group each sends every prompt by itself", _("choose Requests: one for each prompt in Options")),
         ("and with --tenant where", _("and name the tenant where")),
         ("or name another tenant with --tenant", _("or name another tenant")),
+        ("or leave out --content", _("or switch off Only slices that show something, in Index options")),
+        ("name one --deployment", _("name one deployment in Endpoint settings")),
+        (
+            "check it, and export what is readable into a new one",
+            _("choose another index file in Index options, or rescue what is readable with mip.py index export"),
+        ),
         ("--slabs", _("Slabs in Options")),
         ("--region", _("Region in Options")),
         ("--key-file", _("the key field")),

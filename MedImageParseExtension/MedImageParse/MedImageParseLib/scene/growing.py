@@ -54,18 +54,23 @@ class GrowingSegments:
         self._pending: dict[str, list[CroppedMask]] = {}
         self._notBefore = 0.0
 
-    def add(self, parts: list[tuple[str, CroppedMask]]) -> None:
-        """Add voxels by name. They are shown at once, or a little later where showing has become slow (large structures)."""
+    def add(self, parts: list[tuple[str, CroppedMask]]) -> bool:
+        """Add voxels by name. They are shown at once, or a little later where showing has become slow (large structures).
+
+        Returns:
+            whether some are not shown yet; add nothing after a while to have them shown.
+        """
         for name, mask in parts:
             if mask.count:
                 self._pending.setdefault(name, []).append(mask)
         began = time.monotonic()
         if not self._pending or began < self._notBefore:
-            return
+            return bool(self._pending)
         with renderingPaused():
             self._show()
         took = time.monotonic() - began
         self._notBefore = began + took / _SHARE
+        return False
 
     def takeBack(self, *, keepNode: bool = False) -> None:
         """Remove the preview. A segmentation that was made for it goes too, unless it is kept for the result."""
