@@ -38,7 +38,43 @@ def test_objects_that_qt_made_have_the_same_manners(qt):
     table = qt.QTableWidget(1, 1)
     table.horizontalHeader().visible = False
     assert table.horizontalHeader().visible is False
-    assert isinstance(table.horizontalHeader(), qt.QHeaderView) and isinstance(table.horizontalHeader(), qt.QWidget)
+    assert isinstance(table.horizontalHeader(), qt.QHeaderView)
+
+
+def test_cpp_classes_know_nothing_of_their_base_classes(qt):
+    class Mine(qt.QPushButton):
+        pass
+
+    assert isinstance(qt.QPushButton(), qt.QPushButton) and isinstance(Mine(), qt.QPushButton)
+    assert not isinstance(qt.QPushButton(), qt.QWidget) and not isinstance(Mine(), qt.QAbstractButton)
+    assert not issubclass(qt.QPushButton, qt.QWidget) and qt.QPushButton().isWidgetType()
+
+
+def test_what_qt_lists_comes_as_a_tuple(qt):
+    parent = qt.QWidget()
+    child = qt.QLabel(parent)
+    assert parent.children() == (child,) and qt.QListWidget().selectedItems() == () and qt.QMenu().actions() == ()
+
+
+def test_calls_of_qt_take_no_keyword_arguments(qt):
+    with pytest.raises(ValueError, match="kwargs"):
+        qt.QLabel(text="liver")
+    with pytest.raises(ValueError, match="kwargs"):
+        qt.QPushButton("Run", parent=None)
+
+
+def test_an_icon_is_made_of_a_pixmap_by_hand(qt):
+    pixmap = qt.QPixmap(3, 3)
+    for taker in (qt.QPushButton(), qt.QTableWidgetItem("liver"), qt.QListWidgetItem("liver")):
+        with pytest.raises(ValueError, match="wrong arguments"):
+            taker.setIcon(pixmap)
+        taker.setIcon(qt.QIcon(pixmap))
+
+
+def test_screens_that_the_application_lists_have_the_same_manners(host):
+    import slicer
+
+    assert slicer.app.screens()[0].availableGeometry.size().width() > 0
 
 
 def test_attributes_that_do_not_exist_are_refused_on_cpp_objects(qt):
@@ -162,6 +198,8 @@ def test_enumerations_are_integers_without_scope(qt):
     edit = qt.QLineEdit()
     edit.echoMode = qt.QLineEdit.Password
     assert edit.echoMode == qt.QLineEdit.Password == 2
+    process = qt.QProcess()
+    assert process.Running == qt.QProcess.Running == 2 and process.state() == process.NotRunning
     assert qt.Qt.Key_Escape == 0x01000000 and qt.QMessageBox.Ok == 0x400 and int(qt.Qt.AlignLeft | qt.Qt.AlignTop) == 0x21
     edit.setSizePolicy(qt.QSizePolicy.Expanding, qt.QSizePolicy.Fixed)
     assert edit.sizePolicy.horizontalPolicy() == qt.QSizePolicy.Expanding
@@ -169,11 +207,14 @@ def test_enumerations_are_integers_without_scope(qt):
 
 def test_timers_have_their_property_and_their_function(host, qt):
     timer, heard = qt.QTimer(), []
-    timer.interval, timer.singleShot = 5, True
+    timer.interval = 5
+    with pytest.raises(AttributeError, match="can not be overwritten"):
+        timer.singleShot = True
+    timer.setSingleShot(True)
     timer.connect("timeout()", lambda: heard.append("timer"))
     timer.start()
     qt.QTimer.singleShot(1, lambda: heard.append("once"))
-    assert timer.active and timer.singleShot
+    assert timer.active and timer.isSingleShot()
     host.wait_until(lambda: len(heard) == 2, 2)
     assert sorted(heard) == ["once", "timer"] and not timer.active
 

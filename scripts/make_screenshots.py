@@ -21,6 +21,7 @@ MODULE = ROOT / "MedImageParseExtension" / "MedImageParse"
 sys.path[:0] = [str(SCRIPTS), str(MODULE), str(ROOT / "Testing")]
 
 import environment  # noqa: E402
+import screenshots_search  # noqa: E402
 
 PANEL = (380, 760)  # pixels
 _NOTE = "The module in the headless Slicer of Testing/host."
@@ -245,7 +246,7 @@ def _everythingOpen(studio: Studio) -> None:
     studio.host.wait_until(lambda: studio.host.find("previewText").text.startswith("Range"), 10)
 
 
-PICTURES = (empty, ready, running, finished, absent, slices, options, settings, sign_in, narrow, large_fonts, dark, errors)
+PICTURES = (empty, ready, running, finished, absent, slices, options, settings, sign_in, narrow, large_fonts, dark, errors, *screenshots_search.PICTURES)
 
 
 @contextmanager
@@ -262,12 +263,11 @@ def studio() -> Any:
                 print("slots:", *host.slot_errors, sep="\n", file=sys.stderr)
 
 
-def captioned(picture: Any, *, hasViews: bool) -> Any:
+def captioned(picture: Any, note: str) -> Any:
     """The picture with a line below that says how it was made."""
     from PIL import Image, ImageDraw, ImageFont
 
     font = ImageFont.load_default(12)
-    note = _NOTE + (_VIEWS_NOTE if hasViews else "")
     lines, words = [""], note.split()
     for word in words:
         longer = f"{lines[-1]} {word}".strip()
@@ -295,7 +295,8 @@ def main() -> int:
     for make in PICTURES:
         if not arguments.names or make.__name__ in arguments.names:
             with studio() as stage:
-                picture = captioned(make(stage), hasViews=make in (ready, running, finished))
+                note = getattr(make, "note", _NOTE + (_VIEWS_NOTE if make in (ready, running, finished) else ""))
+                picture = captioned(make(stage), note)
             picture.save(folder / f"{make.__name__}.png", optimize=True)
             print(folder / f"{make.__name__}.png", flush=True)
     return 0

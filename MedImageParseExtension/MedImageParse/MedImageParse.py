@@ -26,7 +26,8 @@ class MedImageParse(ScriptedLoadableModule):
             " MedImageInsight. Not for clinical use."
         )
         self.parent.acknowledgementText = _(
-            'The models are Microsoft\'s: <a href="https://doi.org/10.1038/s41592-024-02499-w">MedImageParse</a> (Zhao et al., Nature Methods 2025).'
+            'The models are Microsoft\'s: <a href="https://doi.org/10.1038/s41592-024-02499-w">MedImageParse</a> (Zhao et al., Nature Methods 2025),'
+            ' <a href="https://arxiv.org/abs/2410.06542">MedImageInsight</a> (Codella et al., 2024).'
         )
         slicer.app.connect("startupCompleted()", _registerSample)
         _useSlicerFolder()

@@ -7,6 +7,7 @@ from typing import Any
 
 from . import idle, signals
 from .ctk_module import qt
+from .qt_classes import adopt
 from .scene import ApplicationScene
 from .signals import HostSignal
 
@@ -196,6 +197,7 @@ class Application(Sender):
         self.temporaryPath, self.slicerHome = str(folder / "temporary"), str(folder / "home")
         for each in (self.temporaryPath, self.slicerHome):
             Path(each).mkdir(parents=True, exist_ok=True)
+        self.defaultScenePath = self.slicerHome
         self.slicerUserSettingsFilePath = str(folder / "Slicer.ini")
         self.slicerRevisionUserSettingsFilePath = str(folder / "Slicer-34000.ini")
         self.commandOptions = lambda: CommandOptions()
@@ -270,7 +272,7 @@ class Application(Sender):
         """Everything else is the QApplication's: palette, clipboard, cursors, fonts, focusWidget."""
         if name.startswith("_"):
             raise AttributeError(name)
-        return getattr(qt.QApplication.instance(), name)
+        return getattr(adopt(qt.QApplication.instance()), name)
 
 
 class CommandOptions:

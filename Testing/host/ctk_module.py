@@ -5,7 +5,9 @@ from __future__ import annotations
 import types
 from typing import Any
 
-from .qt_classes import WrapperType
+from PySide6 import QtCore
+
+from .qt_classes import WrapperType, raw
 from .qt_module import module as qtModule
 from .qt_module import registerDouble
 from .signals import HostSignal, state
@@ -40,6 +42,10 @@ def setters(cls: WrapperType, *names: str) -> None:
         setattr(cls, "set" + name[0].upper() + name[1:], lambda self, value, name=name: setattr(self, name, value))
 
 
+def _isWidget(child: Any) -> bool:
+    return QtCore.QObject.isWidgetType(raw(child))
+
+
 @registerDouble
 class ctkCollapsibleButton(qt.QWidget, cxx=True):
     """A header that shows and hides what is laid out below it; collapsed, it is as high as its header."""
@@ -56,7 +62,7 @@ class ctkCollapsibleButton(qt.QWidget, cxx=True):
         self.setSizePolicy(qt.QSizePolicy.Preferred, qt.QSizePolicy.Preferred)
 
     def _headerHeight(self) -> int:
-        return max(self.fontMetrics().height() + 8, 22)
+        return max(qt.QFontMetrics(self.font).height() + 8, 22)
 
     text = property(lambda self: state(self)["text"], lambda self, value: self._setText(value))
     checkable = held("checkable", True)
@@ -97,7 +103,7 @@ class ctkCollapsibleButton(qt.QWidget, cxx=True):
 
     def _hideContents(self) -> None:
         for each in self.children():
-            if isinstance(each, qt.QWidget) and not each.isHidden():
+            if _isWidget(each) and not each.isHidden():
                 state(self)["hidden"].append(each)
                 each.setVisible(False)
 
@@ -121,7 +127,7 @@ class ctkCollapsibleButton(qt.QWidget, cxx=True):
         return self._withHeader(qt.QWidget.minimumSizeHint(self))
 
     def _withHeader(self, size: Any) -> Any:
-        width = max(size.width(), self.fontMetrics().horizontalAdvance(self.text) + 30)
+        width = max(size.width(), qt.QFontMetrics(self.font).horizontalAdvance(self.text) + 30)
         return qt.QSize(width, self._headerHeight() if self.collapsed else max(size.height(), self._headerHeight()))
 
     def mousePressEvent(self, event: Any) -> None:
@@ -177,10 +183,10 @@ class ctkCollapsibleGroupBox(qt.QGroupBox, cxx=True):
 
     def _expand(self, expanded: bool) -> None:
         if not expanded:
-            state(self)["hidden"] = [each for each in self.children() if isinstance(each, qt.QWidget) and not each.isHidden()]
+            state(self)["hidden"] = [each for each in self.children() if _isWidget(each) and not each.isHidden()]
         for each in state(self)["hidden"]:
             each.setVisible(expanded)
-        self.setMaximumHeight(16777215 if expanded else self.fontMetrics().height() + self.collapsedHeight)
+        self.setMaximumHeight(16777215 if expanded else qt.QFontMetrics(self.font).height() + self.collapsedHeight)
 
 
 @registerDouble

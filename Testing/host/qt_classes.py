@@ -2,7 +2,8 @@
 
 Every QObject class of PySide6 gets one Python subclass. The rules of reading and writing attributes are those of PythonQt's
 instance wrapper: properties first, slots cannot be overwritten, attributes that do not exist can be created on classes derived
-in Python only, enumerations are integers, and a child is found by its object name.
+in Python only, enumerations are integers, and a child is found by its object name. C++ classes know nothing of their base
+classes: a push button is no instance of QWidget. What Qt lists comes as a tuple.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 import shiboken6
 from PySide6 import QtCore, QtGui, QtWidgets
 
-from . import signals
+from . import limits, signals
 
 _QObjectType = type(QtCore.QObject)
 _generated: dict[type, type] = {}
@@ -28,8 +29,8 @@ _HANDS_OUT = (
     "actions", "activeWindow", "addAction", "addMenu", "button", "buttons", "centralWidget", "children", "completer", "cornerWidget",
     "currentWidget", "defaultAction", "document", "findChild", "findChildren", "focusWidget", "header", "horizontalHeader",
     "horizontalScrollBar", "itemDelegate", "layout", "lineEdit", "menu", "menuAction", "menuBar", "model", "parent", "parentWidget",
-    "screen", "selectionModel", "sender", "statusBar", "tabBar", "takeWidget", "toggleViewAction", "validator",
-    "verticalHeader", "verticalScrollBar", "view", "widget", "window",
+    "screen", "screens", "selectedItems", "selectionModel", "sender", "statusBar", "tabBar", "takeWidget", "toggleViewAction",
+    "topLevelWidgets", "validator", "verticalHeader", "verticalScrollBar", "view", "widget", "window",
 )  # fmt: skip
 _VIRTUAL_IN_LAYOUTS = ("widget", "layout")
 
@@ -58,13 +59,20 @@ class WrapperType(_QObjectType):
         super().__init__(name, bases, namespace)
 
     def __instancecheck__(cls, instance: Any) -> bool:
-        instance = raw(instance)
-        native = cls.__dict__.get("_native")
-        return isinstance(instance, native) if native is not None else super().__instancecheck__(instance)
+        return cls in _knownClasses(pythonQtType(instance))
 
     def __subclasscheck__(cls, other: type) -> bool:
-        native = cls.__dict__.get("_native")
-        return issubclass(other, native) if native is not None else super().__subclasscheck__(other)
+        return cls in _knownClasses(other)
+
+
+def _knownClasses(cls: type) -> list[type]:
+    """What PythonQt knows a class to be: the classes derived in Python up to the first C++ class, whose own bases it does not know."""
+    known = []
+    for each in cls.__mro__:
+        known.append(each)
+        if each.__dict__.get("_cxx"):
+            break
+    return known
 
 
 def _printingErrors(handler: Any) -> Any:
@@ -139,6 +147,8 @@ class Handle:
         found = _lookUp(generated, name)
         if isinstance(found, types.FunctionType):
             return types.MethodType(found, self._raw)
+        if isinstance(found, staticmethod):
+            return found.__func__
         if hasattr(type(found), "__set__") and not name.startswith("__"):
             return found.__get__(self._raw, generated)
         return getattr(self._raw, name) if hasattr(type(self._raw), name) else _getAttribute(self._raw, name)
@@ -159,7 +169,7 @@ class Handle:
 def adopt(value: Any) -> Any:
     """Give an object that Qt made PythonQt's manners; lists too. Anything else is returned as it is."""
     if isinstance(value, (list, tuple)):
-        return [adopt(each) for each in value]
+        return tuple(adopt(each) for each in value)
     return Handle(value) if type(value) in _generated else value
 
 
@@ -182,7 +192,8 @@ def wrap(native: type) -> type:
 
 def _members(native: type) -> dict[str, Any]:
     def construct(self: Any, *arguments: Any, **named: Any) -> None:
-        native.__init__(self, *map(raw, arguments), **named)
+        limits.refuseNamed(native.__name__, named)
+        native.__init__(self, *map(raw, arguments))
         # PySide puts its own objects for the signals onto the instance, where they would hide ours.
         for name in [name for name, value in self.__dict__.items() if type(value) is QtCore.SignalInstance]:
             del self.__dict__[name]
@@ -197,11 +208,14 @@ def _members(native: type) -> dict[str, Any]:
         "delete": _delete,
         "setProperty": _setDynamicProperty,
     }
+    namespace.update(limits.methods(native))
     for name in _HANDS_OUT:
         if name in _VIRTUAL_IN_LAYOUTS and issubclass(native, QtWidgets.QLayout):
             continue
         method = getattr(native, name, None)
-        if callable(method) and type(method) is not QtCore.Signal:
+        if isinstance(method, types.BuiltinFunctionType):
+            namespace[name] = staticmethod(_handingOut(method))
+        elif callable(method) and type(method) is not QtCore.Signal:
             namespace[name] = _handingOut(method)
     meta = native.staticMetaObject
     found: dict[str, list[str]] = {}
@@ -221,8 +235,9 @@ def _members(native: type) -> dict[str, Any]:
 def _handingOut(method: Any) -> Any:
     @functools.wraps(method)
     def call(*arguments: Any, **named: Any) -> Any:
+        limits.refuseNamed(method.__name__, named)
         plain = [each.__dict__.get("_native", each) if isinstance(each, WrapperType) else raw(each) for each in arguments]
-        return adopt(method(*plain, **named))
+        return adopt(method(*plain))
 
     return call
 
@@ -287,6 +302,9 @@ def _getAttribute(self: Any, name: str) -> Any:
         for child in QtCore.QObject.children(self):
             if QtCore.QObject.objectName(child) == name:
                 return adopt(child)
+        enumerator = getattr(_nativeOf(pythonQtType(self)), name, None)  # PySide has these on the class only
+        if isinstance(enumerator, enum.Enum):
+            return enumerator
     raise AttributeError(f"{type(self).__name__} has no attribute named '{name}'")
 
 

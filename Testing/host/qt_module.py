@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 from PySide6 import QtCore, QtGui, QtUiTools, QtWidgets
 
-from . import signals
+from . import limits, signals
 from .qt_classes import adopt, makeEnumerationsIntegers, wrap
 
 _module: types.ModuleType | None = None
@@ -36,7 +36,7 @@ def _fill(qt: types.ModuleType) -> None:
     for source in (QtCore, QtGui, QtWidgets):
         for name in dir(source):
             item = getattr(source, name)
-            if not name.startswith("Q") or name in ("QT_TR_NOOP", "QtMsgType"):
+            if not name.startswith("Q") or name in ("QT_TR_NOOP", "QtMsgType") or name in limits.ABSENT:
                 continue
             if isinstance(item, type) and issubclass(item, QtCore.QObject):
                 item = wrap(item)
@@ -45,9 +45,10 @@ def _fill(qt: types.ModuleType) -> None:
     qt.Slot = lambda *types_, **named: lambda function: function
     qt.SIGNAL = qt.SLOT = lambda signature: signature
     qt.QAction, qt.QShortcut = wrap(QtGui.QAction), wrap(QtGui.QShortcut)
-    qt.QTimer.singleShot = _SingleShot(qt.QTimer.__dict__["singleShot"])
+    qt.QTimer.singleShot = SingleShot()
     qt.QUiLoader = UiLoader
     _stringConstructors(qt)
+    limits.restrictItems()
 
 
 def _refuse(*arguments: Any, **named: Any) -> None:
@@ -60,17 +61,14 @@ def _stringConstructors(qt: types.ModuleType) -> None:
     qt.QFontMetrics.width = lambda self, text: self.horizontalAdvance(text)
 
 
-class _SingleShot:
-    """On the class the function `QTimer.singleShot(ms, callable)`, on a timer its property."""
-
-    def __init__(self, prop: Any):
-        self._property = prop
+class SingleShot:
+    """The function `QTimer.singleShot(ms, callable)`. It hides a timer's property of that name: there are setSingleShot() and isSingleShot()."""
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        return self._start if instance is None else QtCore.QTimer.isSingleShot(instance)
+        return self._start
 
     def __set__(self, instance: Any, value: bool) -> None:
-        QtCore.QTimer.setSingleShot(instance, bool(value))
+        raise AttributeError(f"Slot 'singleShot' can not be overwritten on {type(instance).__name__} object")
 
     @staticmethod
     def _start(milliseconds: int, *target: Any) -> None:

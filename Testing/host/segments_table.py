@@ -8,7 +8,7 @@ import slicer
 import vtk
 
 from .ctk_module import held, qt
-from .qmrml import SceneFollower, qMRMLNodeComboBox
+from .qmrml import qMRMLNodeComboBox
 from .qt_module import registerDouble
 from .signals import HostSignal, call, state
 

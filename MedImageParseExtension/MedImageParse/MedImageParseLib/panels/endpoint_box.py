@@ -36,7 +36,8 @@ class EndpointBox:
 
     def __init__(
         self, ui: Any, parameters: PanelParameters, logic: Any, icons: StatusIcons, onChange: Any, *,
-        role: str = "Endpoint", fits: Callable[[Profile], bool] | None = None, demo: DemoProcess | None = None, model: str = "MedImageParse",
+        role: str = "Endpoint", fits: Callable[[Profile], bool] | None = None, demo: DemoProcess | None = None,
+        model: str = "MedImageParse",
     ):  # fmt: skip
         self._ui, self._parameters, self._logic, self._icons, self._onChange = ui, parameters, logic, icons, onChange
         self._role, self._fits, self._model = role, fits or (lambda _profile: True), model

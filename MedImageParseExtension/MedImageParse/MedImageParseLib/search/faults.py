@@ -19,7 +19,7 @@ class IndexFault(InputError):
             "provenance", "length", "package", "unreachable", "other".
     """
 
-    def __init__(self, sentence: str, kind: str):
+    def __init__(self, sentence: str, kind: str = "other"):
         super().__init__(sentence)
         self.kind = kind
 

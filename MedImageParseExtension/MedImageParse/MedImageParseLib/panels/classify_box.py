@@ -1,0 +1,181 @@
+"""Comparing a slice or a volume with labels, and the numbers as table and plot."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from ..errors import InputError
+from ..jobs.job import Job
+from ..logic.search_logic import labelsFrom
+from ..scene import tables
+from ..scene.slices import showSlice
+from ..search.label_sets import ready_sets
+from ..search.zero_shot import CALIBRATION_NOTE
+from ..tasks.classify import ClassificationResult
+from .search_context import SearchContext
+from .sentences import forPanel
+from .task_box import TaskBox
+from .widgets import Choice, showSentence
+
+OWN = "own"
+SLICE, ALL, FIFTH = "slice", "all", "fifth"
+_MOST_LINES = 8  # labels in a plot of many slices
+
+
+class ClassifyBox:
+    """The Classify section.
+
+    Args:
+        ui: the tab's widgets.
+        context: what the boxes share.
+    """
+
+    def __init__(self, ui: Any, context: SearchContext):
+        self._ui, self._context = ui, context
+        tip = _("Compare with these labels, without training.")
+        self.task = TaskBox(ui, "classify", self._start, context.logic.cancel, tip)
+        self._result: ClassificationResult | None = None
+        self._asked: tuple[str, str, str] = ("", "", "")  # node ID, name, plane
+        options = [(OWN, _("My own")), *((each.name, each.name) for each in ready_sets())]
+        self._set = Choice(ui.labelSetComboBox, options, self._setChosen)
+        self._of = Choice(
+            ui.classifyOfComboBox,
+            ((SLICE, _("This slice")), (ALL, _("All slices of this volume")), (FIFTH, _("Every fifth slice of this volume"))),
+        )
+        ui.labelsEdit.connect("textChanged()", context.changed)
+        ui.labelsTableButton.connect("clicked()", self._showTable)
+        ui.labelsPlotButton.connect("clicked()", self._showPlot)
+        table = ui.labelsTable
+        table.setColumnCount(3)
+        table.setHorizontalHeaderLabels([_("Label"), _("Share"), _("Slice")])
+        table.verticalHeader().setVisible(False)
+        header = table.horizontalHeader()
+        header.setSectionResizeMode(0, qt.QHeaderView.Stretch)
+        for column in (1, 2):
+            header.setSectionResizeMode(column, qt.QHeaderView.ResizeToContents)
+        table.connect("cellDoubleClicked(int,int)", self._goTo)
+
+    def show(self) -> None:
+        """Show everything as it is now."""
+        self._ui.labelsEdit.setVisible(self._set.key == OWN)
+        self.task.showReady(self.whyNot())
+        for button, tip in (
+            (self._ui.labelsTableButton, _("Put the numbers into the scene as a table.")),
+            (self._ui.labelsPlotButton, _("Put the numbers into the scene as a plot.")),
+        ):
+            button.setEnabled(self._result is not None)
+            button.setToolTip(tip if self._result is not None else _("Nothing has been classified yet."))
+
+    def whyNot(self) -> str:
+        """Why this cannot start, "" where it can."""
+        why = self._context.whyNoVolume() or self._context.endpoint.whyNotReady()
+        if why or self._set.key != OWN:
+            return why
+        lines = [line for line in self._ui.labelsEdit.toPlainText().splitlines() if line.strip()]
+        return "" if len(lines) >= 2 else _("Type at least two labels, one a line: they are compared with one another.")
+
+    def ended(self, job: Job) -> None:
+        """Show the shares, or say why there are none."""
+        self.task.ended()
+        if job.state == "done":
+            self._take(job.result)
+        else:
+            self.task.sayWhyNot(job, _("Cancelled."))
+        self._context.changed()
+
+    def _start(self) -> Job | None:
+        context, seen, node = self._context, self._context.seenSlice(), self._context.volumeNode
+        labels = self._set.key if self._set.key != OWN else self._ui.labelsEdit.toPlainText()
+        asked = (node.GetID(), node.GetName(), seen.plane)
+        options: dict[str, Any] = {"plane": seen.plane, "callback": self._ended}
+        if self._of.key == SLICE:
+            options["slices"] = str(seen.index)
+        elif self._of.key == FIFTH:
+            options["every"] = 5
+        job = context.begin(self.task, lambda **connection: context.logic.classify(node, labels, **options, **connection))
+        self._asked = asked if job is not None else self._asked
+        return job
+
+    def _ended(self, job: Job) -> None:
+        if not self._context.isClosed:
+            self.ended(job)
+
+    def _take(self, result: ClassificationResult) -> None:
+        self._result, ui = result, self._ui
+        several = len(result.indices) > 1
+        table = ui.labelsTable
+        table.setColumnHidden(2, not several)
+        table.setRowCount(len(result.labels))
+        table.setToolTip(_("Double-click a row to go to the slice that it fits best.") if several else "")
+        for row, place in enumerate(self._order()):
+            label = result.labels[place]
+            texts = (label.name, _("{percent} %").format(percent=f"{100 * result.volume[place]:.1f}"), str(self._bestSlice(place)))
+            for column, text in enumerate(texts):
+                item = qt.QTableWidgetItem(text)
+                item.setToolTip(_("Sent as: {text}").format(text=label.text))
+                if column:
+                    item.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
+                table.setItem(row, column, item)
+        table.setVisible(True)
+        table.updateGeometry()
+        _nodeId, name, plane = self._asked
+        if several:
+            what = _("{count} {plane} slices of {volume} as a whole.").format(count=len(result.indices), plane=plane, volume=name)
+        else:
+            what = _("{plane} slice {index} of {volume}.").format(plane=plane.capitalize(), index=result.indices[0], volume=name)
+        warnings = [forPanel(warning) for warning in result.report.get("warnings", ())]
+        showSentence(ui.labelsNoteLabel, "\n".join([what, CALIBRATION_NOTE, *warnings]))
+
+    def _order(self) -> list[int]:
+        """Places of the labels, the likeliest first."""
+        return [int(place) for place in np.argsort(-self._result.volume, kind="stable")]
+
+    def _bestSlice(self, place: int) -> int:
+        """The slice that a label fits best."""
+        return self._result.indices[int(np.argmax(self._result.slices[:, place]))]
+
+    def _goTo(self, row: int, _column: int) -> None:
+        nodeId, _name, plane = self._asked
+        node = slicer.mrmlScene.GetNodeByID(nodeId)
+        if self._result is None or node is None:
+            self.task.say(_("The volume is no longer in the scene."))
+            return
+        try:
+            showSlice(node, plane, self._bestSlice(self._order()[row]))
+        except InputError as error:
+            self.task.say(str(error))
+
+    def _setChosen(self, key: str) -> None:
+        self._ui.labelSetComboBox.setToolTip("" if key == OWN else "\n".join(label.name for label in labelsFrom(key)))
+        self._context.changed()
+
+    def _showTable(self) -> None:
+        if self._result is not None:
+            tables.showTable(self._tableNode())
+
+    def _showPlot(self) -> None:
+        if self._result is None:
+            return
+        node = self._tableNode()
+        if len(self._result.indices) > 1:
+            names = [self._result.labels[place].name for place in self._order()[:_MOST_LINES]]
+            chart = tables.chartOfLines(node, _("Slice"), names, _("Share"))
+        else:
+            chart = tables.chartOfBars(node, _("Label"), _("Share"))
+        tables.showChart(chart)
+
+    def _tableNode(self) -> Any:
+        """A row a slice where there are several, else a row a label."""
+        result, order = self._result, self._order()
+        name = _("Labels of {volume}").format(volume=self._asked[1])
+        if len(result.indices) > 1:
+            columns = [(_("Slice"), result.indices), *((result.labels[place].name, result.slices[:, place]) for place in order)]
+        else:
+            names = [result.labels[place].name for place in order]
+            columns = [(_("Label"), names), (_("Share"), [result.volume[place] for place in order])]
+        return tables.tableFromColumns(name, columns)

@@ -1,0 +1,176 @@
+"""Putting images into the index, and which index."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from ..jobs.job import Job
+from ..logic.indexing_runs import NO_DATABASE, openDatabase
+from ..scene.slices import volumeNodes
+from ..tasks.indexing import IndexingResult
+from .search_context import SearchContext
+from .sentences import forPanel
+from .task_box import TaskBox, sizeText
+from .widgets import Choice, signalsBlocked
+
+VOLUME, ALL, FOLDER, DATABASE = "volume", "all", "folder", "database"
+
+
+class IndexBox:
+    """The Index section.
+
+    Args:
+        ui: the tab's widgets.
+        context: what the boxes share.
+    """
+
+    def __init__(self, ui: Any, context: SearchContext):
+        self._ui, self._context, self._choices = ui, context, context.choices
+        self.task = TaskBox(ui, "index", self._start, context.logic.cancel, _("Put these images into the index."))
+        self._what = Choice(
+            ui.indexWhatComboBox,
+            (
+                (VOLUME, _("This volume")),
+                (ALL, _("All loaded volumes")),
+                (FOLDER, _("A folder…")),
+                (DATABASE, _("DICOM database")),
+            ),
+            lambda _key: context.changed(),
+        )
+        self._plane = Choice(
+            ui.indexPlaneComboBox,
+            (("axial", _("Axial")), ("coronal", _("Coronal")), ("sagittal", _("Sagittal"))),
+            lambda key: self._choose("plane", key),
+        )
+        ui.indexEverySpinBox.connect("valueChanged(int)", lambda value: self._choose("every", value))
+        for box, name in self._checkBoxes():
+            box.connect("toggled(bool)", lambda on, name=name: self._choose(name, bool(on)))
+        self._menu = qt.QMenu(ui.indexFileButton)
+        for text, slot in ((_("Open an index…"), self._open), (_("New index…"), self._new), (_("My own index"), self._default)):
+            action = qt.QAction(text, self._menu)
+            action.connect("triggered()", slot)
+            self._menu.addAction(action)
+        ui.indexFileButton.setMenu(self._menu)
+
+    def show(self) -> None:
+        """Show everything as it is now."""
+        ui, choices = self._ui, self._choices
+        self._plane.set(choices["plane"])
+        with signalsBlocked(ui.indexEverySpinBox):
+            ui.indexEverySpinBox.setValue(choices["every"])
+        for box, name in self._checkBoxes():
+            with signalsBlocked(box):
+                box.setChecked(choices[name])
+        if ui.indexPathEdit.text != choices.indexPath:
+            ui.indexPathEdit.setText(choices.indexPath)
+            ui.indexPathEdit.setToolTip(choices.indexPath)
+        info = self._info()
+        if ui.indexInfoLabel.text != info:
+            ui.indexInfoLabel.setText(info)
+        self.task.showReady(self.whyNot())
+
+    def whyNot(self) -> str:
+        """Why indexing cannot start, "" where it can."""
+        return self._whyNoImages() or self._context.endpoint.whyNotReady() or self._context.indexFault
+
+    def useIndex(self, path: str) -> None:
+        """Work with another index file from now on; "" for the default one."""
+        self._choices["index"] = path
+        self._context.summary, self._context.indexFault = None, ""
+        self.task.say("")
+        self._context.readIndex()
+        self._context.changed()
+
+    def ended(self, job: Job) -> None:
+        """Say what came of a run, and look at the index again."""
+        self.task.ended()
+        if job.state == "done":
+            self.task.say(_outcome(job.result, job.elapsed))
+        else:
+            self.task.sayWhyNot(job, _("Cancelled. What was stored is kept; Index goes on from there."))
+        self._context.readIndex()
+        self._context.changed()
+
+    def _whyNoImages(self) -> str:
+        what = self._what.key
+        if what == VOLUME:
+            return self._context.whyNoVolume()
+        if what == ALL and not volumeNodes(slicer.mrmlScene):
+            return _("No volume is loaded yet.")
+        if what == DATABASE and openDatabase() is None:
+            return NO_DATABASE
+        return ""
+
+    def _info(self) -> str:
+        context, summary = self._context, self._context.summary
+        if context.indexFault:
+            return forPanel(context.indexFault)
+        if summary is None:
+            return _("Looking at the index…")
+        if not summary.images:
+            return _("The index is empty so far.")
+        if len(summary.studies) == 1:
+            text = _("The index holds {images} images of one volume, {size}.")
+            return text.format(images=f"{summary.images:,}", size=sizeText(summary.bytes))
+        return _("The index holds {images} images of {studies} volumes and pictures, {size}.").format(
+            images=f"{summary.images:,}", studies=f"{len(summary.studies):,}", size=sizeText(summary.bytes)
+        )
+
+    def _start(self) -> Job | None:
+        logic, what = self._context.logic, self._what.key
+        options = {**self._choices.forIndexing(), "callback": self._ended}
+        if what == FOLDER:
+            folder = qt.QFileDialog.getExistingDirectory(self._context.widget, _("Index a folder"), "")
+            if not folder:
+                return None
+            return self._context.begin(self.task, lambda **connection: logic.indexFolder(folder, **options, **connection))
+        if what == DATABASE:
+            return self._context.begin(self.task, lambda **connection: logic.indexDatabase(**options, **connection))
+        nodes = [self._context.volumeNode] if what == VOLUME else volumeNodes(slicer.mrmlScene)
+        return self._context.begin(self.task, lambda **connection: logic.indexVolumes(nodes, **options, **connection))
+
+    def _ended(self, job: Job) -> None:
+        if not self._context.isClosed:
+            self.ended(job)
+
+    def _open(self) -> None:
+        path = qt.QFileDialog.getOpenFileName(self._context.widget, _("Open an index"), self._folder(), _("Indexes (*.index)"))
+        if path:
+            self.useIndex(path)
+
+    def _new(self) -> None:
+        path = qt.QFileDialog.getSaveFileName(self._context.widget, _("New index"), self._folder(), _("Indexes (*.index)"))
+        if path:
+            self.useIndex(path if os.path.splitext(path)[1] else path + ".index")
+
+    def _default(self) -> None:
+        self.useIndex("")
+
+    def _folder(self) -> str:
+        folder = os.path.dirname(self._choices.indexPath)
+        return folder if os.path.isdir(folder) else ""
+
+    def _checkBoxes(self) -> tuple[tuple[Any, str], ...]:
+        ui = self._ui
+        return (ui.indexContentCheckBox, "content"), (ui.indexThumbnailsCheckBox, "thumbnails"), (ui.indexPathsCheckBox, "paths")
+
+    def _choose(self, name: str, value: Any) -> None:
+        self._choices[name] = value
+
+
+def _outcome(result: IndexingResult, seconds: float) -> str:
+    """"12 new, 38 were there. 1.2 MB sent in 3 s.", and what is worth knowing."""
+    text = _("{new} new, {there} were there.").format(new=f"{result.embedded:,}", there=f"{result.already_there:,}")
+    left = sum(tally.without_content for tally in result.tallies)
+    if left:
+        text += " " + _("{left} slices show nothing and were left out.").format(left=f"{left:,}")
+    sent = result.report.get("bytes_sent", 0)
+    if sent:
+        duration = f"{seconds:.1f}" if seconds < 10 else f"{seconds:.0f}"
+        text += " " + _("{size} sent in {seconds} s.").format(size=sizeText(sent), seconds=duration)
+    return "\n".join([text, *([result.failure] if result.failure else []), *result.report.get("warnings", ())])

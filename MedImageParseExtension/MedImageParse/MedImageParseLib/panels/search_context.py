@@ -1,0 +1,120 @@
+"""What the boxes of the search tab share: the volume, the slice that is looked at, the endpoint, the index, and how a job is begun."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from slicer.i18n import tr as _
+
+from ..errors import InputError, MedImageParseError
+from ..jobs.job import Job
+from .consent_question import mayBeSent
+from .search_choices import SearchChoices
+
+if TYPE_CHECKING:
+    from ..logic.question_runs import IndexSummary
+    from ..logic.search_logic import MedImageInsightLogic
+    from .endpoint_box import EndpointBox
+    from .parameters import PanelParameters
+    from .slice_follower import SeenSlice, SliceFollower
+    from .task_box import TaskBox
+
+
+class SearchContext:
+    """Handed to every box.
+
+    Args:
+        widget: over which questions are asked.
+        changed: called when something has changed that the tab shows. wake: asks for polls.
+
+    Attributes:
+        endpoint: the endpoint's row. summary: what the index holds, None while nobody knows. indexFault: why it cannot be read.
+        isClosed: the tab is gone; answers that come now are not shown.
+    """
+
+    def __init__(
+        self, widget: Any, logic: MedImageInsightLogic, parameters: PanelParameters, follower: SliceFollower, changed: Callable[[], object],
+        wake: Callable[[], object],
+    ):  # fmt: skip
+        self.widget, self.logic, self.parameters, self.follower = widget, logic, parameters, follower
+        self.changed, self.wake = changed, wake
+        self.choices = SearchChoices()
+        self.endpoint: EndpointBox | None = None
+        self.summary: IndexSummary | None = None
+        self.indexFault = ""
+        self.isClosed = False
+        self._reading: Job | None = None
+
+    @property
+    def volumeNode(self) -> Any:
+        """The chosen volume, None where there is none."""
+        return self.parameters.nodeFor("InputVolume")
+
+    def seenSlice(self) -> SeenSlice | None:
+        """The slice of that volume that is looked at, None where there is none."""
+        if self.volumeNode is None:
+            return None
+        try:
+            return self.follower.sliceOf(self.volumeNode)
+        except InputError:
+            return None
+
+    def whyNoVolume(self) -> str:
+        """Why there is no slice to work with, "" where there is."""
+        if self.volumeNode is None:
+            return _("Select a volume.")
+        return _("This volume is empty; select another.") if self.seenSlice() is None else ""
+
+    def whyNoIndex(self) -> str:
+        """Why there is nothing to search in, "" where there may be."""
+        if self.indexFault:
+            return self.indexFault
+        return _("There is nothing in the index yet; press Index first.") if self.summary is not None and not self.summary.images else ""
+
+    def begin(self, task: TaskBox, start: Callable[..., Job], *, sends: bool = True) -> Job | None:
+        """Start a job, having asked whether image data may leave.
+
+        Args:
+            task: where to say what goes wrong.
+            start: start(**connection) gives the job.
+            sends: False for work that asks no endpoint.
+
+        Returns:
+            the job, None where nothing was started.
+        """
+        profile = self.endpoint.profile() if sends else None
+        try:
+            if sends and not mayBeSent(profile, self.widget):
+                task.say(_("Nothing was sent."))
+                return None
+            job = start(profile=profile, show_device_code=self.endpoint.showDeviceCode) if sends else start()
+        except MedImageParseError as error:
+            task.say(str(error))
+            return None
+        task.say("")
+        self.wake()
+        return job
+
+    def readIndex(self) -> None:
+        """Find out what the index holds; `changed` is called when that is known."""
+        if self._reading is not None or self.isClosed:
+            return
+        self._reading = self.logic.describeIndex(index=self.choices.indexPath, callback=self._indexRead)
+        self.wake()
+
+    def _indexRead(self, job: Job) -> None:
+        self._reading = None
+        if self.isClosed:
+            return
+        if job.state == "done" and job.result.path != _absolute(self.choices.indexPath):
+            self.readIndex()  # another file was chosen meanwhile
+            return
+        self.summary = job.result if job.state == "done" else None
+        self.indexFault = job.sentence if job.state == "failed" else ""
+        self.changed()
+
+
+def _absolute(path: str) -> str:
+    return os.path.abspath(os.path.expanduser(path))

@@ -1,0 +1,120 @@
+"""One kind of work in the search tab: its button, Cancel, how far it is, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from slicer.i18n import tr as _
+
+from ..jobs.job import Job
+from .sentences import forPanel, withoutRequestId
+from .widgets import showSentence
+from .words import fractionDone, megabytes, stageText
+
+_STEPS = 1000
+
+
+class TaskBox:
+    """The widgets of one kind of work, of which one job runs at a time.
+
+    Args:
+        ui: the tab's widgets.
+        prefix: what the widgets' names begin with: "index" for indexButton, indexCancelButton, indexProgressBar, …
+        start: called by the button; gives the Job that it started, or None where nothing was started.
+        cancel: cancel(job).
+        tip: what the button does, for its tool tip.
+    """
+
+    def __init__(self, ui: Any, prefix: str, start: Callable[[], Job | None], cancel: Callable[[Job], object], tip: str):
+        parts = ("Button", "CancelButton", "ProgressBar", "StageLabel", "MessageLabel")
+        self._button, self._cancelButton, self._bar, self._stage, self._message = (getattr(ui, prefix + part) for part in parts)
+        self._start, self._cancel, self._tip = start, cancel, tip
+        self.job: Job | None = None
+        self._button.connect("clicked()", self.start)
+        self._cancelButton.connect("clicked()", self.cancel)
+        self._bar.setMinimum(0)
+
+    def start(self) -> None:
+        """What the button does."""
+        if self.job is None and self._button.enabled:
+            self.job = self._start()
+            self.showJob()
+
+    def cancel(self) -> None:
+        """Stop the job at work."""
+        if self.job is not None:
+            self._cancel(self.job)
+
+    def ended(self) -> None:
+        """The job has ended: the button is there again."""
+        self.job = None
+        self.showJob()
+
+    def showReady(self, whyNot: str) -> None:
+        """Args: whyNot: why it cannot start, "" where it can."""
+        if self.job is not None:
+            whyNot = _("This is at work; wait for it, or cancel it.")
+        self._button.setEnabled(not whyNot)
+        self._button.setToolTip(forPanel(whyNot) or self._tip)
+
+    def showJob(self) -> None:
+        """Show how far the job is."""
+        job = self.job
+        for widget in (self._cancelButton, self._bar):
+            widget.setVisible(job is not None)
+        if job is None:
+            showSentence(self._stage, "")
+            return
+        fraction = _fraction(job)
+        self._bar.setMaximum(0 if fraction is None else _STEPS)
+        if fraction is not None:
+            self._bar.setValue(round(_STEPS * fraction))
+        text = progressText(job)
+        if self._stage.text != text:
+            self._stage.setText(text)
+        self._stage.setVisible(True)
+
+    def say(self, sentence: str, requestId: str = "") -> None:
+        """Show the person a sentence, or none; a request's id, for the endpoint's owner, as its tool tip."""
+        showSentence(self._message, forPanel(withoutRequestId(sentence, requestId)))
+        self._message.setToolTip(_("For the endpoint's owner: request {id}").format(id=requestId) if requestId else "")
+
+    def sayWhyNot(self, job: Job, cancelled: str) -> None:
+        """Say why a job that is not done ended. Args: cancelled: the sentence where the person stopped it."""
+        if job.state == "cancelled":
+            self.say(cancelled)
+        else:
+            self.say(job.sentence, getattr(job.error, "request_id", ""))
+
+
+def progressText(job: Job) -> str:
+    """One line for a job at work: "12 of 38 images, 0:04"."""
+    seconds = int(job.elapsed)
+    clock = f"{seconds // 60}:{seconds % 60:02d}"
+    if job.state == "running" and job.stage == "embedding":
+        if job.total:
+            return _("{done} of {total} images, {time}").format(done=int(job.done), total=int(job.total), time=clock)
+        return _("{done} images, {time}").format(done=int(job.done), time=clock)
+    if job.state == "running" and job.stage == "reading":
+        return _("Reading, {time}").format(time=clock)
+    if job.state == "running" and job.stage == "embedding the labels":
+        return _("Reading the labels")
+    if job.state == "running" and job.stage in ("searching", ""):
+        return _("Searching")
+    if job.state == "importing":
+        return _("Finishing")
+    return stageText(job)
+
+
+def sizeText(size: float) -> str:
+    """Bytes for a person."""
+    if size < 1e5:
+        return _("{kilobytes} kB").format(kilobytes=max(1, round(size / 1e3)))
+    return _("{megabytes} MB").format(megabytes=megabytes(size))
+
+
+def _fraction(job: Job) -> float | None:
+    if job.stage == "embedding":
+        return min(1.0, job.done / job.total) if job.total else None
+    return fractionDone(job)
