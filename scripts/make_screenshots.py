@@ -23,7 +23,7 @@ sys.path[:0] = [str(SCRIPTS), str(MODULE), str(ROOT / "Testing")]
 import environment  # noqa: E402
 import screenshots_search  # noqa: E402
 
-PANEL = (380, 760)  # pixels
+PANEL = (380, 800)  # pixels
 _NOTE = "The module in the headless Slicer of Testing/host."
 _VIEWS_NOTE = " The views are drawn off screen by Slicer's own view classes (slicer-core)."
 
@@ -144,7 +144,7 @@ def options(studio: Studio) -> Any:
     studio.host.type("promptsEdit", "liver")
     studio.host.click("optionsButton")
     studio.host.wait_until(lambda: studio.host.find("previewText").text, 10)
-    return studio.picture(height=980)
+    return studio.picture(height=1030)
 
 
 def settings(studio: Studio) -> Any:
@@ -152,7 +152,7 @@ def settings(studio: Studio) -> Any:
     for name in ("settingsButton", "moreButton", "privacySection", "findSection"):
         studio.host.click(name)
     studio.host.find("keyEdit").text = "not a real key"
-    return studio.picture(height=1440)
+    return studio.picture(height=1490)
 
 
 def sign_in(studio: Studio) -> Any:
@@ -163,17 +163,17 @@ def sign_in(studio: Studio) -> Any:
     expires = datetime.datetime(2030, 5, 17, 10, 15, tzinfo=datetime.timezone.utc)
     studio.panel.endpoint.showDeviceCode("https://microsoft.com/devicelogin", "EXAMPLE-CODE", expires)
     studio.panel.endpoint.poll()
-    return studio.picture(height=980)
+    return studio.picture(height=1030)
 
 
 def narrow(studio: Studio) -> Any:
     _everythingOpen(studio)
-    return studio.picture(width=300, height=1900)
+    return studio.picture(width=300, height=2060)
 
 
 def large_fonts(studio: Studio) -> Any:
     _everythingOpen(studio)
-    return studio.picture(width=480, height=2500, font_scale=1.6)
+    return studio.picture(width=480, height=2660, font_scale=1.6)
 
 
 def dark(studio: Studio) -> Any:
