@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from doubles.insight import InsightDouble
 from embed_support import made_up_ct
-from panel_support import Opened, openedPanel
+from panel_support import Opened, heldBack, openedPanel
 
 PROFILE = "Image search"
 
@@ -49,9 +49,10 @@ class SearchOpened(Opened):
 
     def do(self, button: str) -> Any:
         """Press a button of the tab and wait for the end. Returns the job."""
-        self.host.click(button)
         task = {box.task._button.objectName: box.task for box in self.tab._boxes}[button]
-        job = task.job
+        with heldBack(self.tab):
+            self.host.click(button)
+            job = task.job
         assert job is not None, self.text(button.replace("Button", "MessageLabel"))
         self.host.wait_until(lambda: job.has_ended, 20, every=0.02)
         self.settle()

@@ -71,6 +71,24 @@ def test_an_icon_is_made_of_a_pixmap_by_hand(qt):
         taker.setIcon(qt.QIcon(pixmap))
 
 
+def test_properties_and_calls_of_a_destroyed_object_are_refused(host, qt):
+    class Mine(qt.QWidget):
+        pass
+
+    label, mine = qt.QLabel("liver"), Mine()
+    for each in (label, mine):
+        each.deleteLater()
+    host.process()
+    with pytest.raises(ValueError, match="destroyed"):
+        label.text  # noqa: B018
+    with pytest.raises(AttributeError, match="destroyed"):
+        label.text = "spleen"
+    with pytest.raises(ValueError, match="Trying to call"):
+        label.setText("spleen")
+    mine.note = "a Python attribute"
+    assert mine.note == "a Python attribute"
+
+
 def test_screens_that_the_application_lists_have_the_same_manners(host):
     import slicer
 

@@ -103,6 +103,8 @@ class QtProperty:
             if self.getter is None:
                 raise AttributeError(f"{owner.__name__} has no attribute named '{self.name}'")
             return self.getter
+        if not shiboken6.isValid(instance):
+            raise ValueError(f"Trying to read property '{self.name}' from a destroyed {type(instance).__name__} object")
         if callable(self.getter) and type(self.getter) is not QtCore.Signal and self.name != "singleShot":
             return adopt(self.getter(instance))
         return adopt(QtCore.QObject.property(instance, self.name))
@@ -202,6 +204,7 @@ def _members(native: type) -> dict[str, Any]:
         "__module__": "qt",
         "__init__": construct,
         "__setattr__": _setAttribute,
+        "__getattribute__": _refusingTheDestroyed(native),
         "__getattr__": _getAttribute,
         "__bool__": lambda self: True,
         "className": _className,
@@ -276,9 +279,11 @@ def _setAttribute(self: Any, name: str, value: Any) -> None:
     if hasattr(type(descriptor), "__set__"):
         if isinstance(descriptor, property) and descriptor.fset is None:
             raise AttributeError(f"Property '{name}' of {cls.__name__} object is not writable")
+        if isinstance(descriptor, QtProperty) and not shiboken6.isValid(self):
+            raise AttributeError(f"Trying to set property '{name}' on a destroyed {cls.__name__} object")
         descriptor.__set__(self, value)
         return
-    if name.startswith("_"):
+    if name.startswith("_") or (not cls._cxx and not shiboken6.isValid(self)):
         self.__dict__[name] = value
         return
     if callable(getattr(_nativeOf(cls), name, None)):
@@ -293,9 +298,22 @@ def _setAttribute(self: Any, name: str, value: Any) -> None:
     self.__dict__[name] = value
 
 
+def _refusingTheDestroyed(native: type) -> Any:
+    """Reads what Python finds; a call of a destroyed object is refused. PySide would crash: these classes have a metaclass of their own."""
+    find = native.__getattribute__
+
+    def getFound(self: Any, name: str) -> Any:
+        found = find(self, name)
+        if type(found) is types.BuiltinFunctionType and not name.startswith("_") and not shiboken6.isValid(self):
+            raise ValueError(f"Trying to call '{name}' on a destroyed {type(self).__name__} object")
+        return found
+
+    return getFound
+
+
 def _getAttribute(self: Any, name: str) -> Any:
     """Only what Python did not find comes here."""
-    if not name.startswith("_"):
+    if not name.startswith("_") and shiboken6.isValid(self):
         value = QtCore.QObject.property(self, name)
         if value is not None:
             return value

@@ -62,7 +62,7 @@ def _stringConstructors(qt: types.ModuleType) -> None:
 
 
 class SingleShot:
-    """The function `QTimer.singleShot(ms, callable)`. It hides a timer's property of that name: there are setSingleShot() and isSingleShot()."""
+    """The function `QTimer.singleShot(ms, callable)`. It hides a timer's property of that name, which setSingleShot() sets."""
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self._start

@@ -68,11 +68,11 @@ class Installation:
         self._undo.append(messages.patch(self.messages, slicer.util, qt, ctk))
 
     def remove(self) -> None:
-        """Undo everything, last first."""
+        """Undo everything, last first. The scene goes while the application is there: what still observes it may ask for it."""
+        self.scene.close()
         for each in reversed(self._undo):
             each()
         self._undo.clear()
-        self.scene.close()
 
     def _attributes(self) -> dict[str, Any]:
         modules = types.SimpleNamespace()
