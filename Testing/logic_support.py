@@ -6,9 +6,12 @@ import threading
 import time
 
 import numpy as np
+import pytest
 
 from MedImageParseLib.errors import EndpointError
 from MedImageParseLib.imaging.volume import Volume
+from MedImageParseLib.logic.logic import MedImageParseLogic
+from MedImageParseLib.scene import session
 from MedImageParseLib.scene.segments import importSegments
 from MedImageParseLib.scene.volumes import nodeFromVolume
 
@@ -19,6 +22,21 @@ from scene_support import blob, oblique, spec
 SHAPE = (5, 20, 24)
 GRAYS = {"cube": (90, 110), "bar": (190, 210)}
 STAGES = ("queued", "preparing", "running", "importing")
+
+
+@pytest.fixture(autouse=True)
+def scene():
+    yield session.newScene()
+    session.closeScene()
+
+
+@pytest.fixture
+def logic():
+    threads = set(threading.enumerate())
+    logic = MedImageParseLogic()
+    yield logic
+    logic.close()
+    assert set(threading.enumerate()) <= threads
 
 
 class HeldClient:

@@ -19,26 +19,11 @@ from MedImageParseLib.jobs.job import Dropped  # noqa: E402
 from MedImageParseLib.logic import runs  # noqa: E402
 from MedImageParseLib.logic.logic import MedImageParseLogic  # noqa: E402
 from MedImageParseLib.progress import Cancellation  # noqa: E402
-from MedImageParseLib.scene import segments, session  # noqa: E402
+from MedImageParseLib.scene import segments  # noqa: E402
 
 from conftest import LIBRARY  # noqa: E402
-from logic_support import SHAPE, STAGES, HeldClient, bring_to, ct, existing_segmentation, phantom, poll_until, segmentations, start  # noqa: E402
+from logic_support import SHAPE, STAGES, HeldClient, bring_to, ct, existing_segmentation, logic, phantom, poll_until, scene, segmentations, start  # noqa: E402, F401 (fixtures)
 from scene_support import names_of, oblique, points_of, segment_points, snapshot  # noqa: E402
-
-
-@pytest.fixture(autouse=True)
-def scene():
-    yield session.newScene()
-    session.closeScene()
-
-
-@pytest.fixture
-def logic():
-    threads = set(threading.enumerate())
-    logic = MedImageParseLogic()
-    yield logic
-    logic.close()
-    assert set(threading.enumerate()) <= threads
 
 
 # --- jobs, and a scene that moves on -------------------------------------------------------------------------------

@@ -2,37 +2,19 @@
 
 from __future__ import annotations
 
-import threading
-
 import numpy as np
 import pytest
 
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed: there is no MRML to test against")
 
 from MedImageParseLib.errors import UsageError  # noqa: E402
-from MedImageParseLib.logic.logic import MedImageParseLogic  # noqa: E402
 from MedImageParseLib.imaging.volume import Volume  # noqa: E402
-from MedImageParseLib.scene import segments, session  # noqa: E402
+from MedImageParseLib.scene import segments  # noqa: E402
 from MedImageParseLib.scene.segments import importSegments  # noqa: E402
 from MedImageParseLib.tasks.segment_slices import segment_slices  # noqa: E402
 
-from logic_support import HeldClient, ct, poll_until, segmentations, start, tall_phantom  # noqa: E402
+from logic_support import HeldClient, ct, logic, poll_until, scene, segmentations, start, tall_phantom  # noqa: E402, F401 (fixtures)
 from scene_support import blob, linear_transform, names_of, oblique, points_of, segment_on_grid, segment_points, snapshot, spec  # noqa: E402
-
-
-@pytest.fixture(autouse=True)
-def scene():
-    yield session.newScene()
-    session.closeScene()
-
-
-@pytest.fixture
-def logic():
-    threads = set(threading.enumerate())
-    logic = MedImageParseLogic()
-    yield logic
-    logic.close()
-    assert set(threading.enumerate()) <= threads
 
 
 # --- slices --------------------------------------------------------------------------------------------------------

@@ -9,22 +9,17 @@ from __future__ import annotations
 import os
 from typing import Any
 
-import qt
 import slicer
-import vtk
 from slicer.i18n import tr as _
-from slicer.util import VTKObservationMixin
 
 from ..errors import MedImageParseError
 from ..jobs.job import Job
-from ..jobs.queue import POLL_MS, JobQueue
 from ..logic.logic import MedImageParseLogic
 from . import sample
 from .consent_question import mayBeSent
 from .endpoint_box import EndpointBox
 from .input_box import VOLUME, InputBox
 from .options_box import OptionsBox
-from .parameters import PanelParameters
 from .prompt_box import PromptBox
 from .results_box import ResultsBox
 from .run_box import RunBox
@@ -32,10 +27,11 @@ from .segment_editor import saveEditorState
 from .sentences import forPanel
 from .settings_panel import SettingsPanel
 from .slice_follower import SliceFollower
+from .tab import Tab, volumeInView
 from .widgets import StatusIcons, signalsBlocked
 
 
-class SegmentPanel(VTKObservationMixin):
+class SegmentPanel(Tab):
     """What a person sees of the module.
 
     Args:
@@ -47,14 +43,9 @@ class SegmentPanel(VTKObservationMixin):
     """
 
     def __init__(self, resourcePath: Any):
-        VTKObservationMixin.__init__(self)
-        self.widget = slicer.util.loadUI(resourcePath("UI/MedImageParse.ui"))
-        self.ui = ui = slicer.util.childWidgetVariables(self.widget)
-        self.logic = MedImageParseLogic(onChange=self._jobChanged)
-        self.parameters = PanelParameters(slicer.mrmlScene)
-        self._chores = JobQueue()  # what need not wait for a run: the sample, finding endpoints
+        Tab.__init__(self, resourcePath("UI/MedImageParse.ui"), MedImageParseLogic(onChange=self._jobChanged))
+        ui = self.ui
         self._runs: dict[Job, tuple] = {}  # runs at work and waiting, with what was asked for
-        self._isClosed = self._isUpdating = self._isPolling = False
         icons = StatusIcons(os.path.dirname(resourcePath("Icons/StatusGood.png")))
         self.endpoint = EndpointBox(ui, self.parameters, self.logic, icons, self._endpointChanged)
         self.follower = SliceFollower(slicer.mrmlScene, self.update)
@@ -67,12 +58,7 @@ class SegmentPanel(VTKObservationMixin):
         ui.settingsButtonContents.layout().addWidget(self.settings.widget)
         ui.segmentationSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._segmentationChosen)
         ui.sampleButton.connect("clicked()", self._loadSample)
-        self._timer = qt.QTimer()
-        self._timer.setInterval(POLL_MS)
-        self._timer.connect("timeout()", self._poll)
-        self._shortcuts = [self._shortcut(keys, slot) for keys, slot in (("Ctrl+Return", self.run), ("Ctrl+Enter", self.run), ("Esc", self.cancel))]
-        self.widget.setMRMLScene(slicer.mrmlScene)
-        self._observeScene()
+        self._begin(self.run, self.cancel)
         self.update()
 
     # --- life --------------------------------------------------------------------------------------------------------
@@ -81,51 +67,22 @@ class SegmentPanel(VTKObservationMixin):
         """The person opens the module."""
         self._observeScene()
         if self.inputs.volumeNode is None:
-            self.parameters.setNodeFor("InputVolume", _volumeInView())
+            self.parameters.setNodeFor("InputVolume", volumeInView())
         self.endpoint.readProfiles()
         self.update()
 
-    def close(self) -> None:
-        """The module is closed, reloaded, or Slicer ends: nothing of the panel runs on. Safe to call twice."""
-        if self._isClosed:
-            return
-        self._isClosed = True
-        self._timer.stop()
-        self.removeObservers()
-        self.follower.stop()
+    def _end(self) -> None:
+        Tab._end(self)
         self.options.close()
-        self.logic.close()
-        self._chores.close()
         self.endpoint.close()
-
-    def _observeScene(self) -> None:
-        self.removeObservers()
-        scene = slicer.mrmlScene
-        self.parameters.attach()
-        for event, slot in (
-            (scene.StartCloseEvent, self._sceneCloses),
-            (scene.EndCloseEvent, self._sceneIsAnother),
-            (scene.EndImportEvent, self._sceneIsAnother),
-            (scene.EndRestoreEvent, self._sceneIsAnother),
-            (scene.NodeRemovedEvent, self._sceneChanged),
-            (scene.NodeAddedEvent, self._sceneChanged),
-        ):
-            self.addObserver(scene, event, slot)
-        self.addObserver(self.parameters.node, vtk.vtkCommand.ModifiedEvent, self._sceneChanged)
-        self.follower.start()
 
     def _sceneCloses(self, _caller: object, _event: object) -> None:
         self.logic.cancelAll(_("The scene was closed, so the run was cancelled."))
         self._chores.cancel_all()
 
-    def _sceneIsAnother(self, _caller: object, _event: object) -> None:
-        self._observeScene()
+    def _sceneIsAnother(self, caller: object, event: object) -> None:
         self.results.clear()
-        self.update()
-
-    def _sceneChanged(self, _caller: object, _event: object) -> None:
-        if not slicer.mrmlScene.IsBatchProcessing() and not slicer.mrmlScene.IsClosing():
-            self.update()
+        Tab._sceneIsAnother(self, caller, event)
 
     # --- what is shown -----------------------------------------------------------------------------------------------
 
@@ -264,41 +221,8 @@ class SegmentPanel(VTKObservationMixin):
         if not self.prompts.text.strip():
             self.parameters["Prompts"] = sample.PROMPTS
 
-    def _endpointChanged(self) -> None:
-        self.update()
-        self._wake()
-
     def _promptsChanged(self, text: str) -> None:
         self.parameters["Prompts"] = text
 
     def _segmentationChosen(self, node: Any) -> None:
         self.parameters.setNodeFor("Segmentation", node)
-
-    # --- time --------------------------------------------------------------------------------------------------------
-
-    def _wake(self) -> None:
-        """Poll from now on, until there is nothing left to do."""
-        if not self._isClosed and not self._isPolling:
-            self._isPolling = True
-            self._timer.start()
-
-    def _poll(self) -> None:
-        self.logic.poll()
-        self._chores.poll()
-        self.settings.poll()
-        self.endpoint.poll()
-        if self.logic.isIdle and self._chores.is_idle:
-            self._isPolling = False
-            self._timer.stop()
-
-    def _shortcut(self, keys: str, slot: Any) -> Any:
-        shortcut = qt.QShortcut(qt.QKeySequence(keys), self.widget)
-        shortcut.setContext(qt.Qt.WidgetWithChildrenShortcut)
-        shortcut.connect("activated()", slot)
-        return shortcut
-
-
-def _volumeInView() -> Any:
-    """The volume that the slice views show, None where there is none."""
-    selection = slicer.app.applicationLogic().GetSelectionNode()
-    return slicer.mrmlScene.GetNodeByID(selection.GetActiveVolumeID() or "") if selection is not None else None

@@ -12,13 +12,10 @@ from typing import Any
 
 import qt
 import slicer
-import vtk
 from slicer.i18n import tr as _
-from slicer.util import VTKObservationMixin
 
 from ..errors import MedImageParseError
 from ..jobs.job import Job
-from ..jobs.queue import POLL_MS, JobQueue
 from ..logic.search_logic import MedImageInsightLogic
 from ..transport.profiles import Profile
 from .classify_box import ClassifyBox
@@ -26,18 +23,18 @@ from .demo_process import DemoProcess
 from .endpoint_box import EndpointBox
 from .index_box import IndexBox
 from .outliers_box import OutliersBox
-from .parameters import PanelParameters
 from .query_box import QueryBox
 from .search_context import SearchContext
 from .settings_panel import SettingsPanel
 from .slice_follower import SliceFollower, sliceCount
+from .tab import Tab, volumeInView
 from .task_box import TaskBox
 from .widgets import StatusIcons, showSentence, signalsBlocked
 
 _ENDPOINT_WIDGETS = ("profileComboBox", "statusIcon", "statusLabel", "checkButton", "demoButton")
 
 
-class SimilarPanel(VTKObservationMixin):
+class SimilarPanel(Tab):
     """What a person sees of the tab.
 
     Args:
@@ -49,14 +46,10 @@ class SimilarPanel(VTKObservationMixin):
     """
 
     def __init__(self, resourcePath: Any, demo: DemoProcess):
-        VTKObservationMixin.__init__(self)
-        self.widget = slicer.util.loadUI(resourcePath("UI/SimilarImages.ui"))
-        self.ui = ui = slicer.util.childWidgetVariables(self.widget)
+        Tab.__init__(self, resourcePath("UI/SimilarImages.ui"), MedImageInsightLogic(onChange=self._jobChanged))
+        ui = self.ui
         ui.SimilarImages = self.widget
-        self.logic = MedImageInsightLogic(onChange=self._jobChanged)
-        self.parameters = PanelParameters(slicer.mrmlScene)
-        self._chores = JobQueue()
-        self._isClosed = self._isUpdating = self._isPolling = self._isShown = False
+        self._isShown = False
         self.follower = SliceFollower(slicer.mrmlScene, self._sliceMoved)
         self.context = SearchContext(self.widget, self.logic, self.parameters, self.follower, self.update, self._wake)
         icons = StatusIcons(os.path.dirname(resourcePath("Icons/StatusGood.png")))
@@ -74,13 +67,7 @@ class SimilarPanel(VTKObservationMixin):
         self.settings = SettingsPanel(resourcePath("UI/EndpointSettings.ui"), self.endpoint, self._chores, self._wake)
         ui.searchSettingsButtonContents.layout().addWidget(self.settings.widget)
         ui.searchVolumeSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._volumeChosen)
-        self._timer = qt.QTimer()
-        self._timer.setInterval(POLL_MS)
-        self._timer.connect("timeout()", self._poll)
-        keys = (("Ctrl+Return", self.query.task.start), ("Ctrl+Enter", self.query.task.start), ("Esc", self.cancel))
-        self._shortcuts = [self._shortcut(*each) for each in keys]
-        self.widget.setMRMLScene(slicer.mrmlScene)
-        self._observeScene()
+        self._begin(self.query.task.start, self.cancel)
 
     # --- life --------------------------------------------------------------------------------------------------------
 
@@ -89,7 +76,7 @@ class SimilarPanel(VTKObservationMixin):
         self._isShown = True
         self._observeScene()
         if self.context.volumeNode is None:
-            self.parameters.setNodeFor("InputVolume", _volumeInView())
+            self.parameters.setNodeFor("InputVolume", volumeInView())
         self.endpoint.readProfiles()
         self.context.readIndex()
         self.update()
@@ -98,41 +85,10 @@ class SimilarPanel(VTKObservationMixin):
         """The person goes to the other tab; jobs run on."""
         self._isShown = False
 
-    def close(self) -> None:
-        """The module is closed, reloaded, or Slicer ends: nothing of the tab runs on. Safe to call twice."""
-        if self._isClosed:
-            return
-        self._isClosed = self.context.isClosed = True
-        self._timer.stop()
+    def _end(self) -> None:
+        self.context.isClosed = True
         self.query.close()
-        self.removeObservers()
-        self.follower.stop()
-        self.logic.close()
-        self._chores.close()
-
-    def _observeScene(self) -> None:
-        self.removeObservers()
-        scene = slicer.mrmlScene
-        self.parameters.attach()
-        for event, slot in (
-            (scene.EndCloseEvent, self._sceneIsAnother),
-            (scene.EndImportEvent, self._sceneIsAnother),
-            (scene.EndRestoreEvent, self._sceneIsAnother),
-            (scene.NodeRemovedEvent, self._sceneChanged),
-            (scene.NodeAddedEvent, self._sceneChanged),
-        ):
-            self.addObserver(scene, event, slot)
-        self.addObserver(self.parameters.node, vtk.vtkCommand.ModifiedEvent, self._sceneChanged)
-        self.follower.start()
-
-    def _sceneIsAnother(self, _caller: object, _event: object) -> None:
-        """Jobs about volumes notice by themselves; indexing a folder, or asking with a text, goes on."""
-        self._observeScene()
-        self.update()
-
-    def _sceneChanged(self, _caller: object, _event: object) -> None:
-        if not slicer.mrmlScene.IsBatchProcessing() and not slicer.mrmlScene.IsClosing():
-            self.update()
+        Tab._end(self)
 
     # --- what is shown -----------------------------------------------------------------------------------------------
 
@@ -199,43 +155,10 @@ class SimilarPanel(VTKObservationMixin):
         for task in questions or [self.indexBox.task]:
             task.cancel()
 
-    def _endpointChanged(self) -> None:
-        self.update()
-        self._wake()
-
     def _volumeChosen(self, node: Any) -> None:
         self.parameters.setNodeFor("InputVolume", node)
-
-    # --- time --------------------------------------------------------------------------------------------------------
-
-    def _wake(self) -> None:
-        """Poll from now on, until there is nothing left to do."""
-        if not self._isClosed and not self._isPolling:
-            self._isPolling = True
-            self._timer.start()
-
-    def _poll(self) -> None:
-        self.logic.poll()
-        self._chores.poll()
-        self.settings.poll()
-        self.endpoint.poll()
-        if self.logic.isIdle and self._chores.is_idle:
-            self._isPolling = False
-            self._timer.stop()
-
-    def _shortcut(self, keys: str, slot: Any) -> Any:
-        shortcut = qt.QShortcut(qt.QKeySequence(keys), self.widget)
-        shortcut.setContext(qt.Qt.WidgetWithChildrenShortcut)
-        shortcut.connect("activated()", slot)
-        return shortcut
 
 
 def _fits(profile: Profile) -> bool:
     """Whether MedImageInsight may be behind an endpoint."""
     return profile.model in ("", "medimageinsight")
-
-
-def _volumeInView() -> Any:
-    """The volume that the slice views show, None where there is none."""
-    selection = slicer.app.applicationLogic().GetSelectionNode()
-    return slicer.mrmlScene.GetNodeByID(selection.GetActiveVolumeID() or "") if selection is not None else None
