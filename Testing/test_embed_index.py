@@ -23,7 +23,7 @@ from MedImageParseLib.search.faults import IndexFault
 from MedImageParseLib.search.index import EmbeddingIndex
 from PIL import Image
 
-DEMO = Form(engine="local demo engine, not MedImageParse")
+DEMO = Form(engine="local demo engine, not MedImageInsight")
 
 
 def records_of(path) -> list:

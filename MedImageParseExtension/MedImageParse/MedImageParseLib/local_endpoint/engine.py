@@ -23,8 +23,9 @@ from .pictures import PictureFinder
 from .targets import Target, read_prompt
 
 ENGINE_NAME = "local demo engine, not MedImageParse"
+DESCRIBER_NAME = "local demo engine, not MedImageInsight"  # of the vectors
 
-__all__ = ["ENGINE_NAME", "describe_image", "segment_image", "segment_volume"]
+__all__ = ["DESCRIBER_NAME", "ENGINE_NAME", "describe_image", "segment_image", "segment_volume"]
 
 _ORGANS = ("liver", "spleen", "kidney")
 _FAT_FROM, _SOFT_FROM = -150.0, -30.0

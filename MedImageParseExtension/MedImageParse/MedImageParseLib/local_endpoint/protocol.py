@@ -19,7 +19,7 @@ import numpy as np
 
 from ..errors import InputError, MedImageParseError
 from ..imaging.nifti import decode_nifti, encode_nifti
-from .engine import ENGINE_NAME, describe_image, segment_image, segment_volume
+from .engine import DESCRIBER_NAME, ENGINE_NAME, describe_image, segment_image, segment_volume
 
 SCALING_FACTOR = 4.513362  # as the real MedImageInsight replies
 
@@ -29,7 +29,7 @@ MOST_PIXELS = 64_000_000
 
 _PNG, _JPEG, _GZIP = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"\x1f\x8b"
 _CLASSES = {"liver": "liver", "lung": "lung", "kidney": "kidney", "brain": "brain anatomies", "tumor": "tumor", "lesion": "other lesion"}
-_NO_TEXT = f"The {ENGINE_NAME}, has no text encoder: it describes images only; use a MedImageInsight endpoint for text."
+_NO_TEXT = f"The {DESCRIBER_NAME}, has no text encoder: it describes images only; use a MedImageInsight endpoint for text."
 _PARAMS = {"image_standardization_jpeg_compression_ratio": int, "image_standardization_image_size": int, "get_scaling_factor": bool}
 
 
@@ -175,7 +175,7 @@ def _describe(row: _Row, with_scaling_factor: bool) -> dict[str, object]:
     reply: dict[str, object] = {"image_features": [describe_image(_open_picture(row.image)).tolist()]}
     if with_scaling_factor:
         reply["scaling_factor"] = SCALING_FACTOR
-    return reply | {"engine": ENGINE_NAME}
+    return reply | {"engine": DESCRIBER_NAME}
 
 
 def _class_of(prompt: str) -> str:
