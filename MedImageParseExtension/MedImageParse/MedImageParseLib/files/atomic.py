@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from ..errors import UsageError
 
@@ -48,10 +50,20 @@ def write_atomically(path: str | os.PathLike, data: bytes) -> Path:
         UsageError: missing or unwritable folder, full disk.
     """
     path = check_writable(path)
+    write_whole(path, lambda file: file.write(data))
+    return path
+
+
+def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """As write_atomically, for what is too large for the memory: `write` gets an open file.
+
+    Raises:
+        UsageError: unwritable folder, full disk. Whatever else `write` raises.
+    """
     temporary = path.with_name(f".{secrets.token_hex(8)}.part")
     try:
         with open(temporary, "xb") as file:
-            file.write(data)
+            write(file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -60,4 +72,3 @@ def write_atomically(path: str | os.PathLike, data: bytes) -> Path:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
-    return path

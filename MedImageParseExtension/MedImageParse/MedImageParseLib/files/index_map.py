@@ -57,13 +57,7 @@ def render_index_map(points: Sequence[MapPoint], *, title: str = "", note: str =
     draw.text((_EDGE, _EDGE - 4), fitted(title, large, sheet.width - 2 * _EDGE), _TEXT, large)
     draw.rectangle((_EDGE, top, _EDGE + _SIZE, top + _SIZE), outline=_FRAME)
     places = _places(points, top)
-    for place, point in zip(places, points):
-        if point.distance is None:
-            _dot(draw, place, 4, _USUAL)
-    others = sorted((number for number, point in enumerate(points) if point.distance is not None), key=lambda number: points[number].distance)
-    low, high = (points[others[0]].distance, points[others[-1]].distance) if others else (0.0, 1.0)
-    for number in others:
-        _dot(draw, places[number], 5, _mixed((points[number].distance - low) / max(high - low, 1e-12)))
+    others = _draw_points(draw, points, places, 4)
     left = _SIZE + 2 * _EDGE
     _legend(draw, left, top, small)
     taken: list[tuple[float, float]] = []
@@ -94,19 +88,25 @@ def render_small_map(points: Sequence[MapPoint], side: int, numbered: int = _NAM
     draw = ImageDraw.Draw(sheet)
     draw.rectangle((0, 0, side - 1, side - 1), outline=_FRAME)
     places = _scaled(points, (side / 2, side / 2), max(side - 48, 8))
-    others = sorted((number for number, point in enumerate(points) if point.distance is not None), key=lambda number: points[number].distance)
-    for number, point in enumerate(points):
-        if point.distance is None:
-            _dot(draw, places[number], 3, _USUAL)
-    low, high = (points[others[0]].distance, points[others[-1]].distance) if others else (0.0, 1.0)
-    for number in others:
-        _dot(draw, places[number], 4, _mixed((points[number].distance - low) / max(high - low, 1e-12)))
+    others = _draw_points(draw, points, places, 3)
     taken: list[tuple[float, float]] = []
     font = ImageFont.load_default(13)
     for rank, number in enumerate(others[::-1][:numbered], start=1):
         taken.append(_tag_place(places[number], taken))
         draw.text(taken[-1], str(rank), _TEXT, font, anchor="mm", stroke_width=1, stroke_fill=_BACKGROUND)
     return sheet, places
+
+
+def _draw_points(draw: ImageDraw.ImageDraw, points: Sequence[MapPoint], places: Sequence[tuple[float, float]], radius: int) -> list[int]:
+    """The reference set below, the others above it and a pixel larger. Returns the numbers of the others, the nearest first."""
+    for place, point in zip(places, points):
+        if point.distance is None:
+            _dot(draw, place, radius, _USUAL)
+    others = sorted((number for number, point in enumerate(points) if point.distance is not None), key=lambda number: points[number].distance)
+    low, high = (points[others[0]].distance, points[others[-1]].distance) if others else (0.0, 1.0)
+    for number in others:
+        _dot(draw, places[number], radius + 1, _mixed((points[number].distance - low) / max(high - low, 1e-12)))
+    return others
 
 
 def _places(points: Sequence[MapPoint], top: int) -> list[tuple[float, float]]:

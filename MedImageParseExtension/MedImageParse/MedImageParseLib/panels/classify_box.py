@@ -20,7 +20,7 @@ from ..tasks.classify import ClassificationResult
 from .search_context import SearchContext
 from .sentences import forPanel
 from .task_box import TaskBox
-from .widgets import Choice, showSentence
+from .widgets import Choice, setUpTable, showSentence
 
 OWN = "own"
 SLICE, ALL, FIFTH = "slice", "all", "fifth"
@@ -51,13 +51,7 @@ class ClassifyBox:
         ui.labelsTableButton.connect("clicked()", self._showTable)
         ui.labelsPlotButton.connect("clicked()", self._showPlot)
         table = ui.labelsTable
-        table.setColumnCount(3)
-        table.setHorizontalHeaderLabels([_("Label"), _("Share"), _("Slice")])
-        table.verticalHeader().setVisible(False)
-        header = table.horizontalHeader()
-        header.setSectionResizeMode(0, qt.QHeaderView.Stretch)
-        for column in (1, 2):
-            header.setSectionResizeMode(column, qt.QHeaderView.ResizeToContents)
+        setUpTable(table, [_("Label"), _("Share"), _("Slice")], widest=0)
         table.connect("cellDoubleClicked(int,int)", self._goTo)
 
     def show(self) -> None:

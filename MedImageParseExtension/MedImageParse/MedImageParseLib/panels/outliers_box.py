@@ -17,7 +17,7 @@ from .hits_grid import placeText
 from .pixmaps import Watcher, pixmapFromPng, pngFromImage
 from .search_context import SearchContext
 from .task_box import TaskBox
-from .widgets import Choice, showSentence, signalsBlocked
+from .widgets import Choice, setUpTable, showSentence, signalsBlocked
 
 ALL, CHOSEN = "all", "chosen"
 _MOST_ROWS, _MOST_POINTS = 10, 4000  # in the table, on the map
@@ -54,13 +54,7 @@ class OutliersBox:
         self._clicks = Watcher(onClick=self._clicked)
         ui.mapLabel.installEventFilter(self._clicks)
         table = ui.outliersTable
-        table.setColumnCount(3)
-        table.setHorizontalHeaderLabels([_("#"), _("Distance"), _("Image")])
-        table.verticalHeader().setVisible(False)
-        header = table.horizontalHeader()
-        header.setSectionResizeMode(2, qt.QHeaderView.Stretch)
-        for column in (0, 1):
-            header.setSectionResizeMode(column, qt.QHeaderView.ResizeToContents)
+        setUpTable(table, [_("#"), _("Distance"), _("Image")], widest=2)
         table.connect("cellActivated(int,int)", lambda row, _column: self._openRow(row))
 
     def show(self) -> None:

@@ -8,10 +8,8 @@ from slicer.i18n import tr as _
 
 from ..jobs.job import Job
 from .sentences import forPanel, withoutRequestId
-from .widgets import showSentence
+from .widgets import hideProgress, showProgress, showSentence
 from .words import fractionDone, stageText
-
-_STEPS = 1000
 
 
 class RunBox:
@@ -41,21 +39,14 @@ class RunBox:
     def showJobs(self, jobs: list[Job]) -> None:
         """Show how far the first of these jobs is, and how many wait behind it."""
         ui, job = self._ui, jobs[0] if jobs else None
-        for widget in (ui.cancelButton, ui.progressBar):
-            widget.setVisible(job is not None)
+        widgets = (ui.cancelButton, ui.progressBar, ui.stageLabel)
         if job is None:
-            showSentence(ui.stageLabel, "")
+            hideProgress(*widgets)
             return
-        fraction = fractionDone(job)
-        ui.progressBar.setMaximum(0 if fraction is None else _STEPS)
-        if fraction is not None:
-            ui.progressBar.setValue(round(_STEPS * fraction))
         text = stageText(job)
         if len(jobs) > 1:
             text = _("{stage} ({count} more waiting)").format(stage=text, count=len(jobs) - 1)
-        if ui.stageLabel.text != text:
-            showSentence(ui.stageLabel, text)
-        ui.stageLabel.setVisible(True)
+        showProgress(*widgets, fractionDone(job), text)
 
     def say(self, sentence: str, requestId: str = "") -> None:
         """Show the person a sentence, or none; a request's id, for the endpoint's owner, as its tool tip."""

@@ -9,10 +9,8 @@ from slicer.i18n import tr as _
 
 from ..jobs.job import Job
 from .sentences import forPanel, withoutRequestId
-from .widgets import showSentence
+from .widgets import hideProgress, showProgress, showSentence
 from .words import fractionDone, megabytes, stageText
-
-_STEPS = 1000
 
 
 class TaskBox:
@@ -61,19 +59,11 @@ class TaskBox:
     def showJob(self) -> None:
         """Show how far the job is."""
         job = self.job
-        for widget in (self._cancelButton, self._bar):
-            widget.setVisible(job is not None)
+        widgets = (self._cancelButton, self._bar, self._stage)
         if job is None:
-            showSentence(self._stage, "")
-            return
-        fraction = _fraction(job)
-        self._bar.setMaximum(0 if fraction is None else _STEPS)
-        if fraction is not None:
-            self._bar.setValue(round(_STEPS * fraction))
-        text = progressText(job)
-        if self._stage.text != text:
-            self._stage.setText(text)
-        self._stage.setVisible(True)
+            hideProgress(*widgets)
+        else:
+            showProgress(*widgets, _fraction(job), progressText(job))
 
     def say(self, sentence: str, requestId: str = "") -> None:
         """Show the person a sentence, or none; a request's id, for the endpoint's owner, as its tool tip."""

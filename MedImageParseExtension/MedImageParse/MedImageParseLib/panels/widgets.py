@@ -1,4 +1,4 @@
-"""Small things that several panels need: combo boxes by key, status icons, a quiet way to fill widgets."""
+"""Small things that several panels need: combo boxes by key, status icons, tables, progress, a quiet way to fill widgets."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import qt
 
 Option = tuple[str, str]  # (key, text for the person)
+_STEPS = 1000  # of a progress bar
 
 
 class Choice:
@@ -82,3 +83,32 @@ def showSentence(label: Any, text: str) -> None:
     """Put a sentence into a label, and hide the label where there is none."""
     label.setText(text)
     label.setVisible(bool(text))
+
+
+def setUpTable(table: Any, titles: Sequence[str], widest: int) -> None:
+    """Columns of a table of results: one takes the room that the others leave."""
+    table.setColumnCount(len(titles))
+    table.setHorizontalHeaderLabels(list(titles))
+    table.verticalHeader().setVisible(False)
+    header = table.horizontalHeader()
+    for column in range(len(titles)):
+        header.setSectionResizeMode(column, qt.QHeaderView.Stretch if column == widest else qt.QHeaderView.ResizeToContents)
+
+
+def showProgress(cancelButton: Any, bar: Any, label: Any, fraction: float | None, text: str) -> None:
+    """Show that something is at work and how far it is; a fraction of None is a bar that only moves."""
+    cancelButton.setVisible(True)
+    bar.setVisible(True)
+    bar.setMaximum(0 if fraction is None else _STEPS)
+    if fraction is not None:
+        bar.setValue(round(_STEPS * fraction))
+    if label.text != text:
+        showSentence(label, text)
+    label.setVisible(True)
+
+
+def hideProgress(cancelButton: Any, bar: Any, label: Any) -> None:
+    """Nothing is at work."""
+    cancelButton.setVisible(False)
+    bar.setVisible(False)
+    showSentence(label, "")

@@ -12,18 +12,16 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
 from ..errors import InputError, UsageError
-from ..files.atomic import check_writable
+from ..files.atomic import check_writable, write_whole
 from .records import Provenance, Record
 
 if TYPE_CHECKING:
@@ -53,7 +51,7 @@ def export(index: EmbeddingIndex, path: str | os.PathLike, *, readable_only: boo
     spaces = index.spaces(readable_only=readable_only)
     parts = [(space, list(index.rows_of(space, readable_only=readable_only))) for space in spaces]
     parts = [(space, rows) for space, rows in parts if rows]
-    _whole_or_not(path, lambda file: write(file, parts))
+    write_whole(path, lambda file: write(file, parts))
     return sum(len(rows) for _, rows in parts)
 
 
@@ -74,22 +72,6 @@ def import_(index: EmbeddingIndex, path: str | os.PathLike) -> int:
         raise InputError(f"There is no file {path}; choose one that was exported from an index.")
     read = _read_npz if path.name.lower().endswith(".npz") else _read_parquet
     return sum(index.add(records, provenance) for provenance, records in read(path))
-
-
-def _whole_or_not(path: Path, write: Callable[[BinaryIO], None]) -> None:
-    """As files.atomic does, but straight to the disk: an index may be as large as the memory."""
-    temporary = path.with_name(f".{secrets.token_hex(8)}.part")
-    try:
-        with open(temporary, "xb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise UsageError(f"The file {path} cannot be written ({error.strerror or 'unknown reason'}); choose another place.") from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def _write_npz(file: BinaryIO, parts: list[tuple[Provenance, list[tuple[Record, np.ndarray]]]]) -> None:
