@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from exactness_support import ORIENTATIONS, RANGES, affine_of, write_phantom
+
 from doubles.endpoint import EndpointDouble
 from doubles.forms import Form
 from doubles.truth import GrayRanges
-from exactness_support import ORIENTATIONS, RANGES, affine_of, write_phantom
 from MedImageParseLib.cli.main import main
 
 AFFINE = affine_of(*ORIENTATIONS[20])

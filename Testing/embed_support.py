@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
+
 from doubles.insight import Form, InsightDouble
 from MedImageParseLib.imaging.volume import Volume
+from MedImageParseLib.profiles.connection import connect
 from MedImageParseLib.transport.client import EndpointClient
-from MedImageParseLib.transport.connection import connect
 
 
 def made_up_ct(slices: int = 12, size: int = 40) -> Volume:

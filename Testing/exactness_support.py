@@ -11,7 +11,9 @@ import numpy as np
 import SimpleITK as sitk
 
 ORIENTATIONS = [(order, signs) for order in permutations(range(3)) for signs in product((1, -1), repeat=3)]
-TILT = np.array([[0.97815, -0.20791, 0], [0.20791, 0.97815, 0], [0, 0, 1]]) @ np.array([[1, 0, 0], [0, 0.95106, -0.30902], [0, 0.30902, 0.95106]])
+TILT = np.array([[0.97815, -0.20791, 0], [0.20791, 0.97815, 0], [0, 0, 1]]) @ np.array(
+    [[1, 0, 0], [0, 0.95106, -0.30902], [0, 0.30902, 0.95106]]
+)
 SHEAR = np.array([[1, 0.15, 0.1], [0, 1, 0.3], [-0.05, 0, 1]])
 WORLDS = {"straight": np.eye(3), "oblique": TILT, "sheared": SHEAR}
 

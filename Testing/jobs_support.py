@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-from MedImageParseLib.jobs.job import Job
+from MedImageParseLib.logic.jobs import Job
 
 STAGES = ("queued", "preparing", "running", "importing")
 

@@ -7,24 +7,23 @@ import time
 
 import numpy as np
 import pytest
-
-from MedImageParseLib.errors import EndpointError
-from MedImageParseLib.imaging.volume import Volume
-from MedImageParseLib.logic.logic import MedImageParseLogic
-from MedImageParseLib.scene import session
-from MedImageParseLib.scene.segments import importSegments
-from MedImageParseLib.scene.volumes import nodeFromVolume
+from scene_support import blob, oblique, spec
 
 from doubles.endpoint import DirectReply, EndpointDouble
 from doubles.truth import GrayRanges
-from scene_support import blob, oblique, spec
+from MedImageParseLib.errors import EndpointError
+from MedImageParseLib.imaging.volume import Volume
+from MedImageParseLib.logic.segmentation import MedImageParseLogic
+from MedImageParseLib.scene import session
+from MedImageParseLib.scene.segments import importSegments
+from MedImageParseLib.scene.volumes import nodeFromVolume
 
 SHAPE = (5, 20, 24)
 GRAYS = {"cube": (90, 110), "bar": (190, 210)}
 STAGES = ("queued", "preparing", "running", "importing")
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def scene():
     yield session.newScene()
     session.closeScene()

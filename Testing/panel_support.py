@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import LIBRARY
+
 from doubles.endpoint import EndpointDouble
 from doubles.truth import GrayRanges
 
@@ -42,7 +43,7 @@ class Opened:
 
     def addProfile(self, name: str, url: str, **fields: Any) -> None:
         """Keep an endpoint and choose it, as another program and then the person would."""
-        from MedImageParseLib.transport.profiles import Profile, ProfileStore
+        from MedImageParseLib.profiles.profiles import Profile, ProfileStore
 
         ProfileStore().add(Profile(name=name, url=url, **fields), replace=True)
         self.panel.endpoint.readProfiles()

@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 
-from MedImageParseLib.imaging.masks import CroppedMask
+from MedImageParseLib.imaging.volume import CroppedMask
 from MedImageParseLib.scene.segments import SegmentSpec
 
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])

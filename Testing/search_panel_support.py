@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from doubles.insight import InsightDouble
 from embed_support import made_up_ct
 from panel_support import Opened, heldBack, openedPanel
+
+from doubles.insight import InsightDouble
 
 PROFILE = "Image search"
 
@@ -37,7 +38,7 @@ class SearchOpened(Opened):
         self.host.process()
 
     def useEndpoint(self, url: str, **fields: Any) -> None:
-        from MedImageParseLib.transport.profiles import Profile, ProfileStore
+        from MedImageParseLib.profiles.profiles import Profile, ProfileStore
 
         ProfileStore().add(Profile(PROFILE, url, **fields), replace=True)
         self.tab.endpoint.readProfiles()

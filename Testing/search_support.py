@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+
 from MedImageParseLib.search.records import Provenance, Record
 
 LIBRARY = Path(__file__).resolve().parents[1] / "MedImageParseExtension" / "MedImageParse"

@@ -25,8 +25,18 @@ OLDEST_PYTHON = (3, 10)
 NOTE = "medimageparse-setup.json"
 _MOVED = "MEDIMAGEPARSE_MOVED_INTO_VENV"
 _NETWORK_SIGNS = (
-    "NewConnectionError", "ConnectTimeout", "ReadTimeout", "ProxyError", "name resolution", "getaddrinfo failed", "Network is unreachable",
-    "Connection refused", "Max retries exceeded", "Connection aborted", "nodename nor servname", "Connection broken",
+    "NewConnectionError",
+    "ConnectTimeout",
+    "ReadTimeout",
+    "ProxyError",
+    "name resolution",
+    "getaddrinfo failed",
+    "Network is unreachable",
+    "Connection refused",
+    "Max retries exceeded",
+    "Connection aborted",
+    "nodename nor servname",
+    "Connection broken",
 )
 
 
@@ -163,8 +173,7 @@ def _venv_sentence(output: str) -> str:
     if "ensurepip" in output or "No module named venv" in output:
         version = f"{sys.version_info[0]}.{sys.version_info[1]}"
         return (
-            "This Python lacks its venv module; install it (on Debian and Ubuntu: sudo apt install "
-            f"python{version}-venv) and start again."
+            f"This Python lacks its venv module; install it (on Debian and Ubuntu: sudo apt install python{version}-venv) and start again."
         )
     return _disk_sentence(output) or f"The environment .venv could not be made: {_last_line(output)}"
 
@@ -174,7 +183,15 @@ def _install(python: Path, wanted: list[str]) -> None:
         return
     print(f"Installing {len(wanted)} packages and what they need into .venv (once; a minute or two, about 300 MB) ...", flush=True)
     command = [
-        str(python), "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--progress-bar", "off", *wanted,
+        str(python),
+        "-m",
+        "pip",
+        "install",
+        "--disable-pip-version-check",
+        "--no-input",
+        "--progress-bar",
+        "off",
+        *wanted,
     ]
     status, output = _run(command, tell=_tell_pip)
     if status != 0:
@@ -226,7 +243,12 @@ def _run(command: list[str], tell=None) -> tuple[int, str]:
     """Run a command; `tell` gets each line as it comes. Returns (exit status, all it said)."""
     try:
         process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, encoding="utf-8", errors="replace",
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            encoding="utf-8",
+            errors="replace",
         )
     except OSError as error:
         return 1, str(error)

@@ -24,7 +24,7 @@ from unittest import mock
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "MedImageParseExtension" / "MedImageParse"), str(ROOT / "Testing")]
 
-import environment  # noqa: E402
+import environment
 
 YESTERDAY = b"segments that somebody has spent an hour on"
 SECRETS = ("k3y-5ecret-0f-the-endpoint", "pr0xy-pass")
@@ -84,9 +84,9 @@ def run_row(scenario, volumes: tuple[Path, Path], folder: Path) -> Row:
     """
     from doubles import fault_server, small_models
     from doubles.fault_scenarios import BIG_BODY, RETRY, TIMEOUTS, staged
+    from MedImageParseLib.api import segment
     from MedImageParseLib.cli.main import main
-    from MedImageParseLib.console import api
-    from MedImageParseLib.transport.audit import AuditLog
+    from MedImageParseLib.profiles.consent import AuditLog
 
     script = [small_models.volume_model() if behavior is fault_server.well else behavior for behavior in scenario.script]
     results, report, audit = folder / "results", folder / "report.json", folder / "audit.jsonl"
@@ -100,7 +100,7 @@ def run_row(scenario, volumes: tuple[Path, Path], folder: Path) -> Row:
     volume = volumes[1] if scenario.body is BIG_BODY else volumes[0]
     with contextlib.ExitStack() as stack:
         client, _ = stack.enter_context(staged(dataclasses.replace(scenario, script=script), folder, audit=AuditLog(audit)))
-        stack.enter_context(mock.patch.object(api, "connect", lambda *_, **__: client))
+        stack.enter_context(mock.patch.object(segment, "connect", lambda *_, **__: client))
         stack.enter_context(_logging_to(handler))
         stack.enter_context(contextlib.redirect_stdout(stdout))
         stack.enter_context(contextlib.redirect_stderr(stderr))

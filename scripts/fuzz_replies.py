@@ -34,6 +34,7 @@ _ODD = [0, -1, 1, 2**31, 2**63, 10**30, -(10**9), 1.5, 1e308, True, None, "", "0
 def seeds() -> list[tuple[bytes, Callable[[bytes], object]]]:
     """(reply, decoder) pairs: all documented forms of the three models."""
     import numpy as np
+
     from doubles import forms
     from MedImageParseLib.wire import medimageinsight, medimageparse, medimageparse3d
 
@@ -175,7 +176,9 @@ def fuzz(seconds: float, seed: int, report: Callable[[str], None] = print) -> tu
             findings.append(f"{trouble} (reply number {tried} of seed {seed}; it begins {reply[:80]!r})")
             report(findings[-1])
     tracemalloc.stop()
-    report(f"{tried} damaged replies: {tried - refused - len(findings)} still readable, {refused} refused with a sentence, {len(findings)} findings")
+    report(
+        f"{tried} damaged replies: {tried - refused - len(findings)} still readable, {refused} refused with a sentence, {len(findings)} findings"
+    )
     return tried, findings
 
 

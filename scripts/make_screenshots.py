@@ -20,8 +20,8 @@ ROOT = SCRIPTS.parent
 MODULE = ROOT / "MedImageParseExtension" / "MedImageParse"
 sys.path[:0] = [str(SCRIPTS), str(MODULE), str(ROOT / "Testing")]
 
-import environment  # noqa: E402
-import screenshots_search  # noqa: E402
+import environment
+import screenshots_search
 
 PANEL = (380, 800)  # pixels
 _NOTE = "The module in the headless Slicer of Testing/host."
@@ -57,7 +57,7 @@ class Studio:
         self.host.wait_until((lambda: until(job)) if until else (lambda: job.has_ended), 120, every=0.02)
 
     def useEndpoint(self, url: str, **fields: Any) -> None:
-        from MedImageParseLib.transport.profiles import Profile, ProfileStore
+        from MedImageParseLib.profiles.profiles import Profile, ProfileStore
 
         ProfileStore().add(Profile("Radiology", url, **fields), replace=True)
         self.panel.endpoint.forget("Radiology")
@@ -246,7 +246,22 @@ def _everythingOpen(studio: Studio) -> None:
     studio.host.wait_until(lambda: studio.host.find("previewText").text.startswith("Range"), 10)
 
 
-PICTURES = (empty, ready, running, finished, absent, slices, options, settings, sign_in, narrow, large_fonts, dark, errors, *screenshots_search.PICTURES)
+PICTURES = (
+    empty,
+    ready,
+    running,
+    finished,
+    absent,
+    slices,
+    options,
+    settings,
+    sign_in,
+    narrow,
+    large_fonts,
+    dark,
+    errors,
+    *screenshots_search.PICTURES,
+)
 
 
 @contextmanager
@@ -286,7 +301,9 @@ def captioned(picture: Any, note: str) -> Any:
 def main() -> int:
     """Returns 0."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which pictures (default all): {', '.join(each.__name__ for each in PICTURES)}")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"which pictures (default all): {', '.join(each.__name__ for each in PICTURES)}"
+    )
     parser.add_argument("--output", metavar="FOLDER", default=str(ROOT / "Resources" / "Screenshots"))
     arguments = parser.parse_args()
     environment.ensure(("test",))

@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "MedImageParseExtension" / "MedImageParse")]
 
-import environment  # noqa: E402
+import environment
 
 if __name__ == "__main__":
     environment.reexec_if_present()

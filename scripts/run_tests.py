@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-import environment  # noqa: E402
+import environment
 
 
 def main() -> int:

@@ -96,7 +96,7 @@ def _indexed(studio: Any) -> None:
         _do(studio, "index")
     studio.host.choose("indexWhatComboBox", "This volume")
     _do(studio, "index")
-    from MedImageParseLib.scene.slices import showSlice
+    from MedImageParseLib.scene.volumes import showSlice
 
     showSlice(node, "axial", 17)
     studio.host.process()
@@ -124,7 +124,7 @@ def _collapse(studio: Any, *sections: str) -> None:
 
 
 def _useEndpoint(studio: Any, url: str) -> None:
-    from MedImageParseLib.transport.profiles import Profile, ProfileStore
+    from MedImageParseLib.profiles.profiles import Profile, ProfileStore
 
     ProfileStore().add(Profile("Made-up test endpoint", url), replace=True)
     _tab(studio).endpoint.readProfiles()

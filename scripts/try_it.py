@@ -16,7 +16,7 @@ SCRIPTS = Path(__file__).resolve().parent
 ROOT = SCRIPTS.parent
 sys.path[:0] = [str(SCRIPTS), str(ROOT / "MedImageParseExtension" / "MedImageParse")]
 
-import environment  # noqa: E402
+import environment
 
 PROMPTS = "lungs & bones & liver & spleen & kidneys & unicorn"
 PICTURE_PROMPTS = "foreground & unicorn"
@@ -25,8 +25,12 @@ PICTURE_PROMPTS = "foreground & unicorn"
 def main() -> int:
     """Returns the exit status of the segmentation (see the README's table)."""
     parser = argparse.ArgumentParser(description="Segment a made-up CT, or your own volume, through the local demo engine.")
-    parser.add_argument("--volume", metavar="FILE", help="your own volume or 2D picture instead of the made-up CT; it does not leave this computer")
-    parser.add_argument("--prompt", action="append", metavar='"A & B"', help=f"what to look for (default: {PROMPTS}; in a picture: {PICTURE_PROMPTS})")
+    parser.add_argument(
+        "--volume", metavar="FILE", help="your own volume or 2D picture instead of the made-up CT; it does not leave this computer"
+    )
+    parser.add_argument(
+        "--prompt", action="append", metavar='"A & B"', help=f"what to look for (default: {PROMPTS}; in a picture: {PICTURE_PROMPTS})"
+    )
     parser.add_argument("--output", metavar="FOLDER", default=str(ROOT / "try_it_output"), help="default: try_it_output")
     arguments = parser.parse_args()
     environment.ensure()
@@ -44,7 +48,7 @@ def main() -> int:
 
 def _try(arguments: argparse.Namespace) -> int:
     from MedImageParseLib.cli.main import main as command_line
-    from MedImageParseLib.files.read_picture import PICTURE_EXTENSIONS
+    from MedImageParseLib.files.read import PICTURE_EXTENSIONS
     from MedImageParseLib.files.write import make_folder
     from MedImageParseLib.local_endpoint.server import LocalEndpoint
 
@@ -86,9 +90,9 @@ def _try(arguments: argparse.Namespace) -> int:
 
 
 def _make_phantom(folder: Path):
-    from MedImageParseLib.files.atomic import write_atomically
+    from MedImageParseLib.engines.classical.phantom import TILT_DEGREES, make_phantom
+    from MedImageParseLib.files.write import write_atomically
     from MedImageParseLib.imaging.nifti import encode_nifti
-    from MedImageParseLib.local_endpoint.phantom import TILT_DEGREES, make_phantom
 
     phantom = make_phantom()
     path = write_atomically(folder / "phantom_ct.nii.gz", encode_nifti(phantom.voxels, phantom.ijk_to_ras))

@@ -35,13 +35,13 @@ class MedImageParse(ScriptedLoadableModule):
 
 def _useSlicerFolder():
     """Profiles, consents and the audit file lie beside Slicer's own settings."""
-    from MedImageParseLib.transport.folders import use_configuration_folder
+    from MedImageParseLib.profiles.configuration import use_configuration_folder
 
     use_configuration_folder(os.path.join(os.path.dirname(slicer.app.slicerUserSettingsFilePath), "MedImageParse"))
 
 
 def _registerSample():
-    from MedImageParseLib.panels.sample import registerInSampleData
+    from MedImageParseLib.panels.local_demo import registerInSampleData
 
     registerInSampleData()
 
@@ -91,11 +91,11 @@ class MedImageParseWidget(ScriptedLoadableModuleWidget):
 def __getattr__(name):
     """`MedImageParse.MedImageParseLogic()`, `MedImageParse.MedImageInsightLogic()` in Slicer's Python console, imported when asked for."""
     if name == "MedImageParseLogic":
-        from MedImageParseLib.logic.logic import MedImageParseLogic
+        from MedImageParseLib.logic.segmentation import MedImageParseLogic
 
         return MedImageParseLogic
     if name == "MedImageInsightLogic":
-        from MedImageParseLib.logic.search_logic import MedImageInsightLogic
+        from MedImageParseLib.logic.similarity import MedImageInsightLogic
 
         return MedImageInsightLogic
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -113,8 +113,8 @@ class MedImageParseTest(ScriptedLoadableModuleTest):
 
     def test_sample_goes_through_the_demo_engine_and_absent_structures_add_no_segment(self):
         from MedImageParseLib.local_endpoint.server import LocalEndpoint
-        from MedImageParseLib.logic.logic import MedImageParseLogic
-        from MedImageParseLib.panels.sample import loadSample
+        from MedImageParseLib.logic.segmentation import MedImageParseLogic
+        from MedImageParseLib.panels.local_demo import loadSample
 
         logic = MedImageParseLogic()
         try:

@@ -73,8 +73,8 @@ class Seen:
         """Names of the PNG's chunks, in order."""
         data, position, names = self.images[row], len(_PNG), []
         while position < len(data):
-            (size,) = struct.unpack(">I", data[position:position + 4])
-            names.append(data[position + 4:position + 8].decode())
+            (size,) = struct.unpack(">I", data[position : position + 4])
+            names.append(data[position + 4 : position + 8].decode())
             position += 12 + size
         return names
 

@@ -52,7 +52,10 @@ PICTURE_FORMS = {
     for inner in ("json", "repr", "object") for values in ("probabilities", "masks", "fractions") for outer in ("list", "predictions")
 } | {"broken lines": replace(_PLAIN, broken_lines=True), "repr classes": replace(_PLAIN, classes="repr")}  # fmt: skip
 _CONTENTS = {
-    **{f"{dtype} labels": Form(dtype=dtype) for dtype in ("uint8", "int8", "uint16", "int16", "int32", "uint32", "int64", "float32", "float64")},
+    **{
+        f"{dtype} labels": Form(dtype=dtype)
+        for dtype in ("uint8", "int8", "uint16", "int16", "int32", "uint32", "int64", "float32", "float64")
+    },
     "wrong affine": Form(affine="wrong"),
     "plain labels": Form(packed=False),
     "broken lines": Form(broken_lines=True),
@@ -63,7 +66,9 @@ _CONTENTS = {
     "image_features probabilities": Form(volume="image_features", values="probabilities"),
     "image_features masks": Form(volume="image_features", values="masks"),
 }
-_WRAPPINGS = {f"{inner} {outer}": {"inner": inner, "outer": outer} for inner in ("json", "repr", "object") for outer in ("list", "predictions")}
+_WRAPPINGS = {
+    f"{inner} {outer}": {"inner": inner, "outer": outer} for inner in ("json", "repr", "object") for outer in ("list", "predictions")
+}
 VOLUME_FORMS = _CONTENTS | {
     f"{name} {wrapping}": replace(_CONTENTS[name], **fields)
     for name in ("uint8 labels", "fractions 4D", "image_features masks") for wrapping, fields in _WRAPPINGS.items()

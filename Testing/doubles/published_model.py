@@ -45,7 +45,9 @@ class PublishedModel(mlflow.pyfunc.PythonModel):
 
     @staticmethod
     def _found(values, prompt):
-        return (values >= 128) if prompt == "bright" else ((values > 0) & (values < 128)) if prompt == "dark" else np.zeros(values.shape, bool)
+        return (
+            (values >= 128) if prompt == "bright" else ((values > 0) & (values < 128)) if prompt == "dark" else np.zeros(values.shape, bool)
+        )
 
     def _picture(self, image, prompts):
         from PIL import Image

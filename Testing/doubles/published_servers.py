@@ -17,7 +17,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 KINDS = ("medimageparse", "medimageparse3d", "medimageinsight")
-ENTRY = '''
+ENTRY = """
 import json, os
 import mlflow, pandas as pd
 
@@ -29,7 +29,7 @@ def run(raw):
     body = json.loads(raw)
     frame = pd.DataFrame(body["input_data"]["data"], columns=body["input_data"]["columns"], index=body["input_data"].get("index"))
     return model.predict(frame, params=body.get("params") or None)
-'''
+"""
 
 ON_LOOPBACK = """
 import sys
@@ -47,16 +47,26 @@ def save(folder: str, kind: str) -> None:
 
     required = kind != "medimageinsight"
     inputs = Schema([ColSpec("binary", "image", required=required), ColSpec("string", "text", required=required)])
-    params = None if required else ParamSchema([
-        ParamSpec("image_standardization_jpeg_compression_ratio", "integer", 75),
-        ParamSpec("image_standardization_image_size", "integer", 512),
-        ParamSpec("get_scaling_factor", "boolean", True),
-    ])
+    params = (
+        None
+        if required
+        else ParamSchema(
+            [
+                ParamSpec("image_standardization_jpeg_compression_ratio", "integer", 75),
+                ParamSpec("image_standardization_image_size", "integer", 512),
+                ParamSpec("get_scaling_factor", "boolean", True),
+            ]
+        )
+    )
     note = Path(folder).with_suffix(".kind")
     note.write_text(kind)
     mlflow.pyfunc.save_model(
-        folder, python_model=str(HERE / "published_model.py"), artifacts={"kind": str(note)},
-        signature=ModelSignature(inputs=inputs, params=params), pip_requirements=[])
+        folder,
+        python_model=str(HERE / "published_model.py"),
+        artifacts={"kind": str(note)},
+        signature=ModelSignature(inputs=inputs, params=params),
+        pip_requirements=[],
+    )
 
 
 def free_port() -> int:
@@ -72,7 +82,19 @@ def serve(host: str, model: Path, work: Path):
     scripts = Path(sys.executable).parent
     environment = {**os.environ, "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}", "PUBLISHED_MODEL_FOLDER": str(model)}
     if host == "mlflow":
-        command = [str(scripts / "mlflow"), "models", "serve", "-m", str(model), "--env-manager", "local", "-p", str(port), "-h", "127.0.0.1"]
+        command = [
+            str(scripts / "mlflow"),
+            "models",
+            "serve",
+            "-m",
+            str(model),
+            "--env-manager",
+            "local",
+            "-p",
+            str(port),
+            "-h",
+            "127.0.0.1",
+        ]
         health, path = "/ping", "/invocations"
     else:
         entry = work / f"entry_{port}.py"

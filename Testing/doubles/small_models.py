@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 
 import nibabel
 import numpy as np
-from doubles import fault_server as f
 from PIL import Image
+
+from doubles import fault_server as f
 
 
 def image_sent(connection: f.Connection) -> tuple[bytes, str]:

@@ -113,7 +113,7 @@ class DemoPictures:
         self._pictures: list[tuple[np.ndarray, dict[str, Path]]] = []
         for path in sorted(folder.glob("*.png")):
             if path.stem.count("_") == 2:
-                masks = {mask.stem[len(path.stem) + 1:].replace("+", " "): mask for mask in folder.glob(f"{path.stem}_*.png")}
+                masks = {mask.stem[len(path.stem) + 1 :].replace("+", " "): mask for mask in folder.glob(f"{path.stem}_*.png")}
                 self._pictures.append((np.asarray(Image.open(path).convert("RGB")).mean(axis=2), masks))
 
     def picture(self, gray: np.ndarray, prompts: list[str]) -> list[np.ndarray]:
@@ -123,7 +123,10 @@ class DemoPictures:
         places = [(number, turn) for number in range(len(self._pictures)) for turn in range(8)]
         number, turn = min(places, key=lambda place: np.abs(thumbnail(turned(self._pictures[place[0]][0], place[1])) - wanted).mean())
         masks = self._pictures[number][1]
-        found = [np.asarray(Image.open(masks[prompt]).convert("L")) > 127 if prompt in masks else np.zeros(gray.shape, bool) for prompt in prompts]
+        found = [
+            np.asarray(Image.open(masks[prompt]).convert("L")) > 127 if prompt in masks else np.zeros(gray.shape, bool)
+            for prompt in prompts
+        ]
         return [turned(mask, turn) for mask in found]
 
 
@@ -147,7 +150,7 @@ def padded_to(image: np.ndarray, side: int, late: bool = False) -> np.ndarray:
     longest = max(image.shape)
     square = np.zeros((longest, longest), image.dtype)
     top, left = ((longest - size + late) // 2 for size in image.shape)
-    square[top:top + image.shape[0], left:left + image.shape[1]] = image
+    square[top : top + image.shape[0], left : left + image.shape[1]] = image
     nearest = ((np.arange(side) + 0.5) * longest / side).astype(int)
     return square[np.ix_(nearest, nearest)]
 

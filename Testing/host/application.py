@@ -280,4 +280,3 @@ class CommandOptions:
 
     def __getattr__(self, name: str) -> bool:
         return False
-

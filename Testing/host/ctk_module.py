@@ -265,4 +265,3 @@ def module() -> types.ModuleType:
                 if name.startswith("ctk") and isinstance(item, type):
                     setattr(_module, name, item)
     return _module
-

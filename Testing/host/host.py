@@ -14,9 +14,9 @@ from typing import Any
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
-from PySide6 import QtCore, QtWidgets  # noqa: E402
+from PySide6 import QtCore, QtWidgets
 
-from . import driving, idle, module_files, qt_module, scripted_module, signals, slicer_module  # noqa: E402
+from . import driving, idle, module_files, qt_module, scripted_module, signals, slicer_module
 
 
 class Host:

@@ -10,10 +10,20 @@ from PySide6 import QtGui, QtWidgets
 
 # In QtCore, QtGui and QtWidgets of PySide, and not in the module qt.
 ABSENT = frozenset(
-    (
-        "QAccessible QKeyCombination QOverrideCursorGuard QPageRanges QPluginLoader QSemaphoreReleaser QStringDecoder QStringEncoder"
-        " QTreeWidgetItemIterator QVersionNumber QXmlStreamReader QXmlStreamWriter"
-    ).split()
+    [
+        "QAccessible",
+        "QKeyCombination",
+        "QOverrideCursorGuard",
+        "QPageRanges",
+        "QPluginLoader",
+        "QSemaphoreReleaser",
+        "QStringDecoder",
+        "QStringEncoder",
+        "QTreeWidgetItemIterator",
+        "QVersionNumber",
+        "QXmlStreamReader",
+        "QXmlStreamWriter",
+    ]
 )
 
 

@@ -16,7 +16,16 @@ import json
 import numpy as np
 
 PROMPTS = (
-    "liver", "spleen", "pancreas", "stomach", "gallbladder", "left kidney", "right kidney", "aorta", "duodenum", "esophagus",
+    "liver",
+    "spleen",
+    "pancreas",
+    "stomach",
+    "gallbladder",
+    "left kidney",
+    "right kidney",
+    "aorta",
+    "duodenum",
+    "esophagus",
 )
 FIELD_MM = (400.0, 400.0, 300.0)  # along i, j, k, whatever the number of voxels
 # middle and radii across and down, as shares of half the field of view; HU

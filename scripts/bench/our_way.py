@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from MedImageParseLib.imaging.geometry import AxisMap
 from MedImageParseLib.imaging.nifti import encode_nifti
-from MedImageParseLib.imaging.orientation import AxisMap
 from MedImageParseLib.imaging.volume import Volume
 from MedImageParseLib.imaging.windows import apply_window, choose_window
 from MedImageParseLib.prompts import catalogue, grammar, sites
@@ -22,7 +22,7 @@ def axes_for(ijk_to_ras: np.ndarray) -> AxisMap:
 
 def build_request(voxels: np.ndarray, ijk_to_ras: np.ndarray, prompts: list[str]) -> bytes:
     """Args:
-        voxels: int16 kji.
+    voxels: int16 kji.
     """
     volume = Volume(voxels, ijk_to_ras, modality="CT")
     volume.check()

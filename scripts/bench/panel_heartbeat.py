@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 MODULE = ROOT / "MedImageParseExtension" / "MedImageParse"
 sys.path[:0] = [str(ROOT / "scripts"), str(MODULE), str(ROOT / "Testing")]
 
-import environment  # noqa: E402
+import environment
 
 _TICK_MS = 5
 _STAGES = ("queued", "preparing", "running", "model working", "importing")
@@ -39,6 +39,7 @@ with double.serve() as url:
 def make_volume(shape_kji: tuple[int, int, int], masks: int):
     """int16: noise below zero, and a box of one gray value for each mask."""
     import numpy as np
+
     from MedImageParseLib.imaging.volume import Volume
 
     voxels = np.random.default_rng(1).normal(-500, 60, shape_kji).clip(-1000, -100).astype(np.int16)
@@ -114,8 +115,8 @@ def cancel_times(host, panel) -> dict[str, float]:
 
 def prepare(host, url: str, volume, masks: int):
     """The panel with everything chosen. Returns (panel, options of the same job for the Logic)."""
+    from MedImageParseLib.profiles.profiles import Profile, ProfileStore
     from MedImageParseLib.scene.volumes import nodeFromVolume
-    from MedImageParseLib.transport.profiles import Profile, ProfileStore
 
     panel = host.widget.panel
     node = nodeFromVolume(volume, "CT", host.scene)
@@ -167,8 +168,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=2)
     arguments = parser.parse_args()
     environment.ensure(("test",))
-    from host import Host
-    from host import idle
+    from host import Host, idle
 
     if idle.why_not():
         print(f"note: {idle.why_not()}, so worker threads fare better here than in Slicer")

@@ -20,7 +20,7 @@ import numpy as np
 
 def build_request(voxels: np.ndarray, ijk_to_ras: np.ndarray, prompts: list[str]) -> bytes:
     """Args:
-        voxels: int16 kji.
+    voxels: int16 kji.
     """
     import nibabel
 

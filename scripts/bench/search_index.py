@@ -26,9 +26,10 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "scripts" / "bench"), str(ROOT / "MedImageParseExtension" / "MedImageParse")]
 
-import measuring  # noqa: E402
-from MedImageParseLib.search.index import EmbeddingIndex  # noqa: E402
-from MedImageParseLib.search.records import Provenance, Record  # noqa: E402
+import measuring
+
+from MedImageParseLib.search.index import EmbeddingIndex
+from MedImageParseLib.search.records import Provenance, Record
 
 PROVENANCE = Provenance("made up", "", "benchmark", "none")
 SLICES = 200  # of a series

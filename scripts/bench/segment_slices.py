@@ -23,8 +23,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "scripts" / "bench"), str(ROOT / "scripts"), str(ROOT / "MedImageParseExtension" / "MedImageParse")]
 
-import environment  # noqa: E402
-import measuring  # noqa: E402
+import environment
+import measuring
 
 SIDE = 1024
 WINDOW_HU = (-150.0, 250.0)  # the toolkit's "ct-abdomen"; ours comes to the same by itself
@@ -94,7 +94,7 @@ class _Ours:
     """The product's own functions, in the order in which tasks/segment_slices.py calls them."""
 
     def __init__(self, voxels, matrix, names: list[str]):
-        from MedImageParseLib.imaging.planes import SliceView
+        from MedImageParseLib.imaging.geometry import SliceView
         from MedImageParseLib.imaging.volume import Volume
         from MedImageParseLib.imaging.windows import choose_window
         from MedImageParseLib.prompts import sites
@@ -109,7 +109,7 @@ class _Ours:
         from MedImageParseLib.prompts import grammar
         from MedImageParseLib.wire import medimageparse
 
-        picture, _cut = to_eight_bit(apply_window(self._volume.voxels[index:index + 1], self._window))
+        picture, _cut = to_eight_bit(apply_window(self._volume.voxels[index : index + 1], self._window))
         return medimageparse.build_request([encode_png(self._view.picture(picture, 0))], grammar.join_prompts(self._names), "azureml")
 
     def decode_reply(self, body: bytes) -> list:

@@ -20,8 +20,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "scripts" / "bench"), str(ROOT / "scripts"), str(ROOT / "MedImageParseExtension" / "MedImageParse")]
 
-import environment  # noqa: E402
-import measuring  # noqa: E402
+import environment
+import measuring
 
 WAYS = ("sample", "ours")
 STEPS = {
@@ -40,8 +40,11 @@ FIGURES = {
 DEFAULT_SIZE, DEFAULT_PROMPTS = "512x512x300", 10
 # (step, figure, at most this share of the sample's), for the default size and prompts: on small volumes other costs rule
 TARGETS = (
-    ("request", "seconds", 0.35), ("request", "bytes", 0.35), ("request", "peak_mb", 0.6),
-    ("stack", "seconds", 0.1), ("stack", "peak_mb", 0.6),
+    ("request", "seconds", 0.35),
+    ("request", "bytes", 0.35),
+    ("request", "peak_mb", 0.6),
+    ("stack", "seconds", 0.1),
+    ("stack", "peak_mb", 0.6),
 )
 _WARM_SHAPE = (6, 8, 10)
 
@@ -127,9 +130,15 @@ def _summary(options: argparse.Namespace, size: str, runs: dict) -> dict:
     asked = {"size": size, "prompts": options.prompts, "repeat": options.repeat}
     applies = size == DEFAULT_SIZE and options.prompts == DEFAULT_PROMPTS
     targets = [
-        {"step": step, "figure": figure, "at_most": limit, "is": steps[step]["ratios"][figure],
-         "met": steps[step]["ratios"][figure] <= limit if applies and steps[step]["ratios"][figure] is not None else None}
-        for step, figure, limit in TARGETS if step in steps
+        {
+            "step": step,
+            "figure": figure,
+            "at_most": limit,
+            "is": steps[step]["ratios"][figure],
+            "met": steps[step]["ratios"][figure] <= limit if applies and steps[step]["ratios"][figure] is not None else None,
+        }
+        for step, figure, limit in TARGETS
+        if step in steps
     ]
     machine = {"python": platform.python_version(), "system": platform.platform(), "cpus": os.cpu_count()}
     return {**asked, "machine": machine, "steps": steps, "targets": targets, "runs": runs}
@@ -205,6 +214,7 @@ def _segments(way: str, scene, volume_node, body: bytes, names: list[str], parts
 
 def _volume_node(scene, voxels):
     import made_up
+
     from MedImageParseLib.imaging.volume import Volume
     from MedImageParseLib.scene.volumes import nodeFromVolume
 
@@ -215,6 +225,7 @@ def _describe(segmentation_node) -> list:
     """Name, voxels and middle (RAS, 0.01 mm) of each segment, to see that both ways end in the same."""
     import numpy as np
     import slicer
+
     from MedImageParseLib.scene.geometry import imageToWorld, segmentMask
 
     binary = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()

@@ -27,10 +27,15 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "scripts" / "bench"), str(ROOT / "scripts"), str(ROOT / "MedImageParseExtension" / "MedImageParse")]
 
-import environment  # noqa: E402
-import measuring  # noqa: E402
-from MedImageParseLib.jobs.job import Job  # noqa: E402
-from MedImageParseLib.jobs.queue import POLL_MS, YIELD_S, JobQueue  # noqa: E402
+import environment
+import measuring
+
+from MedImageParseLib.logic.jobs import (
+    POLL_MS,
+    YIELD_S,
+    Job,
+    JobQueue,
+)
 
 GOAL = 1.3
 _LOOPS = 12_000_000
@@ -110,7 +115,11 @@ def measure(options: argparse.Namespace, hold: Callable[[float], None]) -> dict:
     whole = [whole_run(loop, volume, reply, prompts) for _ in range(options.repeat)]
     figures["whole run on a node"] = summary([plain for plain, _ in whole], [looped.total for _, looped in whole])
     stalls = {key: round(statistics.median(getattr(looped, key) for _, looped in whole), 4) for key in ("longest", "imported")}
-    return {**{key: getattr(options, key) for key in ("size", "prompts", "timer_ms", "yield_ms", "repeat")}, "figures": figures, "window_s": stalls}
+    return {
+        **{key: getattr(options, key) for key in ("size", "prompts", "timer_ms", "yield_ms", "repeat")},
+        "figures": figures,
+        "window_s": stalls,
+    }
 
 
 def summary(plain: list[float], looped: list[float]) -> dict:
@@ -144,7 +153,7 @@ def count() -> int:
 def made_up_data(shape_kji: tuple[int, int, int], count_of_prompts: int) -> tuple:
     import made_up
 
-    from MedImageParseLib.imaging.orientation import AxisMap
+    from MedImageParseLib.imaging.geometry import AxisMap
     from MedImageParseLib.imaging.volume import Volume
 
     matrix = made_up.ijk_to_ras(shape_kji)
@@ -206,7 +215,7 @@ def beside(loop: EventLoop, work: Callable[[], object]) -> float:
 
 def whole_run(loop: EventLoop, volume: object, reply: bytes, prompts: list[str]) -> tuple[float, Times]:
     """A run on a volume node, waited for by a script, and beside the loop."""
-    from MedImageParseLib.logic.logic import MedImageParseLogic
+    from MedImageParseLib.logic.segmentation import MedImageParseLogic
     from MedImageParseLib.scene import session
     from MedImageParseLib.scene.volumes import nodeFromVolume
 

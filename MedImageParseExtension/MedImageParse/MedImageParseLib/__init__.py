@@ -14,11 +14,11 @@ import importlib
 
 __version__ = "0.1.0"
 _MODULES = {
-    "api": ("check", "segment", "serve"),
-    "embedding": (
+    "segment": ("check", "segment", "serve"),
+    "embed": (
         "embed", "index_add", "index_check", "index_compact", "index_export", "index_import", "index_info", "index_remove", "index_search",
     ),
-    "comparing": ("classify", "outliers"),
+    "compare": ("classify", "outliers"),
 }  # fmt: skip
 __all__ = sorted(name for names in _MODULES.values() for name in names)
 
@@ -26,7 +26,7 @@ __all__ = sorted(name for names in _MODULES.values() for name in names)
 def __getattr__(name: str):
     for module, names in _MODULES.items():
         if name in names:
-            return getattr(importlib.import_module(f".console.{module}", __name__), name)
+            return getattr(importlib.import_module(f".api.{module}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

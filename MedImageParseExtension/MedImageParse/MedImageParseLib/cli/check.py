@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from ..console import api
+from ..api import segment
 from .options import add_common, add_connection, connection_options
 
 
@@ -12,12 +12,17 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     """Declare the command's options."""
     parser = commands.add_parser("check", help="test the connection with a tiny probe")
     parser.set_defaults(run=run)
-    parser.add_argument("--model", default="auto", choices=("auto", "medimageparse3d", "medimageparse", "medimageinsight"), help="the model that should be there")
+    parser.add_argument(
+        "--model",
+        default="auto",
+        choices=("auto", "medimageparse3d", "medimageparse", "medimageinsight"),
+        help="the model that should be there",
+    )
     add_connection(parser)
     add_common(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Returns the exit status."""
-    print(api.check(model=arguments.model, cancellation=arguments.cancellation, **connection_options(arguments)).sentence)
+    print(segment.check(model=arguments.model, cancellation=arguments.cancellation, **connection_options(arguments)).sentence)
     return 0

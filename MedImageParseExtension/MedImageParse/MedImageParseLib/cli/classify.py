@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from ..console import comparing
-from .embedding_options import INPUT_HELP, add_recipe, add_slices, add_speed, image_options
-from .options import add_common, add_connection, connection_options
-from .reporting import reported
-from .terminal import Terminal
+from ..api import compare
+from .options import INPUT_HELP, add_common, add_connection, add_recipe, add_slices, add_speed, connection_options, image_options
+from .terminal import Terminal, reported
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -17,7 +15,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.set_defaults(run=run)
     parser.add_argument("input", metavar="INPUT", help=INPUT_HELP)
     parser.add_argument("--label", action="append", default=[], metavar='"…"', help="a label; at least two")
-    parser.add_argument("--labels", metavar="FILE.csv|NAME", help="labels from a file, or a ready set, e.g. \"CT chest\"")
+    parser.add_argument("--labels", metavar="FILE.csv|NAME", help='labels from a file, or a ready set, e.g. "CT chest"')
     parser.add_argument("--set", dest="label_set", default="", metavar="NAME", help="which set of a file that holds several")
     prefix = 'begins the text of each --label: "modality anatomy parameters", such as "x-ray chest anteroposterior"'
     parser.add_argument("--prefix", default="", metavar='"…"', help=prefix)
@@ -34,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
     terminal = Terminal(arguments.quiet)
 
     def work():
-        return comparing.classify(
+        return compare.classify(
             arguments.input, label=arguments.label, labels=arguments.labels, label_set=arguments.label_set, prefix=arguments.prefix, picture=arguments.picture,
             **image_options(arguments), progress=terminal.progress, cancellation=arguments.cancellation, **connection_options(arguments),
         )  # fmt: skip

@@ -8,14 +8,14 @@ import sys
 from dataclasses import asdict
 from datetime import datetime
 
+from ..azure.discovery import CLOUDS, Discovery, FoundDeployment, FoundEndpoint, discover, make_profile
+from ..azure.resource_manager import ResourceManager, arm_scope
 from ..errors import UsageError
+from ..profiles.profiles import ENTRA_METHODS, ProfileStore
 from ..progress import Cancellation
-from ..transport.discovery import CLOUDS, Discovery, FoundDeployment, FoundEndpoint, discover, make_profile
-from ..transport.discovery_arm import ResourceManager, arm_scope
-from ..transport.profiles import ENTRA_METHODS, ProfileStore
-from ..transport.signin import entra_session
-from ..transport.signin_entra import EntraOptions
-from ..transport.signin_keys import save_in_keyring
+from ..signin.auth import save_in_keyring
+from ..signin.entra import EntraOptions
+from ..signin.methods import entra_session
 from .options import RefuseKey
 
 

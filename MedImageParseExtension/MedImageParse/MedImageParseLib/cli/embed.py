@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from ..console import embedding
+from ..api import embed
 from ..errors import UsageError
-from .embedding_options import INPUT_HELP, add_recipe, add_slices, add_speed, image_options
-from .options import add_common, add_connection, connection_options
-from .reporting import raise_if_partly, reported
-from .terminal import Terminal
+from .options import INPUT_HELP, add_common, add_connection, add_recipe, add_slices, add_speed, connection_options, image_options
+from .terminal import Terminal, raise_if_partly, reported
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -30,10 +28,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Returns the exit status."""
     terminal = Terminal(arguments.quiet)
 
-    def work() -> embedding.EmbedResult:
+    def work() -> embed.EmbedResult:
         if not arguments.output:
             raise UsageError("Say where the vectors go: --output FILE.npz or FILE.csv.")
-        return embedding.embed(
+        return embed.embed(
             arguments.input, output=arguments.output, paths=arguments.paths, **image_options(arguments),
             progress=terminal.progress, cancellation=arguments.cancellation, **connection_options(arguments),
         )  # fmt: skip

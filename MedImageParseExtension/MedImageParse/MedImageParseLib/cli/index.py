@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import argparse
 
-from ..console import embedding
+from ..api import embed
 from ..errors import InputError, UsageError
 from ..tasks.find_similar import name_of, place_of
-from .embedding_options import INPUT_HELP, add_recipe, add_slices, add_speed, image_options
-from .options import Parser, add_common, add_connection, connection_options
-from .reporting import raise_if_partly, reported
-from .terminal import Terminal
+from .options import INPUT_HELP, Parser, add_common, add_connection, add_recipe, add_slices, add_speed, connection_options, image_options
+from .terminal import Terminal, raise_if_partly, reported
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -80,7 +78,7 @@ def _add(arguments: argparse.Namespace) -> int:
     terminal = Terminal(arguments.quiet)
 
     def work():
-        return embedding.index_add(
+        return embed.index_add(
             arguments.index, arguments.input, thumbnails=arguments.thumbnails, paths=arguments.paths, **image_options(arguments),
             progress=terminal.progress, cancellation=arguments.cancellation, **connection_options(arguments),
         )  # fmt: skip
@@ -95,7 +93,7 @@ def _search(arguments: argparse.Namespace) -> int:
     terminal = Terminal(arguments.quiet)
 
     def work():
-        return embedding.index_search(
+        return embed.index_search(
             arguments.index, image=arguments.image, text=arguments.text, slices=arguments.slices, plane=arguments.plane, top=arguments.top,
             other_volumes=arguments.other_volumes, recipe=arguments.recipe, picture=arguments.picture, modality=arguments.modality,
             progress=terminal.progress, cancellation=arguments.cancellation, **connection_options(arguments),
@@ -110,9 +108,11 @@ def _search(arguments: argparse.Namespace) -> int:
 
 
 def _info(arguments: argparse.Namespace) -> int:
-    info = embedding.index_info(arguments.index)
+    info = embed.index_info(arguments.index)
     kinds = ", ".join(f"{count} {kind}{'s' if kind != 'study' else ''}" for kind, count in info.kinds.items() if count)
-    print(f"{info.records} records{f' ({kinds})' if kinds else ''} of {info.series} series, {info.thumbnails} thumbnails, {info.bytes / 1e6:.1f} MB")
+    print(
+        f"{info.records} records{f' ({kinds})' if kinds else ''} of {info.series} series, {info.thumbnails} thumbnails, {info.bytes / 1e6:.1f} MB"
+    )
     for space in info.spaces:
         made = space.provenance
         names = [made.model, made.deployment and f"deployment {made.deployment}", made.engine]
@@ -121,7 +121,7 @@ def _info(arguments: argparse.Namespace) -> int:
 
 
 def _remove(arguments: argparse.Namespace) -> int:
-    removed = embedding.index_remove(arguments.index, source=arguments.source, series=arguments.series, ids=arguments.id)
+    removed = embed.index_remove(arguments.index, source=arguments.source, series=arguments.series, ids=arguments.id)
     if not removed:
         raise UsageError("The index has no such records; `index search` and `outliers` with --report name what it has.")
     print(f"{removed} removed")
@@ -129,7 +129,7 @@ def _remove(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    found = embedding.index_check(arguments.index)
+    found = embed.index_check(arguments.index)
     if not found.is_sound:
         raise InputError(found.sentence)
     print(found.sentence)
@@ -137,16 +137,16 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _compact(arguments: argparse.Namespace) -> int:
-    print(f"{embedding.index_compact(arguments.index) / 1e6:.1f} MB given back")
+    print(f"{embed.index_compact(arguments.index) / 1e6:.1f} MB given back")
     return 0
 
 
 def _export(arguments: argparse.Namespace) -> int:
-    print(f"{embedding.index_export(arguments.index, arguments.output, readable_only=arguments.readable_only)} records written")
+    print(f"{embed.index_export(arguments.index, arguments.output, readable_only=arguments.readable_only)} records written")
     print(arguments.output)
     return 0
 
 
 def _import(arguments: argparse.Namespace) -> int:
-    print(f"{embedding.index_import(arguments.index, arguments.input)} records added")
+    print(f"{embed.index_import(arguments.index, arguments.input)} records added")
     return 0

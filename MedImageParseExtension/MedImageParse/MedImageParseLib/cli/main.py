@@ -44,7 +44,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:  # a fault of ours: still one sentence, and the way to see the rest
         if "--debug" in argv:
             raise
-        return _tell(MedImageParseError(f"The program itself failed ({type(error).__name__}); run it again with --debug and report what it shows."), False)
+        return _tell(
+            MedImageParseError(f"The program itself failed ({type(error).__name__}); run it again with --debug and report what it shows."),
+            False,
+        )
     finally:
         if previous is not None:
             signal.signal(signal.SIGINT, previous)
@@ -52,7 +55,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def build_parser() -> Parser:
     """The parser of all commands."""
-    parser = Parser(prog="mip.py", description="Segment medical images by text prompts, and find similar ones, through MedImageParse and MedImageInsight endpoints.")
+    parser = Parser(
+        prog="mip.py",
+        description="Segment medical images by text prompts, and find similar ones, through MedImageParse and MedImageInsight endpoints.",
+    )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=Parser)
     for name in COMMANDS:
         importlib.import_module(f".{name}", __package__).add_parser(commands)
@@ -83,6 +89,7 @@ def _bind_negative_values(argv: list[str]) -> list[str]:
 
 def _cancel_on_interrupt(cancellation: Cancellation):
     """Ctrl+C asks the work to stop; a second one stops it hard. None where signals are not ours to set (not the main thread)."""
+
     def interrupt(_signal, _frame) -> None:
         if cancellation.is_cancelled:
             raise KeyboardInterrupt

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from ..console import comparing
+from ..api import compare
 from ..tasks.outliers import describe_item
 from .options import add_common
-from .reporting import reported
-from .terminal import Terminal
+from .terminal import Terminal, reported
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -20,7 +19,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "--reference", required=True, action="append", metavar="NAME",
         help="what is usual: a file's name (wildcards * and ?), a path, a folder or a series in the index; may be given several times",
     )  # fmt: skip
-    parser.add_argument("--by", choices=("slice", "study"), default="slice", help="rank slices (default), or volumes by statistics of their slices")
+    parser.add_argument(
+        "--by", choices=("slice", "study"), default="slice", help="rank slices (default), or volumes by statistics of their slices"
+    )
     parser.add_argument("--neighbors", type=int, default=1, metavar="N", help="average over the N nearest of the reference set (default 1)")
     parser.add_argument("--top", type=int, default=20, metavar="N", help="how many to print (default 20; the report has all)")
     parser.add_argument("--recipe", default="", metavar="RECIPE", help="where the index has several, as `index info` prints them")
@@ -33,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Returns the exit status."""
 
     def work():
-        return comparing.outliers(
+        return compare.outliers(
             arguments.index, reference=arguments.reference, by=arguments.by, neighbors=arguments.neighbors, recipe=arguments.recipe,
             map=arguments.map, map_method=arguments.map_method,
         )  # fmt: skip

@@ -7,10 +7,10 @@ import json
 import sys
 
 from ..errors import UsageError
+from ..profiles.profiles import DIALECTS, ENTRA_METHODS, MODELS, SIGN_INS, Profile, ProfileStore
 from ..progress import Cancellation
+from ..signin.auth import delete_from_keyring, environment_key, read_key_file, save_in_keyring
 from ..transport.address import parse_address
-from ..transport.profiles import DIALECTS, ENTRA_METHODS, MODELS, SIGN_INS, Profile, ProfileStore
-from ..transport.signin_keys import delete_from_keyring, environment_key, read_key_file, save_in_keyring
 from .options import RefuseKey
 
 # Option of `profiles add` → field of a profile. What is not given keeps the profile's own default.

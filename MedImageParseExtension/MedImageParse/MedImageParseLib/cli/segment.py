@@ -5,15 +5,14 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from ..console import api
+from ..api import segment
 from ..errors import UsageError
 from ..imaging.windows import CT_WINDOWS
 from .options import add_common, add_connection, connection_options
-from .reporting import raise_if_partly, reported
-from .terminal import Terminal
+from .terminal import Terminal, raise_if_partly, reported
 
 if TYPE_CHECKING:
-    from ..tasks.results import SegmentationResult
+    from ..tasks.run import SegmentationResult
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -21,7 +20,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser("segment", help="segment an image by text prompts")
     parser.set_defaults(run=run)
     parser.add_argument("input", metavar="INPUT", help=".nii .nii.gz .nrrd .mha .mhd, a DICOM file or folder, .png .jpg .tif")
-    parser.add_argument("--model", required=True, choices=api.MODELS)
+    parser.add_argument("--model", required=True, choices=segment.MODELS)
     parser.add_argument("--prompt", required=True, action="append", metavar='"A & B"', help="targets; may be given several times")
     outputs = parser.add_argument_group("outputs")
     outputs.add_argument("--output", metavar="OUT.seg.nrrd", help="a Slicer segmentation; overlaps are kept")
@@ -30,12 +29,20 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     outputs.add_argument("--picture", metavar="FILE.png", help="the input with the masks over it")
     image = parser.add_argument_group("image")
     image.add_argument("--plane", choices=("axial", "coronal", "sagittal"), default="axial")
-    image.add_argument("--slices", metavar="15|10:20|all", help="medimageparse on a volume: indices along the plane's axis, end not included")
-    image.add_argument("--window", default="auto", metavar="WINDOW", help=f"auto, raw, percentile, LOW,HIGH or one of {', '.join(CT_WINDOWS)}")
+    image.add_argument(
+        "--slices", metavar="15|10:20|all", help="medimageparse on a volume: indices along the plane's axis, end not included"
+    )
+    image.add_argument(
+        "--window", default="auto", metavar="WINDOW", help=f"auto, raw, percentile, LOW,HIGH or one of {', '.join(CT_WINDOWS)}"
+    )
     image.add_argument("--orient", choices=("trained", "radiological", "vote"), help="medimageparse on a volume (default trained)")
     image.add_argument("--slabs", metavar="none|auto|N", help="medimageparse3d: split a tall volume along its axial axis (default auto)")
-    image.add_argument("--region", default="", metavar="I0:I1,J0:J1,K0:K1", help="medimageparse3d: send only this part, in voxels, ends not included")
-    image.add_argument("--group", choices=("together", "each"), default="together", help="all prompts in one request, or one request a prompt")
+    image.add_argument(
+        "--region", default="", metavar="I0:I1,J0:J1,K0:K1", help="medimageparse3d: send only this part, in voxels, ends not included"
+    )
+    image.add_argument(
+        "--group", choices=("together", "each"), default="together", help="all prompts in one request, or one request a prompt"
+    )
     image.add_argument("--modality", default="", help="DICOM modality code (CT, MR, …), where the file does not say")
     add_connection(parser)
     add_common(parser)
@@ -56,11 +63,26 @@ def run(arguments: argparse.Namespace) -> int:
 def _segment(arguments: argparse.Namespace, terminal: Terminal) -> SegmentationResult:
     if not (arguments.output or arguments.labels or arguments.picture or arguments.probability or arguments.report):
         raise UsageError("Say what to write: --output OUT.seg.nrrd, --labels FILE, --picture FILE.png or --report FILE.json.")
-    return api.segment(
-        arguments.input, arguments.prompt, model=arguments.model, output=arguments.output, labels=arguments.labels,
-        probability=arguments.probability, picture=arguments.picture, plane=arguments.plane, slices=arguments.slices,
-        window=arguments.window, orient=arguments.orient, slabs=arguments.slabs, region=arguments.region, group=arguments.group,
-        modality=arguments.modality, progress=terminal.progress, cancellation=arguments.cancellation, **connection_options(arguments))
+    return segment.segment(
+        arguments.input,
+        arguments.prompt,
+        model=arguments.model,
+        output=arguments.output,
+        labels=arguments.labels,
+        probability=arguments.probability,
+        picture=arguments.picture,
+        plane=arguments.plane,
+        slices=arguments.slices,
+        window=arguments.window,
+        orient=arguments.orient,
+        slabs=arguments.slabs,
+        region=arguments.region,
+        group=arguments.group,
+        modality=arguments.modality,
+        progress=terminal.progress,
+        cancellation=arguments.cancellation,
+        **connection_options(arguments),
+    )
 
 
 def _line(entry: dict) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from ..console import api
+from ..api import segment
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -18,5 +18,5 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Returns the exit status."""
-    api.serve(arguments.port)
+    segment.serve(arguments.port)
     return 0

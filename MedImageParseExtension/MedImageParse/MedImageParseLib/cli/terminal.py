@@ -1,10 +1,21 @@
-"""What a person sees on the terminal: progress on stderr, results on stdout, and nothing else with --quiet."""
+"""What a person sees on the terminal: progress on stderr, results on stdout, and nothing else with --quiet.
+
+The report file of a command: written when it went through, and, with the error in it, when it did not.
+"""
 
 from __future__ import annotations
 
+import argparse
+import json
 import sys
 import threading
 import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from ..errors import EndpointError, MedImageParseError, PartlyDone
+from ..files.write import check_writable, write_atomically
+from ..transport.address import parse_address
 
 
 class Terminal:
@@ -54,3 +65,67 @@ def _words(stage: str, done: float, total: float) -> str:
     if stage in ("model working", "waiting to try again"):
         return f"{stage} {int(done) // 60}:{int(done) % 60:02d}"
     return f"{stage} {done:g} of {total:g}" if total else stage
+
+
+Result = TypeVar("Result")
+
+
+def reported(arguments: argparse.Namespace, terminal: Terminal, work: Callable[[], Result], inputs: list[str]) -> Result:
+    """Do the work; write `--report` from its result's `report`, or from the error that it raises. Warnings go to stderr."""
+    if arguments.report:
+        check_writable(arguments.report)
+    try:
+        result = work()
+    except MedImageParseError as error:
+        terminal.end()
+        if arguments.report:
+            _write(arguments.report, failure_report(arguments, error, inputs))
+        raise
+    terminal.end()
+    if arguments.report:
+        _write(arguments.report, result.report)
+    for warning in result.report["warnings"]:
+        terminal.say(f"warning: {warning}")
+    return result
+
+
+def raise_if_partly(failure: str) -> None:
+    """Raises PartlyDone where a run stopped half-way."""
+    if failure:
+        raise PartlyDone(f"Only a part was done and is kept: {failure}")
+
+
+def failure_report(arguments: argparse.Namespace, error: MedImageParseError, inputs: list[str]) -> dict:
+    """The report of a run that gave nothing: the same keys as far as they are known, and the error."""
+    is_endpoint = isinstance(error, EndpointError)
+    return {
+        "model": getattr(arguments, "model", None) or "medimageinsight",
+        "engine": None,
+        "endpoint": _endpoint_name(getattr(arguments, "endpoint", None)),
+        "dialect": getattr(arguments, "dialect", None) or "auto",
+        "reply_form": None,
+        "request_ids": [error.request_id] if is_endpoint and error.request_id else [],
+        "input": {"path": inputs[0], "size_kji": None, "spacing_mm": None, "modality": None} if len(inputs) == 1 else None,
+        "inputs": [{"path": path} for path in inputs],
+        "window": None,
+        "bytes_sent": 0,
+        "bytes_received": 0,
+        "timings_s": {},
+        "tries": error.tries if is_endpoint else 0,
+        "prompts": [],
+        "warnings": [],
+        "error": str(error),
+        "exit_status": error.exit_status,
+    }
+
+
+def _endpoint_name(url: str | None) -> str | None:
+    """Scheme, host and path; nothing of a URL that cannot be taken apart, as it may hold a secret."""
+    try:
+        return parse_address(url, allow_plain_http=True).name if url else None
+    except MedImageParseError:
+        return None
+
+
+def _write(path: str, report: dict) -> None:
+    write_atomically(path, (json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())

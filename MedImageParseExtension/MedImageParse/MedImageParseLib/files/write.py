@@ -1,24 +1,97 @@
-"""Writing integer labelmaps and probability volumes on the input's own grid. No MRML here.
+"""Writing a file whole or not at all, and saying before the work starts when a file could not be written after it.
+
+Writing integer labelmaps and probability volumes on the input's own grid. No MRML here.
 
 NIfTI keeps the affine as its sform; NRRD is written by the few lines below rather than by a library, because both must take
 sheared matrices and be put in place in one step. Neither file carries anything about the patient.
+
+Vectors of images as a file for other programs: .npz (numpy, no pickled objects) or .csv.
 """
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import os
 import re
+import secrets
 import unicodedata
 import zlib
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from ..errors import UsageError
 from ..imaging.nifti import encode_nifti
 from ..imaging.volume import Volume
-from .atomic import check_writable, write_atomically
+from ..search.records import Provenance, Record
+
+
+def check_writable(path: str | os.PathLike, extensions: tuple[str, ...] = ()) -> Path:
+    """Make sure, before anything is computed or sent, that `path` can be written later.
+
+    Args:
+        path: the file to come; it may exist (it will be replaced).
+        extensions: the allowed endings, in lower case, such as (".nii.gz", ".nrrd"); none: any.
+
+    Returns:
+        the path with ~ expanded.
+
+    Raises:
+        UsageError: the ending is not one of these, the folder is missing or not writable, the path is a folder.
+    """
+    path = Path(path).expanduser()
+    if extensions and not path.name.lower().endswith(extensions):
+        raise UsageError(f"The file {path.name} cannot be written: its name must end with {' or '.join(extensions)}.")
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder; give the name of a file.")
+    _check_folder(path.parent, path.name)
+    return path
+
+
+def _check_folder(folder: Path, name: str) -> None:
+    if not folder.is_dir():
+        raise UsageError(f"The folder {folder} for {name} does not exist; create it or choose another.")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UsageError(f"The folder {folder} for {name} is not writable; choose another.")
+
+
+def write_atomically(path: str | os.PathLike, data: bytes) -> Path:
+    """Write `data` beside `path` and put it in place in one step, so that a reader never sees half a file.
+
+    Whatever stood at `path` stays untouched until then, and for good if writing fails.
+
+    Raises:
+        UsageError: missing or unwritable folder, full disk.
+    """
+    path = check_writable(path)
+    write_whole(path, lambda file: file.write(data))
+    return path
+
+
+def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """As write_atomically, for what is too large for the memory: `write` gets an open file.
+
+    Raises:
+        UsageError: unwritable folder, full disk. Whatever else `write` raises.
+    """
+    temporary = path.with_name(f".{secrets.token_hex(8)}.part")
+    try:
+        with open(temporary, "xb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UsageError(f"The file {path} cannot be written ({error.strerror or 'unknown reason'}); choose another place.") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
 
 LABEL_EXTENSIONS = (".nii.gz", ".nii", ".nrrd")
 _GZIP_LEVEL = 6  # labelmaps are nearly empty: this costs milliseconds and halves them
@@ -127,18 +200,73 @@ def encode_nrrd(voxels_kji: np.ndarray, ijk_to_ras: np.ndarray) -> bytes:
     def vector(values: np.ndarray) -> str:
         return "(" + ",".join(repr(float(value) + 0.0) for value in values) + ")"  # + 0.0: no "-0.0"
 
-    header = "\n".join([
-        "NRRD0004",
-        f"type: {_NRRD_TYPES[voxels_kji.dtype.str[1:]]}",
-        "dimension: 3",
-        "space: left-posterior-superior",
-        "sizes: " + " ".join(str(size) for size in voxels_kji.shape[::-1]),
-        "space directions: " + " ".join(vector(ijk_to_lps[:3, axis]) for axis in range(3)),
-        "kinds: domain domain domain",
-        "endian: little",
-        "encoding: gzip",
-        "space origin: " + vector(ijk_to_lps[:3, 3]),
-    ])
+    header = "\n".join(
+        [
+            "NRRD0004",
+            f"type: {_NRRD_TYPES[voxels_kji.dtype.str[1:]]}",
+            "dimension: 3",
+            "space: left-posterior-superior",
+            "sizes: " + " ".join(str(size) for size in voxels_kji.shape[::-1]),
+            "space directions: " + " ".join(vector(ijk_to_lps[:3, axis]) for axis in range(3)),
+            "kinds: domain domain domain",
+            "endian: little",
+            "encoding: gzip",
+            "space origin: " + vector(ijk_to_lps[:3, 3]),
+        ]
+    )
     packer = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, 31)
     little = np.ascontiguousarray(voxels_kji.astype(voxels_kji.dtype.newbyteorder("<"), copy=False))
     return header.encode("ascii") + b"\n\n" + packer.compress(little.tobytes()) + packer.flush()
+
+
+VECTOR_EXTENSIONS = (".npz", ".csv")
+
+
+def write_vectors(path: str | os.PathLike, records: Sequence[Record], provenance: Provenance, scaling_factor: float | None) -> Path:
+    """Write records with their vectors, in their order.
+
+    .npz: "vectors" float32 (rows, length), and for each row "name", "source", "kind", "series", "plane", "slice" (-1 for none) and
+    "content_hash"; "model", "deployment", "engine", "preprocessing" and "scaling_factor" (log temperature) once. .csv: the same columns,
+    then v0, v1, …; the recipe in columns of its own, so that each line stands for itself.
+
+    Raises:
+        UsageError: another ending, or a folder that is missing or not writable.
+    """
+    path = check_writable(path, VECTOR_EXTENSIONS)
+    columns: dict[str, list] = {
+        "name": [str(record.position.get("name", "")) for record in records],
+        "source": [record.source for record in records],
+        "kind": [record.kind for record in records],
+        "series": [record.series for record in records],
+        "plane": [record.plane for record in records],
+        "slice": [record.slice_index for record in records],
+        "content_hash": [record.content_hash for record in records],
+    }
+    vectors = np.stack([np.asarray(record.vector, np.float32) for record in records])
+    made = {
+        "model": provenance.model,
+        "deployment": provenance.deployment,
+        "engine": provenance.engine,
+        "preprocessing": provenance.preprocessing,
+    }
+    if path.name.lower().endswith(".npz"):
+        return write_atomically(path, _npz(columns, vectors, made, scaling_factor))
+    return write_atomically(path, _csv(columns, vectors, made))
+
+
+def _npz(columns: dict[str, list], vectors: np.ndarray, made: dict[str, str], scaling_factor: float | None) -> bytes:
+    arrays = {name: np.array(values, np.int32 if name == "slice" else np.str_) for name, values in columns.items()}
+    arrays |= {name: np.array(value, np.str_) for name, value in made.items()}
+    buffer = io.BytesIO()
+    np.savez(buffer, vectors=vectors, scaling_factor=np.float64(np.nan if scaling_factor is None else scaling_factor), **arrays)
+    return buffer.getvalue()
+
+
+def _csv(columns: dict[str, list], vectors: np.ndarray, made: dict[str, str]) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*columns, *made, *(f"v{number}" for number in range(vectors.shape[1]))])
+    for row, values in enumerate(zip(*columns.values())):
+        # Nine digits bring a float32 back exactly.
+        writer.writerow([*values, *made.values(), *(f"{value:.9g}" for value in vectors[row])])
+    return text.getvalue().encode()

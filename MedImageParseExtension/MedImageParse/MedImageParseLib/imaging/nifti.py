@@ -24,21 +24,78 @@ _PACKED, _UNPACKED = 1 << 14, 1 << 16
 _ZEROS = bytes(_UNPACKED)
 _SAMPLE = 1 << 19  # bytes on which to try how to compress
 
-_HEADER_1 = np.dtype([
-    ("sizeof_hdr", "i4"), ("data_type", "S10"), ("db_name", "S18"), ("extents", "i4"), ("session_error", "i2"), ("regular", "S1"),
-    ("dim_info", "u1"), ("dim", "i2", 8), ("intent_p", "f4", 3), ("intent_code", "i2"), ("datatype", "i2"), ("bitpix", "i2"),
-    ("slice_start", "i2"), ("pixdim", "f4", 8), ("vox_offset", "f4"), ("scl_slope", "f4"), ("scl_inter", "f4"), ("slice_end", "i2"),
-    ("slice_code", "u1"), ("xyzt_units", "u1"), ("cal_max", "f4"), ("cal_min", "f4"), ("slice_duration", "f4"), ("toffset", "f4"),
-    ("glmax", "i4"), ("glmin", "i4"), ("descrip", "S80"), ("aux_file", "S24"), ("qform_code", "i2"), ("sform_code", "i2"),
-    ("quatern", "f4", 3), ("qoffset", "f4", 3), ("srow", "f4", (3, 4)), ("intent_name", "S16"), ("magic", "S4"),
-])
-_HEADER_2 = np.dtype([
-    ("sizeof_hdr", "i4"), ("magic", "S8"), ("datatype", "i2"), ("bitpix", "i2"), ("dim", "i8", 8), ("intent_p", "f8", 3),
-    ("pixdim", "f8", 8), ("vox_offset", "i8"), ("scl_slope", "f8"), ("scl_inter", "f8"), ("cal_max", "f8"), ("cal_min", "f8"),
-    ("slice_duration", "f8"), ("toffset", "f8"), ("slice_start", "i8"), ("slice_end", "i8"), ("descrip", "S80"), ("aux_file", "S24"),
-    ("qform_code", "i4"), ("sform_code", "i4"), ("quatern", "f8", 3), ("qoffset", "f8", 3), ("srow", "f8", (3, 4)),
-    ("slice_code", "i4"), ("xyzt_units", "i4"), ("intent_code", "i4"), ("intent_name", "S16"), ("dim_info", "u1"), ("unused", "S15"),
-])
+_HEADER_1 = np.dtype(
+    [
+        ("sizeof_hdr", "i4"),
+        ("data_type", "S10"),
+        ("db_name", "S18"),
+        ("extents", "i4"),
+        ("session_error", "i2"),
+        ("regular", "S1"),
+        ("dim_info", "u1"),
+        ("dim", "i2", 8),
+        ("intent_p", "f4", 3),
+        ("intent_code", "i2"),
+        ("datatype", "i2"),
+        ("bitpix", "i2"),
+        ("slice_start", "i2"),
+        ("pixdim", "f4", 8),
+        ("vox_offset", "f4"),
+        ("scl_slope", "f4"),
+        ("scl_inter", "f4"),
+        ("slice_end", "i2"),
+        ("slice_code", "u1"),
+        ("xyzt_units", "u1"),
+        ("cal_max", "f4"),
+        ("cal_min", "f4"),
+        ("slice_duration", "f4"),
+        ("toffset", "f4"),
+        ("glmax", "i4"),
+        ("glmin", "i4"),
+        ("descrip", "S80"),
+        ("aux_file", "S24"),
+        ("qform_code", "i2"),
+        ("sform_code", "i2"),
+        ("quatern", "f4", 3),
+        ("qoffset", "f4", 3),
+        ("srow", "f4", (3, 4)),
+        ("intent_name", "S16"),
+        ("magic", "S4"),
+    ]
+)
+_HEADER_2 = np.dtype(
+    [
+        ("sizeof_hdr", "i4"),
+        ("magic", "S8"),
+        ("datatype", "i2"),
+        ("bitpix", "i2"),
+        ("dim", "i8", 8),
+        ("intent_p", "f8", 3),
+        ("pixdim", "f8", 8),
+        ("vox_offset", "i8"),
+        ("scl_slope", "f8"),
+        ("scl_inter", "f8"),
+        ("cal_max", "f8"),
+        ("cal_min", "f8"),
+        ("slice_duration", "f8"),
+        ("toffset", "f8"),
+        ("slice_start", "i8"),
+        ("slice_end", "i8"),
+        ("descrip", "S80"),
+        ("aux_file", "S24"),
+        ("qform_code", "i4"),
+        ("sform_code", "i4"),
+        ("quatern", "f8", 3),
+        ("qoffset", "f8", 3),
+        ("srow", "f8", (3, 4)),
+        ("slice_code", "i4"),
+        ("xyzt_units", "i4"),
+        ("intent_code", "i4"),
+        ("intent_name", "S16"),
+        ("dim_info", "u1"),
+        ("unused", "S15"),
+    ]
+)
 _RGB, _RGBA = 128, 2304
 _CODES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8"}
 _CODE_OF = {np.dtype(name): code for code, name in _CODES.items()}
@@ -170,8 +227,11 @@ def decode_nifti(data: bytes, *, max_bytes: int | None = None, strict: bool = Fa
         voxels = np.zeros(header.shape_ijk[::-1], header.dtype)
     else:
         volumes = list(reader.volumes())
-        voxels = volumes[0] if len(header.shape_ijk) == 3 else np.stack(volumes).reshape(
-            header.shape_ijk[::-1] + ((header.channels,) if header.channels > 1 else ()))
+        voxels = (
+            volumes[0]
+            if len(header.shape_ijk) == 3
+            else np.stack(volumes).reshape(header.shape_ijk[::-1] + ((header.channels,) if header.channels > 1 else ()))
+        )
     is_color = header.channels > 1
     if not is_color and len(header.shape_ijk) == 5 and header.shape_ijk[3] == 1 and header.shape_ijk[4] == 3:
         voxels, is_color = np.ascontiguousarray(np.moveaxis(voxels[:, 0], 0, -1)), True  # a vector image as ITK writes it
@@ -220,7 +280,7 @@ def encode_nifti(voxels: np.ndarray, ijk_to_ras: np.ndarray, *, level: int = 1, 
         return header + bytes(body)
     packer = zlib.compressobj(level, zlib.DEFLATED, 31, strategy=_strategy(body, level))
     parts = [packer.compress(header)]
-    parts += [packer.compress(body[start:start + _CHUNK]) for start in range(0, len(body), _CHUNK)]
+    parts += [packer.compress(body[start : start + _CHUNK]) for start in range(0, len(body), _CHUNK)]
     parts.append(packer.flush())
     return b"".join(parts)
 
@@ -235,7 +295,7 @@ def _strategy(body: bytes | memoryview, level: int) -> int:
     sizes = {}
     for strategy in (zlib.Z_DEFAULT_STRATEGY, zlib.Z_RLE):
         packer = zlib.compressobj(level, zlib.DEFLATED, -15, strategy=strategy)
-        sizes[strategy] = len(packer.compress(body[start:start + _SAMPLE])) + len(packer.flush())
+        sizes[strategy] = len(packer.compress(body[start : start + _SAMPLE])) + len(packer.flush())
     return min(sizes, key=sizes.get)
 
 
@@ -268,9 +328,9 @@ def _recognise(raw: bytes) -> tuple[int, str]:
 
 def _interpret(fields: np.ndarray, order: str, is_gzip: bool, size: int) -> NiftiHeader:
     rank = int(fields["dim"][0])
-    if not 1 <= rank <= 7 or any(int(n) < 0 for n in fields["dim"][1:rank + 1]):
+    if not 1 <= rank <= 7 or any(int(n) < 0 for n in fields["dim"][1 : rank + 1]):
         raise InputError("The NIfTI header is damaged: its dimensions make no sense.")
-    shape = [int(n) for n in fields["dim"][1:rank + 1]] + [1] * (3 - rank)
+    shape = [int(n) for n in fields["dim"][1 : rank + 1]] + [1] * (3 - rank)
     while len(shape) > 3 and shape[-1] == 1:
         shape.pop()
     code = int(fields["datatype"])
@@ -316,11 +376,13 @@ def _rotation(bcd: np.ndarray) -> np.ndarray:
     if rest < 3 * np.finfo(np.float32).eps:  # half a turn: what is left is the rounding of the stored numbers
         length = np.linalg.norm(bcd) or 1.0
         b, c, d, a = b / length, c / length, d / length, 0.0
-    return np.array([
-        [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
-        [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],
-        [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - b * b - c * c],
-    ])
+    return np.array(
+        [
+            [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
+            [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],
+            [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - b * b - c * c],
+        ]
+    )
 
 
 class _PlainBytes:
@@ -353,7 +415,7 @@ class _Inflater:
             if not piece:
                 break
             if piece != _ZEROS:  # most of a mask is background, and comparing costs less than touching new memory
-                target[done:done + len(piece)] = piece
+                target[done : done + len(piece)] = piece
             done += len(piece)
         return done
 
@@ -368,12 +430,12 @@ class _Inflater:
             while True:
                 if self._inflate.eof:
                     following = self._at - len(self._inflate.unused_data)
-                    if self._data[following:following + 2] != GZIP_MAGIC:
+                    if self._data[following : following + 2] != GZIP_MAGIC:
                         return b""  # zero padding after the end is common and harmless
                     self._at, self._inflate = following, zlib.decompressobj(31)
                 chunk = self._inflate.unconsumed_tail
                 if not chunk:
-                    chunk = self._data[self._at:self._at + _PACKED]
+                    chunk = self._data[self._at : self._at + _PACKED]
                     self._at += len(chunk)
                 piece = self._inflate.decompress(chunk, size)
                 if piece:

@@ -7,12 +7,13 @@ neighbour on either side, so a slab's outermost slice is judged on less; each sl
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..errors import UsageError
-from .masks import CroppedMask
+from .volume import CroppedMask
 
 OVERLAP = 2
 
@@ -55,15 +56,23 @@ def slabs_for(setting: str, shape_kji: tuple[int, int, int], bytes_estimate: int
         if not setting.isdecimal() or int(setting) < 1:
             raise UsageError(f"The slabs '{setting}' are not understood; give none, auto or a number of slabs.")
         slabs = _cut(depth, int(setting))
-        return slabs, _sentence(slabs, "as asked" if len(slabs) == int(setting) else f"{setting} were asked for, and no more fit") \
-            if int(setting) > 1 else ""
+        return slabs, _sentence(slabs, "as asked" if len(slabs) == int(setting) else f"{setting} were asked for, and no more fit") if int(
+            setting
+        ) > 1 else ""
     needed, why = 1, ""
     shape_ijk = shape_kji[::-1]
     height = int(0.55 * shape_ijk[1])
     if guessed_axis(shape_ijk) != 2 and height > OVERLAP and guessed_axis((*shape_ijk[:2], min(height, depth))) == 2:
-        needed, why = int(np.ceil((depth - OVERLAP) / (height - OVERLAP))), "the model may mistake the slice direction of a volume of this shape"
+        needed, why = (
+            int(np.ceil((depth - OVERLAP) / (height - OVERLAP))),
+            "the model may mistake the slice direction of a volume of this shape",
+        )
     for_size = int(np.ceil(bytes_estimate / (0.9 * body_limit))) if body_limit and bytes_estimate > body_limit else 1
-    while for_size > 1 and len(_cut(depth, for_size + 1)) > for_size and _tallest(_cut(depth, for_size)) * bytes_estimate > 0.95 * body_limit * depth:
+    while (
+        for_size > 1
+        and len(_cut(depth, for_size + 1)) > for_size
+        and _tallest(_cut(depth, for_size)) * bytes_estimate > 0.95 * body_limit * depth
+    ):
         for_size += 1  # thin slabs: the slices that overlap weigh as well
     if for_size > needed:
         needed, why = for_size, "the whole volume would be larger than the endpoint takes"
@@ -88,7 +97,9 @@ def merge_slabs(slabs: list[Slab], masks: list[CroppedMask], depth: int) -> Crop
     high = np.max([np.add(part.start_kji, part.voxels.shape) for part in parts], axis=0)
     box = np.zeros(tuple(high - low), np.uint8)
     for part in parts:
-        box[tuple(slice(start - offset, start - offset + size) for start, offset, size in zip(part.start_kji, low, part.voxels.shape))] |= part.voxels
+        box[tuple(slice(start - offset, start - offset + size) for start, offset, size in zip(part.start_kji, low, part.voxels.shape))] |= (
+            part.voxels
+        )
     return CroppedMask(shape, tuple(int(n) for n in low), box)
 
 
@@ -99,7 +110,7 @@ def _cut(depth: int, count: int) -> list[Slab]:
     # reach out on one side only and keep one slice more, so that all that is sent is even: no slab over ceil((depth - 2) / count) + 2.
     reach = OVERLAP // 2
     borders = [0, *(round(number * (depth - OVERLAP) / count) + reach for number in range(1, count)), depth]
-    return [Slab(max(first - reach, 0), min(last + reach, depth), first, last) for first, last in zip(borders, borders[1:])]
+    return [Slab(max(first - reach, 0), min(last + reach, depth), first, last) for first, last in itertools.pairwise(borders)]
 
 
 def _tallest(slabs: list[Slab]) -> int:

@@ -158,14 +158,18 @@ def _range_window(setting: str) -> Window:
         low = high = np.nan
     if not low < high or not np.isfinite([low, high]).all():
         sites = ", ".join(CT_WINDOWS)
-        raise UsageError(f"The window '{setting}' is not known; give auto, raw, percentile, a site ({sites}) or LOW,HIGH with LOW below HIGH.")
+        raise UsageError(
+            f"The window '{setting}' is not known; give auto, raw, percentile, a site ({sites}) or LOW,HIGH with LOW below HIGH."
+        )
     return Window("range", low, high)
 
 
 def _sample(voxels: np.ndarray) -> np.ndarray:
     """A regular sample of the voxels, spread over all axes, that bounds the cost on large volumes."""
     step = max(1, int(np.ceil((voxels.size / _SAMPLE) ** (1 / 3))))
-    return voxels[::step if voxels.shape[0] > step else 1, ::step if voxels.shape[1] > step else 1, ::step if voxels.shape[2] > step else 1].ravel()
+    return voxels[
+        :: step if voxels.shape[0] > step else 1, :: step if voxels.shape[1] > step else 1, :: step if voxels.shape[2] > step else 1
+    ].ravel()
 
 
 def _scale(values: np.ndarray, window: Window) -> np.ndarray:

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..engines.classical.engine import DESCRIBER_NAME, ENGINE_NAME, describe_image, segment_image, segment_volume
 from ..errors import InputError, MedImageParseError
 from ..imaging.nifti import decode_nifti, encode_nifti
-from .engine import DESCRIBER_NAME, ENGINE_NAME, describe_image, segment_image, segment_volume
 
 SCALING_FACTOR = 4.513362  # as the real MedImageInsight replies
 

@@ -10,9 +10,9 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qs, urlsplit
 
+from ..engines.classical.engine import ENGINE_NAME
 from ..errors import MedImageParseError
-from . import protocol, score
-from .engine import ENGINE_NAME
+from . import protocol, server
 
 SERVER_VERSION = "0.1.0"
 _LONGEST_ID = 100
@@ -20,9 +20,7 @@ _SILENT_SECONDS = 120.0
 _CHUNK = 1 << 20
 
 _FAILED = "An unexpected error occurred in scoring script. Check the logs for more info."
-_NOT_FOUND = (
-    "The requested URL was not found on the server. If you entered the URL manually please check your spelling and try again."
-)
+_NOT_FOUND = "The requested URL was not found on the server. If you entered the URL manually please check your spelling and try again."
 _NOT_ALLOWED = "The method is not allowed for the requested URL."
 _METHODS = {
     "/": ("GET", "HEAD", "OPTIONS"),
@@ -81,7 +79,7 @@ class Handler(BaseHTTPRequestHandler):
             self._send_message(refusal.status, refusal.message)
             self._drain()
 
-    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = _answer  # noqa: N815
+    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = _answer
 
     def _route(self, path: str, query: str) -> None:
         if self.command == "OPTIONS":
@@ -106,7 +104,7 @@ class Handler(BaseHTTPRequestHandler):
         try:
             with self.server.scoring:
                 started = time.perf_counter()
-                reply = json.dumps(score.run(text)).encode()
+                reply = json.dumps(server.run(text)).encode()
         except protocol.NotOffered as refusal:
             _log.warning("%s", refusal)
             self._send_message(400, str(refusal), {"x-ms-run-fn-exec-ms": _milliseconds(started)})
@@ -162,7 +160,7 @@ class Handler(BaseHTTPRequestHandler):
             raise _Refused(400, "The body ended before its Content-Length.")
         return body
 
-    def _chunks(self, limit: int):  # noqa: ANN202 (a generator of bytes)
+    def _chunks(self, limit: int):
         total = 0
         while True:
             size_text = self.rfile.readline(256).split(b";")[0].strip()
@@ -238,7 +236,7 @@ class Handler(BaseHTTPRequestHandler):
         status = code.value if isinstance(code, HTTPStatus) else code
         _log.info("%s %s %s", self.command, urlsplit(self.path).path, status)
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the base class's name)
+    def log_message(self, format: str, *args: object) -> None:
         # The base class writes whole request lines, with the query, to stderr.
         _log.debug("malformed request")
 

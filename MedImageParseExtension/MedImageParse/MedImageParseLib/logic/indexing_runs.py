@@ -9,22 +9,22 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, MedImageParseError, UsageError
-from ..jobs.job import Job
+from ..profiles.configuration import configuration_folder
 from ..progress import Cancellation, Progress
-from ..scene import running
 from ..scene.session import importSlicer
 from ..scene.volumes import volumeFromNode
 from ..tasks.indexing import IndexingOptions, IndexingResult, Source
-from ..transport.folders import configuration_folder
+from . import guard
+from .jobs import Job
 from .runs import Connecting
 
 INDEX_FILE = "images.index"
 DICOM_SOURCE = "dicom:"  # what a record's source begins with where it is a series of the DICOM database
 NO_DATABASE = "There is no DICOM database open in Slicer; open one in the DICOM module."
 _STALE = {
-    running.SCENE_CLOSED: "The scene was closed while it was being indexed; what had been stored is kept.",
-    running.VOLUME_DELETED: "The volume was deleted while it was being indexed; what had been stored is kept.",
-    running.VOLUME_CHANGED: "The volume was changed while it was being indexed; what had been stored is kept. Index it again.",
+    guard.SCENE_CLOSED: "The scene was closed while it was being indexed; what had been stored is kept.",
+    guard.VOLUME_DELETED: "The volume was deleted while it was being indexed; what had been stored is kept.",
+    guard.VOLUME_CHANGED: "The volume was changed while it was being indexed; what had been stored is kept. Index it again.",
 }
 _SERIES_NUMBER, _SERIES_NAME = "0020,0011", "0008,103E"
 
@@ -36,7 +36,7 @@ def defaultIndexPath() -> str:
 
 def readyForWriting(path: str) -> str:
     """The path, its folder made where it is the default one's. Raises UsageError where nothing can be written there."""
-    from ..files.atomic import check_writable
+    from ..files.write import check_writable
 
     path = os.path.abspath(os.path.expanduser(path))
     if path == os.path.abspath(defaultIndexPath()):
@@ -83,22 +83,21 @@ class IndexingRun:
     ):
         self._gather, self._index, self._options, self._connecting = gather, index, options, connecting
         self._remember = remember
-        self._guards = [running.RunGuard(node) for node in volumeNodes]
+        self._guards = [guard.RunGuard(node) for node in volumeNodes]
         self._nodeIds: list[str] = []
         self.job = Job(title, prepare=self._prepare, work=self._work, finish=self._finish, stale=self._whyStale, ended=self._ended)
 
     def _prepare(self) -> Gathered:
-        for guard in self._guards:
-            guard.noteVolume()
+        for each in self._guards:
+            each.noteVolume()
         gathered = self._gather()
         self._nodeIds = gathered.nodeIds
         return gathered
 
     def _work(self, gathered: Gathered, progress: Progress, cancellation: Cancellation) -> IndexingResult:
-        from ..console.sources import find_sources
+        from ..api.sources import find_sources
         from ..tasks.embed import MODEL
-        from ..tasks.indexing import embed_sources
-        from ..tasks.keepers import IndexKeeper
+        from ..tasks.indexing import IndexKeeper, embed_sources
 
         progress("reading", 0, 0)
         sources = find_sources(gathered.folder) if gathered.folder else gathered.sources
@@ -117,12 +116,12 @@ class IndexingRun:
         return result
 
     def _whyStale(self) -> str:
-        why = next(filter(None, (guard.whyStale() for guard in self._guards)), "")
+        why = next(filter(None, (each.whyStale() for each in self._guards)), "")
         return _STALE.get(why, why)
 
     def _ended(self, _job: Job) -> None:
-        for guard in self._guards:
-            guard.release()
+        for each in self._guards:
+            each.release()
 
 
 def gatherVolumes(volumeNodes: list) -> Gathered:
@@ -131,7 +130,7 @@ def gatherVolumes(volumeNodes: list) -> Gathered:
     for node in volumeNodes:
         name, path = whereFrom(node)
         try:
-            borrowed = running.borrowVolume(node)
+            borrowed = guard.borrowVolume(node)
         except InputError as error:
             gathered.sources.append(Source(name, path, _failing(error)))
         else:

@@ -9,8 +9,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..scene.session import importSlicer
-from ..scene.slices import seriesOf, showSlice, volumeNodes
-from ..scene.volumes import nodeFromVolume
+from ..scene.volumes import nodeFromVolume, seriesOf, showSlice, volumeNodes
 from ..search.records import Record
 from .indexing_runs import DICOM_SOURCE, NO_DATABASE, openDatabase, whereFrom
 

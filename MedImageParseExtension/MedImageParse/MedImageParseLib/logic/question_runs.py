@@ -9,18 +9,17 @@ from typing import Any
 import numpy as np
 
 from ..errors import UsageError
-from ..imaging.cropping import Region
-from ..imaging.planes import SliceView
+from ..imaging.geometry import SliceView
+from ..imaging.regions import Region
 from ..imaging.volume import Volume
-from ..jobs.job import Job
 from ..progress import Cancellation, Progress
-from ..scene.regions import regionFromRoi
-from ..scene.running import RunGuard, borrowVolume
-from ..scene.segment_region import regionFromSegment
+from ..scene.geometry import regionFromRoi, regionFromSegment
 from ..search.index import EmbeddingIndex
 from ..search.records import Provenance, series_name
 from ..search.studies import Study, list_studies
 from ..tasks.find_similar import SearchResult
+from .guard import RunGuard, borrowVolume
+from .jobs import Job
 from .runs import Connecting
 
 
@@ -117,16 +116,13 @@ def find(query: Query, question: Question | None, connecting: Connecting, progre
 
     progress("searching", 0, 0)
     common: dict = {"top": query.top, "progress": progress, "cancellation": cancellation}
-    with EmbeddingIndex.open(query.index, create=False) as index:
-        with connecting.open(MODEL, cancellation) as client:
-            if question is None:
-                return search_text(index, query.text, client, **common)
-            if question.region:
-                return _search_region(index, question, client, query, progress, cancellation)
-            slices = [0] if question.volume.is_picture else [query.slice_index]
-            return search_image(
-                index, question.volume, client, slices=slices, plane=query.plane, other_volumes=query.other_volumes, **common
-            )
+    with EmbeddingIndex.open(query.index, create=False) as index, connecting.open(MODEL, cancellation) as client:
+        if question is None:
+            return search_text(index, query.text, client, **common)
+        if question.region:
+            return _search_region(index, question, client, query, progress, cancellation)
+        slices = [0] if question.volume.is_picture else [query.slice_index]
+        return search_image(index, question.volume, client, slices=slices, plane=query.plane, other_volumes=query.other_volumes, **common)
 
 
 def _search_region(

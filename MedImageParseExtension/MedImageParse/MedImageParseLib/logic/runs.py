@@ -1,4 +1,7 @@
-"""One segmentation of one volume node as a Job: which step touches the scene, and which only bytes."""
+"""One segmentation of one volume node as a Job: which step touches the scene, and which only bytes.
+
+What a run gave, light enough to keep: rows for a table, the report, and where the segments are. No voxels.
+"""
 
 from __future__ import annotations
 
@@ -11,21 +14,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import UsageError
-from ..imaging.planes import SliceView, parse_slices
-from ..imaging.volume import Volume
-from ..jobs.job import Job
+from ..imaging.geometry import SliceView, parse_slices
+from ..imaging.volume import CroppedMask, Volume
 from ..progress import Cancellation, Progress
-from ..scene.growing import GrowingSegments
-from ..scene.regions import regionFromRoi, worldPoint
-from ..scene.running import RunGuard, borrowVolume, segmentVoxels
+from ..scene.geometry import regionFromRoi, worldPoint
+from ..scene.preview import GrowingSegments
 from ..scene.segments import EXISTING_RULES, OVERLAP_RULES, importSegments
 from ..scene.session import renderingPaused
 from ..scene.volumes import volumeFromNode
-from .results import ABSENT, COVERED, FOUND, NOT_DONE, ResultRow, RunResult, point_inside
+from .guard import RunGuard, borrowVolume, segmentVoxels
+from .jobs import Job
 
 if TYPE_CHECKING:
-    from ..imaging.masks import CroppedMask
-    from ..tasks.results import PromptResult, SegmentationResult
+    from ..imaging.volume import CroppedMask
+    from ..tasks.run import PromptResult, SegmentationResult
+
 
 _TITLE_LENGTH = 60  # characters
 
@@ -49,7 +52,7 @@ class Connecting:
         if self.client is not None:
             yield self.client
             return
-        from ..transport.connection import connect
+        from ..profiles.connection import connect
 
         with connect(
             self.endpoint, self.profile, model=model, cancellation=cancellation, sends_image_data=sends_image_data, **self.options
@@ -157,7 +160,7 @@ class SegmentationRun:
         return self._growing.add(parts)
 
     def _finish(self, reply: Reply) -> RunResult:
-        from ..console.outputs import segment_specs
+        from ..api.outputs import segment_specs
 
         began = time.perf_counter()
         specs = segment_specs(reply.result)
@@ -166,7 +169,12 @@ class SegmentationRun:
             node, beforeChange = self._makeRoom(isNeeded=bool(specs))
             if specs:
                 imported = importSegments(
-                    node, self._volumeNode, specs, overlap=self._target.overlap, onExisting=self._target.onExisting, beforeChange=beforeChange
+                    node,
+                    self._volumeNode,
+                    specs,
+                    overlap=self._target.overlap,
+                    onExisting=self._target.onExisting,
+                    beforeChange=beforeChange,
                 )
                 node = imported.segmentationNode
         # From here on the segments are the run's result: tidying up must not take their segmentation away.
@@ -186,7 +194,9 @@ class SegmentationRun:
     def _row(self, prompt: PromptResult, entry: dict, point: np.ndarray | None, imported: Any) -> ResultRow:
         segmentId = (imported.segmentIds.get(prompt.name) if imported else None) or ""
         state = FOUND if segmentId else COVERED if prompt.found else ABSENT if prompt.is_done else NOT_DONE
-        row = ResultRow(prompt.text, prompt.name, state, segmentId, prompt.color, entry["voxels"], entry["volume_ml"], agreement=prompt.agreement)
+        row = ResultRow(
+            prompt.text, prompt.name, state, segmentId, prompt.color, entry["voxels"], entry["volume_ml"], agreement=prompt.agreement
+        )
         if segmentId and self._target.overlap != "allow":
             row.voxels = segmentVoxels(imported.segmentationNode, segmentId)
             if row.volumeMl is not None:
@@ -240,3 +250,79 @@ def _resolved(options: dict, volumeNode: Any, volume: Volume) -> dict:
 def _title(prompts: list[str]) -> str:
     title = " & ".join(prompts)
     return title if len(title) <= _TITLE_LENGTH else title[: _TITLE_LENGTH - 1] + "…"
+
+
+FOUND, ABSENT, COVERED, NOT_DONE = "found", "absent", "covered", "not done"
+
+
+@dataclass(slots=True)
+class ResultRow:
+    """One prompt.
+
+    Attributes:
+        text: the prompt as typed.
+        name: the segment's name, before a number was appended to keep it apart from others.
+        state: "found"; "absent": not in the image, says the model; "covered": found, but the overlap rule left nothing of it;
+            "not done": the run stopped before its answer.
+        segmentId: in the result's segmentation, "" where there is no segment.
+        color: red, green, blue, 0..1.
+        voxels: of the segment (of the mask where there is no segment).
+        volumeMl: millilitres of these voxels, None for a 2D picture.
+        position: a point of the structure near its middle, in world coordinates (mm, RAS), to jump to; None where nothing was found.
+        agreement: share of the votes that agree (four rotations only).
+    """
+
+    text: str
+    name: str
+    state: str
+    segmentId: str = ""
+    color: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    voxels: int = 0
+    volumeMl: float | None = None
+    position: tuple[float, float, float] | None = None
+    agreement: float | None = None
+
+
+@dataclass(slots=True)
+class RunResult:
+    """One run.
+
+    Attributes:
+        segmentationNode: where the segments are; None where nothing was found and no segmentation had been chosen.
+        rows: one a prompt, in the order typed.
+        warnings: sentences worth showing.
+        engine: what a local endpoint calls itself, "" for the published models.
+        failure: why the run stopped half-way; what it had got by then is kept. "" where it went through.
+        report: what `mip.py segment --report` writes.
+    """
+
+    segmentationNode: Any
+    rows: list[ResultRow] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    engine: str = ""
+    failure: str = ""
+    report: dict = field(default_factory=dict)
+
+    @property
+    def found(self) -> list[ResultRow]:
+        """The rows with a segment."""
+        return [row for row in self.rows if row.segmentId]
+
+
+def point_inside(mask: CroppedMask) -> np.ndarray | None:
+    """A voxel index (i, j, k; fractions allowed) in the middle of a mask and within it, None where the mask is empty.
+
+    The center of mass where that lies in the mask; else, in the slice nearest to it that holds any voxel, the voxel nearest to it.
+    """
+    areas = np.array([np.count_nonzero(plane) for plane in mask.voxels], dtype=float)
+    if not areas.sum():
+        return None
+    shadow = mask.voxels.sum(axis=0, dtype=np.uint32)
+    weights = (areas, shadow.sum(axis=1), shadow.sum(axis=0))
+    center = np.array([each @ np.arange(each.size) / areas.sum() for each in weights])
+    if not mask.voxels[tuple(np.rint(center).astype(int))]:
+        used = np.flatnonzero(areas)
+        k = used[np.argmin(np.abs(used - center[0]))]
+        inside = np.argwhere(mask.voxels[k])
+        center = np.array([k, *inside[np.argmin(((inside - center[1:]) ** 2).sum(axis=1))]])
+    return (center + mask.start_kji)[::-1]

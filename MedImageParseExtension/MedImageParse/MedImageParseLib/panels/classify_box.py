@@ -10,12 +10,12 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..errors import InputError
-from ..jobs.job import Job
-from ..logic.search_logic import labelsFrom
+from ..logic.jobs import Job
+from ..logic.similarity import labelsFrom
 from ..scene import tables
-from ..scene.slices import showSlice
+from ..scene.volumes import showSlice
+from ..search.compare import CALIBRATION_NOTE
 from ..search.label_sets import ready_sets
-from ..search.zero_shot import CALIBRATION_NOTE
 from ..tasks.classify import ClassificationResult
 from .search_context import SearchContext
 from .sentences import forPanel

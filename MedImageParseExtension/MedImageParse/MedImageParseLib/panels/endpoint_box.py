@@ -10,11 +10,11 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from ..errors import MedImageParseError
-from ..jobs.job import Job
-from ..transport.profiles import LOCAL_DEMO, Profile, ProfileStore, local_demo
-from .consent_question import mayBeSent
-from .demo_process import DemoProcess
+from ..logic.jobs import Job
+from ..profiles.profiles import LOCAL_DEMO, Profile, ProfileStore, local_demo
+from .local_demo import DemoProcess
 from .parameters import PanelParameters
+from .privacy_box import mayBeSent
 from .sentences import forPanel, signInText, withoutRequestId
 from .widgets import Choice, StatusIcons
 

@@ -6,16 +6,15 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
+from ..azure.discovery import CLOUDS, Discovery, FoundDeployment, FoundEndpoint, MadeProfile, discover, make_profile
+from ..azure.resource_manager import ResourceManager, arm_scope
 from ..errors import MedImageParseError
-from ..jobs.job import Job
-from ..jobs.queue import JobQueue
+from ..logic.jobs import Job, JobQueue
+from ..profiles.profiles import ProfileStore
 from ..progress import Cancellation, Progress
-from ..transport.discovery import CLOUDS, Discovery, FoundDeployment, FoundEndpoint, MadeProfile, discover, make_profile
-from ..transport.discovery_arm import ResourceManager, arm_scope
-from ..transport.profiles import ProfileStore
-from ..transport.signin import entra_session
-from ..transport.signin_entra import EntraOptions
-from ..transport.signin_keys import session_keys
+from ..signin.auth import session_keys
+from ..signin.entra import EntraOptions
+from ..signin.methods import entra_session
 from .profile_form import entraMethods
 from .sentences import forPanel, signInText
 from .widgets import Choice, showSentence

@@ -9,9 +9,9 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from ..jobs.job import Job
 from ..logic.indexing_runs import NO_DATABASE, openDatabase
-from ..scene.slices import volumeNodes
+from ..logic.jobs import Job
+from ..scene.volumes import volumeNodes
 from ..tasks.indexing import IndexingResult
 from .search_context import SearchContext
 from .sentences import forPanel
@@ -164,7 +164,7 @@ class IndexBox:
 
 
 def _outcome(result: IndexingResult, seconds: float) -> str:
-    """"12 new, 38 were there. 1.2 MB sent in 3 s.", and what is worth knowing."""
+    """ "12 new, 38 were there. 1.2 MB sent in 3 s.", and what is worth knowing."""
     text = _("{new} new, {there} were there.").format(new=f"{result.embedded:,}", there=f"{result.already_there:,}")
     left = sum(tally.without_content for tally in result.tallies)
     if left:

@@ -12,13 +12,13 @@ from ..errors import MedImageParseError
 from ..imaging.png import encode_png
 from ..imaging.volume import Volume
 from ..imaging.windows import CT_WINDOWS, Window
-from ..scene.regions import regionFromRoi
+from ..scene.geometry import regionFromRoi
 from ..scene.volumes import volumeFromNode
 from . import preview
 from .input_box import RANGE, VOLUME, InputBox
 from .parameters import PanelParameters
+from .sentences import megabytes
 from .widgets import Choice, signalsBlocked
-from .words import megabytes
 
 _DELAY_MS = 150  # typing and turning a wheel make many changes; the picture follows when they pause
 _OWN = "own"
@@ -89,7 +89,9 @@ class OptionsBox:
         ui = self._ui
         try:
             made = self._preview()
-            text = _("{window}; {size} MB before compression.").format(window=_sentence(made.window.describe()), size=megabytes(made.bytes_raw))
+            text = _("{window}; {size} MB before compression.").format(
+                window=_sentence(made.window.describe()), size=megabytes(made.bytes_raw)
+            )
         except MedImageParseError as error:
             ui.previewImage.setPixmap(qt.QPixmap())
             ui.previewText.setText(str(error))
@@ -168,7 +170,11 @@ def _choices(ui: Any, choose: Any) -> dict[str, Choice]:
         "Slabs": (ui.slabsComboBox, (("auto", _("Where needed")), ("none", _("Never")), *((str(n), str(n)) for n in range(2, 9)))),
         "Orient": (
             ui.orientComboBox,
-            (("trained", _("As in training")), ("radiological", _("As radiologists look at it")), ("vote", _("All four ways, majority wins"))),
+            (
+                ("trained", _("As in training")),
+                ("radiological", _("As radiologists look at it")),
+                ("vote", _("All four ways, majority wins")),
+            ),
         ),
         "Group": (ui.groupComboBox, (("together", _("One for all prompts")), ("each", _("One for each prompt")))),
         "Overlap": (
@@ -186,7 +192,8 @@ def _windowOptions() -> list[tuple[str, str]]:
         "pancreas": _("Pancreas"), "soft": _("Soft tissue"), "brain": _("Brain"), "bone": _("Bone"),
     }  # fmt: skip
     sites = [
-        (site, _("{site} ({low} to {high})").format(site=names[site], low=f"{low:g}", high=f"{high:g}")) for site, (low, high) in CT_WINDOWS.items()
+        (site, _("{site} ({low} to {high})").format(site=names[site], low=f"{low:g}", high=f"{high:g}"))
+        for site, (low, high) in CT_WINDOWS.items()
     ]
     return [
         ("auto", _("Automatic")),

@@ -9,8 +9,8 @@ import numpy as np
 import qt
 from slicer.i18n import tr as _
 
-from ..files.index_map import MapPoint, render_small_map
-from ..jobs.job import Job
+from ..files.figures import MapPoint, render_small_map
+from ..logic.jobs import Job
 from ..tasks.find_similar import name_of
 from ..tasks.outliers import OutlierResult, RankedItem
 from .hits_grid import placeText

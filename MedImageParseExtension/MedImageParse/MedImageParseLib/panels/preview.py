@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import UsageError
-from ..imaging.cropping import Region
-from ..imaging.planes import SliceView
+from ..imaging.geometry import SliceView
 from ..imaging.png import to_gray
+from ..imaging.regions import Region
 from ..imaging.volume import Volume
 from ..imaging.windows import Window, apply_window, choose_window, looks_like_ct, to_eight_bit
 from ..prompts import sites
@@ -106,5 +106,5 @@ def _fitted(image: np.ndarray, spacing_mm: tuple[float, float]) -> np.ndarray:
 def _padded(image: np.ndarray) -> np.ndarray:
     square = np.zeros((SIDE, SIDE, *image.shape[2:]), np.uint8)
     top, left = (SIDE - image.shape[0]) // 2, (SIDE - image.shape[1]) // 2
-    square[top:top + image.shape[0], left:left + image.shape[1]] = image
+    square[top : top + image.shape[0], left : left + image.shape[1]] = image
     return square

@@ -8,7 +8,7 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
-from ..jobs.job import Job
+from ..logic.jobs import Job
 from ..tasks.find_similar import SearchResult
 from .hits_grid import HitsGrid
 from .search_context import SearchContext

@@ -9,7 +9,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..errors import UsageError
-from ..logic.results import ABSENT, COVERED, FOUND, ResultRow, RunResult
+from ..logic.runs import ABSENT, COVERED, FOUND, ResultRow, RunResult
 from .sentences import forPanel
 from .widgets import showSentence, signalsBlocked
 

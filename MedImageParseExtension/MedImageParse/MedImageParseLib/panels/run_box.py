@@ -6,10 +6,9 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
-from ..jobs.job import Job
-from .sentences import forPanel, withoutRequestId
+from ..logic.jobs import Job
+from .sentences import forPanel, fractionDone, stageText, withoutRequestId
 from .widgets import hideProgress, showProgress, showSentence
-from .words import fractionDone, stageText
 
 
 class RunBox:
@@ -34,7 +33,9 @@ class RunBox:
         button = self._ui.runButton
         button.setEnabled(not whyNot)
         button.setText(_("Run next") if isBusy else _("Run"))
-        button.setToolTip(whyNot or (_("Run this after the one at work. (Ctrl+Enter)") if isBusy else _("Find these structures. (Ctrl+Enter)")))
+        button.setToolTip(
+            whyNot or (_("Run this after the one at work. (Ctrl+Enter)") if isBusy else _("Find these structures. (Ctrl+Enter)"))
+        )
 
     def showJobs(self, jobs: list[Job]) -> None:
         """Show how far the first of these jobs is, and how many wait behind it."""

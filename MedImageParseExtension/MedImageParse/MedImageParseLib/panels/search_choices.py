@@ -11,7 +11,7 @@ from typing import Any
 
 import qt
 
-from ..imaging.planes import PLANES
+from ..imaging.geometry import PLANES
 from ..logic.indexing_runs import defaultIndexPath
 
 _SETTINGS_KEY = "MedImageParse/Search"

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 from slicer.i18n import tr as _
 
 from ..errors import InputError, MedImageParseError
-from ..jobs.job import Job
-from .consent_question import mayBeSent
+from ..logic.jobs import Job
+from .privacy_box import mayBeSent
 from .search_choices import SearchChoices
 
 if TYPE_CHECKING:
     from ..logic.question_runs import IndexSummary
-    from ..logic.search_logic import MedImageInsightLogic
+    from ..logic.similarity import MedImageInsightLogic
     from .endpoint_box import EndpointBox
     from .parameters import PanelParameters
     from .slice_follower import SeenSlice, SliceFollower

@@ -13,13 +13,13 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..errors import MedImageParseError
-from ..jobs.job import Job
-from ..logic.logic import MedImageParseLogic
-from . import sample
-from .consent_question import mayBeSent
+from ..logic.jobs import Job
+from ..logic.segmentation import MedImageParseLogic
+from . import local_demo
 from .endpoint_box import EndpointBox
 from .input_box import VOLUME, InputBox
 from .options_box import OptionsBox
+from .privacy_box import mayBeSent
 from .prompt_box import PromptBox
 from .results_box import ResultsBox
 from .run_box import RunBox
@@ -205,7 +205,7 @@ class SegmentPanel(Tab):
     def _loadSample(self) -> None:
         self.ui.sampleButton.setEnabled(False)
         self.ui.sampleButton.setText(_("Making the sample…"))
-        job = Job("Load sample", work=lambda *_unused: sample.makeSample(), finish=sample.showSample, callback=self._sampleLoaded)
+        job = Job("Load sample", work=lambda *_unused: local_demo.makeSample(), finish=local_demo.showSample, callback=self._sampleLoaded)
         self._chores.add(job)
         self._wake()
 
@@ -219,7 +219,7 @@ class SegmentPanel(Tab):
             return
         self.parameters.setNodeFor("InputVolume", job.result)
         if not self.prompts.text.strip():
-            self.parameters["Prompts"] = sample.PROMPTS
+            self.parameters["Prompts"] = local_demo.PROMPTS
 
     def _promptsChanged(self, text: str) -> None:
         self.parameters["Prompts"] = text

@@ -10,15 +10,14 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..errors import MedImageParseError
-from ..jobs.queue import JobQueue
+from ..logic.jobs import JobQueue
+from ..profiles.profiles import LOCAL_DEMO, Profile, ProfileStore
+from ..signin.methods import sign_out
 from ..transport.address import parse_address
-from ..transport.profiles import LOCAL_DEMO, Profile, ProfileStore
-from ..transport.signin import sign_out
 from .endpoint_box import EndpointBox
 from .find_box import FindBox
-from .key_box import KeyBox
 from .privacy_box import PrivacyBox
-from .profile_form import ProfileForm
+from .profile_form import KeyBox, ProfileForm
 from .sentences import forPanel
 from .widgets import showSentence
 

@@ -15,13 +15,13 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..errors import MedImageParseError
-from ..jobs.job import Job
-from ..logic.search_logic import MedImageInsightLogic
-from ..transport.profiles import Profile
+from ..logic.jobs import Job
+from ..logic.similarity import MedImageInsightLogic
+from ..profiles.profiles import Profile
 from .classify_box import ClassifyBox
-from .demo_process import DemoProcess
 from .endpoint_box import EndpointBox
 from .index_box import IndexBox
+from .local_demo import DemoProcess
 from .outliers_box import OutliersBox
 from .query_box import QueryBox
 from .search_context import SearchContext

@@ -11,7 +11,7 @@ import slicer
 import vtk
 from slicer.util import VTKObservationMixin
 
-from ..imaging.planes import SliceView
+from ..imaging.geometry import SliceView
 from ..imaging.volume import Volume
 from ..scene.volumes import volumeFromNode
 

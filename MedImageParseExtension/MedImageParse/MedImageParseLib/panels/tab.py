@@ -10,7 +10,7 @@ import slicer
 import vtk
 from slicer.util import VTKObservationMixin
 
-from ..jobs.queue import POLL_MS, JobQueue
+from ..logic.jobs import POLL_MS, JobQueue
 from .parameters import PanelParameters
 
 

@@ -7,10 +7,9 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
-from ..jobs.job import Job
-from .sentences import forPanel, withoutRequestId
+from ..logic.jobs import Job
+from .sentences import forPanel, fractionDone, megabytes, stageText, withoutRequestId
 from .widgets import hideProgress, showProgress, showSentence
-from .words import fractionDone, megabytes, stageText
 
 
 class TaskBox:

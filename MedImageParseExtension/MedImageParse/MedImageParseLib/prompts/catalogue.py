@@ -26,14 +26,13 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from .patterns import Reading, readings
-from .words import Bag, bag, ordinal, split_words
+from .vocabulary import Bag, Reading, bag, ordinal, readings, split_words
 
 Code = tuple[str, str, str]  # (scheme, value, meaning), e.g. ("SCT", "10200004", "Liver")
 
 LATERALITY: dict[str, Code] = {"left": ("SCT", "7771000", "Left"), "right": ("SCT", "24028007", "Right")}
 _FILE = Path(__file__).with_name("catalogue.json")
-_ROMAN = "I II III IV V VI VII VIII IX X XI XII".split()
+_ROMAN = ["I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "XI", "XII"]
 
 
 @dataclass(slots=True, frozen=True)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 
 from ..errors import UsageError
 from .catalogue import Match, Target, find
-from .words import bag, split_words
+from .vocabulary import bag, split_words
 
 CLIP_TOKENS = 77  # context length of the text encoder, two of them taken by start and end marks
 _SEPARATORS = re.compile(r"&|\r\n|[\n\r\u2028\u2029]")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .catalogue import Match, find
-from .patterns import modality_words, named_modality, readings
+from .vocabulary import modality_words, named_modality, readings
 
 # Names by which volumes and people call a modality, other than the DICOM code.
 _MODALITY_NAMES = {"MRI": "MR", "CR": "DX", "XR": "DX", "RG": "DX", "PET": "PT", "ULTRASOUND": "US"}

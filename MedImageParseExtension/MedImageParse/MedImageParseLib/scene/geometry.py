@@ -1,13 +1,20 @@
-"""Between numpy's and VTK's pictures of where voxels are: matrices, cropped images, and how two voxel grids lie to each other."""
+"""Between numpy's and VTK's pictures of where voxels are: matrices, cropped images, and how two voxel grids lie to each other.
+
+Boxes and points between the scene's world and a volume's voxels: a region of interest in, a place to jump to out.
+
+The box of voxels of a volume that a segment fills.
+"""
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
 
 from ..errors import UsageError
-from ..imaging.masks import CroppedMask, bounding_box
+from ..imaging.volume import CroppedMask, Volume, bounding_box
+from .session import importSlicer
 
 # Two grids count as the same when no voxel of a 1000-voxel image is further off than this, in voxels.
 _GRID_TOLERANCE = 0.01
@@ -151,3 +158,92 @@ def _slicer() -> Any:
     from .session import importSlicer
 
     return importSlicer()
+
+
+_SLIVER = 1e-6  # voxels; a border that runs through a voxel's center counts as including it, whatever the rounding
+
+
+def regionFromRoi(roiNode: Any, volumeNode: Any, volume: Volume) -> str:
+    """The voxels of a volume whose centers lie in a region of interest, as the tasks' `region` option.
+
+    Where the region is turned against the volume, the smallest box of voxels that holds it. What lies outside the volume is cut off.
+
+    Args:
+        roiNode: a vtkMRMLMarkupsROINode, under any linear transform.
+        volumeNode: the volume's node, for its parent transform.
+        volume: its voxels and geometry, as volumeFromNode gives them.
+
+    Returns:
+        "I0:I1,J0:J1,K0:K1", ends not included.
+
+    Raises:
+        UsageError: not a region of interest, not inside the volume, or a transform that is not linear.
+    """
+    if roiNode is None or not roiNode.IsA("vtkMRMLMarkupsROINode"):
+        raise UsageError("The region must be a region of interest (ROI) from the Markups module, or text such as 40:300,60:280,0:90.")
+    half = np.array(roiNode.GetSize()) / 2
+    corners = np.array([(*(half * signs), 1.0) for signs in itertools.product((-1, 1), repeat=3)])
+    inWorld = corners @ arrayFromMatrix(roiNode.GetObjectToWorldMatrix()).T
+    ijk = inWorld @ np.linalg.inv(_parentToWorld(volumeNode) @ np.asarray(volume.ijk_to_ras, dtype=float)).T
+    first = np.maximum(np.ceil(ijk[:, :3].min(axis=0) - _SLIVER).astype(int), 0)
+    last = np.minimum(np.floor(ijk[:, :3].max(axis=0) + _SLIVER).astype(int) + 1, volume.shape_kji[::-1])
+    if np.any(first >= last):
+        raise UsageError("The region of interest holds no voxel of the volume; move it onto the volume or make it larger.")
+    return ",".join(f"{start}:{stop}" for start, stop in zip(first, last))
+
+
+def worldPoint(volumeNode: Any, ras: np.ndarray) -> tuple[float, float, float]:
+    """A point in a volume node's own coordinates (mm, RAS) as one in the world, through whatever transforms the node is under."""
+    result = [0.0, 0.0, 0.0]
+    volumeNode.TransformPointToWorld([float(value) for value in ras], result)
+    return tuple(result)
+
+
+def _parentToWorld(node: Any) -> np.ndarray:
+    parent = node.GetParentTransformNode()
+    if parent is None:
+        return np.eye(4)
+    if not parent.IsTransformToWorldLinear():
+        raise UsageError(
+            "The volume is under a transform that is not linear, so a box is no box in it; harden the transform or leave the region out."
+        )
+    matrix = matrixFromArray(np.eye(4))
+    parent.GetMatrixTransformToWorld(matrix)
+    return arrayFromMatrix(matrix)
+
+
+_SEGMENT_REGION_SLIVER = 1e-6  # voxels of rounding
+
+
+def regionFromSegment(segmentationNode: Any, segmentId: str, volumeNode: Any, volume: Volume) -> str:
+    """The smallest box of a volume's voxels that holds a segment, as the tasks' `region` option; what lies outside is cut off.
+
+    Args:
+        segmentationNode: on whatever grid, under any linear transform.
+        volumeNode: the volume's node, for its parent transform.
+        volume: its voxels and geometry, as volumeFromNode gives them.
+
+    Returns:
+        "I0:I1,J0:J1,K0:K1", ends not included.
+
+    Raises:
+        UsageError: there is no such segment, it is empty or outside of the volume, or a transform is not linear.
+    """
+    segment = segmentationNode.GetSegmentation().GetSegment(segmentId) if segmentationNode is not None else None
+    if segment is None:
+        raise UsageError("Choose a segment: the region is the box around it.")
+    binary = importSlicer().vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+    image = segment.GetRepresentation(binary)
+    found = segmentMask(image, segment.GetLabelValue()) if image is not None else None
+    if found is None:
+        raise UsageError(f'The segment "{segment.GetName()}" is empty; choose another.')
+    mask, first = found
+    start, stop = np.array(first[::-1]) - 0.5, np.array(first[::-1]) + mask.shape[::-1] - 0.5
+    corners = np.array([[*np.where(ends, stop, start), 1.0] for ends in itertools.product((False, True), repeat=3)])
+    inVolume = np.linalg.inv(volumeToSegmentation(volumeNode, segmentationNode) @ np.asarray(volume.ijk_to_ras, float))
+    ijk = corners @ (inVolume @ imageToWorld(image)).T
+    low = np.maximum(np.ceil(ijk[:, :3].min(axis=0) - _SEGMENT_REGION_SLIVER).astype(int), 0)
+    high = np.minimum(np.floor(ijk[:, :3].max(axis=0) + _SEGMENT_REGION_SLIVER).astype(int) + 1, volume.shape_kji[::-1])
+    if np.any(low >= high):
+        raise UsageError(f'The segment "{segment.GetName()}" lies outside of the volume; choose another.')
+    return ",".join(f"{first}:{last}" for first, last in zip(low, high))

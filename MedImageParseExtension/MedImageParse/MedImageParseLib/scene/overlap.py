@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..imaging.masks import CroppedMask
+from ..imaging.volume import CroppedMask
 from .geometry import boxExtent, extentStart, gridShift, imageToWorld, labelArray, matrixFromArray, orientedImage
 from .session import importSlicer
 
@@ -37,9 +37,7 @@ def withoutLater(masks: list[CroppedMask]) -> list[CroppedMask]:
     for position, mask in enumerate(masks):
         voxels = mask.voxels.copy()
         for later in masks[position + 1 :]:
-            common = [
-                slice(max(a.start, b.start), max(min(a.stop, b.stop), max(a.start, b.start))) for a, b in zip(mask.box, later.box)
-            ]
+            common = [slice(max(a.start, b.start), max(min(a.stop, b.stop), max(a.start, b.start))) for a, b in zip(mask.box, later.box)]
             here = tuple(slice(part.start - first, part.stop - first) for part, first in zip(common, mask.start_kji))
             there = tuple(slice(part.start - first, part.stop - first) for part, first in zip(common, later.start_kji))
             voxels[here] &= (later.voxels[there] == 0).view(np.uint8)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError, MedImageParseError, UsageError
-from ..imaging.masks import CroppedMask
+from ..imaging.volume import CroppedMask
 from .geometry import arrayFromMatrix, extentStart, matrixFromArray, orientedImage, volumeToSegmentation
 from .overlap import eraseFromAll, union, withoutExisting, withoutLater
 from .session import importSlicer, renderingPaused

@@ -17,8 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError, MedImageParseError, UsageError
-from ..imaging.masks import CroppedMask
-from ..imaging.volume import Volume
+from ..imaging.volume import CroppedMask, Volume
 from .geometry import arrayFromMatrix, gridShift, imageToWorld, matrixFromArray, orientedImage, segmentMask, shifted
 from .segments import SegmentSpec
 from .session import ensureScene, importSlicer, libraryMessagesOff
@@ -63,7 +62,7 @@ def writeSegmentation(path: str | Path, volume: Volume, specs: list[SegmentSpec]
     _checkDestination(path)
     for spec in specs:
         if tuple(spec.mask.shape_kji) != volume.shape_kji:
-            raise UsageError(f'The mask "{spec.name}" is not on the volume\'s grid; give masks of the volume\'s size.')
+            raise UsageError(f"The mask \"{spec.name}\" is not on the volume's grid; give masks of the volume's size.")
     present = [(spec, spec.mask.trimmed()) for spec in specs]
     present = [(spec, mask) for spec, mask in present if mask.voxels.size]
     if present:

@@ -12,7 +12,7 @@ ANATOMIC_REGIONS = "Anatomic codes - DICOM master list"
 
 def terminologyEntry(
     category: Code,
-    type: Code,  # noqa: A002 - Slicer's word
+    type: Code,
     modifier: Code | None = None,
     *,
     region: Code | None = None,

@@ -25,9 +25,8 @@ import numpy as np
 
 from ..errors import UsageError
 from . import rows
-from .checking import CheckReport, check, readable_rows, readable_spaces
 from .chunks import Matrix, best
-from .faults import IndexFault, as_sentences, other_length, other_space
+from .integrity import CheckReport, IndexFault, as_sentences, check, other_length, other_space, readable_rows, readable_spaces
 from .records import KINDS, Hit, Provenance, Record, checked, unit_rows
 from .schema import VERSION, connect
 
@@ -279,7 +278,7 @@ class EmbeddingIndex:
         Returns:
             how many records were written.
         """
-        from .exchange import export
+        from .export import export
 
         return export(self, path, readable_only=readable_only)
 
@@ -289,7 +288,7 @@ class EmbeddingIndex:
         Returns:
             how many were added.
         """
-        from .exchange import import_
+        from .export import import_
 
         return import_(self, path)
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from . import chunks
-from .faults import BrokenContent
+from .integrity import BrokenContent
 from .records import KINDS, Provenance, Record
 
 _MANY = 500  # values in one statement; SQLite before 3.32 takes 999
@@ -129,9 +129,7 @@ def read_provenance(connection: sqlite3.Connection, ids: set[int]) -> dict[int, 
     return found
 
 
-def select(
-    connection: sqlite3.Connection, *, source: str = "", series: str = "", provenance: Provenance | None = None
-) -> set[int]:
+def select(connection: sqlite3.Connection, *, source: str = "", series: str = "", provenance: Provenance | None = None) -> set[int]:
     """Numbers of the records that meet all the conditions given; without any, of all."""
     query, values = "SELECT id FROM records WHERE 1", []
     for column, text in (("source", source), ("series", series)):

@@ -11,8 +11,8 @@ import numpy as np
 from ..errors import UsageError
 from ..imaging.volume import Volume
 from ..progress import Cancellation, Progress, no_progress
+from ..search.compare import CALIBRATION_NOTE, zero_shot, zero_shot_volume
 from ..search.label_sets import Label
-from ..search.zero_shot import CALIBRATION_NOTE, zero_shot, zero_shot_volume
 from .embed import AT_ONCE, BATCH, MODEL, Embedder, Picture, Selection, embed_volume
 from .preprocessing import Preprocessing, make_thumbnail
 from .run import Client, RunLog
@@ -123,7 +123,10 @@ def _details(result: ClassificationResult, pictures: list[Picture], preprocessin
         "scaling_factor": result.scaling_factor,
         "scaling_factor_given": is_given,
         "plane": pictures[0].plane or None,
-        "slices": [{"slice": index, "best": names[int(np.argmax(row))], "probabilities": shares(row)} for index, row in zip(result.indices, result.slices)],
+        "slices": [
+            {"slice": index, "best": names[int(np.argmax(row))], "probabilities": shares(row)}
+            for index, row in zip(result.indices, result.slices)
+        ],
         "volume": {"best": result.ranked[0][0], "probabilities": shares(result.volume)},
         "note": CALIBRATION_NOTE,
     }

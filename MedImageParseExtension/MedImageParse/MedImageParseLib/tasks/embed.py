@@ -15,12 +15,11 @@ from itertools import islice
 import numpy as np
 
 from ..errors import MedImageParseError, ReplyError, UsageError
-from ..imaging.planes import parse_slices
+from ..imaging.geometry import parse_slices
 from ..imaging.volume import Volume
 from ..progress import Progress, no_progress
 from ..prompts import grammar
-from ..search.outliers import study_vector
-from ..search.zero_shot import volume_vector
+from ..search.compare import study_vector, volume_vector
 from ..wire import medimageinsight
 from .preprocessing import PictureMaker, Preprocessing, encode_square, has_content, hash_of
 from .run import Client, RunLog
@@ -148,7 +147,7 @@ class Embedder:
         Raises:
             EndpointError, ReplyError: an endpoint that failed. Cancelled.
         """
-        batches = iter(lambda source=iter(pictures): list(islice(source, self._batch)), [])
+        batches = iter(lambda source=iter(pictures): list(islice(source, self._batch)), [])  # noqa: B008
         self._has_failed = False
         # More threads than requests: the next ones are ready, PNG and all, when a place at the endpoint becomes free.
         with ThreadPoolExecutor(self._at_once + _AHEAD, thread_name_prefix="medimageinsight") as pool:
@@ -277,7 +276,9 @@ def embed_volume(
     """
     maker = PictureMaker(volume, preprocessing, selection.plane)
     count = 1 if volume.is_picture else len(selection.indices(maker.count))
-    found = sorted((one for some in embedder.images(pictures_of(maker, selection), count) for one in some), key=lambda one: one.picture.index)
+    found = sorted(
+        (one for some in embedder.images(pictures_of(maker, selection), count) for one in some), key=lambda one: one.picture.index
+    )
     if not found:
         raise UsageError("Nothing is seen on any of the chosen slices; choose others, or leave out --content.")
     vectors = np.stack([one.vector for one in found])

@@ -10,8 +10,8 @@ import numpy as np
 from ..errors import UsageError
 from ..imaging.volume import Volume
 from ..progress import Cancellation, Progress, no_progress
-from ..search.faults import other_space
 from ..search.index import EmbeddingIndex
+from ..search.integrity import other_space
 from ..search.records import Hit, Provenance, series_name
 from .embed import MODEL, Embedder, Selection, embed_volume
 from .preprocessing import PictureMaker, Preprocessing, make_thumbnail
@@ -133,7 +133,9 @@ def choose_space(index: EmbeddingIndex, client: Client, preprocessing: Preproces
     best = max(counts, key=lambda recipe: counts[recipe])
     others = [f"{count} by '{recipe}'" for recipe, count in counts.items() if recipe != best]
     if others:
-        log.warn(f"The index holds vectors of several recipes, which are never mixed: '{best}' is searched, {' and '.join(others)} are left out.")
+        log.warn(
+            f"The index holds vectors of several recipes, which are never mixed: '{best}' is searched, {' and '.join(others)} are left out."
+        )
     return Provenance(MODEL, deployment, "", best)
 
 

@@ -2,23 +2,28 @@
 
 A run that is killed, cancelled or failed by its endpoint leaves what it had got in the index; the next run of the same inputs goes on
 from there, because each picture is known by the hash of what would be sent.
+
+Where the records of a run go: an index on disk, or a list in memory.
 """
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from ..errors import Cancelled, MedImageParseError, UsageError
 from ..imaging.volume import Volume
 from ..progress import Cancellation, Progress, no_progress
+from ..search.index import EmbeddingIndex
 from ..search.records import Provenance, Record, content_hash, series_name
 from .embed import AT_ONCE, BATCH, MODEL, Embedded, Embedder, Picture, Selection, pictures_of, pool_vectors
-from .keepers import Keeper
 from .preprocessing import SIDE, PictureMaker, Preprocessing, make_thumbnail
 from .run import Client, RunLog
 
@@ -132,7 +137,13 @@ def embed_sources(
 
 class _Run:
     def __init__(
-        self, sources: list[Source], client: Client, keeper: Keeper, options: IndexingOptions, progress: Progress, cancellation: Cancellation
+        self,
+        sources: list[Source],
+        client: Client,
+        keeper: Keeper,
+        options: IndexingOptions,
+        progress: Progress,
+        cancellation: Cancellation,
     ) -> None:
         self._client, self._keeper, self._options, self._progress = client, keeper, options, progress
         self._sources = sources
@@ -287,7 +298,19 @@ class _Run:
             picture = one.picture
             thumbnail = make_thumbnail(picture.pixels) if self._options.thumbnails else b""
             index = picture.index if place.kind == "slice" else -1
-            records.append(Record(picture.content_hash, place.kind, place.source, self._series_of(number), picture.plane, index, place.position, thumbnail, one.vector))
+            records.append(
+                Record(
+                    picture.content_hash,
+                    place.kind,
+                    place.source,
+                    self._series_of(number),
+                    picture.plane,
+                    index,
+                    place.position,
+                    thumbnail,
+                    one.vector,
+                )
+            )
         self._store(records)
         for one in found:
             self._tallies[one.picture.owner[0]].embedded += 1
@@ -348,3 +371,76 @@ class _Run:
         )  # fmt: skip
         return report
 
+
+class Keeper(Protocol):
+    """Where records go: an index, or a list in memory.
+
+    Attributes:
+        keeps_copies: whether two slices that are alike to the last pixel are two records.
+    """
+
+    keeps_copies: bool
+
+    def engines(self, provenance: Provenance) -> set[str]:
+        """Engines under which something is held, all else being equal."""
+
+    def has(self, digest: str, provenance: Provenance) -> bool:
+        """Whether this picture is held."""
+
+    def add(self, records: list[Record], provenance: Provenance) -> None:
+        """Keep these, before returning."""
+
+
+@dataclass(slots=True)
+class ListKeeper:
+    """Keeps records in memory, in the order in which they came."""
+
+    records: list[Record] = field(default_factory=list)
+    provenance: Provenance | None = None
+    keeps_copies: bool = True
+
+    def engines(self, provenance: Provenance) -> set[str]:
+        return set()
+
+    def has(self, digest: str, provenance: Provenance) -> bool:
+        return False
+
+    def add(self, records: list[Record], provenance: Provenance) -> None:
+        self.provenance = provenance
+        self.records += records
+
+
+class IndexKeeper:
+    """Keeps records in an index file. A new one is made when the first vectors are there, so that a run that fails leaves none.
+
+    Args:
+        path: the index, existing or not.
+
+    Raises:
+        IndexFault: the file is no index, damaged, or of a newer version.
+    """
+
+    keeps_copies = False
+
+    def __init__(self, path: str | os.PathLike) -> None:
+        self.path = Path(path).expanduser()
+        exists = self.path.exists() and self.path.stat().st_size > 0
+        self._index = EmbeddingIndex.open(self.path, create=False) if exists else None
+
+    def engines(self, provenance: Provenance) -> set[str]:
+        alike = (provenance.model, provenance.deployment, provenance.preprocessing)
+        spaces = self._index.spaces() if self._index else []
+        return {space.engine for space in spaces if (space.model, space.deployment, space.preprocessing) == alike}
+
+    def has(self, digest: str, provenance: Provenance) -> bool:
+        return self._index is not None and bool(self._index.has([digest], provenance))
+
+    def add(self, records: list[Record], provenance: Provenance) -> None:
+        if self._index is None:
+            self._index = EmbeddingIndex.open(self.path)
+        self._index.add(records, provenance)
+
+    def close(self) -> None:
+        """Give the file back."""
+        if self._index is not None:
+            self._index.close()

@@ -10,10 +10,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..errors import UsageError
-from ..search.faults import IndexFault
+from ..search.compare import map_2d, rank_outliers, study_vector
 from ..search.index import EmbeddingIndex
-from ..search.outliers import rank_outliers, study_vector
-from ..search.projection import map_2d
+from ..search.integrity import IndexFault
 from ..search.records import Provenance, Record
 from .find_similar import name_of, place_of
 
@@ -101,7 +100,9 @@ def find_outliers(
         for found in rank_outliers(features[places], features[usual], neighbors=neighbors, own_places=own[places] if inside else None):
             place = int(places[found.place])
             point = (float(laid_out.points[place, 0]), float(laid_out.points[place, 1]))
-            items.append(RankedItem(heads[place], records[heads[place]], found.distance, found.percentile, inside, point, len(groups[place])))
+            items.append(
+                RankedItem(heads[place], records[heads[place]], found.distance, found.percentile, inside, point, len(groups[place]))
+            )
     members = [item for item in items if item.in_reference]
     ranked = [item for item in items if not item.in_reference] or members
     if not ranked:

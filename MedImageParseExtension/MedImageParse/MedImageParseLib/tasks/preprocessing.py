@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import UsageError
-from ..imaging.planes import SliceView
+from ..imaging.geometry import SliceView
 from ..imaging.png import encode_png
 from ..imaging.volume import Volume
 from ..imaging.windows import CT_WINDOWS, Window, apply_window, choose_window, looks_like_ct, to_eight_bit

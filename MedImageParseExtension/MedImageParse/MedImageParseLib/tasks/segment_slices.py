@@ -8,17 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import MedImageParseError, UsageError
-from ..imaging.masks import CroppedMask
-from ..imaging.planes import SliceView
+from ..imaging.geometry import SIDE, SliceView
 from ..imaging.png import encode_png
-from ..imaging.squares import SIDE
-from ..imaging.volume import Volume
+from ..imaging.volume import CroppedMask, Volume
 from ..imaging.windows import apply_window, choose_window, is_constant, looks_like_ct, to_eight_bit
 from ..progress import Cancellation, Progress, no_progress
 from ..prompts import grammar, sites
 from ..wire import medimageparse
-from .results import SegmentationResult, empty_results
-from .run import Client, RunLog, run_all
+from .run import Client, RunLog, SegmentationResult, empty_results, run_all
 
 MODEL = "medimageparse"
 ORIENTS = ("trained", "radiological", "vote")
@@ -95,7 +92,9 @@ def segment_slices(
     with log.timed("decode"):
         _gather(results, ballots, views, indices, volume, failure, log)
     report = log.report(volume, client, chosen.describe())
-    report.update(plane=None if volume.is_picture else plane, slices=indices, orient=_describe(orient, views, prompts, volume, plane), group=group)
+    report.update(
+        plane=None if volume.is_picture else plane, slices=indices, orient=_describe(orient, views, prompts, volume, plane), group=group
+    )
     report["prompts"] = [result.report(volume) for result in results]
     return SegmentationResult(volume, results, report, str(failure) if failure else "")
 
@@ -105,7 +104,9 @@ def _views(volume: Volume, prompts: list[str], plane: str, orient: str, group: s
     together: dict[tuple[str, str, int], list[int]] = {}
     modality = volume.modality or ("CT" if looks_like_ct(volume) else "")
     for number, prompt in enumerate(prompts):
-        trained = sites.trained_orientation(prompt, modality) if orient == "trained" and plane == "axial" and not volume.is_picture else None
+        trained = (
+            sites.trained_orientation(prompt, modality) if orient == "trained" and plane == "axial" and not volume.is_picture else None
+        )
         lie = (trained.down, trained.right) if trained and trained != sites.RADIOLOGICAL else ("", "")
         together.setdefault((*lie, number if group == "each" else 0), []).append(number)
     turns = range(_VOTES) if orient == "vote" else (0,)
@@ -155,7 +156,7 @@ class _Ballots:
 
     def add(self, prompt: int, index: int, values: np.ndarray, reply: medimageparse.MapReply) -> None:
         """Args:
-            values: the map at the slice's own pixels, 0..full_scale.
+        values: the map at the slice's own pixels, 0..full_scale.
         """
         key = (prompt, index)
         inside = (values >= reply.threshold).astype(np.uint8)
@@ -229,7 +230,9 @@ def _job(
     return run
 
 
-def _gather(results: list, ballots: _Ballots, views: list, indices: list[int], volume: Volume, failure: MedImageParseError | None, log: RunLog) -> None:
+def _gather(
+    results: list, ballots: _Ballots, views: list, indices: list[int], volume: Volume, failure: MedImageParseError | None, log: RunLog
+) -> None:
     for number, result in enumerate(results):
         mine = [view for view, members in views if number in members]
         done = [index for index in indices if ballots.counts.get((number, index)) == len(mine)]
@@ -266,4 +269,8 @@ def _describe(orient: str, views: list, prompts: list[str], volume: Volume, plan
     for view, members in views:
         lies.setdefault(view.axes, []).extend(prompts[number] for number in members)
     plain = SliceView.of(volume, plane).axes
-    return "trained (" + "; ".join(f"{'radiological' if axes == plain else 'turned as in training'}: {', '.join(names)}" for axes, names in lies.items()) + ")"
+    return (
+        "trained ("
+        + "; ".join(f"{'radiological' if axes == plain else 'turned as in training'}: {', '.join(names)}" for axes, names in lies.items())
+        + ")"
+    )

@@ -7,19 +7,17 @@ from collections.abc import Callable
 import numpy as np
 
 from ..errors import InputError
-from ..imaging.cropping import Region
-from ..imaging.masks import CroppedMask
+from ..imaging.geometry import AxisMap
 from ..imaging.nifti import encode_nifti
-from ..imaging.orientation import AxisMap
 from ..imaging.png import to_gray
+from ..imaging.regions import Region
 from ..imaging.slabs import Slab, merge_slabs, slabs_for
-from ..imaging.volume import Volume
+from ..imaging.volume import CroppedMask, Volume
 from ..imaging.windows import apply_window, choose_window, is_constant
 from ..progress import Cancellation, Progress, no_progress
 from ..prompts import grammar, sites
 from ..wire import medimageparse3d
-from .results import PromptResult, SegmentationResult, empty_results
-from .run import Client, RunLog, run_all
+from .run import Client, PromptResult, RunLog, SegmentationResult, empty_results, run_all
 
 MODEL = "medimageparse3d"
 
@@ -138,7 +136,7 @@ class _Jobs:
         with self._log.timed("encode"):
             matrix = self._matrix.copy()
             matrix[:3, 3] = 0  # where the patient lay in the scanner is nobody else's business
-            nifti = encode_nifti(self._sent[slab.start:slab.stop], matrix)
+            nifti = encode_nifti(self._sent[slab.start : slab.stop], matrix)
             text = grammar.join_prompts([self._prompts[number] for number in members])
             return medimageparse3d.build_request(nifti, text, self._client.dialect)
 
@@ -168,7 +166,10 @@ def _gather(members: list[int], cut: list[Slab], jobs: _Jobs, axes: AxisMap, par
     is_probable = any(reply.probabilities for reply in replies)
     for position, number in enumerate(members):
         result = results[number]
-        masks = [reply.masks[position] if not to_255 or reply.full_scale == 255 else CroppedMask.empty(reply.masks[position].shape_kji) for reply in replies]
+        masks = [
+            reply.masks[position] if not to_255 or reply.full_scale == 255 else CroppedMask.empty(reply.masks[position].shape_kji)
+            for reply in replies
+        ]
         merged = masks[0] if len(cut) == 1 else merge_slabs(cut, masks, jobs.depth)
         result.mask = part.paste(axes.undo_mask(merged), result.mask.shape_kji)
         result.is_done = True
@@ -177,6 +178,6 @@ def _gather(members: list[int], cut: list[Slab], jobs: _Jobs, axes: AxisMap, par
             for slab, reply in zip(cut, replies):
                 if reply.probabilities:  # a slab of zeros cannot be told from labels, and is zero either way
                     kept = slice(slab.keep_start - slab.start, slab.keep_stop - slab.start)
-                    sent[slab.keep_start:slab.keep_stop] = reply.probabilities[position][kept]
+                    sent[slab.keep_start : slab.keep_stop] = reply.probabilities[position][kept]
             result.probability = np.zeros(result.mask.shape_kji, np.float32)
             result.probability[part.box] = axes.undo(sent)

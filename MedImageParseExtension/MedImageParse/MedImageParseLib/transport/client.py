@@ -10,15 +10,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Cancelled, EndpointError, ReplyError, UsageError
+from ..profiles.consent import AuditLog
 from ..progress import Cancellation, Progress, no_progress
-from . import faults, session
-from .address import parse_address, resolve_dialect
-from .audit import AuditLog
-from .auth import AuthProvider, NoAuth, StaticKey
-from .exchange import Exchange, Outcome
-from .limits import gate_for
-from .retry import Persistence, RetryPolicy
-from .scrub import Scrubber
+from ..signin.auth import AuthProvider, NoAuth, StaticKey
+from . import faults, sockets
+from .address import Scrubber, parse_address, resolve_dialect
+from .request import Exchange, Outcome
+from .retry import Persistence, RetryPolicy, gate_for
 from .watch import Timeouts
 
 if TYPE_CHECKING:
@@ -92,7 +90,7 @@ class EndpointClient:
         auth: AuthProvider | None = None,
         dialect: str = "auto",
         deployment: str = "",
-        timeouts: Timeouts = Timeouts(),
+        timeouts: Timeouts = Timeouts(),  # noqa: B008 (frozen)
         retry: RetryPolicy = RetryPolicy(),
         ca_bundle: str = "",
         proxy: str = "",
@@ -119,7 +117,7 @@ class EndpointClient:
         self._lock = threading.Lock()
         self._refresh_lock = threading.Lock()
         _check_deployment(self.deployment)
-        session.check_bundle(ca_bundle)
+        sockets.check_bundle(ca_bundle)
 
     def __repr__(self) -> str:
         return f"EndpointClient({self.name!r})"
@@ -183,7 +181,9 @@ class EndpointClient:
             outcome = self._one_try(exchange, cancellation, model, digest)
             fault = outcome.fault
             if fault is None:
-                return _reply(outcome, self.scrubber.clean_bytes(outcome.body), len(body), request_ids, time.monotonic() - began, persistence.waited)
+                return _reply(
+                    outcome, self.scrubber.clean_bytes(outcome.body), len(body), request_ids, time.monotonic() - began, persistence.waited
+                )
             _log.debug("try %d, %s: %s %s", persistence.tries, exchange.request_id, fault.kind, self.scrubber.clean(fault.detail))
             if fault.status == 401 and not is_refreshed and persistence.has_another_try() and self._has_newer_token(header):
                 is_refreshed = True
@@ -213,7 +213,7 @@ class EndpointClient:
             now = time.monotonic()
             if self._session is None:
                 uses_tls = self.address.is_https or proxy.startswith("https:")
-                self._session = session.open_session(self._ca_bundle, max(4, self.max_in_flight), uses_tls=uses_tls)
+                self._session = sockets.open_session(self._ca_bundle, max(4, self.max_in_flight), uses_tls=uses_tls)
             elif now - self._last_used > _STALE_AFTER and not self._gate.in_flight > 1:
                 self._session.close()
             self._last_used = now
@@ -221,9 +221,9 @@ class EndpointClient:
 
     def find_proxy(self) -> str:
         """The proxy's URL that requests go through, "" for none. Holds its password, if any: not for showing."""
-        proxy = session.proxy_for(self.address, self._proxy)
+        proxy = sockets.proxy_for(self.address, self._proxy)
         if proxy:
-            self.scrubber.learn(*session.proxy_secrets(proxy))
+            self.scrubber.learn(*sockets.proxy_secrets(proxy))
         return proxy
 
     def _one_try(self, exchange: Exchange, cancellation: Cancellation, model: str, digest: str) -> Outcome:

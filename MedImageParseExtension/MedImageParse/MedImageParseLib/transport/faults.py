@@ -56,7 +56,7 @@ class FaultError(Exception):
 
 def duration(seconds: float) -> str:
     """ "3 s", "2 min 5 s", "1 h 30 min", "12 days"."""
-    whole = int(round(seconds))
+    whole = round(seconds)
     if 0 < seconds < 0.1:
         return "under 0.1 s"
     if whole < 60:

@@ -11,12 +11,21 @@
 | timeouts, 400, 403, 404, 408, 413, the rest   | never: the same request would meet the same end                |
 
 Waiting is exponential with full jitter, so that many clients do not come back in step; all the waiting of one request has a budget.
+
+How many requests may be at an endpoint at once: a ceiling that finds its height by itself.
+
+Additive increase, multiplicative decrease, as TCP does it: up while the endpoint takes them, a quarter down when it answers 429. What
+an endpoint takes at once shows before the first reply: 429 comes promptly, a model's reply does not, so a request that has been waiting
+for a while has been let in. The window stays within two of what has been let in at the same time, so that an endpoint which takes C at
+once sees C + 2 at the very most, and yet C are on their way within a fraction of a second.
 """
 
 from __future__ import annotations
 
 import random
+import threading
 import time
+import weakref
 from collections import Counter
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -133,3 +142,132 @@ def parse_http_date(value: str) -> float | None:
         return parsedate_to_datetime(value).timestamp()
     except (TypeError, ValueError, IndexError, OverflowError):
         return None
+
+
+FIRST_WINDOW = 3  # an endpoint takes at least one request at once, and 3 = 1 + 2
+_SLOW = 8  # at a height that got 429 once, growth is this much slower
+_LOOK = 0.05  # seconds between two looks of those who wait for a turn
+_LONGEST_PATIENCE = 5.0  # seconds
+
+
+@dataclass(slots=True, eq=False)
+class Ticket:
+    """Leave to have one request at the endpoint.
+
+    Attributes:
+        rank: how many were there when it was given, this one included.
+        epoch: how often the window had been lowered by then.
+        waiting_since: when its upload was complete, 0 before that.
+    """
+
+    rank: int
+    epoch: int
+    waiting_since: float = 0.0
+
+
+class Gate:
+    """The ceiling of one endpoint, shared by every client of it in this process. Safe from any thread.
+
+    Args:
+        patience: seconds after its upload in which a request that is one too many would have got its 429; it grows when one takes longer.
+    """
+
+    def __init__(self, patience: float = 0.5) -> None:
+        self._changed = threading.Condition()
+        self._inside: set[Ticket] = set()
+        self._window = FIRST_WINDOW
+        self._let_in = 0  # the most that were let in at the same time
+        self._succeeded = 0  # the highest rank of a request that succeeded
+        self._wall = 0  # the height at which 429 came last; 0: never
+        self._streak = 0
+        self._epoch = 0
+        self._patience = patience
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._inside)
+
+    @property
+    def window(self) -> int:
+        return self._window
+
+    def enter(self, maximum: int, cancellation: Cancellation) -> Ticket:
+        """Wait for a turn.
+
+        Args:
+            maximum: never more than this at once, whatever the endpoint would take.
+
+        Raises:
+            Cancelled: while waiting.
+        """
+        with self._changed:
+            while True:
+                until = self._notice_who_was_let_in()
+                if len(self._inside) < max(1, min(self._window, maximum)):
+                    break
+                self._changed.wait(until)
+                cancellation.check()
+            ticket = Ticket(len(self._inside) + 1, self._epoch)
+            self._inside.add(ticket)
+            return ticket
+
+    def uploaded(self, ticket: Ticket) -> None:
+        """The request of this ticket has been sent to its last byte."""
+        with self._changed:
+            ticket.waiting_since = time.monotonic()
+
+    def leave(self, ticket: Ticket, status: int) -> None:
+        """Give the turn back, and learn from how it went (`status` 0: nothing to learn)."""
+        with self._changed:
+            if status == 200:
+                self._grow(ticket)
+            elif status == 429:
+                if ticket.waiting_since:
+                    self._patience = max(self._patience, min(_LONGEST_PATIENCE, 3 * (time.monotonic() - ticket.waiting_since)))
+                if ticket.epoch == self._epoch:
+                    self._shrink()
+            self._inside.discard(ticket)
+            self._changed.notify(2)  # one takes the place, one more in case the window grew; waking all of them costs time
+
+    def _notice_who_was_let_in(self) -> float:
+        """Raise the window by those that have waited long enough; seconds until it is worth looking again."""
+        now = time.monotonic()
+        waits = [now - ticket.waiting_since for ticket in self._inside if ticket.waiting_since]
+        let_in = sum(wait >= self._patience for wait in waits)
+        if let_in > self._let_in:
+            self._let_in = let_in
+            if let_in >= self._wall:
+                self._wall = 0
+            self._window = max(self._window, min(let_in + 2, self._wall - 1) if self._wall else let_in + 2)
+            self._changed.notify_all()
+        return min([_LOOK, *(self._patience - wait for wait in waits if wait < self._patience)])
+
+    def _grow(self, ticket: Ticket) -> None:
+        self._succeeded = max(self._succeeded, min(ticket.rank, self._window))
+        self._streak += 1
+        needed = self._window * (_SLOW if self._wall and self._window + 1 >= self._wall else 1)
+        if self._streak >= needed and self._window <= self._succeeded:
+            self._window += 1
+            self._streak = 0
+
+    def _shrink(self) -> None:
+        # Answers to requests of before this point tell nothing new: one burst lowers the window once.
+        self._epoch += 1
+        self._wall = len(self._inside)
+        self._window = max(1, min(self._window, len(self._inside)) * 3 // 4)
+        self._let_in = min(self._let_in, self._window - 1)
+        self._succeeded = min(self._succeeded, self._window)
+        self._streak = 0
+
+
+_gates: weakref.WeakValueDictionary[tuple[str, str], Gate] = weakref.WeakValueDictionary()
+_gates_lock = threading.Lock()
+
+
+def gate_for(name: str, deployment: str, *, is_loopback: bool = False) -> Gate:
+    """The one gate of an endpoint (its URL without query) and deployment."""
+    with _gates_lock:
+        gate = _gates.get((name, deployment))
+        if gate is None:
+            gate = _gates[name, deployment] = Gate(0.08 if is_loopback else 0.5)
+        return gate

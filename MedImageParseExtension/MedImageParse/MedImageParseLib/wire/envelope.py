@@ -6,14 +6,22 @@ both are accepted from either, and the form that came is named.
 
 The request's JSON is put together round the base64 bytes instead of by json.dumps: base64 needs no escaping, and a 100 MB body
 then exists once, not four times.
+
+The inside of a reply cell: an object that may come as itself, as a JSON string or as a Python-repr string, holding base64
+bytes and, for arrays, a shape and a type. Nothing in it is trusted before it is measured.
 """
 
 from __future__ import annotations
 
+import ast
 import base64
+import binascii
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+
+import numpy as np
 
 from ..errors import ReplyError
 
@@ -61,7 +69,7 @@ def _base64(data: bytes) -> Iterator[bytes]:
     """In pieces: each call keeps Python's lock for as long as it works, and a window that shares it would stand still meanwhile."""
     view = memoryview(data)
     for start in range(0, len(view), _PIECE):
-        yield base64.b64encode(view[start:start + _PIECE])
+        yield base64.b64encode(view[start : start + _PIECE])
 
 
 def parse_rows(body: bytes, expected: int) -> Rows:
@@ -74,7 +82,9 @@ def parse_rows(body: bytes, expected: int) -> Rows:
         outer = json.loads(body)
     except (ValueError, RecursionError):
         kind = "HTML" if body[:200].lstrip()[:1] == b"<" else "no valid JSON"
-        raise ReplyError(f"The endpoint answered with {kind}; check that the URL is the scoring URL. It began: {quote(body)}", kind="not-json") from None
+        raise ReplyError(
+            f"The endpoint answered with {kind}; check that the URL is the scoring URL. It began: {quote(body)}", kind="not-json"
+        ) from None
     form = "list"
     if isinstance(outer, dict) and isinstance(outer.get("predictions"), list):
         outer, form = outer["predictions"], "predictions"
@@ -83,14 +93,16 @@ def parse_rows(body: bytes, expected: int) -> Rows:
         start = "The endpoint reported an error" if said else "The endpoint's reply is none of the documented forms"
         raise ReplyError(f"{start}: {quote(said or body)}", kind="reply-form")
     if len(outer) != expected or not all(isinstance(row, dict) for row in outer):
-        raise ReplyError(f"The endpoint answered {len(outer)} rows where {expected} objects were expected: {quote(body)}", kind="reply-form")
+        raise ReplyError(
+            f"The endpoint answered {len(outer)} rows where {expected} objects were expected: {quote(body)}", kind="reply-form"
+        )
     return Rows(outer, form)
 
 
 def quote(text: bytes | str) -> str:
     """The first 200 characters, on one line."""
     if isinstance(text, bytes):
-        text = text[:4 * QUOTED].decode("utf-8", errors="replace")
+        text = text[: 4 * QUOTED].decode("utf-8", errors="replace")
     return " ".join("".join(letter if letter.isprintable() else " " for letter in text[:QUOTED]).split()) or "(nothing)"
 
 
@@ -101,3 +113,81 @@ def _message(outer: object) -> str:
     inner = outer.get("error", outer)
     said = inner.get("message", "") if isinstance(inner, dict) else inner
     return said if isinstance(said, str) else ""
+
+
+_DTYPES = ("bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float16", "float32", "float64")
+_MAX_REPR = 1 << 31
+
+
+def open_cell(cell: object, name: str) -> tuple[dict, str]:
+    """The object in a cell and the form it came in: "object", "JSON string" or "Python-repr string".
+
+    Raises:
+        ReplyError: it is none of the three, or has no "data".
+    """
+    inner, form = cell, "object"
+    if isinstance(cell, str):
+        try:
+            inner, form = json.loads(cell), "JSON string"
+        except (ValueError, RecursionError):
+            inner, form = _from_repr(cell), "Python-repr string"
+    if not isinstance(inner, dict) or "data" not in inner:
+        raise ReplyError(f"The reply's {name} is none of the documented forms: {quote(str(cell))}", kind="reply-form")
+    return inner, form
+
+
+def decode_base64(text: object, name: str) -> bytes:
+    """Bytes of a base64 string, with or without line breaks.
+
+    Raises:
+        ReplyError: not base64.
+    """
+    if isinstance(text, str):
+        if "\n" in text or "\r" in text:
+            text = text.replace("\n", "").replace("\r", "")
+        try:
+            return base64.b64decode(text, validate=True)
+        except (binascii.Error, ValueError):
+            pass
+    raise ReplyError(f"The data in the reply's {name} is not base64, or is cut short: {quote(str(text))}", kind="reply-form")
+
+
+def decode_array(inner: dict, name: str, expected: tuple[int, ...]) -> np.ndarray:
+    """The array in {"data", "shape", "dtype"}: raw C-order bytes.
+
+    Args:
+        expected: the only shape that fits what was sent.
+
+    Raises:
+        ReplyError: another shape, a type not on the list, or bytes that do not fit the shape.
+    """
+    shape, dtype = inner.get("shape"), str(inner.get("dtype"))
+    if dtype not in _DTYPES:
+        raise ReplyError(
+            f"The reply's {name} is of type {quote(dtype)}, which no documented form has: {quote(_head(inner))}", kind="reply-form"
+        )
+    if not isinstance(shape, list | tuple) or tuple(shape) != tuple(expected) or not all(type(size) is int for size in shape):
+        raise ReplyError(
+            f"The reply's {name} has the shape {quote(str(shape))} where {list(expected)} was expected: {quote(_head(inner))}",
+            kind="reply-shape",
+        )
+    data = decode_base64(inner["data"], name)
+    if len(data) != math.prod(shape) * np.dtype(dtype).itemsize:
+        raise ReplyError(
+            f"The reply's {name} holds {len(data)} bytes, which do not fit its shape {list(shape)} of {dtype}.", kind="reply-shape"
+        )
+    return np.frombuffer(data, dtype=np.dtype(dtype).newbyteorder("<")).reshape(shape)
+
+
+def _from_repr(text: str) -> object:
+    # Only a flat dictionary is documented; the length bound keeps the parser from being fed something monstrous.
+    if not text.lstrip().startswith("{") or len(text) > _MAX_REPR:
+        return None
+    try:
+        return ast.literal_eval(text.strip())
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return None
+
+
+def _head(inner: dict) -> str:
+    return str({key: (value if key != "data" else "…") for key, value in inner.items()})

@@ -63,7 +63,9 @@ def parse_reply(body: bytes, rows_sent: int, column: str) -> VectorReply:
         except (ValueError, TypeError, OverflowError):
             vector = np.empty(0, np.float32)
         if cell is None or vector.size == 0 or not np.isfinite(vector).all():
-            raise ReplyError(f"The reply has no usable {column}; another model may be behind this URL: {quote(str(row))}", kind="wrong-model")
+            raise ReplyError(
+                f"The reply has no usable {column}; another model may be behind this URL: {quote(str(row))}", kind="wrong-model"
+            )
         vectors.append(vector)
     if len({vector.size for vector in vectors}) != 1:
         raise ReplyError(f"The reply's {column} have different lengths: {quote(body)}", kind="reply-shape")

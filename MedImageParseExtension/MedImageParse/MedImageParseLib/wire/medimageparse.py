@@ -12,8 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import ReplyError
-from .envelope import Rows, build_body, parse_rows, quote
-from .payload import decode_array, open_cell
+from .envelope import Rows, build_body, decode_array, open_cell, parse_rows, quote
 
 
 @dataclass(slots=True, frozen=True)

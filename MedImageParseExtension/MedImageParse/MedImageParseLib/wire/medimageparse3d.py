@@ -15,10 +15,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..errors import InputError, ReplyError
-from ..imaging.masks import CroppedMask, bounding_box
 from ..imaging.nifti import NiftiReader
-from .envelope import Rows, build_body, parse_rows, quote
-from .payload import decode_array, decode_base64, open_cell
+from ..imaging.volume import CroppedMask, bounding_box
+from .envelope import Rows, build_body, decode_array, decode_base64, open_cell, parse_rows, quote
 
 
 @dataclass(slots=True)
@@ -79,7 +78,8 @@ def _parse_nifti(inner: dict, form: str, rows: Rows, prompts: int, shape_kji: tu
         if len(header.shape_ijk) > 4 or header.channels > 1 or (stacked and header.volumes != prompts):
             raise ReplyError(
                 f"The reply's NIfTI has the shape {_times(header.shape_ijk)} where {_times(shape_kji[::-1])} was sent with {prompts} prompts.",
-                kind="reply-shape")
+                kind="reply-shape",
+            )
         volumes = map(lambda volume: _scaled(volume.transpose(axes), header.slope, header.intercept), reader.volumes())
         form += "; gzip NIfTI" if header.is_gzip else "; plain NIfTI"
         warnings = [] if axes == (0, 1, 2) else [f"The reply's axes were permuted ({_times(header.shape_ijk[:3])}); they were put right."]
@@ -114,7 +114,9 @@ def _axes(have: tuple[int, ...], sent: tuple[int, ...]) -> tuple[int, int, int]:
         raise ReplyError(f"The reply has the shape {_times(have[::-1])} where {_times(sent[::-1])} was sent.", kind="reply-shape")
     if len(set(sent)) < 3:
         raise ReplyError(
-            f"The reply's shape {_times(have[::-1])} is a permutation of {_times(sent[::-1])} that can be read in more than one way.", kind="reply-shape")
+            f"The reply's shape {_times(have[::-1])} is a permutation of {_times(sent[::-1])} that can be read in more than one way.",
+            kind="reply-shape",
+        )
     return tuple(have.index(size) for size in sent)  # all sizes differ, so a size names its axis
 
 
@@ -160,7 +162,9 @@ def _single_probability(volume: np.ndarray, prompts: int, keep: bool, warnings: 
     if prompts != 1 or float(volume.max()) > 1 or float(volume.min()) < 0:
         raise ReplyError(
             f"The reply's NIfTI is 3D with values between {volume.min():g} and {volume.max():g} that are neither whole labels nor the "
-            f"probabilities of one prompt ({prompts} were sent); send the prompts one by one.", kind="reply-form")
+            f"probabilities of one prompt ({prompts} were sent); send the prompts one by one.",
+            kind="reply-form",
+        )
     kept = [volume.astype(np.float32)] if keep else None
     return VolumeReply([CroppedMask.from_full(volume >= 0.5)], kept, "; float probabilities 0..1, 3D", "", warnings)
 

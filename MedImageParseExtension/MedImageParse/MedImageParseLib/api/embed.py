@@ -1,0 +1,311 @@
+"""The console API for MedImageInsight: embed and index. Option names are those of the command line; see also comparing.py."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import UsageError
+from ..files.write import check_writable
+from ..imaging.volume import Volume
+from ..progress import Cancellation, Progress, no_progress
+from ..tasks.embed import AT_ONCE, BATCH, MODEL, Selection
+from ..tasks.indexing import IndexingOptions, IndexingResult, IndexKeeper, ListKeeper, embed_sources
+from ..tasks.preprocessing import Preprocessing
+from .sources import Input, find_sources
+
+if TYPE_CHECKING:
+    from ..search.index import EmbeddingIndex, IndexInfo
+    from ..search.integrity import CheckReport
+    from ..search.records import Provenance, Record
+    from ..tasks.find_similar import SearchResult
+    from ..transport.client import EndpointClient
+
+Path_ = str | os.PathLike
+
+
+@dataclass(slots=True)
+class EmbedResult:
+    """Vectors of a run.
+
+    Attributes:
+        records: one a vector, in the order of the inputs and their slices; `.vector`, `.source`, `.plane`, `.slice_index`.
+        vectors: float32 (rows, length).
+        provenance: model, deployment, engine and recipe.
+        report: plain JSON types.
+        failure: the sentence of what stopped the run half-way, "" where it went through.
+    """
+
+    records: list[Record]
+    vectors: np.ndarray
+    provenance: Provenance
+    report: dict
+    failure: str = ""
+
+
+def embed(
+    inputs: Input | Iterable[Input],
+    *,
+    endpoint: str | None = None,
+    profile: str | None = None,
+    client: EndpointClient | None = None,
+    output: Path_ | None = None,
+    slices: str | list[int] = "all",
+    every: int = 1,
+    content: bool = False,
+    plane: str = "axial",
+    window: str = "auto",
+    fit: str = "pad",
+    pool: str = "none",
+    at_once: int = AT_ONCE,
+    batch: int = BATCH,
+    paths: bool = True,
+    modality: str = "",
+    progress: Progress = no_progress,
+    cancellation: Cancellation | None = None,
+    **connection: object,
+) -> EmbedResult:
+    """Vectors of slices, 2D pictures or whole volumes.
+
+    Args:
+        inputs: paths of image files, DICOM folders or folders of images, or Volumes; one or several.
+        endpoint: scoring URL; or `profile`: name of a stored profile; or `client`: a connection to use (it is not closed).
+        output: .npz or .csv to write.
+        slices, every, content, plane: which slices: "all", "15", "10:20" or indices; each n-th; only those that show something.
+        window: "auto", "percentile", a site or "LOW,HIGH". fit: "pad" or "stretch" to the square that is sent.
+        pool: "none" for a vector a slice; "mean" or "statistics" for one a volume.
+        at_once, batch: most requests at the same time, images in each.
+        paths: whether names and paths go with the vectors.
+        modality: DICOM modality code, where the files do not say.
+        connection: further options of `connect` (auth, key_file, timeout, retries, ca_bundle, deployment, dialect, consent).
+
+    Raises:
+        MedImageParseError with one sentence; its `exit_status` is the command line's.
+
+    Example:
+        >>> embed("ct.nii.gz", profile="Local demo").vectors.shape  # doctest: +SKIP
+        (30, 1024)
+    """
+    from ..files.write import VECTOR_EXTENSIONS, write_vectors
+
+    path = check_writable(output, VECTOR_EXTENSIONS) if output else None
+    options = IndexingOptions(Preprocessing(window, fit, pool), Selection(slices, every, content, plane), at_once, batch, False, paths)
+    sources = find_sources(inputs, modality)
+    keeper = ListKeeper()
+    with connected(client, endpoint, profile, cancellation, connection) as used:
+        result = embed_sources(sources, used, keeper, options, progress=progress, cancellation=cancellation)
+    order = {tally.series: number for number, tally in reversed(list(enumerate(result.tallies)))}
+    records = sorted(keeper.records, key=lambda record: (order.get(record.series, 0), record.slice_index))
+    if path:
+        write_vectors(path, records, keeper.provenance, result.report["scaling_factor"])
+    return EmbedResult(records, np.stack([record.vector for record in records]), keeper.provenance, result.report, result.failure)
+
+
+def index_add(
+    index: Path_,
+    inputs: Input | Iterable[Input],
+    *,
+    endpoint: str | None = None,
+    profile: str | None = None,
+    client: EndpointClient | None = None,
+    slices: str | list[int] = "all",
+    every: int = 1,
+    content: bool = False,
+    plane: str = "axial",
+    window: str = "auto",
+    fit: str = "pad",
+    pool: str = "none",
+    at_once: int = AT_ONCE,
+    batch: int = BATCH,
+    thumbnails: bool = True,
+    paths: bool = True,
+    modality: str = "",
+    progress: Progress = no_progress,
+    cancellation: Cancellation | None = None,
+    **connection: object,
+) -> IndexingResult:
+    """Embed images into an index file; what is in it already is not sent again. Options as for `embed`.
+
+    Vectors are kept as they come: after a kill or a failing endpoint the next run goes on where this one stopped.
+
+    Args:
+        index: the file, made anew where there is none.
+        thumbnails: keep a small picture of each. paths: keep its path and name.
+
+    Returns:
+        IndexingResult: `.embedded`, `.already_there`, `.tallies` (one an input), `.report`, `.failure`.
+    """
+    options = IndexingOptions(Preprocessing(window, fit, pool), Selection(slices, every, content, plane), at_once, batch, thumbnails, paths)
+    sources = find_sources(inputs, modality)
+    keeper = IndexKeeper(check_writable(index))
+    try:
+        with connected(client, endpoint, profile, cancellation, connection) as used:
+            return embed_sources(sources, used, keeper, options, progress=progress, cancellation=cancellation)
+    finally:
+        keeper.close()
+
+
+def index_search(
+    index: Path_,
+    *,
+    image: Input | None = None,
+    text: str | None = None,
+    endpoint: str | None = None,
+    profile: str | None = None,
+    client: EndpointClient | None = None,
+    slices: str | list[int] | None = None,
+    plane: str = "axial",
+    top: int = 10,
+    other_volumes: bool = False,
+    recipe: str | None = None,
+    picture: Path_ | None = None,
+    modality: str = "",
+    progress: Progress = no_progress,
+    cancellation: Cancellation | None = None,
+    **connection: object,
+) -> SearchResult:
+    """The images of an index that are most like an image or that fit a text best.
+
+    Args:
+        image: a path or Volume, with `slices` the one slice of a volume; or `text`, such as "x-ray chest anteroposterior pneumonia".
+        top: how many.
+        other_volumes: leave out what comes from the same volume.
+        recipe: where the index holds vectors of several recipes, which one to search, as `index_info` prints it.
+        picture: .png to write: the query and what was found as a grid.
+
+    Returns:
+        SearchResult: `.hits` with `.similarity` and `.record`, best first.
+    """
+    from ..search.index import EmbeddingIndex
+    from ..tasks.find_similar import search_image, search_text
+
+    if (image is None) == (text is None):
+        raise UsageError('Say what to search for: --image INPUT or --text "…", one of the two.')
+    if top < 1:
+        raise UsageError("The number of results must be at least 1.")
+    path = check_writable(picture, (".png",)) if picture else None
+    preprocessing = _parse_recipe(recipe)
+    reading = read_one(image, modality, progress) if image is not None else None
+    common: dict = {"top": top, "preprocessing": preprocessing, "progress": progress, "cancellation": cancellation}
+    with EmbeddingIndex.open(index, create=False) as opened:  # noqa: SIM117 (the index first, then the connection)
+        with connected(client, endpoint, profile, cancellation, connection, sends_image_data=True) as used:
+            if reading is None:
+                result = search_text(opened, str(text), used, **common)
+            else:
+                result = search_image(opened, reading[0], used, slices=slices, plane=plane, other_volumes=other_volumes, **common)
+    if reading is not None:
+        result.report["input"]["path"] = reading[1]
+        result.report["warnings"] = [*reading[2], *result.report["warnings"]]
+    if path:
+        _write_grid(path, result, str(text or ""), Path(reading[1]).name if reading else "")
+    return result
+
+
+def index_info(index: Path_) -> IndexInfo:
+    """What an index holds: records, spaces (model, deployment, engine, recipe), kinds, size."""
+    with open_index(index) as opened:
+        return opened.info()
+
+
+def index_remove(index: Path_, *, source: Path_ = "", series: str = "", ids: Iterable[int] = ()) -> int:
+    """Remove the records of one file, one series, or by number (one of these); returns how many there were."""
+    ids = list(ids)
+    with open_index(index) as opened:
+        if not source:
+            return opened.remove(series=series, ids=ids)
+        # Paths are kept whole; what the person types may be relative, or an address that another program has put in.
+        kept = str(source) if opened.records(source=str(source)) else os.path.abspath(os.path.expanduser(source))
+        return opened.remove(source=kept, series=series, ids=ids)
+
+
+def index_check(index: Path_) -> CheckReport:
+    """Read an index from end to end and compare everything with its checksums."""
+    with open_index(index) as opened:
+        return opened.check()
+
+
+def index_compact(index: Path_) -> int:
+    """Give the room of removed records back to the disk; returns the bytes."""
+    with open_index(index) as opened:
+        return opened.compact()
+
+
+def index_export(index: Path_, output: Path_, *, readable_only: bool = False) -> int:
+    """Write an index to .npz or .parquet; returns how many records."""
+    with open_index(index) as opened:
+        return opened.export(output, readable_only=readable_only)
+
+
+def index_import(index: Path_, input: Path_) -> int:
+    """Add the records of an exported file to an index, made anew where there is none; returns how many were new."""
+    from ..search.index import EmbeddingIndex
+
+    if not Path(input).is_file():
+        raise UsageError(f"There is no file {input}; check the path.")
+    with EmbeddingIndex.open(check_writable(index)) as opened:
+        return opened.import_(input)
+
+
+@contextmanager
+def connected(
+    client: EndpointClient | None,
+    endpoint: str | None,
+    profile: str | None,
+    cancellation: Cancellation | None,
+    options: dict,
+    **more: object,
+) -> Iterator[EndpointClient]:
+    """The connection given, or one made for the block."""
+    if client is not None:
+        yield client
+        return
+    from .segment import connect
+
+    own = connect(endpoint, profile, model=MODEL, cancellation=cancellation, **options, **more)
+    try:
+        yield own
+    finally:
+        own.close()
+
+
+def open_index(index: Path_) -> EmbeddingIndex:
+    """An index that exists."""
+    from ..search.index import EmbeddingIndex
+
+    return EmbeddingIndex.open(index, create=False)
+
+
+def _parse_recipe(recipe: str | None) -> Preprocessing | None:
+    if not recipe:
+        return None
+    made = Preprocessing.parse(recipe)
+    if made is None:
+        raise UsageError(f"The recipe '{recipe}' is none of this version's; copy it from what `index info` prints.")
+    return made
+
+
+def read_one(image: Input, modality: str, progress: Progress) -> tuple[Volume, str, list[str]]:
+    """Volume, path and warnings of the query's image."""
+    from .outputs import Reading
+
+    reading = Reading.of(image, modality, progress)
+    reading.volume.check()
+    return reading.volume, reading.path, reading.warnings
+
+
+def _write_grid(path: Path, result: SearchResult, text: str, name: str) -> None:
+    from ..files.figures import Tile, write_result_grid
+    from ..tasks.find_similar import name_of, place_of
+
+    query = Tile(result.thumbnail, name or "image", result.detail or "2D picture") if result.thumbnail else None
+    found = [Tile(hit.record.thumbnail, name_of(hit.record), place_of(hit.record), hit.similarity) for hit in result.hits]
+    title = f"Most similar to the text “{text}”" if text else "Most similar images"
+    engine = result.provenance.engine
+    note = f"Vectors by the {engine}." if engine else f"Vectors by {result.provenance.describe()}."
+    write_result_grid(path, query, found, title=title, note=f"{note} The number is the cosine similarity, 1 for the same image.")

@@ -1,0 +1,162 @@
+"""The console API: one function a command, the same option names as `mip.py` has (README, "From Python")."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from ..errors import UsageError
+from ..imaging.geometry import PLANES, SliceView, parse_slices
+from ..imaging.volume import Volume
+from ..progress import Cancellation, Progress, no_progress
+from ..prompts import grammar
+
+if TYPE_CHECKING:
+    from ..tasks.check_endpoint import CheckResult
+    from ..tasks.run import SegmentationResult
+    from ..transport.client import EndpointClient
+
+MODELS = ("medimageparse3d", "medimageparse")
+
+
+def segment(
+    input: str | os.PathLike | Volume,
+    prompt: str | Iterable[str],
+    *,
+    model: str,
+    endpoint: str | None = None,
+    profile: str | None = None,
+    client: EndpointClient | None = None,
+    output: str | os.PathLike | None = None,
+    labels: str | os.PathLike | None = None,
+    probability: str | os.PathLike | None = None,
+    picture: str | os.PathLike | None = None,
+    plane: str = "axial",
+    slices: str | list[int] | None = None,
+    window: str = "auto",
+    orient: str | None = None,
+    slabs: str | int | None = None,
+    region: str = "",
+    group: str = "together",
+    modality: str = "",
+    progress: Progress = no_progress,
+    cancellation: Cancellation | None = None,
+    **connection,
+) -> SegmentationResult:
+    """Segment an image by text prompts, and write what is asked for.
+
+    Args:
+        input: path of an image file or DICOM folder, or a Volume.
+        prompt: "A & B", or a list of such.
+        model: "medimageparse3d" for volumes, "medimageparse" for slices and 2D pictures.
+        endpoint: scoring URL; or `profile`: name of a stored profile; or `client`: a connection to use (it is not closed).
+        output: .seg.nrrd to write. labels: labelmap to write. probability: folder for probability volumes. picture: .png to write.
+        plane, slices: for "medimageparse" on a volume; slices as "15", "10:20", "all" or a list of indices.
+        window: "auto", "raw", "percentile", a site or "LOW,HIGH".
+        orient: "trained", "radiological" or "vote" ("medimageparse" on a volume).
+        slabs: "none", "auto" or a number ("medimageparse3d").
+        region: "I0:I1,J0:J1,K0:K1" in voxels to send only that part of the volume ("medimageparse3d").
+        group: "together" or "each".
+        modality: DICOM modality code, where the file does not say.
+        connection: further options of `connect` (auth, key_file, timeout, retries, ca_bundle, deployment, dialect, consent).
+
+    Returns:
+        SegmentationResult: `.prompts` with masks on the input's grid, `.report` as written by `--report`, `.failure`.
+
+    Raises:
+        MedImageParseError with one sentence; its `exit_status` is the command line's.
+
+    Example:
+        >>> result = segment("ct.nii.gz", "liver & spleen", model="medimageparse3d", profile="Local demo", output="organs.seg.nrrd")
+        >>> {entry.name: entry.found for entry in result.prompts}
+        {'liver': True, 'spleen': True}
+    """
+    from ..tasks.segment_slices import segment_slices
+    from ..tasks.segment_volume import segment_volume
+    from . import outputs
+
+    prompts = grammar.parse_prompts([prompt] if isinstance(prompt, str) else prompt)
+    _check_options(model, plane, slices, orient, slabs, region, group)
+    wanted = outputs.Wanted.checked(output, labels, probability, picture)
+    cancellation = cancellation or Cancellation()
+    reading = outputs.Reading.of(input, modality, progress)
+    cancellation.check()
+    common = dict(
+        window=window, group=group, keep_probabilities=wanted.probability is not None, progress=progress, cancellation=cancellation
+    )
+    indices = _slice_indices(reading.volume, plane, slices) if model == "medimageparse" else None
+    own = None if client else connect(endpoint, profile, model=model, cancellation=cancellation, **connection)
+    try:
+        if model == "medimageparse3d":
+            result = segment_volume(reading.volume, prompts, client or own, slabs=str(slabs or "auto"), region=region, **common)
+        else:
+            result = segment_slices(
+                reading.volume, prompts, client or own, slices=indices, plane=plane, orient=orient or "trained", **common
+            )
+    finally:
+        if own:
+            own.close()
+    cancellation.check()
+    outputs.finish(result, reading, wanted, progress)
+    return result
+
+
+def check(
+    endpoint: str | None = None,
+    profile: str | None = None,
+    *,
+    model: str = "auto",
+    client: EndpointClient | None = None,
+    cancellation: Cancellation | None = None,
+    **connection,
+) -> CheckResult:
+    """Ask an endpoint whether it answers, and which model is behind it, with a tiny probe.
+
+    Returns:
+        CheckResult; its `sentence` is what `mip.py check` prints.
+
+    Raises:
+        MedImageParseError with a sentence that says what to do.
+    """
+    from ..tasks.check_endpoint import check_endpoint
+
+    own = None if client else connect(endpoint, profile, model=model, sends_image_data=False, cancellation=cancellation, **connection)
+    try:
+        return check_endpoint(client or own, model, cancellation=cancellation)
+    finally:
+        if own:
+            own.close()
+
+
+def serve(port: int = 5001) -> None:
+    """Run the local endpoint (a classical demo engine, not MedImageParse) in the foreground, on loopback, until interrupted."""
+    from ..local_endpoint.server import serve as run
+
+    run(port)
+
+
+def connect(endpoint: str | None = None, profile: str | None = None, **options: Mapping[str, object]) -> EndpointClient:
+    """A connection to an endpoint; see `transport.connection.connect`."""
+    from ..profiles.connection import connect as make
+
+    return make(endpoint, profile, **options)
+
+
+def _check_options(model: str, plane: str, slices: object, orient: str | None, slabs: object, region: str, group: str) -> None:
+    if model not in MODELS:
+        raise UsageError(f"The model '{model}' does not segment; give medimageparse3d (volumes) or medimageparse (slices and 2D pictures).")
+    if group not in ("together", "each"):
+        raise UsageError(f"The group '{group}' is not known; give together or each.")
+    if plane not in PLANES:
+        raise UsageError(f"The plane '{plane}' is not known; give axial, coronal or sagittal.")
+    if model == "medimageparse3d" and (slices is not None or orient is not None):
+        raise UsageError("Slices and orientation belong to the model medimageparse; medimageparse3d takes the whole volume.")
+    if model == "medimageparse" and (slabs not in (None, "none", "auto") or region):
+        raise UsageError("Slabs and a region belong to the model medimageparse3d; for medimageparse choose slices.")
+
+
+def _slice_indices(volume: Volume, plane: str, slices: str | list[int] | None) -> list[int] | None:
+    if slices is None or isinstance(slices, list):
+        return slices
+    return parse_slices(slices, SliceView.of(volume, plane).count(volume))

@@ -1,0 +1,80 @@
+"""Inputs for embedding: files, DICOM folders, folders of many images, and Volumes, as sources that are read when their turn comes."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from ..errors import InputError, UsageError
+from ..imaging.volume import Volume
+from ..tasks.indexing import Source
+
+Input = str | os.PathLike | Volume
+
+
+def find_sources(inputs: Input | Iterable[Input], modality: str = "") -> list[Source]:
+    """One source an image.
+
+    A folder stands for the image files in it and below (.nii, .nrrd, .png, …) and for each folder below that holds DICOM files.
+    Nothing is read yet but the names; hidden files are passed over.
+
+    Args:
+        inputs: a path, a Volume, or several of them.
+        modality: DICOM modality code, where the files do not say.
+
+    Raises:
+        UsageError: no input. InputError: a path that is not there, or a folder without images.
+    """
+    if isinstance(inputs, (str, os.PathLike, Volume)):
+        inputs = [inputs]
+    sources: list[Source] = []
+    for number, one in enumerate(inputs, start=1):
+        if isinstance(one, Volume):
+            sources.append(_volume_source(one, f"volume {number}", modality))
+        else:
+            sources += [_file_source(path, modality) for path in _images_at(Path(one).expanduser())]
+    if not sources:
+        raise UsageError("Name at least one image, volume or folder to embed.")
+    return sources
+
+
+def _images_at(path: Path) -> list[Path]:
+    from ..files.dicom import is_dicom_file
+    from ..files.read import ITK_EXTENSIONS, NIFTI_EXTENSIONS, PICTURE_EXTENSIONS, known_extension
+
+    if not path.exists():
+        raise InputError(f"There is no file or folder {path}; check the path.")
+    if not path.is_dir():
+        return [path]
+    known = (*NIFTI_EXTENSIONS, *ITK_EXTENSIONS, *PICTURE_EXTENSIONS)
+    found: list[Path] = []
+    for folder, below, names in os.walk(path):
+        below[:] = sorted(name for name in below if not name.startswith("."))
+        files = [Path(folder, name) for name in sorted(names) if not name.startswith(".")]
+        images = [file for file in files if known_extension(file, known)]
+        found += images
+        if not images and any(is_dicom_file(file) for file in files):
+            found.append(Path(folder))
+    if not found:
+        raise InputError(f"The folder {path} holds no image that can be read; give a folder with volumes, pictures or DICOM files.")
+    return found
+
+
+def _file_source(path: Path, modality: str) -> Source:
+    def read() -> tuple[Volume, list[str]]:
+        from ..files.read import read_image
+
+        volume, warnings = read_image(path)
+        return _with_modality(volume, modality), warnings
+
+    return Source(path.name or str(path), os.path.abspath(path), read)
+
+
+def _volume_source(volume: Volume, name: str, modality: str) -> Source:
+    return Source(name, "", lambda: (_with_modality(volume, modality), []))
+
+
+def _with_modality(volume: Volume, modality: str) -> Volume:
+    return dataclasses.replace(volume, modality=modality.upper()) if modality else volume

@@ -1,0 +1,1 @@
+"""Finding, describing and managing endpoints in an Azure subscription."""

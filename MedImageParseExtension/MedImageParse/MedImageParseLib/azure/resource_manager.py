@@ -1,0 +1,257 @@
+"""Azure Resource Manager's REST API, as far as finding endpoints needs it: lists page by page, the key and the token of an endpoint.
+
+    GET  /subscriptions                                                                             api-version 2022-12-01
+    GET  /subscriptions/{id}/providers/Microsoft.MachineLearningServices/workspaces                  api-version 2024-04-01
+    GET  {workspace id}/onlineEndpoints                                                              api-version 2024-04-01
+    GET  {workspace id}/onlineEndpoints/{name}/deployments                                           api-version 2024-04-01
+    POST {endpoint id}/listKeys   -> {"primaryKey", "secondaryKey"}                                  api-version 2024-04-01
+    POST {endpoint id}/token      -> {"accessToken", "tokenType", "expiryTimeUtc", "refreshAfterTimeUtc"} (seconds since the epoch)
+
+Lists are `{"value": [...], "nextLink": "https://…"}`. Sources: github.com/Azure/azure-rest-api-specs,
+specification/machinelearningservices/resource-manager (mfe.json, workspaceRP.json and their examples), and
+learn.microsoft.com/rest/api/resources/subscriptions/list.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+from ..errors import EndpointError, UsageError
+from ..profiles.profiles import DEFAULT_ARM_URL
+from ..progress import Cancellation
+from ..signin.auth import AuthProvider, Token, origin
+from ..signin.entra import make_session
+
+logger = logging.getLogger(__name__)
+
+SUBSCRIPTIONS_VERSION = "2022-12-01"
+MACHINE_LEARNING_VERSION = "2024-04-01"
+_PROVIDER = "Microsoft.MachineLearningServices"
+_TRIES = 3
+_LONGEST_PAUSE_S = 30.0
+_MOST_PAGES = 500
+_TIMEOUTS_S = (10.0, 60.0)  # connect, read
+
+
+class ControlPlaneError(EndpointError):
+    """Azure Resource Manager could not be reached, or refused.
+
+    Attributes:
+        permission: the action that a 403 was about, "" otherwise.
+    """
+
+    def __init__(self, sentence: str, *, status: int = 0, kind: str = "", permission: str = ""):
+        super().__init__(sentence, status=status, kind=kind or (str(status) if status else "control-plane"))
+        self.permission = permission
+
+
+def checked_subscription(subscription_id: str) -> str:
+    """The id, if it is safe to put into a URL. Raises UsageError for anything else, such as a subscription's name."""
+    if not re.fullmatch(r"[A-Za-z0-9-]{1,64}", subscription_id):
+        raise UsageError(f'"{subscription_id}" is not a subscription id: give the id, not the name.')
+    return subscription_id
+
+
+def arm_scope(arm_url: str = DEFAULT_ARM_URL) -> str:
+    """The Entra scope of a Resource Manager. It follows from the URL, so that a token for Azure is useless at any other host."""
+    return f"{arm_url.rstrip('/')}/.default"
+
+
+class ResourceManager:
+    """Reads from Azure Resource Manager on behalf of whoever is signed in.
+
+    Args:
+        auth: signs the requests, with tokens for `arm_scope(base_url)`.
+        base_url: another one for the sovereign clouds, e.g. https://management.usgovcloudapi.net.
+        ca_bundle: PEM file of extra certificate authorities.
+        proxy: proxy URL, "" for the environment's.
+        cancellation: looked at between requests and during pauses.
+    """
+
+    def __init__(
+        self,
+        auth: AuthProvider,
+        base_url: str = DEFAULT_ARM_URL,
+        *,
+        ca_bundle: str = "",
+        proxy: str = "",
+        cancellation: Cancellation | None = None,
+    ) -> None:
+        parts = urlsplit(base_url)
+        if parts.scheme != "https" or not parts.hostname or parts.username is not None:
+            raise UsageError("The URL of Azure Resource Manager has to begin with https:// and a host name.")
+        self._auth = auth
+        self._base = base_url.rstrip("/")
+        self._session = make_session(ca_bundle, proxy)
+        self._cancellation = cancellation or Cancellation()
+
+    def subscriptions(self) -> Iterator[dict[str, Any]]:
+        """The subscriptions that the person can see: objects with subscriptionId, displayName, state."""
+        return self._list("/subscriptions", SUBSCRIPTIONS_VERSION, "subscriptions", "")
+
+    def workspaces(self, subscription_id: str) -> Iterator[dict[str, Any]]:
+        """The Azure ML workspaces of a subscription (hubs and projects too): objects with id, name, location."""
+        path = f"/subscriptions/{checked_subscription(subscription_id)}/providers/{_PROVIDER}/workspaces"
+        return self._list(path, MACHINE_LEARNING_VERSION, f"the workspaces of subscription {subscription_id}", "workspaces/read")
+
+    def endpoints(self, workspace_id: str) -> Iterator[dict[str, Any]]:
+        """The online endpoints of a workspace: objects with id, name, properties {scoringUri, authMode, traffic, provisioningState}."""
+        path = f"{_checked_id(workspace_id)}/onlineEndpoints"
+        what = f"the endpoints of workspace {_last(workspace_id)}"
+        return self._list(path, MACHINE_LEARNING_VERSION, what, "workspaces/onlineEndpoints/read")
+
+    def deployments(self, endpoint_id: str) -> Iterator[dict[str, Any]]:
+        """The deployments of an endpoint: objects with name, properties {model, provisioningState, requestSettings}."""
+        path = f"{_checked_id(endpoint_id)}/deployments"
+        what = f"the deployments of endpoint {_last(endpoint_id)}"
+        return self._list(path, MACHINE_LEARNING_VERSION, what, "workspaces/onlineEndpoints/deployments/read")
+
+    def endpoint_key(self, endpoint_id: str) -> str:
+        """The primary key of an endpoint with key sign-in. Raises ControlPlaneError, status 403 where the person may not read it."""
+        url = f"{self._base}{_checked_id(endpoint_id)}/listKeys?api-version={MACHINE_LEARNING_VERSION}"
+        what = f"the key of endpoint {_last(endpoint_id)}"
+        reply = self._call("POST", url, what, "workspaces/onlineEndpoints/listkeys/action")
+        return _text(reply, "primaryKey", what)
+
+    def endpoint_token(self, endpoint_id: str) -> Token:
+        """A token for an endpoint with Azure ML token sign-in. Raises ControlPlaneError, status 403 where the person may not."""
+        url = f"{self._base}{_checked_id(endpoint_id)}/token?api-version={MACHINE_LEARNING_VERSION}"
+        what = f"a token for endpoint {_last(endpoint_id)}"
+        reply = self._call("POST", url, what, "workspaces/onlineEndpoints/token/action")
+        value = _text(reply, "accessToken", what)
+        # The earlier of the two times counts: after refreshAfterTimeUtc a new one is to be had, after expiryTimeUtc the old one is refused.
+        times = [
+            float(reply[name])
+            for name in ("refreshAfterTimeUtc", "expiryTimeUtc")
+            if isinstance(reply.get(name), (int, float)) and reply[name]
+        ]
+        return Token(value, min(times)) if times else Token(value)
+
+    # -- requests ---------------------------------------------------------------------------------------------------------------
+
+    def _list(self, path: str, version: str, what: str, permission: str) -> Iterator[dict[str, Any]]:
+        url = f"{self._base}{path}?api-version={version}"
+        seen: set[str] = set()
+        while url:
+            if url in seen or len(seen) >= _MOST_PAGES:
+                logger.warning("A list of Azure Resource Manager goes in circles; what was read so far is used.")
+                return
+            seen.add(url)
+            page = self._call("GET", url, what, permission)
+            for item in page.get("value") or []:
+                if isinstance(item, dict):
+                    yield item
+            url = self._next_page(url, page.get("nextLink"), what)
+
+    def _next_page(self, url: str, link: Any, what: str) -> str:
+        """The next page's URL: only at the same host, because the person's token goes there."""
+        if not link or not isinstance(link, str):
+            return ""
+        following = urljoin(url, link)
+        if origin(following) != origin(self._base):
+            raise ControlPlaneError(
+                f"Azure Resource Manager's list of {what} continues at another host, which is not followed: "
+                "check the network and the proxy."
+            )
+        return following
+
+    def _call(self, method: str, url: str, what: str, permission: str) -> dict[str, Any]:
+        refreshed = False
+        for attempt in range(1, _TRIES + 1):
+            self._cancellation.check()
+            reply = self._send(method, url)
+            if reply.status_code == 401 and not refreshed and self._auth.refresh():
+                refreshed = True
+                continue
+            if reply.status_code in (429, 500, 502, 503, 504) and attempt < _TRIES:
+                self._cancellation.wait(_pause(reply.headers.get("Retry-After", ""), attempt))
+                continue
+            break
+        if reply.status_code != 200:
+            raise _refusal(reply.status_code, self._host, what, permission)
+        try:
+            content = reply.json()
+        except ValueError as error:
+            raise ControlPlaneError(
+                f"{self._host} answered with something that is not JSON: check whether a proxy is in the way."
+            ) from error
+        return content if isinstance(content, dict) else {}
+
+    @property
+    def _host(self) -> str:
+        return urlsplit(self._base).hostname or ""
+
+    def _send(self, method: str, url: str) -> Any:
+        import requests
+
+        header = self._auth.header()
+
+        def sign(request: Any) -> Any:
+            request.headers["Authorization"] = header
+            return request
+
+        try:
+            # An object as `auth`, not a plain header, which ~/.netrc would overrule; no redirects, for they would take the token along.
+            return self._session.request(method, url, auth=sign, timeout=_TIMEOUTS_S, allow_redirects=False)
+        except requests.exceptions.SSLError as error:
+            raise ControlPlaneError(
+                f"The certificate of {self._host} is not trusted: where a proxy of your organization replaces certificates, "
+                "give its authority with --ca-bundle or in the profile.",
+                kind="tls",
+            ) from error
+        except requests.exceptions.ProxyError as error:
+            raise ControlPlaneError(
+                f"The proxy did not let a request to {self._host} through: check its address and sign-in.", kind="proxy"
+            ) from error
+        except requests.exceptions.RequestException as error:
+            raise ControlPlaneError(
+                f"{self._host} cannot be reached: check the network and the proxy, then try again.", kind="unreachable"
+            ) from error
+
+
+def _refusal(status: int, host: str, what: str, permission: str) -> ControlPlaneError:
+    action = f"{_PROVIDER}/{permission}" if permission else ""
+    if status == 401:
+        sentence = f"{host} does not accept the sign-in for {what}: sign in again, and with --tenant where you have several organizations."
+    elif status == 403:
+        asked = f" (it takes the permission {action})" if action else ""
+        sentence = f"You may not read {what}{asked}: ask the owner of the subscription or the workspace."
+    elif status == 404:
+        sentence = f"{host} does not know {what}: it may have been deleted meanwhile."
+    elif status == 429:
+        sentence = f"{host} was asked too often while reading {what}: wait a minute, then try again."
+    elif 300 <= status < 400:
+        sentence = f"{host} sent the request for {what} elsewhere, which is not followed: check whether a proxy asks for a sign-in."
+    else:
+        sentence = f"{host} failed with status {status} while reading {what}: try again later."
+    return ControlPlaneError(sentence, status=status, permission=action if status == 403 else "")
+
+
+def _pause(retry_after: str, attempt: int) -> float:
+    """Seconds to wait: as the server says, within reason, else 1, 2, 4 …"""
+    asked = float(retry_after) if re.fullmatch(r"\d{1,6}", retry_after.strip()) else 2.0 ** (attempt - 1)
+    return min(asked, _LONGEST_PAUSE_S)
+
+
+def _checked_id(resource_id: str) -> str:
+    """An Azure resource id that is safe to put into a URL: it begins like one and cannot leave the path or the host."""
+    if not re.fullmatch(r"(/[\w.()-]+)+", resource_id) or "/.." in resource_id or not resource_id.lower().startswith("/subscriptions/"):
+        raise UsageError(
+            "The Azure resource id has to look like /subscriptions/…/onlineEndpoints/NAME: make the profile again with discover."
+        )
+    return resource_id
+
+
+def _last(resource_id: str) -> str:
+    return resource_id.rsplit("/", 1)[-1]
+
+
+def _text(reply: dict[str, Any], name: str, what: str) -> str:
+    value = reply.get(name)
+    if not isinstance(value, str) or not value:
+        raise ControlPlaneError(f"Azure Resource Manager sent no {name} when asked for {what}: check the endpoint's sign-in mode.")
+    return value

@@ -1,1 +1,0 @@
-"""The console API, from which the command line is made."""

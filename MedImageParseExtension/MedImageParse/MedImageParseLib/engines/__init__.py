@@ -1,0 +1,1 @@
+"""Engines that answer the models' contract on this computer."""

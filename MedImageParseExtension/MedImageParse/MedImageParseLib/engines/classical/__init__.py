@@ -1,0 +1,1 @@
+"""The classical demo engine: no learned weights; its results are never those of MedImageParse."""

@@ -1,0 +1,120 @@
+"""What a job needs of the scene while it runs: the voxels without copying them, and to know when its reply is of no use any more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from ..imaging.volume import Volume
+from ..scene.geometry import arrayFromMatrix, matrixFromArray, segmentMask
+from ..scene.session import importSlicer
+from ..scene.volumes import volumeFromNode
+
+SCENE_CLOSED = "The scene was closed while the job was running, so its result was dropped."
+VOLUME_DELETED = "The volume was deleted while the job was running, so its result was dropped and nothing was imported."
+VOLUME_CHANGED = "The volume was changed while the job was running, so its result was dropped and nothing was imported; run again."
+SEGMENTATION_DELETED = "The segmentation was deleted while the job was running, so the result was dropped and nothing was imported."
+
+
+@dataclass(slots=True, frozen=True)
+class BorrowedVolume:
+    """A volume for a worker.
+
+    Attributes:
+        volume: its voxels are a view of the image data's own memory: for reading only.
+        image: a shallow copy of the image data, which owns that memory together with the node. To be let go of on the main thread.
+    """
+
+    volume: Volume
+    image: Any
+
+
+def borrowVolume(volumeNode: Any) -> BorrowedVolume:
+    """The voxels of a volume node for a worker, without the time and memory of a copy. Main thread only.
+
+    The memory stays valid whatever happens to the node. As it has two owners, VTK's filters and slicer.util.updateVolumeFromArray put new
+    voxels elsewhere instead of into it. Only Python code that writes through slicer.util.arrayFromVolume changes it under the
+    worker's hands; RunGuard sees that by the modification time, and the result is dropped.
+
+    Raises:
+        InputError: as volumeFromNode.
+    """
+    volume = volumeFromNode(volumeNode, copy=False)
+    original = volumeNode.GetImageData()
+    image = original.NewInstance()
+    image.ShallowCopy(original)
+    return BorrowedVolume(volume, image)
+
+
+class RunGuard:
+    """Knows whether what a job was started for is still there, and as it was. Main thread only.
+
+    Args:
+        volumeNode: the job's input, in a scene.
+        segmentationNode: where the result is to go, None for a new one.
+
+    Raises:
+        InputError: no volume, or it is in no scene.
+    """
+
+    def __init__(self, volumeNode: Any, segmentationNode: Any = None):
+        slicer = importSlicer()
+        self._scene = volumeNode.GetScene() if volumeNode is not None else None
+        if self._scene is None:
+            raise InputError("There is no volume to read; load a volume and select it.")
+        self._volumeNode, self._segmentationNode = volumeNode, segmentationNode
+        self._fingerprint: tuple | None = None
+        self._isSceneClosed = False
+        self._tags = [self._scene.AddObserver(slicer.vtkMRMLScene.StartCloseEvent, self._onSceneClose)]
+
+    def noteVolume(self) -> None:
+        """From now on the volume must stay as it is."""
+        self._fingerprint = _fingerprintOf(self._volumeNode)
+
+    def watchSegmentation(self, segmentationNode: Any) -> None:
+        """From now on this segmentation must stay in the scene; None for none."""
+        self._segmentationNode = segmentationNode
+
+    def whyStale(self) -> str:
+        """One sentence on what is gone or has changed, "" where all is well. Takes microseconds."""
+        if self._scene is None or self._isSceneClosed:
+            return SCENE_CLOSED
+        if not self._scene.IsNodePresent(self._volumeNode):
+            return VOLUME_DELETED
+        if self._segmentationNode is not None and not self._scene.IsNodePresent(self._segmentationNode):
+            return SEGMENTATION_DELETED
+        if self._fingerprint is not None and self._fingerprint != _fingerprintOf(self._volumeNode):
+            return VOLUME_CHANGED
+        return ""
+
+    def release(self) -> None:
+        """Stop observing and let go of the nodes. Safe to call twice."""
+        if self._scene is not None:
+            for tag in self._tags:
+                self._scene.RemoveObserver(tag)
+        self._scene = self._volumeNode = self._segmentationNode = None
+        self._tags = []
+
+    def _onSceneClose(self, _caller: Any, _event: str) -> None:
+        self._isSceneClosed = True
+
+
+def segmentVoxels(segmentationNode: Any, segmentId: str) -> int:
+    """How many voxels a segment has on its own grid."""
+    binary = importSlicer().vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+    segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
+    found = segmentMask(segment.GetRepresentation(binary), segment.GetLabelValue())
+    return int(np.count_nonzero(found[0])) if found else 0
+
+
+def _fingerprintOf(volumeNode: Any) -> tuple:
+    """When the voxels were last changed (VTK counts every change in the process, so another image has another time), and how large and
+    how turned they are. A volume that was only moved keeps its voxels, and its masks go where it is now."""
+    image = volumeNode.GetImageData()
+    matrix = matrixFromArray(np.eye(4))
+    volumeNode.GetIJKToRASMatrix(matrix)
+    directions = np.round(arrayFromMatrix(matrix)[:3, :3], 9).tobytes()
+    return (image.GetMTime() if image is not None else 0), directions

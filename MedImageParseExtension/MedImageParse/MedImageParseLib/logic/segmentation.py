@@ -1,0 +1,256 @@
+"""MedImageParseLogic: what a person calls in Slicer's Python console, and what the panel calls behind its buttons."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from ..errors import UsageError
+from ..imaging.geometry import PLANES
+from ..progress import Cancellation, Progress
+from ..prompts import grammar
+from ..scene.segments import undoLastImport
+from .jobs import YIELD_S, Job, JobQueue, nothing
+from .runs import Connecting, RunResult, SegmentationRun, Target
+
+if TYPE_CHECKING:
+    from ..tasks.check_endpoint import CheckResult
+
+
+class MedImageParseLogic:
+    """Segments volume nodes with text prompts. Use it on the main thread.
+
+    Every method that asks an endpoint waits for the answer, and raises a MedImageParseError with one sentence where there is none. Given
+    a `callback`, it returns a Job at once instead; then something has to call `poll()` every few milliseconds (the module's panel does, a
+    script may), and `callback(job)` is called when the job has ended, in whatever way: look at job.state, job.result and job.sentence.
+
+    Options have the names and meanings of the command line's, and `connection` takes those of transport.connection.connect: auth, key_file,
+    timeout, retries, ca_bundle, deployment, dialect, consent.
+
+    Args:
+        onChange: called with a Job whenever something about it has changed.
+        yieldSeconds: how long a poll sleeps while the worker is busy, see jobs.queue.
+
+    Example (a whole volume, waiting for it):
+        >>> logic = MedImageParseLogic()
+        >>> result = logic.segmentVolume(volumeNode, "lungs & bones & unicorn", endpoint=url)
+        >>> [(row.name, row.state) for row in result.rows]
+        [('lungs', 'found'), ('bones', 'found'), ('unicorn', 'absent')]
+        >>> result.segmentationNode.GetSegmentation().GetNumberOfSegments()
+        2
+
+    Example (one slice, into the same segmentation, taken back again):
+        >>> more = logic.segmentSlices(volumeNode, "body", slices="16", endpoint=url, segmentationNode=result.segmentationNode)
+        >>> more.rows[0].state, more.segmentationNode.GetSegmentation().GetNumberOfSegments()
+        ('found', 3)
+        >>> logic.undoLastRun(result.segmentationNode)
+        True
+
+    Example (going on while the model works):
+        >>> job = logic.segmentVolume(volumeNode, "liver", endpoint=url, callback=lambda job: print(job.state, job.result.rows[0].state))
+        >>> while not logic.isIdle:
+        ...     logic.poll()
+        done found
+        >>> logic.close()
+    """
+
+    def __init__(self, *, onChange: Callable[[Job], object] | None = None, yieldSeconds: float = YIELD_S):
+        super().__init__()
+        self._queue = JobQueue(onChange, yieldSeconds)
+        self._runs: dict[Job, SegmentationRun] = {}
+
+    # --- segmenting --------------------------------------------------------------------------------------------------
+
+    def segmentVolume(
+        self,
+        volumeNode: Any,
+        prompts: str | Iterable[str],
+        *,
+        endpoint: str | None = None,
+        profile: Any = None,
+        client: Any = None,
+        segmentationNode: Any = None,
+        overlap: str = "allow",
+        onExisting: str = "add",
+        window: str = "auto",
+        slabs: str | int = "auto",
+        region: Any = "",
+        group: str = "together",
+        beforeChange: Callable[[], object] | None = None,
+        callback: Callable[[Job], object] | None = None,
+        cancellation: Cancellation | None = None,
+        **connection: Any,
+    ) -> RunResult | Job:
+        """Find each prompt's structure in a whole volume, with MedImageParse 3D.
+
+        Args:
+            volumeNode: scalar or color volume, of any orientation, under any transform.
+            prompts: "A & B", lines, or a list of such.
+            endpoint: scoring URL; or `profile`: a stored profile's name; or `client`: a connection to use (it is not closed).
+            segmentationNode: where to put the segments; None makes a new segmentation when the result is there.
+            overlap: "allow", "keep" or "overwrite". onExisting: "add" or "replace". See scene.segments.importSegments.
+            window: "auto", "raw", "percentile", a site or "LOW,HIGH".
+            slabs: "none", "auto" or a number.
+            region: a region of interest (ROI) node, or "I0:I1,J0:J1,K0:K1" in voxels; only that part is sent.
+            group: "together" for all prompts in one request, "each" for one request a prompt.
+            beforeChange: called once before the segmentation changes, for instance a Segment Editor's saveStateForUndo.
+            callback: called with the Job when it has ended; see the class.
+            cancellation: turned from any thread, it stops the run, also one that is waited for.
+
+        Returns:
+            RunResult; with a callback the Job, whose `result` that will be.
+
+        Raises:
+            UsageError, InputError: at once, also with a callback, where nothing needs to be sent to know.
+            MedImageParseError: why there is no result; nothing was imported then. Cancelled. Dropped.
+        """
+        options = {"window": window, "slabs": str(slabs), "region": region, "group": group}
+        target = Target(segmentationNode, overlap, onExisting, beforeChange)
+        connecting = Connecting(client, endpoint, profile, connection)
+        return self._segment(volumeNode, prompts, "medimageparse3d", options, connecting, target, callback, cancellation)
+
+    def segmentSlices(
+        self,
+        volumeNode: Any,
+        prompts: str | Iterable[str],
+        *,
+        plane: str = "axial",
+        slices: str | list[int] | None = None,
+        orient: str = "trained",
+        endpoint: str | None = None,
+        profile: Any = None,
+        client: Any = None,
+        segmentationNode: Any = None,
+        overlap: str = "allow",
+        onExisting: str = "add",
+        window: str = "auto",
+        group: str = "together",
+        beforeChange: Callable[[], object] | None = None,
+        callback: Callable[[Job], object] | None = None,
+        cancellation: Cancellation | None = None,
+        **connection: Any,
+    ) -> RunResult | Job:
+        """Find each prompt's structure in slices of a volume or in a picture, with MedImageParse.
+
+        Segments grow while the slices' answers come. When the run ends they become one segment a prompt and one undo step; a run
+        that is cancelled or fails altogether takes them back.
+
+        Args:
+            plane: "axial", "coronal" or "sagittal".
+            slices: indices along that axis of the volume's own array: "15", "10:20" (end not included), "all" or a list; None for
+                the only slice of a picture.
+            orient: "trained", "radiological" or "vote".
+            The others, the return value and the errors are those of segmentVolume.
+        """
+        if plane not in PLANES:
+            raise UsageError(f"The plane '{plane}' is not known; give axial, coronal or sagittal.")
+        options = {"plane": plane, "slices": slices, "orient": orient, "window": window, "group": group}
+        target = Target(segmentationNode, overlap, onExisting, beforeChange)
+        connecting = Connecting(client, endpoint, profile, connection)
+        return self._segment(volumeNode, prompts, "medimageparse", options, connecting, target, callback, cancellation)
+
+    def undoLastRun(self, segmentationNode: Any) -> bool:
+        """Take the last run into a segmentation back; call again for the one before.
+
+        Returns:
+            False where there is no run to take back.
+
+        Raises:
+            UsageError: a run is at work in this segmentation, or segments that the run changed have been edited since.
+        """
+        if segmentationNode is not None and any(run.isGrowingIn(segmentationNode) for run in self._runs.values()):
+            raise UsageError("A run is still at work in this segmentation; cancel it, or wait until it is done.")
+        return undoLastImport(segmentationNode)
+
+    # --- asking ------------------------------------------------------------------------------------------------------
+
+    def check(
+        self,
+        *,
+        endpoint: str | None = None,
+        profile: Any = None,
+        client: Any = None,
+        model: str = "auto",
+        callback: Callable[[Job], object] | None = None,
+        cancellation: Cancellation | None = None,
+        **connection: Any,
+    ) -> CheckResult | Job:
+        """Test a connection with a tiny made-up probe.
+
+        Returns:
+            CheckResult, whose `sentence` is for the person; with a callback the Job.
+
+        Raises:
+            MedImageParseError: one sentence on what is wrong and what to do.
+        """
+        connecting = Connecting(client, endpoint, profile, connection)
+
+        def work(_prepared: object, progress: Progress, switch: Cancellation) -> CheckResult:
+            from ..tasks.check_endpoint import check_endpoint
+
+            with connecting.open(model, switch, sends_image_data=False) as opened:
+                return check_endpoint(opened, model, progress=progress, cancellation=switch)
+
+        return self._start(Job("Test connection", work=work), callback, cancellation)
+
+    # --- jobs --------------------------------------------------------------------------------------------------------
+
+    @property
+    def jobs(self) -> list[Job]:
+        """The job at work, then those that wait."""
+        return self._queue.jobs
+
+    @property
+    def isIdle(self) -> bool:
+        """Nothing to do: polling may stop until the next call with a callback."""
+        return self._queue.is_idle
+
+    def poll(self) -> None:
+        """Move the jobs on; see jobs.queue.JobQueue.poll."""
+        self._queue.poll()
+
+    def cancel(self, job: Job) -> bool:
+        """Stop one job; returns False where it had ended already. Nothing of it is left in the scene."""
+        return self._queue.cancel(job)
+
+    def cancelAll(self, reason: str = "Cancelled.") -> None:
+        """Stop every job."""
+        self._queue.cancel_all(reason)
+
+    def close(self) -> None:
+        """Stop every job, end the worker thread and stop observing the scene. For the module's cleanup; safe to call twice."""
+        self._queue.close()
+
+    def _segment(
+        self,
+        volumeNode: Any,
+        prompts: Any,
+        model: str,
+        options: dict,
+        connecting: Connecting,
+        target: Target,
+        callback: Any,
+        cancellation: Any,
+    ) -> RunResult | Job:
+        run = SegmentationRun(volumeNode, grammar.parse_prompts(prompts), model, options, connecting, target)
+        self._runs[run.job] = run
+        return self._start(run.job, callback, cancellation)
+
+    def _start(self, job: Job, callback: Callable[[Job], object] | None, cancellation: Cancellation | None) -> Any:
+        # A switch of the job's own: turning it off with the job must not stop what else the person's switch is for.
+        forget = cancellation.on_cancel(job.cancellation.cancel) if cancellation is not None else nothing
+        job.callback = callback or nothing
+        tidyUp = job.ended
+
+        def ended(each: Job) -> None:
+            forget()
+            self._runs.pop(each, None)
+            tidyUp(each)
+
+        job.ended = ended
+        try:
+            self._queue.add(job)
+        except UsageError:
+            ended(job)
+            raise
+        return job if callback is not None else self._queue.wait(job)

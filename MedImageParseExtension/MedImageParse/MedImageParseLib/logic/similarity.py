@@ -1,0 +1,349 @@
+"""MedImageInsightLogic: finding similar images from Slicer's Python console, and what the panel's second tab stands on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..errors import UsageError
+from ..imaging.geometry import PLANES
+from ..progress import Cancellation, Progress
+from ..tasks.indexing import IndexingOptions, IndexingResult
+from .indexing_runs import Gathered, IndexingRun, checkedNodes, defaultIndexPath, gatherDatabase, gatherVolumes, openDatabase
+from .jobs import YIELD_S, Job, JobQueue, nothing
+from .opening import OpenedImage, openRecord
+from .question_runs import IndexSummary, Query, Question, VolumeQuestion, find, summarize
+from .runs import Connecting
+
+if TYPE_CHECKING:
+    from ..search.label_sets import Label
+    from ..tasks.check_endpoint import CheckResult
+    from ..tasks.classify import ClassificationResult
+    from ..tasks.find_similar import SearchResult
+    from ..tasks.outliers import OutlierResult
+
+_MODEL = "medimageinsight"
+
+
+class MedImageInsightLogic:
+    """Indexes volumes, finds similar images, compares images with labels, and ranks outliers. Use it on the main thread.
+
+    Every method waits for the answer, and raises a MedImageParseError with one sentence where there is none. Given a `callback`, it
+    returns a Job at once instead; then something has to call `poll()` every few milliseconds (the module's panel does, a script may), and
+    `callback(job)` is called when the job has ended: look at job.state, job.result and job.sentence.
+
+    Common arguments: `index`, the path of the index file (default: one in the folder of the person's settings, see `defaultIndexPath`);
+    `endpoint`, a scoring URL, or `profile`, a stored profile's name, or `client`, a connection; and further options of
+    transport.connection.connect (auth, key_file, timeout, retries, ca_bundle, deployment, dialect, consent). Changes of the index wait
+    for one another; questions do not wait for them.
+
+    Args:
+        onChange: called with a Job whenever something about it has changed.
+        yieldSeconds: how long a poll sleeps while a worker is busy, see jobs.queue.
+
+    Example (all slices of a volume into an index, then the slices that look most like slice 4):
+        >>> logic = MedImageInsightLogic()
+        >>> done = logic.indexVolumes(volumeNode, index=path, endpoint=url)
+        >>> done.embedded, done.already_there
+        (12, 0)
+        >>> result = logic.findSimilar(volumeNode, sliceIndex=4, index=path, endpoint=url, top=3)
+        >>> [hit.record.slice_index for hit in result.hits][0]
+        4
+
+    Example (go to what was found):
+        >>> opened = logic.openHit(result.hits[1])
+        >>> opened.volumeNode is volumeNode, opened.isNew
+        (True, False)
+
+    Example (going on while the model works; what is in the index already is not sent again):
+        >>> job = logic.indexVolumes(volumeNode, index=path, endpoint=url, callback=lambda job: print(job.state, job.result.already_there))
+        >>> while not logic.isIdle:
+        ...     logic.poll()
+        done 12
+        >>> logic.close()
+    """
+
+    def __init__(self, *, onChange: Callable[[Job], object] | None = None, yieldSeconds: float = YIELD_S):
+        super().__init__()
+        self._storing = JobQueue(onChange, yieldSeconds)
+        self._asking = JobQueue(onChange, yieldSeconds)
+        self._known: dict[str, str] = {}  # series: ID of the node that it was indexed from in this session
+
+    # --- the index ---------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def defaultIndexPath() -> str:
+        """Where the index is unless another file is named."""
+        return defaultIndexPath()
+
+    def indexVolumes(
+        self, volumeNodes: Any, *, index: str = "", plane: str = "axial", every: int = 1, onlyContent: bool = False,
+        thumbnails: bool = True, paths: bool = True, slices: str = "all", callback: Callable[[Job], object] | None = None, cancellation: Cancellation | None = None,
+        **connection: Any,
+    ) -> IndexingResult | Job:  # fmt: skip
+        """Put slices of volumes of the scene into an index; what is in it already is not sent again.
+
+        Args:
+            volumeNodes: one volume node or several.
+            plane, slices, every, onlyContent: which slices: the plane, "all", "15" or "10:20", each n-th, only those that show something.
+            thumbnails: keep a small picture of each slice. paths: keep names, and where the volume can be found again.
+
+        Returns:
+            tasks.indexing.IndexingResult: `.embedded`, `.already_there`, `.tallies`, `.failure`.
+
+        Raises:
+            UsageError, InputError: at once, where nothing needs to be sent to know. MedImageParseError, Cancelled, Dropped: what had
+            been stored by then is kept, and the next run goes on from there.
+        """
+        options = _options(plane, every, onlyContent, thumbnails, paths, slices)
+        nodes = checkedNodes(volumeNodes)
+        return self._index("Index", lambda: gatherVolumes(nodes), nodes, index, options, connection, callback, cancellation)
+
+    def indexFolder(
+        self, path: str | os.PathLike, *, index: str = "", plane: str = "axial", every: int = 1, onlyContent: bool = False,
+        thumbnails: bool = True, paths: bool = True, callback: Callable[[Job], object] | None = None,
+        cancellation: Cancellation | None = None, **connection: Any,
+    ) -> IndexingResult | Job:  # fmt: skip
+        """Put every image below a folder into an index; nothing is loaded into the scene. Other arguments: see indexVolumes.
+
+        Args:
+            path: a folder (image files and folders of DICOM files in it and below), or one file.
+        """
+        options = _options(plane, every, onlyContent, thumbnails, paths)
+        folder = os.path.abspath(os.path.expanduser(path))
+        return self._index("Index a folder", lambda: Gathered(folder=folder), [], index, options, connection, callback, cancellation)
+
+    def indexDatabase(
+        self, *, index: str = "", plane: str = "axial", every: int = 1, onlyContent: bool = False, thumbnails: bool = True,
+        paths: bool = True, callback: Callable[[Job], object] | None = None, cancellation: Cancellation | None = None, **connection: Any,
+    ) -> IndexingResult | Job:  # fmt: skip
+        """Put every series of Slicer's DICOM database into an index; nothing is loaded into the scene. Arguments: see indexVolumes."""
+        options = _options(plane, every, onlyContent, thumbnails, paths)
+
+        def gather() -> Gathered:
+            return gatherDatabase(openDatabase())
+
+        return self._index("Index the DICOM database", gather, [], index, options, connection, callback, cancellation)
+
+    def describeIndex(
+        self, *, index: str = "", callback: Callable[[Job], object] | None = None, cancellation: Cancellation | None = None
+    ) -> IndexSummary | Job:
+        """What an index holds: `.images`, `.bytes`, `.studies`; an index that is not there yet is empty."""
+        path = index or defaultIndexPath()
+        job = Job("Read the index", work=lambda _prepared, _progress, _cancellation: summarize(path))
+        return self._start(self._storing, job, callback, cancellation)
+
+    # --- questions ---------------------------------------------------------------------------------------------------
+
+    def findSimilar(
+        self, volumeNode: Any = None, *, sliceIndex: int = 0, plane: str = "axial", region: Any = None, text: str = "", top: int = 10,
+        leaveOutVolume: bool = False, index: str = "", callback: Callable[[Job], object] | None = None,
+        cancellation: Cancellation | None = None, **connection: Any,
+    ) -> SearchResult | Job:  # fmt: skip
+        """The images of an index that are most like a slice, a part of a slice, or a text.
+
+        Args:
+            volumeNode: with `plane` and `sliceIndex` (along the volume's own array axis) the slice to ask with; or
+            text: such as "computed tomography abdomen liver" (not every endpoint reads text).
+            region: a region of interest (ROI) node, or (segmentationNode, segmentID): only what lies in the box of it.
+            top: how many. leaveOutVolume: not the slices of this very volume.
+
+        Returns:
+            tasks.find_similar.SearchResult: `.hits` with `.similarity` and `.record`, best first; openHit goes to one.
+        """
+        if (volumeNode is None) == (not text.strip()):
+            raise UsageError("Say what to search for: a slice of a volume, or a text, one of the two.")
+        if top < 1:
+            raise UsageError("The number of results must be at least 1.")
+        _checkPlane(plane)
+        query = Query(index or defaultIndexPath(), text.strip(), plane, int(sliceIndex), int(top), leaveOutVolume)
+        connecting = _connecting(connection)
+
+        def answer(question: Question | None, progress: Progress, switch: Cancellation) -> SearchResult:
+            return find(query, question, connecting, progress, switch)
+
+        if volumeNode is None:
+            job = Job("Similar to a text", work=answer)
+        else:
+            job = VolumeQuestion("Similar to a slice", volumeNode, region, answer).job
+        return self._start(self._asking, job, callback, cancellation)
+
+    def classify(
+        self, volumeNode: Any, labels: str | Sequence[str | Label], *, plane: str = "axial", slices: str = "all", every: int = 1,
+        onlyContent: bool = False, prefix: str = "", callback: Callable[[Job], object] | None = None,
+        cancellation: Cancellation | None = None, **connection: Any,
+    ) -> ClassificationResult | Job:  # fmt: skip
+        """Compare slices of a volume, and the volume as a whole, with labels, without training.
+
+        Args:
+            labels: labels one a line, a list of them (texts or search.label_sets.Label), or the name of a ready set such as "CT chest".
+            prefix: begins each label's text, such as "x-ray chest anteroposterior".
+
+        Returns:
+            tasks.classify.ClassificationResult: `.ranked` for the whole, `.slices` (slices, labels), `.indices`.
+        """
+        from ..tasks.embed import Selection
+
+        _checkPlane(plane)
+        chosen = labelsFrom(labels, prefix)
+        selection = Selection(slices, every, onlyContent, plane)
+        connecting = _connecting(connection)
+
+        def answer(question: Question, progress: Progress, switch: Cancellation) -> ClassificationResult:
+            from ..tasks.classify import classify
+
+            with connecting.open(_MODEL, switch) as client:
+                return classify(question.volume, chosen, client, selection=selection, progress=progress, cancellation=switch)
+
+        return self._start(self._asking, VolumeQuestion("Classify", volumeNode, None, answer).job, callback, cancellation)
+
+    def findOutliers(
+        self, *, reference: Iterable[str] | None = None, by: str = "slice", neighbors: int = 1, index: str = "",
+        callback: Callable[[Job], object] | None = None, cancellation: Cancellation | None = None,
+    ) -> OutlierResult | Job:  # fmt: skip
+        """Rank what is in an index by its distance to what is usual. Nothing is sent anywhere.
+
+        Args:
+            reference: what is usual: names (with * and ?), paths or series; None compares everything with everything else.
+            by: "slice", or "study" for whole volumes.
+
+        Returns:
+            tasks.outliers.OutlierResult: `.items`, the most unusual first; openHit goes to one.
+        """
+        path, names = index or defaultIndexPath(), None if reference is None else list(reference)
+
+        def answer(_prepared: object, _progress: Progress, _switch: Cancellation) -> OutlierResult:
+            from ..search.index import EmbeddingIndex
+            from ..search.studies import list_studies
+            from ..tasks.outliers import find_outliers
+
+            with EmbeddingIndex.open(path, create=False) as opened:
+                usual = [study.series for study in list_studies(opened)] if names is None else names
+                return find_outliers(opened, usual, by=by, neighbors=neighbors, map_method="pca")
+
+        return self._start(self._asking, Job("Outliers", work=answer), callback, cancellation)
+
+    def openHit(self, hit: Any) -> OpenedImage:
+        """Go to what was found: the slice views show that slice. A volume that is not in the scene is loaded from where it was.
+
+        Args:
+            hit: one of SearchResult.hits or of OutlierResult.items, or a Record.
+
+        Raises:
+            InputError: the volume is not in the scene and cannot be found again; the sentence says why.
+        """
+        from ..scene.session import ensureScene
+
+        record = getattr(hit, "record", hit)
+        opened = openRecord(record, ensureScene(), self._known)
+        self._known[record.series] = opened.volumeNode.GetID()
+        return opened
+
+    def check(
+        self, *, model: str = _MODEL, callback: Callable[[Job], object] | None = None, cancellation: Cancellation | None = None,
+        **connection: Any,
+    ) -> CheckResult | Job:  # fmt: skip
+        """Test a connection with a tiny made-up probe. Returns CheckResult, whose `sentence` is for the person."""
+        connecting = _connecting(connection)
+
+        def work(_prepared: object, progress: Progress, switch: Cancellation) -> CheckResult:
+            from ..tasks.check_endpoint import check_endpoint
+
+            with connecting.open(model, switch, sends_image_data=False) as client:
+                return check_endpoint(client, model, progress=progress, cancellation=switch)
+
+        return self._start(self._asking, Job("Test connection", work=work), callback, cancellation)
+
+    # --- jobs --------------------------------------------------------------------------------------------------------
+
+    @property
+    def jobs(self) -> list[Job]:
+        """The jobs at work, then those that wait: first those that change the index, then the questions."""
+        return [*self._storing.jobs, *self._asking.jobs]
+
+    @property
+    def isIdle(self) -> bool:
+        """Nothing to do: polling may stop until the next call with a callback."""
+        return self._storing.is_idle and self._asking.is_idle
+
+    def poll(self) -> None:
+        """Move the jobs on; see jobs.queue.JobQueue.poll."""
+        for queue in (self._storing, self._asking):
+            if not queue.is_idle:
+                queue.poll()
+
+    def cancel(self, job: Job) -> bool:
+        """Stop one job; returns False where it had ended already. What it has stored in the index is kept."""
+        return self._storing.cancel(job) or self._asking.cancel(job)
+
+    def cancelAll(self, reason: str = "Cancelled.") -> None:
+        """Stop every job."""
+        for queue in (self._storing, self._asking):
+            queue.cancel_all(reason)
+
+    def close(self) -> None:
+        """Stop every job and end the workers. For the module's cleanup; safe to call twice."""
+        for queue in (self._storing, self._asking):
+            queue.close()
+
+    def _index(
+        self, title: str, gather: Any, nodes: list, index: str, options: IndexingOptions, connection: dict, callback: Any, cancellation: Any
+    ) -> IndexingResult | Job:
+        run = IndexingRun(title, gather, nodes, index or defaultIndexPath(), options, _connecting(connection), self._known.__setitem__)
+        return self._start(self._storing, run.job, callback, cancellation)
+
+    @staticmethod
+    def _start(queue: JobQueue, job: Job, callback: Callable[[Job], object] | None, cancellation: Cancellation | None) -> Any:
+        # A switch of the job's own: turning it off with the job must not stop what else the person's switch is for.
+        forget = cancellation.on_cancel(job.cancellation.cancel) if cancellation is not None else nothing
+        job.callback = callback or nothing
+        tidyUp = job.ended
+
+        def ended(each: Job) -> None:
+            forget()
+            tidyUp(each)
+
+        job.ended = ended
+        try:
+            queue.add(job)
+        except UsageError:
+            ended(job)
+            raise
+        return job if callback is not None else queue.wait(job)
+
+
+def labelsFrom(labels: str | Sequence[str | Label], prefix: str = "") -> list[Label]:
+    """Labels from lines, a list, or the name of a ready set.
+
+    Raises:
+        UsageError: none, an empty one, one given twice.
+    """
+    from ..search.label_sets import Label, ready_sets
+    from ..tasks.classify import make_labels
+
+    if isinstance(labels, str):
+        sets = {each.name.lower(): each for each in ready_sets()}
+        if labels.strip().lower() in sets:
+            return list(sets[labels.strip().lower()].labels)
+        labels = [line for line in labels.splitlines() if line.strip()]
+    return [label if isinstance(label, Label) else make_labels([label], prefix)[0] for label in labels]
+
+
+def _connecting(options: dict) -> Connecting:
+    options = dict(options)
+    return Connecting(options.pop("client", None), options.pop("endpoint", None), options.pop("profile", None), options)
+
+
+def _options(plane: str, every: int, onlyContent: bool, thumbnails: bool, paths: bool, slices: str = "all") -> IndexingOptions:
+    from ..tasks.embed import Selection
+
+    _checkPlane(plane)
+    if every < 1:
+        raise UsageError("Every n-th slice needs n of at least 1.")
+    return IndexingOptions(selection=Selection(slices, every, onlyContent, plane), thumbnails=thumbnails, paths=paths)
+
+
+def _checkPlane(plane: str) -> None:
+    if plane not in PLANES:
+        raise UsageError(f"The plane '{plane}' is not known; give axial, coronal or sagittal.")

@@ -1,0 +1,1 @@
+"""Named endpoints, what was agreed to, and the folder in which both are kept."""

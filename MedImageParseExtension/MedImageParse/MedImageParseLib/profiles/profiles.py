@@ -1,0 +1,479 @@
+"""Endpoint profiles: where an endpoint is and how to reach it, kept as one JSON file and never with a secret in it.
+
+The file is `profiles.json` in the user's configuration folder:
+`{"schema": 1, "profiles": [{"name": …, "url": …, …}, …]}`. Who protects what: `ProfileStore` is the only writer; it takes a lock,
+reads the file again, changes it, and replaces it in one step, so that neither a crash nor a second window loses a profile. Fields
+that this version does not know are kept; a file from a newer version is not touched; a damaged one is put aside, not overwritten.
+
+The profile file itself: read, checked for its version, put aside when damaged, locked, and replaced in one step.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from ..errors import InputError, UsageError
+from .configuration import configuration_folder, write_atomically
+
+FILE_NAME = "profiles.json"
+MODELS = ("medimageparse", "medimageparse3d", "medimageinsight")
+DIALECTS = ("auto", "azureml", "mlflow")
+SIGN_INS = ("none", "key", "aml-token", "entra")
+ENTRA_METHODS = ("browser", "device-code", "azure-cli", "managed-identity", "environment", "default")
+# The audience of Azure ML's scoring front end; management.azure.com tokens are refused there (endpoints in other clouds have their own).
+DEFAULT_SCOPE = "https://ml.azure.com/.default"
+DEFAULT_ARM_URL = "https://management.azure.com"
+# nginx in Azure ML's inference container: client_max_body_size 100m.
+DEFAULT_BODY_LIMIT = 100 * 1024 * 1024
+LOCAL_DEMO = "Local demo"
+
+_SECRET_WORDS = frozenset(
+    ("key", "keys", "apikey", "secret", "secrets", "token", "tokens", "password", "passwd", "pwd", "passphrase", "credential",
+     "credentials", "bearer", "authorization", "sas", "signature")
+)  # fmt: skip
+_SECRET_QUERY = _SECRET_WORDS | {"code", "sig"}
+_SECRET_VALUE = re.compile(r"^\s*bearer\s+\S|eyJ[\w-]{8,}\.[\w-]{8,}", re.IGNORECASE)
+# What a person grants on this machine only: never written by an export, never taken from an import.
+_PERSONAL = ("consent", "allow_other_authority", "key_in_keyring")
+
+
+@dataclass(slots=True)
+class Profile:
+    """One endpoint and the way to it. Holds no key, token or password.
+
+    Attributes:
+        name: what the person calls it.
+        url: scoring URL, e.g. `https://NAME.REGION.inference.ml.azure.com/score`.
+        model: one of MODELS; "" where any model may be asked for.
+        dialect: "auto", "azureml" or "mlflow".
+        deployment: sent as azureml-model-deployment; "" leaves the choice to the endpoint's traffic rules.
+        sign_in: "none", "key", "aml-token" or "entra".
+        entra_method: one of ENTRA_METHODS.
+        scope: what an Entra token is asked for.
+        authority: sign-in host of another cloud, e.g. "login.microsoftonline.us"; "" is the public cloud (or AZURE_AUTHORITY_HOST).
+        allow_other_authority: the person vouches for an authority that is not one of Microsoft's.
+        tenant_id: Entra tenant; "" lets Entra choose.
+        client_id: Entra application, or the id of a user-assigned managed identity.
+        key_in_keyring: the person keeps this profile's key in the operating system's keyring.
+        resource_id: Azure resource id of the online endpoint, through which a key or an AML token can be read.
+        arm_url: base URL of Azure Resource Manager.
+        ca_bundle: PEM file of extra certificate authorities.
+        proxy: proxy URL without user name and password; "" takes the environment's.
+        connect_timeout_s: seconds to connect.
+        reply_timeout_s: seconds from the last byte sent to the last byte received.
+        tries: how often a request is sent at most, the first included.
+        body_limit: bytes of the largest request body.
+        allow_plain_http: plain http to a host that is not loopback is allowed.
+        consent: image data may go to this host.
+        max_in_flight: requests under way at once at most.
+        unknown: fields of the file that this version does not know, kept for the one that does.
+    """
+
+    name: str
+    url: str
+    model: str = ""
+    dialect: str = "auto"
+    deployment: str = ""
+    sign_in: str = "none"
+    entra_method: str = "default"
+    scope: str = DEFAULT_SCOPE
+    authority: str = ""
+    allow_other_authority: bool = False
+    tenant_id: str = ""
+    client_id: str = ""
+    key_in_keyring: bool = False
+    resource_id: str = ""
+    arm_url: str = DEFAULT_ARM_URL
+    ca_bundle: str = ""
+    proxy: str = ""
+    connect_timeout_s: float = 10.0
+    reply_timeout_s: float = 190.0
+    tries: int = 5
+    body_limit: int = DEFAULT_BODY_LIMIT
+    allow_plain_http: bool = False
+    consent: bool = False
+    max_in_flight: int = 2
+    unknown: dict[str, Any] = field(default_factory=dict)
+
+    def validate(self) -> None:
+        """Raises UsageError with the first thing that is wrong: an unknown choice, a bad URL, a number out of range, a secret."""
+        where = f'Profile "{self.name}"'
+        if not self.name.strip() or len(self.name) > 100 or not self.name.isprintable():
+            raise UsageError("A profile needs a name of 1 to 100 printable characters.")
+        for attribute, choices in (("model", ("", *MODELS)), ("dialect", DIALECTS), ("sign_in", SIGN_INS), ("entra_method", ENTRA_METHODS)):
+            if getattr(self, attribute) not in choices:
+                listed = ", ".join(choice for choice in choices if choice)
+                raise UsageError(f'{where}: {attribute} is "{getattr(self, attribute)}", but has to be one of {listed}.')
+        for attribute, least, most in (
+            ("connect_timeout_s", 0.1, 3600),
+            ("reply_timeout_s", 0.1, 86400),
+            ("tries", 1, 100),
+            ("body_limit", 1024, 2**40),
+            ("max_in_flight", 1, 1000),
+        ):
+            if not least <= getattr(self, attribute) <= most:
+                raise UsageError(f"{where}: {attribute} is {getattr(self, attribute)}, but has to be between {least} and {most}.")
+        _check_url(where, "url", self.url)
+        _check_url(where, "arm_url", self.arm_url, schemes=("https",))
+        if self.proxy:
+            _check_url(where, "proxy", self.proxy, schemes=("http", "https", "socks5", "socks5h"))
+        for attribute, value in self.to_json().items():
+            _refuse_secret(where, attribute, value, known=attribute in _FIELDS)
+
+    def to_json(self) -> dict[str, Any]:
+        """The profile as the file holds it: known fields first, then those kept for a version that knows them."""
+        known = {name: getattr(self, name) for name in _FIELDS}
+        return known | {name: value for name, value in self.unknown.items() if name not in known}
+
+    @classmethod
+    def from_json(cls, data: Any) -> Profile:
+        """A checked profile out of one entry of the file.
+
+        Raises:
+            UsageError: not an object, no name or URL, a field of the wrong type, or anything that `validate` refuses.
+        """
+        if not isinstance(data, dict) or not isinstance(data.get("name"), str) or not isinstance(data.get("url"), str):
+            raise UsageError("A profile has to be a JSON object with at least a name and a url.")
+        values: dict[str, Any] = {}
+        for name, value in data.items():
+            if name not in _FIELDS:
+                continue
+            kind = _FIELDS[name]
+            right = isinstance(value, (int, float) if kind is float else kind) and (kind is bool or not isinstance(value, bool))
+            if not right:
+                raise UsageError(f'Profile "{data["name"]}": {name} has to be {_KIND_WORDS[kind]}.')
+            values[name] = value
+        profile = cls(**values, unknown={name: value for name, value in data.items() if name not in _FIELDS})
+        profile.validate()
+        return profile
+
+
+_TYPES: dict[str, type] = {"str": str, "bool": bool, "float": float, "int": int}
+_FIELDS: dict[str, type] = {item.name: _TYPES[str(item.type)] for item in dataclasses.fields(Profile) if item.name != "unknown"}
+_KIND_WORDS = {str: "text", bool: "true or false", float: "a number", int: "a whole number"}
+
+
+def local_demo() -> Profile:
+    """The profile that is always there: the endpoint that `mip.py serve` starts on this computer, good for every model."""
+    return Profile(name=LOCAL_DEMO, url="http://127.0.0.1:5001/score")
+
+
+@dataclass(slots=True)
+class Imported:
+    """What an import brought.
+
+    Attributes:
+        names: the profiles as they are called now.
+        notes: sentences about what changed on the way, and which host each profile sends to.
+    """
+
+    names: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+class ProfileStore:
+    """The profiles of one person, in one file.
+
+    Example:
+        >>> store = ProfileStore()                                        # doctest: +SKIP
+        >>> store.add(Profile("Ward 3", "https://ward3.example/score", model="medimageparse3d", sign_in="key"))  # doctest: +SKIP
+        >>> [profile.name for profile in store.profiles()]                    # doctest: +SKIP
+        ['Local demo', 'Ward 3']
+    """
+
+    def __init__(self, folder: str | os.PathLike[str] | None = None) -> None:
+        if folder is None:
+            folder = configuration_folder()
+        self.path = Path(folder) / FILE_NAME
+
+    def profiles(self) -> list[Profile]:
+        """All profiles, "Local demo" first.
+
+        Raises:
+            InputError: the file is damaged (it has been put aside), from a newer version, or cannot be read.
+            UsageError: an entry is wrong; the sentence names it and the file is untouched.
+        """
+        profiles = [Profile.from_json(entry) for entry in load_document(self.path)["profiles"]]
+        return profiles if any(profile.name == LOCAL_DEMO for profile in profiles) else [local_demo(), *profiles]
+
+    def get(self, name: str) -> Profile:
+        """The profile of that name. Raises UsageError, listing the known names, where there is none."""
+        profiles = self.profiles()
+        for profile in profiles:
+            if profile.name == name:
+                return profile
+        known = ", ".join(profile.name for profile in profiles)
+        raise UsageError(f'There is no profile "{name}"; the known ones are: {known}.')
+
+    def add(self, profile: Profile, *, replace: bool = False) -> None:
+        """Keep a profile.
+
+        Raises:
+            UsageError: the profile is wrong or holds what looks like a secret, or its name is taken and `replace` is False.
+            InputError: the file cannot be read or written.
+        """
+        profile.validate()
+
+        def change(entries: list[dict[str, Any]]) -> None:
+            place = _place_of(entries, profile.name)
+            if place is None:
+                entries.append(profile.to_json())
+            elif replace:
+                # What a newer version wrote there stays, as this one cannot know whether it still holds.
+                entries[place] = entries[place] | profile.to_json()
+            else:
+                raise UsageError(f'There is already a profile "{profile.name}": choose another name, or replace it on purpose.')
+
+        self._change(change)
+
+    def remove(self, name: str) -> None:
+        """Forget a profile. Raises UsageError where there is none of that name, or it is the built-in one."""
+
+        def change(entries: list[dict[str, Any]]) -> None:
+            place = _place_of(entries, name)
+            if place is None:
+                built_in = name == LOCAL_DEMO
+                raise UsageError(
+                    f'"{LOCAL_DEMO}" is built in and cannot be removed.' if built_in else f'There is no profile "{name}" to remove.'
+                )
+            del entries[place]
+
+        self._change(change)
+
+    def export(self, path: str | os.PathLike[str], names: Iterable[str] = ()) -> list[str]:
+        """Write profiles to a file that a lab can hand around: no secret (there is none), and nobody's consent.
+
+        Args:
+            path: the file to write; an existing one is replaced.
+            names: which profiles, all of the person's own where empty.
+
+        Returns:
+            the names written.
+        """
+        wanted = [self.get(name) for name in names] or [profile for profile in self.profiles() if profile != local_demo()]
+        if not wanted:
+            raise UsageError("There is no profile to export yet: add one first.")
+        entries = [{key: value for key, value in profile.to_json().items() if key not in _PERSONAL} for profile in wanted]
+        write_document(Path(path), {"schema": SCHEMA, "profiles": entries})
+        return [profile.name for profile in wanted]
+
+    def import_file(self, path: str | os.PathLike[str], *, clash: str = "ask") -> Imported:
+        """Take over profiles that somebody exported. Consent is not taken over: it is each person's own.
+
+        Args:
+            path: the exported file.
+            clash: where a name is taken: "ask" changes nothing and raises, "rename" gives the newcomer a number, "replace" overwrites.
+
+        Raises:
+            UsageError: names clash and `clash` is "ask", or an entry is wrong; nothing is imported then.
+            InputError: the file is missing, damaged or from a newer version.
+        """
+        if clash not in ("ask", "rename", "replace"):
+            raise UsageError(f'Names that are taken can be handled by "ask", "rename" or "replace", not by "{clash}".')
+        newcomers = []
+        for entry in parse_document(Path(path))["profiles"]:
+            personal = _PERSONAL if isinstance(entry, dict) else ()
+            newcomers.append(Profile.from_json({k: v for k, v in entry.items() if k not in personal} if personal else entry))
+        result = Imported()
+
+        def change(entries: list[dict[str, Any]]) -> None:
+            taken = {entry.get("name") for entry in entries} | {LOCAL_DEMO}
+            clashes = [profile.name for profile in newcomers if profile.name in taken]
+            if clashes and clash == "ask":
+                listed = ", ".join(f'"{name}"' for name in clashes)
+                raise UsageError(f"These names are taken: {listed}; import again and say whether to rename or to replace.")
+            for profile in newcomers:
+                _take_in(profile, entries, taken, clash, result)
+
+        self._change(change)
+        return result
+
+    def _change(self, change: Callable[[list[dict[str, Any]]], None]) -> None:
+        """Read, change and write under the lock, so that two writers do not undo each other."""
+        with locked(self.path):
+            document = load_document(self.path)
+            change(document["profiles"])
+            write_document(self.path, document)
+
+
+def _take_in(profile: Profile, entries: list[dict[str, Any]], taken: set[Any], clash: str, result: Imported) -> None:
+    old = profile.name
+    if old in taken and clash == "rename":
+        number = 2
+        while f"{old} ({number})" in taken:
+            number += 1
+        profile.name = f"{old} ({number})"
+        result.notes.append(f'"{old}" was taken, so the imported one is called "{profile.name}".')
+    place = _place_of(entries, profile.name)
+    if place is None:
+        entries.append(profile.to_json())
+    else:
+        entries[place] = profile.to_json()
+        result.notes.append(f'"{old}" was replaced.')
+    taken.add(profile.name)
+    result.names.append(profile.name)
+    plain = " over plain http" if profile.allow_plain_http else ""
+    result.notes.append(f'"{profile.name}" sends to {urlsplit(profile.url).netloc}{plain}: use it only if you know that host.')
+
+
+def _place_of(entries: list[dict[str, Any]], name: str) -> int | None:
+    return next((place for place, entry in enumerate(entries) if entry.get("name") == name), None)
+
+
+def _check_url(where: str, attribute: str, url: str, schemes: tuple[str, ...] = ("https", "http")) -> None:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as error:
+        raise UsageError(f"{where}: {attribute} is not a URL.") from error
+    if parts.scheme not in schemes or not parts.hostname or any(character.isspace() for character in url):
+        raise UsageError(f"{where}: {attribute} has to be a full URL that begins with {' or '.join(s + '://' for s in schemes)}.")
+    if parts.username is not None or parts.password is not None:
+        raise UsageError(f"{where}: {attribute} holds a user name or a password; a profile keeps no secrets, so leave it out.")
+    if any(name.lower() in _SECRET_QUERY for name, _ in parse_qsl(parts.query, keep_blank_values=True)):
+        raise UsageError(f"{where}: {attribute} holds a key in its query; a profile keeps no secrets, so leave it out.")
+
+
+def _refuse_secret(where: str, name: str, value: Any, *, known: bool) -> None:
+    """Secrets do not get in by a field's name (`primaryKey`) nor by its look (a JSON web token), however deep."""
+    words = {word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)}
+    looks_secret = not known and (words & _SECRET_WORDS or name.lower() in _SECRET_WORDS)
+    if looks_secret or (isinstance(value, str) and _SECRET_VALUE.search(value)):
+        raise UsageError(
+            f'{where}: the field "{name}" looks like a secret, which a profile never keeps; '
+            "put it into MEDIMAGEPARSE_KEY, a key file or the system's keyring, and take it out here."
+        )
+    if isinstance(value, dict):
+        for inner, content in value.items():
+            _refuse_secret(where, str(inner), content, known=False)
+    elif isinstance(value, list):
+        for content in value:
+            _refuse_secret(where, name, content, known=True)
+
+
+SCHEMA = 1
+_LOCK_PATIENCE_S = 10.0
+
+
+class DamagedFile(InputError):
+    """Not JSON, or JSON of another shape."""
+
+
+def load_document(path: Path) -> dict[str, Any]:
+    """The file's content, or an empty document where there is no file.
+
+    Returns:
+        `{"schema": int, "profiles": [object, …]}` and whatever else the file holds at its top.
+
+    Raises:
+        InputError: the file cannot be read, is from a newer version (it is left alone), or was damaged (it has been put aside).
+    """
+    if not path.exists():
+        return {"schema": SCHEMA, "profiles": []}
+    try:
+        return parse_document(path)
+    except DamagedFile as error:
+        aside = path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}")
+        try:
+            os.replace(path, aside)
+        except FileNotFoundError:
+            pass  # Another window has put it aside in this very moment.
+        raise InputError(
+            f"The profile file was damaged and has been put aside as {aside}: start again, and copy back from there what you need."
+        ) from error
+
+
+def parse_document(path: Path) -> dict[str, Any]:
+    """The content of a profile file or of an exported one, as in `load_document`, but a damaged file is left where it is.
+
+    Raises:
+        DamagedFile: not a profile file.
+        InputError: it cannot be read, or is from a newer version.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DamagedFile(f"{path.name} is not a profile file: it is not text.") from error
+    except OSError as error:
+        raise InputError(f"The profile file {path} cannot be read: {error.strerror}.") from error
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DamagedFile(f"{path.name} is not a profile file: it is not JSON.") from error
+    if not isinstance(document, dict) or not isinstance(document.get("schema"), int) or document["schema"] < 1:
+        raise DamagedFile(f"{path.name} is not a profile file: it names no schema.")
+    if document["schema"] > SCHEMA:
+        raise InputError(
+            f"{path} was written by a newer version (schema {document['schema']}, this one knows {SCHEMA}): update this extension; "
+            "the file has not been touched."
+        )
+    entries = document.get("profiles")
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise DamagedFile(f"{path.name} is not a profile file: it lists no profiles.")
+    return document
+
+
+def write_document(path: Path, document: dict[str, Any]) -> None:
+    """Replace a profile file in one step; a link to it stays a link. Raises InputError where it cannot be written."""
+    try:
+        write_atomically(Path(os.path.realpath(path)), json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    except OSError as error:
+        raise InputError(f"The profile file {path} cannot be written: {error.strerror}.") from error
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the store's lock, across threads and processes; the operating system lets go of it if the holder dies."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stream = open(path.with_name(f"{path.name}.lock"), "a+b")  # noqa: SIM115 (closed by the with below)
+    except OSError as error:
+        raise InputError(f"The profile file {path} cannot be written: {error.strerror}.") from error
+    with stream:
+        deadline = time.monotonic() + _LOCK_PATIENCE_S
+        while not _try_lock(stream.fileno()):
+            if time.monotonic() > deadline:
+                raise InputError("Another program is changing the profiles: close its dialog, then try again.")
+            time.sleep(0.02)
+        try:
+            yield
+        finally:
+            _unlock(stream.fileno())
+
+
+def _try_lock(handle: int) -> bool:
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _unlock(handle: int) -> None:
+    if sys.platform == "win32":
+        import msvcrt
+
+        os.lseek(handle, 0, os.SEEK_SET)
+        msvcrt.locking(handle, msvcrt.LK_UNLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_UN)

@@ -1,0 +1,189 @@
+"""Tests a connection: does the endpoint answer, how fast, and which model is behind it.
+
+The probe is a made-up picture or volume of a few kilobytes with one prompt, never the person's data. It costs the model one slice or
+eight small ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import EndpointError, ReplyError, UsageError
+from ..progress import Cancellation, Progress, no_progress
+from ..transport.client import EndpointClient
+from ..transport.faults import duration
+from ..transport.retry import RetryPolicy
+
+MODEL_NAMES = {"medimageparse": "MedImageParse", "medimageparse3d": "MedImageParse 3D", "medimageinsight": "MedImageInsight"}
+_PROMPT = "liver"
+_PICTURE_SIDE = 1024  # what the 2D model is documented to take; a plain disk compresses to a few KB
+_VOLUME_KJI = (8, 64, 64)
+# One more try: enough for a lost connection, and a person who tests a connection waits for the answer.
+_CHECK_RETRY = RetryPolicy(tries=2, wait_budget=10.0)
+_REPLY_LIMIT = 64 * 2**20  # bytes; the largest reply to a probe is a 1024 x 1024 map in base64
+# What an endpoint says when the body made no sense to the model behind it.
+_MISFITS = {"400", "415", "422", "424", "500"}
+
+
+@dataclass(slots=True, frozen=True)
+class CheckResult:
+    """A healthy endpoint.
+
+    Attributes:
+        sentence: for the person.
+        model: "medimageparse", "medimageparse3d" or "medimageinsight".
+        latency_s: seconds for the probe, upload and download included.
+        reply_form: which of the documented forms the reply had.
+        engine: what a local endpoint calls its engine, "" for the published models.
+    """
+
+    sentence: str
+    model: str
+    latency_s: float
+    reply_form: str
+    engine: str = ""
+
+
+@dataclass(slots=True, frozen=True)
+class _Found:
+    model: str
+    form: str
+    engine: str
+
+
+def check_endpoint(
+    client: EndpointClient, model: str = "auto", *, progress: Progress = no_progress, cancellation: Cancellation | None = None
+) -> CheckResult:
+    """Send a tiny probe and tell what answered.
+
+    Args:
+        client: the connection to test.
+        model: what should be there: "medimageparse", "medimageparse3d", "medimageinsight", or "auto" for whatever it is.
+
+    Raises:
+        EndpointError: any fault, with its sentence; kind "wrong-model" when another model answers than was asked for.
+        UsageError: the model's name is not known.
+        Cancelled: the person stopped it.
+    """
+    if model != "auto" and model not in MODEL_NAMES:
+        raise UsageError(f"The model '{model}' is not known: use auto, {', '.join(MODEL_NAMES)}.")
+    first: EndpointError | None = None
+    for candidate in _order(client, model):
+        try:
+            body = _PROBES[candidate](client.dialect)
+            reply = client.send(
+                body,
+                progress=progress,
+                cancellation=cancellation,
+                max_reply_bytes=_REPLY_LIMIT,
+                model=f"{candidate} (probe)",
+                retry=_CHECK_RETRY,
+            )
+        except EndpointError as error:
+            if error.kind not in _MISFITS:
+                raise
+            # Perhaps the probe was one for another model: the next may fit, and name what is there.
+            first = first or error
+            continue
+        found = _recognize(reply.body)
+        if model not in ("auto", found.model):
+            raise _wrong_model(client, model, found, reply.request_id)
+        return _healthy(client, found, reply.wait_s - reply.paused_s)
+    assert first is not None
+    raise first
+
+
+def _order(client: EndpointClient, model: str) -> list[str]:
+    """The probe most likely to fit goes first: the one asked for, else the one that URL and deployment hint at."""
+    names = list(MODEL_NAMES)
+    if model != "auto":
+        likely = model
+    else:
+        hint = f"{client.name} {client.deployment}".lower()
+        likely = "medimageinsight" if "insight" in hint or "mi2" in hint else "medimageparse3d" if "3d" in hint else "medimageparse"
+    return [likely, *(name for name in names if name != likely)]
+
+
+def _picture() -> bytes:
+    from ..imaging.png import encode_png
+
+    row, column = np.mgrid[:_PICTURE_SIDE, :_PICTURE_SIDE] - _PICTURE_SIDE // 2
+    return encode_png(np.where(row**2 + column**2 < (_PICTURE_SIDE // 3) ** 2, 128, 0).astype(np.uint8))
+
+
+def _volume() -> bytes:
+    from ..imaging.nifti import encode_nifti
+
+    _, row, column = np.mgrid[: _VOLUME_KJI[0], : _VOLUME_KJI[1], : _VOLUME_KJI[2]]
+    disk = (row - _VOLUME_KJI[1] // 2) ** 2 + (column - _VOLUME_KJI[2] // 2) ** 2 < (_VOLUME_KJI[1] // 3) ** 2
+    return encode_nifti(np.where(disk, 128, 0).astype(np.uint8), np.diag([5.0, 5.0, 5.0, 1.0]))
+
+
+def _picture_probe(dialect: str) -> bytes:
+    from ..wire import medimageparse
+
+    return medimageparse.build_request([_picture()], _PROMPT, dialect)
+
+
+def _volume_probe(dialect: str) -> bytes:
+    from ..wire import medimageparse3d
+
+    return medimageparse3d.build_request(_volume(), _PROMPT, dialect)
+
+
+def _insight_probe(dialect: str) -> bytes:
+    from ..wire import medimageinsight
+
+    return medimageinsight.build_image_request([_picture()], dialect)
+
+
+_PROBES: dict[str, Callable[[str], bytes]] = {
+    "medimageparse": _picture_probe,
+    "medimageparse3d": _volume_probe,
+    "medimageinsight": _insight_probe,
+}
+
+
+def _recognize(body: bytes) -> _Found:
+    """The model that answers in this way.
+
+    Raises:
+        ReplyError: none of the documented forms.
+    """
+    from ..wire import medimageinsight, medimageparse, medimageparse3d
+    from ..wire.envelope import open_cell, parse_rows
+
+    row = parse_rows(body, 1).rows[0]
+    features = row.get("image_features")
+    if isinstance(features, list):
+        vectors = medimageinsight.parse_reply(body, 1, "image_features")
+        return _Found("medimageinsight", vectors.form, vectors.engine)
+    if isinstance(features, (str, dict)) and "nifti_file" not in row:
+        shape = open_cell(features, "image_features")[0].get("shape")
+        if isinstance(shape, list) and len(shape) == 3:
+            maps = medimageparse.parse_reply(body, 1, 1, (_PICTURE_SIDE, _PICTURE_SIDE))[0]
+            return _Found("medimageparse", maps.form, maps.engine)
+    masks = medimageparse3d.parse_reply(body, 1, _VOLUME_KJI)
+    return _Found("medimageparse3d", masks.form, masks.engine)
+
+
+def _healthy(client: EndpointClient, found: _Found, latency_s: float) -> CheckResult:
+    engine = client.scrubber.quote(found.engine, 80)
+    who = f"the {engine}" if engine else MODEL_NAMES[found.model]
+    how = f"asked as {MODEL_NAMES[found.model]}; " if engine else ""
+    sentence = f"{client.name} answers in {duration(latency_s)} with {who} ({how}reply: {found.form}); only a tiny made-up probe was sent."
+    return CheckResult(sentence, found.model, latency_s, found.form, engine)
+
+
+def _wrong_model(client: EndpointClient, asked: str, found: _Found, request_id: str) -> ReplyError:
+    return ReplyError(
+        f"{client.name} answers, but with {MODEL_NAMES[found.model]} where {MODEL_NAMES[asked]} was expected: "
+        f"choose {found.model}, or the other endpoint's URL.",
+        kind="wrong-model",
+        status=200,
+        tries=1,
+        request_id=request_id,
+    )

@@ -1,0 +1,288 @@
+"""Segmentation files: read back by a fresh scene, by SimpleITK, and by us."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+slicer = pytest.importorskip("slicer", reason="slicer-core is not installed: there is no MRML to test against")
+SimpleITK = pytest.importorskip("SimpleITK", reason="SimpleITK is not installed: there is no independent reader")
+
+from scene_support import (
+    GEOMETRIES,
+    RAS_TO_LPS,
+    blob,
+    box,
+    names_of,
+    oblique,
+    orientations,
+    points_of,
+    segment_on_grid,
+    segment_points,
+    sorted_points,
+    spec,
+)
+
+from MedImageParseLib.errors import InputError, MedImageParseError, UsageError
+from MedImageParseLib.imaging.volume import Volume
+from MedImageParseLib.scene import session, storage
+from MedImageParseLib.scene.segments import importSegments
+from MedImageParseLib.scene.storage import readSegmentation, writeSegmentation
+from MedImageParseLib.scene.terminologies import terminologyEntry
+from MedImageParseLib.scene.volumes import nodeFromVolume
+
+SHAPE = (6, 7, 8)
+LIVER = terminologyEntry(("SCT", "123037004", "Anatomical Structure"), ("SCT", "10200004", "Liver"))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def scene():
+    yield session.newScene()
+    session.closeScene()
+
+
+def volume(affine=None, shape=SHAPE) -> Volume:
+    return Volume(np.zeros(shape, np.int16), np.eye(4) if affine is None else affine)
+
+
+def masks_by_simpleitk(path) -> tuple[dict[str, np.ndarray], SimpleITK.Image]:
+    """Full-grid masks by name, from nothing but the array and the header fields that Slicer documents."""
+    image = SimpleITK.ReadImage(str(path))
+    array = SimpleITK.GetArrayFromImage(image)
+    array = array[..., None] if array.ndim == 3 else array
+    masks, number = {}, 0
+    while image.HasMetaDataKey(f"Segment{number}_ID"):
+        layer, value = (int(image.GetMetaData(f"Segment{number}_{key}")) for key in ("Layer", "LabelValue"))
+        masks[image.GetMetaData(f"Segment{number}_Name")] = array[..., layer] == value
+        number += 1
+    return masks, image
+
+
+def points_by_simpleitk(image: SimpleITK.Image, mask: np.ndarray) -> np.ndarray:
+    lps = np.array([image.TransformIndexToPhysicalPoint(tuple(int(n) for n in kji[::-1])) for kji in np.argwhere(mask)])
+    return sorted_points(lps @ RAS_TO_LPS[:3, :3])
+
+
+def load_in_fresh_scene(path):
+    fresh = slicer.vtkMRMLScene()
+    node = fresh.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    storage_node = slicer.vtkMRMLSegmentationStorageNode()
+    fresh.AddNode(storage_node)
+    storage_node.SetFileName(str(path))
+    assert storage_node.ReadData(node)
+    return fresh, node
+
+
+@pytest.mark.parametrize("name", GEOMETRIES)
+@pytest.mark.parametrize("shape", [SHAPE, (1, 9, 5)])
+def test_simpleitk_finds_every_voxel_in_its_place_on_the_full_grid(name, shape, tmp_path):
+    first, second = blob(shape, 1), blob(shape, 2)  # they overlap: two layers
+    path = tmp_path / "out.seg.nrrd"
+    writeSegmentation(path, volume(GEOMETRIES[name], shape), [spec("liver", first), spec("tumor", second)])
+    masks, image = masks_by_simpleitk(path)
+    assert list(masks) == ["liver", "tumor"]
+    assert np.array_equal(masks["liver"], first) and np.array_equal(masks["tumor"], second)
+    assert np.allclose(points_by_simpleitk(image, masks["liver"]), points_of(first, GEOMETRIES[name]), atol=2e-4)
+
+
+def test_all_48_orientations_are_written_in_place(tmp_path):
+    mask = blob((3, 4, 5))
+    for affine in orientations():
+        writeSegmentation(tmp_path / "out.seg.nrrd", volume(affine, (3, 4, 5)), [spec("organ", mask)])
+        masks, image = masks_by_simpleitk(tmp_path / "out.seg.nrrd")
+        assert np.allclose(points_by_simpleitk(image, masks["organ"]), points_of(mask, affine), atol=2e-4)
+        (stored,) = readSegmentation(tmp_path / "out.seg.nrrd")
+        assert np.array_equal(stored.mask.full(), mask)
+        assert np.allclose(stored.ijk_to_ras, affine, atol=1e-9)
+
+
+def test_a_fresh_scene_shows_names_colors_codes_and_geometry(tmp_path):
+    path = tmp_path / "case.seg.nrrd"
+    liver, vessels = box(SHAPE, (1, 5), (1, 6), (1, 7)), box(SHAPE, (2, 4), (2, 4), (2, 8))
+    specs = [
+        spec("Leber – groß", liver, (0.867, 0.51, 0.396), LIVER),
+        spec("unicorn", np.zeros(SHAPE)),
+        spec("vessels", vessels, (0.0, 0.25, 1.0)),
+    ]
+    writeSegmentation(path, volume(oblique()), specs)
+    fresh, node = load_in_fresh_scene(path)
+    segmentation = node.GetSegmentation()
+    assert names_of(node) == ["Leber – groß", "vessels"]
+    first, second = (segmentation.GetSegment(each) for each in segmentation.GetSegmentIDs())
+    assert np.allclose(first.GetColor(), (0.867, 0.51, 0.396), atol=1e-5) and np.allclose(second.GetColor(), (0, 0.25, 1), atol=1e-5)
+    assert first.GetTerminology() == LIVER
+    assert not first.GetNameAutoGenerated() and not first.GetColorAutoGenerated()
+    for segment_id, mask in zip(segmentation.GetSegmentIDs(), (liver, vessels)):
+        assert np.array_equal(segment_on_grid(node, segment_id, SHAPE), mask)
+    parameter = segmentation.GetConversionParameter(slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName())
+    geometry = slicer.vtkOrientedImageData()
+    slicer.vtkSegmentationConverter.DeserializeImageGeometry(parameter, geometry, False)
+    assert geometry.GetExtent() == (0, 7, 0, 6, 0, 5)
+    assert np.allclose(geometry.GetOrigin(), oblique()[:3, 3])
+
+
+def test_what_is_written_is_what_an_import_into_the_scene_saves(tmp_path):
+    specs = [spec("a", blob(SHAPE, 1)), spec("b", blob(SHAPE, 2))]
+    writeSegmentation(tmp_path / "ours.seg.nrrd", volume(oblique()), specs)
+    node = importSegments(None, nodeFromVolume(volume(oblique()), "CT"), specs).segmentationNode
+    storage_node = slicer.vtkMRMLSegmentationStorageNode()
+    node.GetScene().AddNode(storage_node)
+    storage_node.SetFileName(str(tmp_path / "slicer's.seg.nrrd"))
+    assert storage_node.WriteData(node)
+    ours, our_image = masks_by_simpleitk(tmp_path / "ours.seg.nrrd")
+    theirs, their_image = masks_by_simpleitk(tmp_path / "slicer's.seg.nrrd")
+    assert all(np.array_equal(ours[name], theirs[name]) for name in ("a", "b"))
+    assert our_image.GetSize() == their_image.GetSize() == SHAPE[::-1]
+    assert np.allclose(our_image.GetOrigin(), their_image.GetOrigin())
+
+
+def test_reading_gives_back_what_was_written(tmp_path):
+    masks = [blob(SHAPE, seed, 0.1) for seed in range(4)]
+    specs = [spec(f"s{number}", mask, (number / 4, 0.5, 1.0), LIVER if number == 2 else "") for number, mask in enumerate(masks)]
+    writeSegmentation(tmp_path / "out.seg.nrrd", volume(oblique(shear=0.3)), specs)
+    stored = readSegmentation(tmp_path / "out.seg.nrrd")
+    assert [each.name for each in stored] == ["s0", "s1", "s2", "s3"]
+    default = slicer.vtkSegment().GetTerminology()  # "Tissue", what every segment in Slicer starts with
+    assert [each.terminology for each in stored] == [default, default, LIVER, default]
+    for each, mask, written in zip(stored, masks, specs):
+        assert np.array_equal(each.mask.full(), mask)
+        assert np.allclose(each.color, written.color, atol=1e-5)
+        assert np.allclose(each.ijk_to_ras, oblique(shear=0.3), atol=1e-9)
+
+
+def test_segments_that_touch_no_other_share_a_layer(tmp_path):
+    left, right = box(SHAPE, (0, 6), (0, 7), (0, 3)), box(SHAPE, (0, 6), (0, 7), (5, 8))
+    writeSegmentation(tmp_path / "out.seg.nrrd", volume(), [spec("left", left), spec("right", right)])
+    masks, image = masks_by_simpleitk(tmp_path / "out.seg.nrrd")
+    assert image.GetNumberOfComponentsPerPixel() == 1
+    assert np.array_equal(masks["left"], left) and np.array_equal(masks["right"], right)
+
+
+@pytest.mark.parametrize("name", GEOMETRIES)
+@pytest.mark.parametrize("specs", [[], [spec("unicorn", np.zeros(SHAPE))]])
+def test_a_file_without_segments_is_valid_and_keeps_the_volumes_grid(name, specs, tmp_path):
+    path = tmp_path / "none.seg.nrrd"
+    writeSegmentation(path, volume(GEOMETRIES[name]), specs)
+    image = SimpleITK.ReadImage(str(path))
+    assert image.GetSize() == SHAPE[::-1]
+    assert not SimpleITK.GetArrayFromImage(image).any()
+    everywhere = np.ones(SHAPE)
+    assert np.allclose(points_by_simpleitk(image, everywhere), points_of(everywhere, GEOMETRIES[name]), atol=2e-4)
+    fresh, node = load_in_fresh_scene(path)
+    assert node.GetSegmentation().GetNumberOfSegments() == 0
+    parameter = node.GetSegmentation().GetConversionParameter(slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName())
+    geometry = slicer.vtkOrientedImageData()
+    assert slicer.vtkSegmentationConverter.DeserializeImageGeometry(parameter, geometry, False)
+    assert geometry.GetExtent() == (0, 7, 0, 6, 0, 5)
+    assert np.allclose(geometry.GetOrigin(), GEOMETRIES[name][:3, 3], atol=1e-6)
+    assert readSegmentation(path) == []
+
+
+def test_nothing_is_added_to_the_scene_that_is_open(tmp_path):
+    scene = session.ensureScene()
+    count = scene.GetNumberOfNodes()
+    writeSegmentation(tmp_path / "out.seg.nrrd", volume(), [spec("a", blob(SHAPE))])
+    readSegmentation(tmp_path / "out.seg.nrrd")
+    assert scene.GetNumberOfNodes() == count
+
+
+@pytest.mark.parametrize("writer", ["_writeSegments", "_writeEmpty"])
+def test_a_failure_on_the_way_leaves_the_old_file_and_no_rest(writer, tmp_path, monkeypatch):
+    path = tmp_path / "out.seg.nrrd"
+    path.write_bytes(b"the person's earlier result")
+
+    def half(temporary: Path, *_):
+        temporary.write_bytes(b"half a fi")
+        return False
+
+    monkeypatch.setattr(storage, writer, half)
+    specs = [spec("a", blob(SHAPE))] if writer == "_writeSegments" else []
+    with pytest.raises(MedImageParseError, match="could not be written"):
+        writeSegmentation(path, volume(), specs)
+    assert path.read_bytes() == b"the person's earlier result"
+    assert os.listdir(tmp_path) == ["out.seg.nrrd"]
+
+
+def test_an_existing_file_is_replaced_and_no_rest_is_left(tmp_path):
+    path = tmp_path / "out.seg.nrrd"
+    writeSegmentation(path, volume(), [spec("old", blob(SHAPE))])
+    writeSegmentation(str(path), volume(), [spec("new", blob(SHAPE))])
+    assert [each.name for each in readSegmentation(str(path))] == ["new"]
+    assert os.listdir(tmp_path) == ["out.seg.nrrd"]
+
+
+def test_a_file_gets_the_permissions_of_any_other_new_file(tmp_path):
+    writeSegmentation(tmp_path / "out.seg.nrrd", volume(), [spec("a", blob(SHAPE))])
+    (tmp_path / "plain").write_text("")
+    assert (tmp_path / "out.seg.nrrd").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_unusual_but_legal_file_names_work(tmp_path):
+    folder = tmp_path / "Fälle & mehr"
+    folder.mkdir()
+    path = folder / "case 1.final.v2.seg.nrrd"
+    writeSegmentation(path, volume(), [spec("a", blob(SHAPE))])
+    assert [each.name for each in readSegmentation(path)] == ["a"]
+
+
+def test_destinations_that_cannot_be_written_are_told_in_a_sentence(tmp_path):
+    specs = [spec("a", blob(SHAPE))]
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder.seg.nrrd").mkdir()
+    for path, sentence in (
+        (tmp_path / "missing" / "out.seg.nrrd", "does not exist"),
+        (tmp_path / "file" / "out.seg.nrrd", "does not exist"),
+        (tmp_path / "out.nrrd", "ends in .seg.nrrd"),
+        (tmp_path / ".seg.nrrd", "ends in .seg.nrrd"),
+        (tmp_path / "folder.seg.nrrd", "is a folder"),
+    ):
+        with pytest.raises(UsageError, match=sentence):
+            writeSegmentation(path, volume(), specs)
+    assert sorted(os.listdir(tmp_path)) == ["file", "folder.seg.nrrd"]
+
+
+def test_a_folder_without_write_permission_is_told_in_a_sentence(tmp_path, monkeypatch):
+    # Asked of the operating system; answered here, because the superuser may write everywhere.
+    monkeypatch.setattr(storage.os, "access", lambda folder, mode: False)
+    with pytest.raises(UsageError, match="cannot be written to"):
+        writeSegmentation(tmp_path / "out.seg.nrrd", volume(), [])
+
+
+def test_a_mask_of_another_size_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="grid"):
+        writeSegmentation(tmp_path / "out.seg.nrrd", volume(), [spec("a", blob((6, 7, 9)))])
+    assert os.listdir(tmp_path) == []
+
+
+def test_files_that_are_no_segmentation_are_told_in_a_sentence_and_quietly(tmp_path, capfd):
+    (tmp_path / "text.seg.nrrd").write_text("not an image")
+    for path, sentence in ((tmp_path / "none.seg.nrrd", "no file"), (tmp_path / "text.seg.nrrd", "cannot be read")):
+        with pytest.raises(InputError, match=sentence):
+            readSegmentation(path)
+    assert capfd.readouterr().err == ""
+
+
+def test_reference_organs_of_a_real_ct_lie_on_the_ct_in_the_scene_and_in_the_file(shared_data, tmp_path):
+    nibabel = pytest.importorskip("nibabel", reason="nibabel is not installed: there is no independent reader of NIfTI")
+    scan = nibabel.load(shared_data / "ct_abdomen_3mm.nii.gz")
+    labels = np.asarray(nibabel.load(shared_data / "ct_abdomen_3mm_labels.nii.gz").dataobj)
+    ct = Volume(np.asarray(scan.dataobj).T, scan.affine, modality="CT")
+    organs = {"spleen": 1, "kidney_right": 2, "liver": 5, "aorta": 52}
+    specs = [spec(name, value == labels.T) for name, value in organs.items()]
+    result = importSegments(None, nodeFromVolume(ct, "CT"), specs)
+    path = tmp_path / "organs.seg.nrrd"
+    writeSegmentation(path, ct, specs)
+    masks, image = masks_by_simpleitk(path)
+    for name, value in organs.items():
+        inside = np.argwhere(labels == value)
+        assert np.array_equal(masks[name], value == labels.T)
+        # The centroid in mm by nibabel, by SimpleITK from the file, and by Slicer's own labelmap in the scene.
+        expected = nibabel.affines.apply_affine(scan.affine, inside.mean(axis=0))
+        lps = image.TransformContinuousIndexToPhysicalPoint(np.argwhere(masks[name])[:, ::-1].mean(axis=0).tolist())
+        assert np.linalg.norm(np.array(lps) * (-1, -1, 1) - expected) < 0.01
+        in_scene = segment_points(result.segmentationNode, result.segmentIds[name])
+        assert len(in_scene) == len(inside)
+        assert np.linalg.norm(in_scene.mean(axis=0) - expected) < 0.01

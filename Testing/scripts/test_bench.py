@@ -1,0 +1,69 @@
+"""The benchmarks run and measure the same work both ways. How fast either is, is not tested: that depends on the machine."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCH = Path(__file__).resolve().parents[2] / "scripts" / "bench"
+
+
+def run(script: str, *arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, str(BENCH / script), *arguments], capture_output=True, text=True, timeout=300, check=False)
+
+
+def test_volume_benchmark_ends_in_the_same_segments_both_ways_and_writes_every_ratio(tmp_path):
+    pytest.importorskip("nibabel", reason="the sample's way needs nibabel")
+    pytest.importorskip("slicer", reason="importing segments needs slicer-core")
+    report = tmp_path / "figures.json"
+    done = run(
+        "segment_volume.py", "--size", "40x36x30", "--prompts", "3", "--repeat", "1", "--steps", "request,stack", "--json", str(report)
+    )
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(report.read_text())
+    assert figures["steps"]["stack"]["same_segments"] is True
+    assert figures["steps"]["request"]["ours"]["bytes"] < figures["steps"]["request"]["sample"]["bytes"]
+    assert {target["step"] for target in figures["targets"]} == {"request", "stack"}
+    assert all(figures["steps"][step]["ratios"]["seconds"] > 0 for step in ("request", "stack"))
+    assert "ours / sample's" in done.stdout
+
+
+def test_both_ways_of_the_volume_benchmark_carry_the_masks_that_were_made(monkeypatch):
+    nibabel = pytest.importorskip("nibabel", reason="the sample's way needs nibabel")
+    monkeypatch.syspath_prepend(str(BENCH))
+    import made_up
+    import our_way
+    import sample_way
+
+    shape, names = (20, 24, 28), made_up.prompts(3)
+    matrix = made_up.ijk_to_ras(shape)
+    truth = [made_up.mask(number, 3, shape) for number in range(3)]
+    assert (truth[0] & truth[1]).any(), "the masks should overlap"
+    assert nibabel.aff2axcodes(matrix) == ("L", "P", "S")
+    values, affine = sample_way.decode_reply(made_up.reply("stack", 3, shape))
+    ours = our_way.decode_reply(made_up.reply("stack", 3, shape, our_way.axes_for(matrix)), matrix, shape, names)
+    assert abs(affine - matrix).max() < 1e-4
+    for number in range(3):
+        assert (truth[number] == values[..., number].T).all()
+        assert (ours[number].full() == truth[number]).all()
+
+
+def test_slice_benchmark_measures_both_ways_or_says_what_is_missing(tmp_path):
+    report = tmp_path / "figures.json"
+    done = run("segment_slices.py", "--size", "40x30", "--slices", "1", "--prompts", "1", "--json", str(report))
+    if done.returncode == 1 and "needs scikit-image" in done.stderr:
+        assert not report.exists()
+        return
+    assert done.returncode == 0, done.stderr
+    found = json.loads(report.read_text())["a_slice"]
+    assert found["ours"]["request_ms"] > 0 and found["toolkit"]["reply_ms"] > 0
+
+
+def test_volume_benchmark_refuses_a_size_that_is_none():
+    done = run("segment_volume.py", "--size", "512")
+    assert done.returncode == 2
+    assert "columns x rows x slices" in done.stderr
