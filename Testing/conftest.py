@@ -14,9 +14,9 @@ settings.register_profile("repeatable", derandomize=True, deadline=None)
 if not os.environ.get("EXPLORE"):
     settings.load_profile("repeatable")
 
-ROOT = Path(__file__).resolve().parents[1]
-LIBRARY = ROOT / "MedImageParseExtension" / "MedImageParse"
-SHARED_DATA = ROOT.parent / "shared" / "data"
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from places import LIBRARY, ROOT, SHARED_DATA
 
 for folder in (LIBRARY, ROOT / "Testing", ROOT / "scripts"):
     if str(folder) not in sys.path:

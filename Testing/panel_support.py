@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import LIBRARY
+from places import LIBRARY
 
 from doubles.endpoint import EndpointDouble
 from doubles.truth import GrayRanges

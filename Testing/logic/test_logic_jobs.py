@@ -14,8 +14,8 @@ import pytest
 
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed: there is no MRML to test against")
 
-from conftest import LIBRARY
 from logic_support import SHAPE, STAGES, HeldClient, bring_to, ct, existing_segmentation, phantom, poll_until, segmentations, start
+from places import LIBRARY
 from scene_support import names_of, oblique, points_of, segment_points, snapshot
 
 from MedImageParseLib.errors import Cancelled, EndpointError, InputError, MedImageParseError, UsageError

@@ -60,7 +60,7 @@ def test_the_console_examples_do_what_they_show(scene, url, tmp_path):
 def test_the_modules_shell_offers_the_logic(scene):
     import importlib.util
 
-    from conftest import LIBRARY
+    from places import LIBRARY
 
     from host import Host
 

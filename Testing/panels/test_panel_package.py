@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import LIBRARY, ROOT
+from places import LIBRARY, ROOT
 
 PANELS = sorted((LIBRARY / "MedImageParseLib" / "panels").glob("*.py"))
 BUNDLED = "numpy scipy requests SimpleITK PIL pydicom vtk vtkmodules slicer slicer_core"

@@ -12,8 +12,8 @@ import pytest
 pytest.importorskip("slicer", reason="slicer-core is not installed: there is no MRML to test against")
 pytest.importorskip("PySide6", reason="PySide6 is not installed: there is no Qt to test against")
 
-from conftest import ROOT
 from panel_support import openedPanel
+from places import ROOT
 
 
 def examples() -> list[str]:

@@ -12,9 +12,9 @@ import time
 
 import numpy as np
 import pytest
-from conftest import LIBRARY, ROOT
 from embed_support import made_up_ct, reached
 from PIL import Image
+from places import LIBRARY, ROOT
 
 from doubles.insight import Form, InsightDouble, image_vector
 from MedImageParseLib import embed, index_add, index_info, index_remove, index_search
