@@ -164,7 +164,7 @@ def test_qdrant_missing_unencrypted_or_silent_gives_a_sentence(monkeypatch):
         place = f"http://127.0.0.1:{free.getsockname()[1]}"
     with pytest.raises(IndexFault, match="does not answer") as caught:
         QdrantStore.open(place, timeout_s=2)
-    assert caught.value.kind == "unreachable"
+    assert caught.value.code == "unreachable"
     monkeypatch.setitem(sys.modules, "qdrant_client", None)
     with pytest.raises(IndexFault, match="qdrant-client, which is not installed"):
         QdrantStore.open(":memory:")

@@ -91,7 +91,7 @@ def test_vectors_of_another_model_or_preprocessing_are_never_compared(index):
     words = r"holds vectors of medimageinsight \(deployment blue, window -150\.\.250\), none of .*0\.\.80"
     with pytest.raises(IndexFault, match=words) as caught:
         index.search(unit_vectors(1, 32)[0], provenance=asked)
-    assert caught.value.kind == "provenance"
+    assert caught.value.code == "provenance"
     index.add(made_up(range(100, 103)), OTHER)
     assert len(index.search(unit_vectors(1, 32)[0], provenance=OTHER, top=50)) == 3
 

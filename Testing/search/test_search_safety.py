@@ -140,7 +140,7 @@ with EmbeddingIndex.open(sys.argv[1]) as index:
         for n in range(0, 4000, 100):
             stored += index.add(made_up(range(n, n + 100), length=1024), SPACE)
     except IndexFault as fault:
-        print(stored, fault.kind, index.info().records, len(index.search(made_up([7], length=1024)[0].vector, provenance=SPACE)), fault)
+        print(stored, fault.code, index.info().records, len(index.search(made_up([7], length=1024)[0].vector, provenance=SPACE)), fault)
 """
 
 
@@ -190,7 +190,7 @@ def test_a_database_that_may_not_grow_gives_a_sentence(tmp_path):
         index._connection.execute(f"PRAGMA max_page_count = {pages}")
         with pytest.raises(IndexFault, match="no room on the disk") as caught:
             index.add(made_up(range(100, 400), length=1024), SPACE)
-        assert caught.value.kind == "full" and index.info().records == 100 and index.check().is_sound
+        assert caught.value.code == "full" and index.info().records == 100 and index.check().is_sound
 
 
 @pytest.fixture(scope="module")
@@ -242,7 +242,7 @@ def test_a_damaged_index_is_searched_right_or_not_at_all(healthy, tmp_path):
                 assert hit.record.content_hash == hash_of(123) and hit.similarity == pytest.approx(1.0, abs=1e-6)
             except IndexFault as fault:
                 refused += 1
-                assert fault.kind == "damaged" or "empty" in str(fault), fault
+                assert fault.code == "damaged" or "empty" in str(fault), fault
     assert refused > 15
 
 
@@ -268,7 +268,7 @@ def test_an_index_of_a_newer_version_is_left_untouched(healthy, tmp_path):
     before = path.read_bytes()
     with pytest.raises(IndexFault, match="made by a newer version .*format 2; this one reads up to 1.*not touched") as caught:
         EmbeddingIndex.open(path)
-    assert caught.value.kind == "newer" and path.read_bytes() == before and os.listdir(tmp_path) == ["newer.index"]
+    assert caught.value.code == "newer" and path.read_bytes() == before and os.listdir(tmp_path) == ["newer.index"]
 
 
 def test_a_file_that_is_no_index_is_left_untouched(tmp_path):
@@ -331,7 +331,7 @@ with EmbeddingIndex.open(sys.argv[1]) as index:
     try:
         index.add(made_up([1000], length=1024), SPACE)
     except IndexFault as fault:
-        print(fault.kind)
+        print(fault.code)
 """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "a.index"

@@ -45,14 +45,14 @@ def test_another_model_than_asked_for_is_named(asked, there):
     with pytest.raises(ReplyError) as caught:
         _check(MODELS[there](), asked)
     names = {"medimageparse": "MedImageParse", "medimageparse3d": "MedImageParse 3D", "medimageinsight": "MedImageInsight"}
-    assert caught.value.kind == "wrong-model"
+    assert caught.value.code == "wrong-model"
     assert f"with {names[there]} where {names[asked]} was expected" in str(caught.value)
 
 
 def test_endpoint_that_fails_on_every_probe_is_told_with_the_models_own_status():
     with pytest.raises(EndpointError, match="424: status 500") as caught:
         _check(lambda connection: (connection.read_body(), misfit(connection))[1], "medimageparse3d")
-    assert caught.value.kind == "424"
+    assert caught.value.code == "424"
 
 
 def test_probe_is_tiny_and_holds_no_data_of_anybody():

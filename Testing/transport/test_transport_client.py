@@ -186,7 +186,7 @@ def test_body_over_the_limit_is_refused_before_anything_is_sent():
     with f.FaultServer([f.ok()]) as server, EndpointClient(server.url, body_limit=1000) as client:
         with pytest.raises(EndpointError, match="8 bit") as caught:
             client.send(b"x" * 1001)
-        assert (caught.value.kind, caught.value.tries, server.connections) == ("too-large", 0, 0)
+        assert (caught.value.code, caught.value.tries, server.connections) == ("too-large", 0, 0)
         assert client.send(b"x" * 1000).bytes_sent == 1000
 
 
@@ -311,7 +311,7 @@ def test_timeouts_are_per_try_and_never_tried_again():
     with f.FaultServer([f.hang_before_headers, f.ok()]) as server, EndpointClient(server.url, timeouts=Timeouts(reply=0.3)) as client:
         with pytest.raises(EndpointError) as caught:
             client.send(b"{}")
-        assert (caught.value.kind, caught.value.tries, len(server.requests)) == ("timeout", 1, 1)
+        assert (caught.value.code, caught.value.tries, len(server.requests)) == ("timeout", 1, 1)
 
 
 def test_importing_the_client_imports_no_third_party_package():

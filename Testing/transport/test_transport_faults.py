@@ -36,7 +36,7 @@ def test_fault_ends_in_its_own_sentence_and_leaks_no_key(scenario, tmp_path, cap
     error, reply, server = _run(scenario, tmp_path, audit=audit)
     if scenario.kind:
         assert error is not None, "the fault went unnoticed"
-        assert (error.kind, error.tries) == (scenario.kind, scenario.tries)
+        assert (error.code, error.tries) == (scenario.kind, scenario.tries)
         for words in scenario.words:
             assert words in str(error)
         shown = "".join(traceback.format_exception(error))
@@ -105,7 +105,7 @@ def test_reply_in_chunks_is_whole_or_lost(ends):
         else:
             with pytest.raises(EndpointError) as caught:
                 client.send(b"{}")
-            assert caught.value.kind == "lost"
+            assert caught.value.code == "lost"
 
 
 def test_indiscreet_server_that_repeats_the_key_does_not_get_it_into_the_error(tmp_path):
@@ -128,7 +128,7 @@ def test_reply_beyond_the_callers_limit_is_not_read_to_its_end(tmp_path):
         with f.FaultServer([f.raw(huge, headers=headers)]) as server, EndpointClient(server.url, timeouts=TIMEOUTS) as client:
             with pytest.raises(ReplyError, match="more than the 1 MB") as caught:
                 client.send(BODY, max_reply_bytes=2**20)
-    assert caught.value.kind == "reply-too-large"
+    assert caught.value.code == "reply-too-large"
 
 
 def test_compressed_reply_is_counted_as_it_unfolds(tmp_path):
@@ -141,7 +141,7 @@ def test_compressed_reply_is_counted_as_it_unfolds(tmp_path):
         pytest.raises(ReplyError) as caught,
     ):
         client.send(BODY, max_reply_bytes=2**20)
-    assert caught.value.kind == "reply-too-large"
+    assert caught.value.code == "reply-too-large"
 
 
 def test_redirect_is_not_followed_even_on_the_same_host():
@@ -151,7 +151,7 @@ def test_redirect_is_not_followed_even_on_the_same_host():
     ):
         with pytest.raises(EndpointError) as caught:
             client.send(BODY)
-        assert caught.value.kind == "redirect" and len(server.requests) == 1
+        assert caught.value.code == "redirect" and len(server.requests) == 1
 
 
 def test_certificate_that_is_refused_gets_neither_body_nor_key(tmp_path):
@@ -168,7 +168,7 @@ def test_client_is_usable_after_every_kind_of_broken_try():
         for _ in range(5):
             with pytest.raises(EndpointError) as caught:
                 client.send(b"[" + b" " * 3_000_000 + b"]")
-            kinds.append(caught.value.kind)
+            kinds.append(caught.value.code)
         assert kinds == ["lost", "lost", "lost", "503", "timeout"]
         assert client.send(b"{}").tries == 1
 

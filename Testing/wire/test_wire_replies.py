@@ -147,7 +147,7 @@ def test_a_permuted_shape_with_two_equal_sizes_is_refused(volume):
 def test_another_shape_is_refused_with_both_shapes_in_the_sentence(volume, shape):
     with pytest.raises(ReplyError) as caught:
         medimageparse3d.parse_reply(reply_of(volume_row(volume_masks(shape=shape), np.eye(4), Form(volume=volume))), 3, SHAPE_KJI)
-    assert caught.value.kind == "reply-shape"
+    assert caught.value.code == "reply-shape"
 
 
 @pytest.mark.parametrize("volume", ["stack", "image_features"])

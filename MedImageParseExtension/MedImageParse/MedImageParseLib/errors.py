@@ -2,67 +2,155 @@
 
 The text of an error is one sentence that a person can act on: what is wrong, then what to do. It never holds a key, a token or
 patient data; the details for a developer go to the log.
+
+An error is raised with a template and its parameters, and every face puts the two together in its own language:
+
+    >>> error = UsageError("The file {path} does not exist: check its name.", path="ct.nii")
+    >>> str(error)
+    'The file ct.nii does not exist: check its name.'
+    >>> error.template, error.params, error.kind
+    ('The file {path} does not exist: check its name.', {'path': 'ct.nii'}, 'usage')
+    >>> error.sentence({"The file {path} does not exist: check its name.": "Es gibt keine Datei {path}."}.get)
+    'Es gibt keine Datei ct.nii.'
+
+A finished sentence, `UsageError(f"…")`, works too; it is its own template then. No code ever edits or compares a sentence: programs
+look at the class, at `kind` and at `code`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 
 class MedImageParseError(Exception):
-    """Base of everything this package raises on purpose."""
+    """Base of everything this package raises on purpose.
 
+    Args:
+        template: an English sentence, with `{name}` where a parameter goes; taken as it is where there are no parameters.
+        code: a short stable word for programs, "" for the class's own.
+        params: what goes into the sentence. An error among them is put in as its sentence.
+
+    Attributes:
+        kind: "usage", "input", "endpoint" or "cancelled", the class's own: what a report says.
+        exit_status: of the command line, the class's own.
+        code: a short stable word for programs ("refused", "timeout", "401", "damaged", …).
+        template: the sentence before its parameters, which a translation is looked up by.
+        params: the parameters by name.
+    """
+
+    kind = "endpoint"
     exit_status = 3
+    code = ""
+
+    def __init__(self, template: str = "", /, *, code: str = "", **params: Any) -> None:
+        self.template = template
+        self.params = params
+        self.code = code or type(self).code or self.kind
+        super().__init__(_filled(template, params, str))
+
+    def sentence(self, translate: Callable[[str], str | None] | None = None) -> str:
+        """The sentence in another language.
+
+        Args:
+            translate: gives a template's translation, with the same parameters in it; None or "" where there is none. None for English.
+
+        Returns:
+            the translation with the parameters filled in; the English sentence where there is none or it names other parameters.
+        """
+        translated = translate(self.template) if translate else None
+        if not translated:
+            return str(self)
+        try:
+            return _filled(translated, self.params, lambda value: _inner(value, translate))
+        except (KeyError, IndexError, ValueError, AttributeError):
+            return str(self)
+
+
+def _filled(template: str, params: dict[str, Any], shown: Callable[[Any], Any]) -> str:
+    """The template with its parameters; without parameters it is a finished sentence, whose braces are its own."""
+    if not params:
+        return template
+    ready = {name: shown(value) if isinstance(value, MedImageParseError) else value for name, value in params.items()}
+    return template.format_map(ready)
+
+
+def _inner(value: Any, translate: Callable[[str], str | None] | None) -> str:
+    return value.sentence(translate)
 
 
 class UsageError(MedImageParseError):
     """The request itself makes no sense: an unknown option value, an empty prompt, a slice that is not there."""
 
+    kind = "usage"
     exit_status = 2
 
 
 class InputError(MedImageParseError):
     """An input file or volume cannot be used: missing, truncated, empty, not an image, not numbers."""
 
+    kind = "input"
     exit_status = 2
 
 
 class ConsentError(MedImageParseError):
     """Image data would leave for a host that the person has not agreed to yet."""
 
+    kind = "usage"
     exit_status = 2
+    code = "consent"
 
 
 class EndpointError(MedImageParseError):
     """The endpoint could not be reached, refused, or failed.
 
-    Attributes:
+    Args:
+        template, code, params: as in MedImageParseError; `code` is the fault's word ("refused", "timeout", "401", …).
         request_id: the x-ms-client-request-id of the last try, "" if none was sent.
         status: HTTP status of the last reply, 0 if there was none.
         tries: how many times the request was sent.
-        kind: a short stable word for programs ("refused", "timeout", "401", …); the sentence is for people.
+
+    Attributes:
+        request_id, status, tries: as given.
     """
 
-    def __init__(self, sentence: str, *, request_id: str = "", status: int = 0, tries: int = 0, kind: str = ""):
-        super().__init__(sentence)
+    def __init__(
+        self, template: str = "", /, *, code: str = "", request_id: str = "", status: int = 0, tries: int = 0, **params: Any
+    ) -> None:
+        super().__init__(template, code=code, **params)
         self.request_id = request_id
         self.status = status
         self.tries = tries
-        self.kind = kind
 
 
 class ReplyError(EndpointError):
     """The endpoint answered 200 but with something that the contract does not list; quotes its first 200 characters."""
 
+    code = "reply"
+
 
 class PartlyDone(MedImageParseError):
-    """Some of the work is done and kept, some failed."""
+    """Some of the work is done and kept, some failed.
+
+    Args:
+        template, code, params: as in MedImageParseError.
+        cause: the error that stopped the rest, whose kind this one takes.
+    """
 
     exit_status = 4
+    code = "partly-done"
+
+    def __init__(self, template: str = "", /, *, code: str = "", cause: MedImageParseError | None = None, **params: Any) -> None:
+        super().__init__(template, code=code, **params)
+        if cause is not None:
+            self.kind = cause.kind
 
 
 class Cancelled(MedImageParseError):
     """The person stopped the work."""
 
+    kind = "cancelled"
     exit_status = 130
 
-    def __init__(self, sentence: str = "Cancelled."):
-        super().__init__(sentence)
+    def __init__(self, template: str = "Cancelled.", /, *, code: str = "", **params: Any) -> None:
+        super().__init__(template, code=code, **params)

@@ -173,7 +173,7 @@ def discover(
         raise ControlPlaneError(
             "You are signed in, but you can see no Azure subscription: ask its owner for the role Reader, "
             "or name another tenant with --tenant.",
-            kind="no-subscriptions",
+            code="no-subscriptions",
         )
     workspaces: list[tuple[str, dict[str, Any]]] = []
     refused: list[ControlPlaneError] = []
@@ -323,7 +323,7 @@ def _unless_refused(
             items.append(item)
     except ControlPlaneError as error:
         # A sign-in that is not accepted, or an Azure that does not answer, fails everything else too.
-        if error.status == 401 or error.kind in ("unreachable", "tls", "proxy"):
+        if error.status == 401 or error.code in ("unreachable", "tls", "proxy"):
             raise
         warnings.append(str(error))
         if refused is not None:

@@ -44,8 +44,8 @@ class ControlPlaneError(EndpointError):
         permission: the action that a 403 was about, "" otherwise.
     """
 
-    def __init__(self, sentence: str, *, status: int = 0, kind: str = "", permission: str = ""):
-        super().__init__(sentence, status=status, kind=kind or (str(status) if status else "control-plane"))
+    def __init__(self, sentence: str = "", *, status: int = 0, code: str = "", permission: str = ""):
+        super().__init__(sentence, status=status, code=code or (str(status) if status else "control-plane"))
         self.permission = permission
 
 
@@ -201,15 +201,15 @@ class ResourceManager:
             raise ControlPlaneError(
                 f"The certificate of {self._host} is not trusted: where a proxy of your organization replaces certificates, "
                 "give its authority with --ca-bundle or in the profile.",
-                kind="tls",
+                code="tls",
             ) from error
         except requests.exceptions.ProxyError as error:
             raise ControlPlaneError(
-                f"The proxy did not let a request to {self._host} through: check its address and sign-in.", kind="proxy"
+                f"The proxy did not let a request to {self._host} through: check its address and sign-in.", code="proxy"
             ) from error
         except requests.exceptions.RequestException as error:
             raise ControlPlaneError(
-                f"{self._host} cannot be reached: check the network and the proxy, then try again.", kind="unreachable"
+                f"{self._host} cannot be reached: check the network and the proxy, then try again.", code="unreachable"
             ) from error
 
 

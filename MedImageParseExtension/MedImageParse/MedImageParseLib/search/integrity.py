@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -228,13 +229,12 @@ class IndexFault(InputError):
     """The index cannot do what was asked; nothing that was stored is lost.
 
     Attributes:
-        kind: a stable word for programs: "full", "busy", "damaged", "newer", "foreign", "missing", "read-only", "closed", "empty",
+        code: a stable word for programs: "full", "busy", "damaged", "newer", "foreign", "missing", "read-only", "closed", "empty",
             "provenance", "length", "package", "unreachable", "other".
     """
 
-    def __init__(self, sentence: str, kind: str = "other"):
-        super().__init__(sentence)
-        self.kind = kind
+    def __init__(self, template: str = "", code: str = "other", /, **params: Any) -> None:
+        super().__init__(template, code=code, **params)
 
 
 # Text in SQLite's message -> kind and sentence. SQLite's messages are stable; its error names reach Python only from 3.11 on.

@@ -100,8 +100,7 @@ _LARGEST_KEY_FILE = 64 * 1024  # bytes; an Entra token with many group claims ta
 class SignInError(EndpointError):
     """Nobody is signed in, or the sign-in failed; the sentence says what to do."""
 
-    def __init__(self, sentence: str, *, kind: str = "sign-in"):
-        super().__init__(sentence, kind=kind)
+    code = "sign-in"
 
 
 def clean_key(text: str, source: str) -> str:

@@ -168,7 +168,7 @@ def make_credential(options: EntraOptions, prompt: Prompt) -> Any:
         raise SignInError(
             "Microsoft Entra sign-in needs the package azure-identity: install it (in 3D Slicer's Python console: "
             'slicer.util.pip_install("azure-identity")), or use a key instead.',
-            kind="package-missing",
+            code="package-missing",
         ) from error
     _quiet_libraries()
     try:
@@ -251,7 +251,7 @@ def _get_token(credential: Any, scope: str, extra: dict[str, str], options: Entr
     except CredentialUnavailableError as error:
         if "Timed out" in str(error):
             raise SignInError(_refusal(error, options)) from _Unquoted(error)
-        raise SignInError(_UNAVAILABLE[options.method], kind="sign-in-unavailable") from _Unquoted(error)
+        raise SignInError(_UNAVAILABLE[options.method], code="sign-in-unavailable") from _Unquoted(error)
     except (AzureError, ValueError, OSError) as error:
         # ValueError: msal on a tenant that is not there. What the prompt raised arrives wrapped into theirs.
         for link in _chain(error):

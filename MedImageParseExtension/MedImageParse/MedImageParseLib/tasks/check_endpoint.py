@@ -83,7 +83,7 @@ def check_endpoint(
                 retry=_CHECK_RETRY,
             )
         except EndpointError as error:
-            if error.kind not in _MISFITS:
+            if error.code not in _MISFITS:
                 raise
             # Perhaps the probe was one for another model: the next may fit, and name what is there.
             first = first or error
@@ -182,7 +182,7 @@ def _wrong_model(client: EndpointClient, asked: str, found: _Found, request_id: 
     return ReplyError(
         f"{client.name} answers, but with {MODEL_NAMES[found.model]} where {MODEL_NAMES[asked]} was expected: "
         f"choose {found.model}, or the other endpoint's URL.",
-        kind="wrong-model",
+        code="wrong-model",
         status=200,
         tries=1,
         request_id=request_id,

@@ -244,7 +244,7 @@ class Embedder:
             self.is_factor_given = "scaling_factor given" in reply.form
         if changed:
             sentence = "The endpoint's vectors changed their kind during the run, so more than one model answers; name one --deployment."
-            raise ReplyError(sentence, kind="reply-shape")
+            raise ReplyError(sentence, code="reply-shape")
         if reply.engine:
             log.warn(LOCAL_ENGINE_WARNING.format(engine=reply.engine))
         return reply.vectors

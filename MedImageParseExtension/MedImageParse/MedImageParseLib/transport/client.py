@@ -158,7 +158,7 @@ class EndpointClient:
             retry: instead of the client's own policy.
 
         Raises:
-            EndpointError: anything but a 200 with something like JSON in it; see its `kind`, `status`, `tries` and `request_id`.
+            EndpointError: anything but a 200 with something like JSON in it; see its `code`, `status`, `tries` and `request_id`.
             ReplyError: a 200 that is a web page, empty, or cut off.
             Cancelled: the person stopped it.
         """
@@ -288,4 +288,4 @@ def _error(fault: faults.Fault, request_ids: list[str], seconds: float, stopped_
         notes.append(f"request id {request_ids[-1]}")
     sentence = fault.sentence if not notes else f"{fault.sentence.rstrip('.')} ({'; '.join(notes)})."
     kind: Any = ReplyError if fault.kind in ("not-json", "truncated", "reply-too-large") else EndpointError
-    return kind(sentence, request_id=request_ids[-1] if request_ids else "", status=fault.status, tries=len(request_ids), kind=fault.kind)
+    return kind(sentence, request_id=request_ids[-1] if request_ids else "", status=fault.status, tries=len(request_ids), code=fault.kind)

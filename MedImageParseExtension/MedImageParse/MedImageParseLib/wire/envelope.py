@@ -83,7 +83,7 @@ def parse_rows(body: bytes, expected: int) -> Rows:
     except (ValueError, RecursionError):
         kind = "HTML" if body[:200].lstrip()[:1] == b"<" else "no valid JSON"
         raise ReplyError(
-            f"The endpoint answered with {kind}; check that the URL is the scoring URL. It began: {quote(body)}", kind="not-json"
+            f"The endpoint answered with {kind}; check that the URL is the scoring URL. It began: {quote(body)}", code="not-json"
         ) from None
     form = "list"
     if isinstance(outer, dict) and isinstance(outer.get("predictions"), list):
@@ -91,10 +91,10 @@ def parse_rows(body: bytes, expected: int) -> Rows:
     if not isinstance(outer, list):
         said = _message(outer)
         start = "The endpoint reported an error" if said else "The endpoint's reply is none of the documented forms"
-        raise ReplyError(f"{start}: {quote(said or body)}", kind="reply-form")
+        raise ReplyError(f"{start}: {quote(said or body)}", code="reply-form")
     if len(outer) != expected or not all(isinstance(row, dict) for row in outer):
         raise ReplyError(
-            f"The endpoint answered {len(outer)} rows where {expected} objects were expected: {quote(body)}", kind="reply-form"
+            f"The endpoint answered {len(outer)} rows where {expected} objects were expected: {quote(body)}", code="reply-form"
         )
     return Rows(outer, form)
 
@@ -132,7 +132,7 @@ def open_cell(cell: object, name: str) -> tuple[dict, str]:
         except (ValueError, RecursionError):
             inner, form = _from_repr(cell), "Python-repr string"
     if not isinstance(inner, dict) or "data" not in inner:
-        raise ReplyError(f"The reply's {name} is none of the documented forms: {quote(str(cell))}", kind="reply-form")
+        raise ReplyError(f"The reply's {name} is none of the documented forms: {quote(str(cell))}", code="reply-form")
     return inner, form
 
 
@@ -149,7 +149,7 @@ def decode_base64(text: object, name: str) -> bytes:
             return base64.b64decode(text, validate=True)
         except (binascii.Error, ValueError):
             pass
-    raise ReplyError(f"The data in the reply's {name} is not base64, or is cut short: {quote(str(text))}", kind="reply-form")
+    raise ReplyError(f"The data in the reply's {name} is not base64, or is cut short: {quote(str(text))}", code="reply-form")
 
 
 def decode_array(inner: dict, name: str, expected: tuple[int, ...]) -> np.ndarray:
@@ -164,17 +164,17 @@ def decode_array(inner: dict, name: str, expected: tuple[int, ...]) -> np.ndarra
     shape, dtype = inner.get("shape"), str(inner.get("dtype"))
     if dtype not in _DTYPES:
         raise ReplyError(
-            f"The reply's {name} is of type {quote(dtype)}, which no documented form has: {quote(_head(inner))}", kind="reply-form"
+            f"The reply's {name} is of type {quote(dtype)}, which no documented form has: {quote(_head(inner))}", code="reply-form"
         )
     if not isinstance(shape, list | tuple) or tuple(shape) != tuple(expected) or not all(type(size) is int for size in shape):
         raise ReplyError(
             f"The reply's {name} has the shape {quote(str(shape))} where {list(expected)} was expected: {quote(_head(inner))}",
-            kind="reply-shape",
+            code="reply-shape",
         )
     data = decode_base64(inner["data"], name)
     if len(data) != math.prod(shape) * np.dtype(dtype).itemsize:
         raise ReplyError(
-            f"The reply's {name} holds {len(data)} bytes, which do not fit its shape {list(shape)} of {dtype}.", kind="reply-shape"
+            f"The reply's {name} holds {len(data)} bytes, which do not fit its shape {list(shape)} of {dtype}.", code="reply-shape"
         )
     return np.frombuffer(data, dtype=np.dtype(dtype).newbyteorder("<")).reshape(shape)
 

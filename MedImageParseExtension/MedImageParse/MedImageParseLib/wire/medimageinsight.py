@@ -64,11 +64,11 @@ def parse_reply(body: bytes, rows_sent: int, column: str) -> VectorReply:
             vector = np.empty(0, np.float32)
         if cell is None or vector.size == 0 or not np.isfinite(vector).all():
             raise ReplyError(
-                f"The reply has no usable {column}; another model may be behind this URL: {quote(str(row))}", kind="wrong-model"
+                f"The reply has no usable {column}; another model may be behind this URL: {quote(str(row))}", code="wrong-model"
             )
         vectors.append(vector)
     if len({vector.size for vector in vectors}) != 1:
-        raise ReplyError(f"The reply's {column} have different lengths: {quote(body)}", kind="reply-shape")
+        raise ReplyError(f"The reply's {column} have different lengths: {quote(body)}", code="reply-shape")
     factor = rows.rows[0].get("scaling_factor")
     given = isinstance(factor, (int, float)) and not isinstance(factor, bool) and abs(factor) < 1e6  # NaN fails this too
     form = f"{rows.form}; {column} of {vectors[0].size}; scaling_factor {'given' if given else 'absent'}"

@@ -66,7 +66,7 @@ def parse_reply(body: bytes, images: int, prompts: int, shape: tuple[int, int]) 
 
 def _parse_row(row: dict, rows: Rows, prompts: int, shape: tuple[int, int]) -> MapReply:
     if "image_features" not in row:
-        raise ReplyError(f"The reply has no image_features; another model may be behind this URL: {quote(str(row))}", kind="wrong-model")
+        raise ReplyError(f"The reply has no image_features; another model may be behind this URL: {quote(str(row))}", code="wrong-model")
     inner, inner_form = open_cell(row["image_features"], "image_features")
     maps = decode_array(inner, "image_features", (prompts, *shape))
     warnings = []

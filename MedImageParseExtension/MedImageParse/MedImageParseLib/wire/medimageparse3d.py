@@ -65,7 +65,7 @@ def parse_reply(body: bytes, prompts: int, shape_kji: tuple[int, int, int], keep
     if "image_features" in row and isinstance(row["image_features"], (str, dict)):
         inner, inner_form = open_cell(row["image_features"], "image_features")
         return _parse_array(inner, f"{rows.form}; image_features as {inner_form}", rows, prompts, shape_kji, keep_probabilities)
-    raise ReplyError(f"The reply has no nifti_file; another model may be behind this URL: {quote(str(row))}", kind="wrong-model")
+    raise ReplyError(f"The reply has no nifti_file; another model may be behind this URL: {quote(str(row))}", code="wrong-model")
 
 
 def _parse_nifti(inner: dict, form: str, rows: Rows, prompts: int, shape_kji: tuple[int, int, int], keep: bool) -> VolumeReply:
@@ -78,14 +78,14 @@ def _parse_nifti(inner: dict, form: str, rows: Rows, prompts: int, shape_kji: tu
         if len(header.shape_ijk) > 4 or header.channels > 1 or (stacked and header.volumes != prompts):
             raise ReplyError(
                 f"The reply's NIfTI has the shape {_times(header.shape_ijk)} where {_times(shape_kji[::-1])} was sent with {prompts} prompts.",
-                kind="reply-shape",
+                code="reply-shape",
             )
         volumes = map(lambda volume: _scaled(volume.transpose(axes), header.slope, header.intercept), reader.volumes())
         form += "; gzip NIfTI" if header.is_gzip else "; plain NIfTI"
         warnings = [] if axes == (0, 1, 2) else [f"The reply's axes were permuted ({_times(header.shape_ijk[:3])}); they were put right."]
         reply = _from_stack(volumes, prompts, keep, header.dtype) if stacked else _from_volume(volumes, prompts, keep)
     except InputError as error:
-        raise ReplyError(f"The reply's nifti_file cannot be read: {error}", kind="reply-form") from error
+        raise ReplyError(f"The reply's nifti_file cannot be read: {error}", code="reply-form") from error
     reply.form, reply.engine = f"{form}{reply.form}", rows.engine
     reply.warnings = warnings + reply.warnings
     return reply
@@ -111,11 +111,11 @@ def _axes(have: tuple[int, ...], sent: tuple[int, ...]) -> tuple[int, int, int]:
     if have == sent:
         return (0, 1, 2)
     if sorted(have) != sorted(sent):
-        raise ReplyError(f"The reply has the shape {_times(have[::-1])} where {_times(sent[::-1])} was sent.", kind="reply-shape")
+        raise ReplyError(f"The reply has the shape {_times(have[::-1])} where {_times(sent[::-1])} was sent.", code="reply-shape")
     if len(set(sent)) < 3:
         raise ReplyError(
             f"The reply's shape {_times(have[::-1])} is a permutation of {_times(sent[::-1])} that can be read in more than one way.",
-            kind="reply-shape",
+            code="reply-shape",
         )
     return tuple(have.index(size) for size in sent)  # all sizes differ, so a size names its axis
 
@@ -163,7 +163,7 @@ def _single_probability(volume: np.ndarray, prompts: int, keep: bool, warnings: 
         raise ReplyError(
             f"The reply's NIfTI is 3D with values between {volume.min():g} and {volume.max():g} that are neither whole labels nor the "
             f"probabilities of one prompt ({prompts} were sent); send the prompts one by one.",
-            kind="reply-form",
+            code="reply-form",
         )
     kept = [volume.astype(np.float32)] if keep else None
     return VolumeReply([CroppedMask.from_full(volume >= 0.5)], kept, "; float probabilities 0..1, 3D", "", warnings)
