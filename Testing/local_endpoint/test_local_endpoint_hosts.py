@@ -20,10 +20,10 @@ import pytest
 from MedImageParseLib.engines.classical.engine import ENGINE_NAME
 from MedImageParseLib.errors import UsageError
 from MedImageParseLib.imaging.nifti import encode_nifti
-from MedImageParseLib.local_endpoint import server
+from MedImageParseLib.local_endpoint import score
 from MedImageParseLib.local_endpoint.server import LocalEndpoint
 
-LIBRARY = Path(server.__file__).resolve().parents[2]
+LIBRARY = Path(score.__file__).resolve().parents[2]
 
 # The real server has no option for its address and would listen on every interface: its own constant is replaced before it starts.
 _ON_LOOPBACK = """
@@ -88,7 +88,7 @@ def real(tmp_path_factory):
         pytest.skip("the loopback-only start of Azure ML's server is written for gunicorn, which Windows does not have")
     folder, port = tmp_path_factory.mktemp("azmlinfsrv"), free_port()
     environment = dict(os.environ, SERVICE_NAME=ENGINE_NAME, AML_APP_ROOT=str(folder), PYTHONDONTWRITEBYTECODE="1")
-    command = [sys.executable, "-c", _ON_LOOPBACK, "--entry_script", server.__file__, "--port", str(port)]
+    command = [sys.executable, "-c", _ON_LOOPBACK, "--entry_script", score.__file__, "--port", str(port)]
     with open(folder / "log.txt", "wb") as log:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT)
     try:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from MedImageParseLib.engines.classical.engine import ENGINE_NAME
-from MedImageParseLib.local_endpoint import protocol, server
+from MedImageParseLib.local_endpoint import protocol, score
 
 SIXTEEN_CLASSES = {
     "liver", "lung", "kidney", "pancreas", "heart anatomies", "brain anatomies", "eye anatomies", "vessel", "other organ", "tumor",
@@ -175,7 +175,7 @@ def test_a_bad_request_is_refused_with_one_sentence(text, said):
 def test_the_entry_script_loads_by_file_name_from_another_folder(tmp_path):
     code = (
         "import importlib.util, json, sys\n"
-        f"spec = importlib.util.spec_from_file_location('entry_module', {server.__file__!r})\n"
+        f"spec = importlib.util.spec_from_file_location('entry_module', {score.__file__!r})\n"
         "module = importlib.util.module_from_spec(spec)\n"
         "spec.loader.exec_module(module)\n"
         "module.init()\n"

@@ -143,7 +143,7 @@ def test_a_file_that_has_changed_is_said_so(logic, tmp_path, monkeypatch):
 
 
 def test_a_folder_of_dicom_files_is_loaded_with_the_slices_that_were_indexed(logic, url, tmp_path):
-    from test_files_dicom import write_series  # the suite's own writer, by pydicom
+    from dicom_support import write_series  # the suite's own writer, by pydicom
 
     folder = tmp_path / "series"
     write_series(folder)
@@ -177,7 +177,7 @@ class Database:
 
 
 def test_the_dicom_database_is_indexed_by_series_and_nothing_of_the_patient_is_asked(logic, url, tmp_path, monkeypatch):
-    from test_files_dicom import write_series
+    from dicom_support import write_series
 
     with pytest.raises(InputError, match="no DICOM database open"):
         logic.indexDatabase(index=str(tmp_path / "a.index"), endpoint=url)

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from search_support import SPACE, hash_of, made_up, same_record, unit_vectors
 
 from MedImageParseLib.errors import InputError, UsageError
+from MedImageParseLib.search.faults import IndexFault
 from MedImageParseLib.search.index import EmbeddingIndex
-from MedImageParseLib.search.integrity import IndexFault
 from MedImageParseLib.search.qdrant_store import QdrantStore
 from MedImageParseLib.search.records import Provenance, Record
 

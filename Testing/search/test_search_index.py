@@ -13,8 +13,8 @@ from search_support import SPACE, hash_of, made_up, same_record, unit_vectors
 
 from MedImageParseLib.errors import InputError, UsageError
 from MedImageParseLib.search import chunks
+from MedImageParseLib.search.faults import IndexFault
 from MedImageParseLib.search.index import EmbeddingIndex
-from MedImageParseLib.search.integrity import IndexFault
 from MedImageParseLib.search.records import Provenance, Record, content_hash, series_name
 
 OTHER = Provenance("medimageinsight", "green", "", "window -150..250")

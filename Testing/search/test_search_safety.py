@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from search_support import SPACE, hash_of, in_child, made_up, same_record, unit_vectors
 
+from MedImageParseLib.search.faults import IndexFault
 from MedImageParseLib.search.index import EmbeddingIndex
-from MedImageParseLib.search.integrity import IndexFault
 
 PAGE = 65536
 
@@ -129,7 +129,7 @@ def test_a_writer_that_never_finishes_gives_a_sentence(tmp_path):
 
 FILL = """
 import resource, sys
-from MedImageParseLib.search.integrity import IndexFault
+from MedImageParseLib.search.faults import IndexFault
 from MedImageParseLib.search.index import EmbeddingIndex
 from search_support import SPACE, made_up
 if len(sys.argv) > 2:
@@ -319,7 +319,7 @@ def test_a_closed_index_says_so(tmp_path):
 def test_a_read_only_index_is_searched_but_not_changed(healthy):
     code = """
 import os, sys
-from MedImageParseLib.search.integrity import IndexFault
+from MedImageParseLib.search.faults import IndexFault
 from MedImageParseLib.search.index import EmbeddingIndex
 from search_support import SPACE, made_up
 query = made_up([5], length=1024)

@@ -21,8 +21,8 @@ from MedImageParseLib import embed, index_add, index_info, index_remove, index_s
 from MedImageParseLib.errors import Cancelled, EndpointError, InputError, UsageError
 from MedImageParseLib.imaging.volume import Volume
 from MedImageParseLib.progress import Cancellation
+from MedImageParseLib.search.faults import IndexFault
 from MedImageParseLib.search.index import EmbeddingIndex
-from MedImageParseLib.search.integrity import IndexFault
 
 DEMO = Form(engine="local demo engine, not MedImageInsight")
 

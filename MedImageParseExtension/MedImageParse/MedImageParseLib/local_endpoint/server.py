@@ -3,13 +3,6 @@
 It answers as Azure ML's inference server does (azureml-inference-server-http 1.5, its routes, statuses, messages and headers as observed),
 and beside that on `/invocations` as `mlflow models serve` does. It always listens on 127.0.0.1: there is no option for another address.
 One request is scored at a time, as by one worker. Its log holds method, path, status and sizes, never a query, a header or a body.
-
-Entry script of the local demo engine, in the form that Azure ML's inference server loads: init() once, run(body) for each request.
-
-Example:
-    azmlinfsrv --entry_script score.py --port 5001
-
-That server listens on every network interface; use `mip.py serve` instead, which listens on this computer only.
 """
 
 from __future__ import annotations
@@ -18,13 +11,12 @@ import errno
 import logging
 import os
 import socket
-import sys
 import threading
 from collections.abc import Callable
 from http.server import ThreadingHTTPServer
-from pathlib import Path
 
 from ..errors import UsageError
+from . import score
 from .server_requests import Handler
 
 LOOPBACK = "127.0.0.1"
@@ -153,7 +145,7 @@ def _open(port: int, body_limit: int) -> _Host:
         if error.errno in (errno.EADDRINUSE, getattr(errno, "WSAEADDRINUSE", errno.EADDRINUSE)):
             raise UsageError(f"Port {port} is taken by another program; choose another with --port, or 0 for any free one.") from error
         raise UsageError(f"Port {port} cannot be opened ({error.strerror or 'unknown reason'}); choose another with --port.") from error
-    init()
+    score.init()
     return host
 
 
@@ -187,38 +179,3 @@ def _is_running(pid: int) -> bool:
     except PermissionError:
         return True
     return True
-
-
-# Loaded by file name from anywhere: the package must be found by its own place.
-_LIBRARY = Path(__file__).resolve().parents[2]
-if str(_LIBRARY) not in sys.path:
-    sys.path.insert(0, str(_LIBRARY))
-
-from . import protocol  # noqa: E402
-
-
-def init() -> None:
-    """Import what the engine computes with, so that the first request does not wait for it."""
-    import SimpleITK  # noqa: F401
-    from scipy import ndimage  # noqa: F401
-
-
-def run(raw_data: str) -> object:
-    """Answer one request body.
-
-    Returns:
-        the reply as lists and dictionaries; under Azure ML's server a response of status 400 for what the engine does not offer, because
-        an exception would reach the client as a general failure that does not say why.
-
-    Raises:
-        BadRequest, and NotOffered where no Azure ML server hosts this script.
-    """
-    try:
-        return protocol.answer_score(raw_data)
-    except protocol.NotOffered as refusal:
-        flask = sys.modules.get("flask")
-        if flask is None or not flask.has_request_context():
-            raise
-        from azureml_inference_server_http.api.aml_response import AMLResponse
-
-        return AMLResponse({"message": str(refusal)}, 400, json_str=True)

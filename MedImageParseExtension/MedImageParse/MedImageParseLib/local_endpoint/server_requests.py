@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from ..engines.classical.engine import ENGINE_NAME
 from ..errors import MedImageParseError
-from . import protocol, server
+from . import protocol, score
 
 SERVER_VERSION = "0.1.0"
 _LONGEST_ID = 100
@@ -104,7 +104,7 @@ class Handler(BaseHTTPRequestHandler):
         try:
             with self.server.scoring:
                 started = time.perf_counter()
-                reply = json.dumps(server.run(text)).encode()
+                reply = json.dumps(score.run(text)).encode()
         except protocol.NotOffered as refusal:
             _log.warning("%s", refusal)
             self._send_message(400, str(refusal), {"x-ms-run-fn-exec-ms": _milliseconds(started)})

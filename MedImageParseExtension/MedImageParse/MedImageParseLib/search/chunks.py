@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .integrity import BrokenContent
+from .faults import BrokenContent
 
 CHUNK_BYTES = 512 * 1024
 _ODD = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio, made odd: spreads small differences over all bits

@@ -26,7 +26,8 @@ import numpy as np
 from ..errors import UsageError
 from . import rows
 from .chunks import Matrix, best
-from .integrity import CheckReport, IndexFault, as_sentences, check, other_length, other_space, readable_rows, readable_spaces
+from .faults import IndexFault, as_sentences, other_length, other_space
+from .integrity import CheckReport, check, readable_rows, readable_spaces
 from .records import KINDS, Hit, Provenance, Record, checked, unit_rows
 from .schema import VERSION, connect
 

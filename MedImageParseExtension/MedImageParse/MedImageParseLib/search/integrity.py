@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
 from . import chunks, rows
+from .faults import BrokenContent
 from .records import KINDS, Provenance, Record
 
 _SHOWN = 8  # notes and numbers that a sentence shows
@@ -225,77 +224,4 @@ def _one(connection: sqlite3.Connection, query: str, number: int) -> tuple | Non
         return None
 
 
-class IndexFault(InputError):
-    """The index cannot do what was asked; nothing that was stored is lost.
-
-    Attributes:
-        code: a stable word for programs: "full", "busy", "damaged", "newer", "foreign", "missing", "read-only", "closed", "empty",
-            "provenance", "length", "package", "unreachable", "other".
-    """
-
-    def __init__(self, template: str = "", code: str = "other", /, **params: Any) -> None:
-        super().__init__(template, code=code, **params)
-
-
 # Text in SQLite's message -> kind and sentence. SQLite's messages are stable; its error names reach Python only from 3.11 on.
-_SENTENCES = (
-    ("disk is full", "full", "There is no room on the disk for the index {path}; free some space and run again: what was stored is kept."),
-    (
-        "disk i/o error",
-        "full",
-        "The disk refused to read or write the index {path} (full, over quota, or gone); see to it and run again: what was stored is kept.",
-    ),
-    ("locked", "busy", "The index {path} is in use by another program for too long; try again when that has finished."),
-    ("malformed", "damaged", "The index {path} is damaged; check it, and export what is readable into a new one: nothing was changed."),
-    ("not a database", "damaged", "The file {path} is not an index, or its beginning is damaged; choose another file or restore a copy."),
-    (
-        "could not decode",
-        "damaged",
-        "The index {path} is damaged (a text is unreadable); check it, and export what is readable into a new one.",
-    ),
-    ("readonly", "read-only", "The index {path} is read-only; change its permissions or copy it to another folder."),
-    ("unable to open", "missing", "The index {path} cannot be opened; check the folder and its permissions."),
-    ("closed database", "closed", "The index {path} is closed; open it again."),
-)
-
-
-class BrokenContent(Exception):
-    """Something read from the index does not fit together. Inside the room only: `as_sentences` makes an IndexFault of it."""
-
-
-@contextmanager
-def as_sentences(path: Path | str) -> Iterator[None]:
-    """Turn SQLite's errors, and BrokenContent, inside the block into an IndexFault that names the index."""
-    try:
-        yield
-    except BrokenContent as error:
-        raise IndexFault(
-            f"The index {path} is damaged ({error}); check it, and export what is readable into a new one: nothing was changed.", "damaged"
-        ) from error
-    except sqlite3.Error as error:
-        message = str(error).lower()
-        for part, kind, sentence in _SENTENCES:
-            if part in message:
-                raise IndexFault(sentence.format(path=path), kind) from error
-        raise IndexFault(f"The index {path} cannot be used ({error}); check it.", "other") from error
-
-
-def other_space(asked: Provenance, present: Iterable[Provenance]) -> IndexFault:
-    """The fault for a query with vectors that nothing in the index can be compared with."""
-    names = sorted({space.describe() for space in present})
-    if not names:
-        return IndexFault("The index is empty; add images to it first.", "empty")
-    return IndexFault(
-        f"The index holds vectors of {' and '.join(names)}, none of {asked.describe()}; "
-        "use the same model and preprocessing, or index the images again with this one.",
-        "provenance",
-    )
-
-
-def other_length(given: int, held: int, provenance: Provenance) -> IndexFault:
-    """The fault for vectors whose length is not that of their space."""
-    return IndexFault(
-        f"The vectors have {given} numbers, but those of {provenance.describe()} in the index have {held}; "
-        "another model must be behind the endpoint: give its deployment a name of its own.",
-        "length",
-    )

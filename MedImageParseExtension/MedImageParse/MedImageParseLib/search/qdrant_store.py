@@ -21,8 +21,8 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from ..errors import UsageError
+from .faults import IndexFault, other_length, other_space
 from .index import IndexInfo, SpaceInfo
-from .integrity import IndexFault, other_length, other_space
 from .records import KINDS, Hit, Provenance, Record, checked, unit_rows
 
 PREFIX = "medimageparse-"

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from . import chunks
-from .integrity import BrokenContent
+from .faults import BrokenContent
 from .records import KINDS, Provenance, Record
 
 _MANY = 500  # values in one statement; SQLite before 3.32 takes 999

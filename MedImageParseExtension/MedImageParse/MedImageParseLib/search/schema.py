@@ -21,7 +21,7 @@ import sqlite3
 from contextlib import suppress
 from pathlib import Path
 
-from .integrity import IndexFault, as_sentences
+from .faults import IndexFault, as_sentences
 
 APPLICATION_ID = 0x4D495049  # "MIPI"
 VERSION = 1

@@ -10,8 +10,8 @@ import numpy as np
 from ..errors import UsageError
 from ..imaging.volume import Volume
 from ..progress import Cancellation, Progress, no_progress
+from ..search.faults import other_space
 from ..search.index import EmbeddingIndex
-from ..search.integrity import other_space
 from ..search.records import Hit, Provenance, series_name
 from .embed import MODEL, Embedder, Selection, embed_volume
 from .preprocessing import PictureMaker, Preprocessing, make_thumbnail

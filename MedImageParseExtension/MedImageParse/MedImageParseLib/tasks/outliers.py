@@ -11,8 +11,8 @@ import numpy as np
 
 from ..errors import UsageError
 from ..search.compare import map_2d, rank_outliers, study_vector
+from ..search.faults import IndexFault
 from ..search.index import EmbeddingIndex
-from ..search.integrity import IndexFault
 from ..search.records import Provenance, Record
 from .find_similar import name_of, place_of
 

@@ -1,0 +1,46 @@
+"""Entry script of the local demo engine, in the form that Azure ML's inference server loads: init() once, run(body) for each request.
+
+Example:
+    azmlinfsrv --entry_script score.py --port 5001
+
+That server listens on every network interface; use `mip.py serve` instead, which listens on this computer only.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+# Loaded by file name from anywhere: the package must be found by its own place.
+_LIBRARY = Path(__file__).resolve().parents[2]
+if str(_LIBRARY) not in sys.path:
+    sys.path.insert(0, str(_LIBRARY))
+
+from MedImageParseLib.local_endpoint import protocol  # noqa: E402
+
+
+def init() -> None:
+    """Import what the engine computes with, so that the first request does not wait for it."""
+    import SimpleITK  # noqa: F401
+    from scipy import ndimage  # noqa: F401
+
+
+def run(raw_data: str) -> object:
+    """Answer one request body.
+
+    Returns:
+        the reply as lists and dictionaries; under Azure ML's server a response of status 400 for what the engine does not offer, because
+        an exception would reach the client as a general failure that does not say why.
+
+    Raises:
+        BadRequest, and NotOffered where no Azure ML server hosts this script.
+    """
+    try:
+        return protocol.answer_score(raw_data)
+    except protocol.NotOffered as refusal:
+        flask = sys.modules.get("flask")
+        if flask is None or not flask.has_request_context():
+            raise
+        from azureml_inference_server_http.api.aml_response import AMLResponse
+
+        return AMLResponse({"message": str(refusal)}, 400, json_str=True)
