@@ -10,6 +10,7 @@ Definitions and their sources:
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -115,14 +116,17 @@ def surface_measures(reference: np.ndarray, prediction: np.ndarray, spacing: Seq
             "Surface distances need the package surface-distance; install it with `pip install surface-distance` and try again."
         ) from error
     box = bounding_box(reference | prediction)
-    distances = surface_distance.compute_surface_distances(
-        np.ascontiguousarray(reference[box]), np.ascontiguousarray(prediction[box]), tuple(float(step) for step in spacing)
-    )
+    masks = (np.ascontiguousarray(side[box]) for side in (reference, prediction))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # the package uses scipy's old names
+        distances = surface_distance.compute_surface_distances(*masks, tuple(float(step) for step in spacing))
     nsd = surface_distance.compute_surface_dice_at_tolerance(distances, tolerance_mm)
     return float(nsd), float(surface_distance.compute_robust_hausdorff(distances, 95))
 
 
-def measure(reference: np.ndarray, prediction: np.ndarray, ijk_to_ras: np.ndarray, tolerance_mm: float, *, surfaces: bool = True) -> Overlap:
+def measure(
+    reference: np.ndarray, prediction: np.ndarray, ijk_to_ras: np.ndarray, tolerance_mm: float, *, surfaces: bool = True
+) -> Overlap:
     """Everything that the protocol "plain" says of one structure.
 
     Args:

@@ -1,0 +1,140 @@
+"""Measuring segmentations against references from Python; `medimageparse evaluate` on the command line."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import UsageError
+from ..files.write import check_writable, write_atomically
+from ..progress import Cancellation, Progress, no_progress
+
+if TYPE_CHECKING:
+    from ..cohort.evaluate import Evaluation
+
+
+@dataclass(slots=True)
+class EvaluationResult:
+    """What `evaluate` gives back.
+
+    Attributes:
+        evaluation: rows, cases, means.
+        table: the Markdown text.
+        report: plain JSON types: means with intervals, cases, warnings, outputs.
+        failure: a sentence where some cases could not be measured, "" where all were.
+    """
+
+    evaluation: Evaluation
+    table: str
+    report: dict
+    failure: str = ""
+
+
+def evaluate(
+    reference: str | os.PathLike,
+    prediction: str | os.PathLike,
+    *,
+    names: str | os.PathLike | None = None,
+    protocol: str = "plain",
+    tolerance: float = 2.0,
+    csv: str | os.PathLike | None = None,
+    table: str | os.PathLike | None = None,
+    picture: str | os.PathLike | None = None,
+    images: str | os.PathLike | None = None,
+    instances: bool = False,
+    resample: bool = False,
+    progress: Progress = no_progress,
+    cancellation: Cancellation | None = None,
+) -> EvaluationResult:
+    """Measure predictions against references.
+
+    Args:
+        reference: a labelmap, .seg.nrrd or folder of masks; a folder of such; or a batch.jsonl whose table named references.
+        prediction: the same, or the batch.jsonl of a run (or its folder).
+        names: JSON file that says which label is which: {"1": "spleen"}, {"spleen": 1}, or one such for "reference" and "prediction".
+        protocol: "plain", "cvpr25" or "amos".
+        tolerance: mm, for the surface Dice.
+        csv: file for one row a case and structure. table: Markdown file. picture: .png of the three worst cases.
+        images: folder with the cases' images, for the picture; those of a batch are known.
+        instances: the reference's labels are objects of one kind.
+        resample: bring predictions onto the reference's grid instead of refusing other grids.
+        progress: told "measuring" in cases.
+        cancellation: stops it between cases.
+
+    Returns:
+        EvaluationResult; `failure` says where cases could not be measured.
+
+    Raises:
+        UsageError, InputError: nothing could be measured.
+
+    Example:
+        >>> result = evaluate("references", "out/batch.jsonl", protocol="amos")  # doctest: +SKIP
+        >>> result.report["overall"]["dice"]["mean"]                             # doctest: +SKIP
+        0.9
+    """
+    from ..cohort import tables
+    from ..cohort.evaluate import evaluate_files
+
+    targets = _outputs(csv, table, picture, (reference, prediction, names))
+    if images is not None and not Path(images).is_dir():
+        raise UsageError("{path} is no folder of images.", path=images)
+    evaluation = evaluate_files(
+        Path(reference).expanduser(),
+        Path(prediction).expanduser(),
+        names=Path(names) if names else None,
+        protocol=protocol,
+        tolerance_mm=tolerance,
+        instances=instances,
+        resample=resample,
+        progress=progress,
+        cancellation=cancellation,
+    )
+    text = tables.markdown_table(evaluation)
+    if targets.get("csv"):
+        write_atomically(targets["csv"], tables.csv_table(evaluation).encode())
+    if targets.get("table"):
+        write_atomically(targets["table"], text.encode())
+    if targets.get("picture"):
+        from ..cohort.worst_picture import render_worst
+
+        write_atomically(targets["picture"], render_worst(evaluation, Path(images) if images else None))
+    failure = f"{len(evaluation.failed)} of {len(evaluation.cases)} cases could not be measured" if evaluation.failed else ""
+    return EvaluationResult(evaluation, text, _report(evaluation, [str(path) for path in targets.values()]), failure)
+
+
+def _outputs(csv, table, picture, inputs) -> dict[str, Path]:
+    """The files to write, checked before anything is read: none of them may be an input."""
+    endings = {"csv": (".csv",), "table": (".md", ".txt"), "picture": (".png",)}
+    given = {"csv": csv, "table": table, "picture": picture}
+    targets = {name: check_writable(path, endings[name]) for name, path in given.items() if path}
+    for path in targets.values():
+        for source in (Path(one).expanduser() for one in inputs if one):
+            same = path.exists() and source.exists() and path.samefile(source)
+            inside = path.exists() and source.is_dir() and path.parent.resolve() == source.resolve()
+            if same or inside:
+                raise UsageError("{name} is one of the inputs and would be overwritten; choose another name.", name=path.name)
+    if len({path.resolve() for path in targets.values()}) < len(targets):
+        raise UsageError("Two outputs have the same name; give each its own.")
+    return targets
+
+
+def _report(evaluation: Evaluation, outputs: list[str]) -> dict:
+    return {
+        "protocol": evaluation.protocol,
+        "tolerance_mm": evaluation.tolerance_mm,
+        **evaluation.summary(),
+        "cases": [
+            {"case": case.case, "dice": _plain(case.dice), "nsd": _plain(case.nsd), "failure": case.failure or None}
+            | ({"instance_f1": case.instances.f1, "dsc_tp": case.instances.dice_of_hits} if case.instances else {})
+            for case in evaluation.cases
+        ],
+        "engines": evaluation.engines,
+        "outputs": outputs,
+        "warnings": list(evaluation.warnings),
+    }
+
+
+def _plain(value: float) -> float | None:
+    return value if value == value else None
