@@ -266,9 +266,9 @@ def _measure(evaluation: Evaluation, score: CaseScore, reference: LabelSet, pred
 
 def _challenge_row(row: Row, labels: tuple[np.ndarray, np.ndarray], value: int, spacing: list[float], tolerance_mm: float) -> Row:
     """The row with the Dice and NSD that the script counts."""
-    masks = [side.astype(np.uint8) == np.uint8(value % 256) for side in labels]
-    nsd, hd95 = metrics.surface_measures(*masks, spacing, tolerance_mm)
-    return replace(row, overlap=replace(row.overlap, dice=metrics.dice(*masks), nsd=nsd, hd95_mm=hd95))
+    true, made = (side.astype(np.uint8) == np.uint8(value % 256) for side in labels)
+    nsd, hd95 = metrics.surface_measures(true, made, spacing, tolerance_mm)
+    return replace(row, overlap=replace(row.overlap, dice=metrics.dice(true, made), nsd=nsd, hd95_mm=hd95))
 
 
 def _as_values_of(reference: LabelSet, prediction: LabelSet) -> np.ndarray:
@@ -308,7 +308,8 @@ def _comparable(
 def _by_structure(reference: LabelSet, prediction: LabelSet, pair: Pair, rename: dict, evaluation: Evaluation) -> tuple[LabelSet, LabelSet]:
     """The structures that count, under the reference's names: those of the reference, and where prompts are known, that were asked for."""
     lookup = {structure_key(rename.get(name, name)): name for name in prediction.masks}
-    asked = {structure_key(rename.get(name, name)) for name in pair.prediction.names.values()} if pair.prediction else set()
+    prompts = pair.prediction.names.values() if pair.prediction else []
+    asked = {structure_key(rename.get(name, name)) for name in prompts}
     counted = {name: key for name in reference.masks if (key := structure_key(name)) in asked or not asked}
     masks = {name: prediction.masks[lookup[key]] for name, key in counted.items() if key in lookup}
     values = {name: prediction.values[lookup[key]] for name, key in counted.items() if key in lookup}
@@ -318,7 +319,7 @@ def _by_structure(reference: LabelSet, prediction: LabelSet, pair: Pair, rename:
             "{case}: the prediction's structures ({made}) and the reference's ({true}) have no name in common; "
             "say with --names which is which.",
             case=pair.case,
-            made=_few(pair.prediction.names.values() if asked else prediction.masks),
+            made=_few(prompts if asked else prediction.masks),
             true=_few(reference.masks),
         )
     unknown = sorted((set(lookup) | asked) - set(counted.values()))
