@@ -61,18 +61,18 @@ def pair_up(reference: Path, prediction: Path) -> tuple[list[Pair], list[str]]:
             raise InputError("There is no file or folder {path}; check the path.", path=path)
     predictions = _candidates(prediction)
     if reference.name.endswith(".jsonl"):
-        named = {one.key: one.reference for one in _manifest(reference) if one.reference}
-        references = [Candidate(key, path) for key, path in named.items()]
+        references = {one.key: one.reference for one in _manifest(reference) if one.reference}
     else:
-        references = _candidates(reference)
+        references = {one.key: one.path for one in _candidates(reference) if one.path}
     if not references:
         raise InputError("{path} names no references; give a file or a folder of labelmaps.", path=reference)
     if len(references) == 1 and len(predictions) == 1:
-        return [Pair(predictions[0].key if prediction.suffix == ".jsonl" else references[0].key, references[0].path, predictions[0])], []
+        ((name, path),) = references.items()
+        return [Pair(predictions[0].key if prediction.suffix == ".jsonl" else name, path, predictions[0])], []
     return _by_name(references, predictions)
 
 
-def _by_name(references: list[Candidate], predictions: list[Candidate]) -> tuple[list[Pair], list[str]]:
+def _by_name(references: dict[str, Path], predictions: list[Candidate]) -> tuple[list[Pair], list[str]]:
     own = {one.reference.resolve(): one for one in predictions if one.reference}
     plain: dict[str, list[Candidate]] = defaultdict(list)
     for one in predictions:
@@ -80,19 +80,19 @@ def _by_name(references: list[Candidate], predictions: list[Candidate]) -> tuple
             plain[key.casefold()].append(one)
     pairs: list[Pair] = []
     used: set[int] = set()
-    for one in references:
-        found = [own[one.path.resolve()]] if one.path.resolve() in own else []
-        for key in (one.key, plain_name(one.key)):
+    for name, path in references.items():
+        found = [own[path.resolve()]] if path.resolve() in own else []
+        for key in (name, plain_name(name)):
             found = found or plain.get(key.casefold(), [])
         if len(found) > 1:
             names = ", ".join(str(other.path.name if other.path else other.key) for other in found)
-            raise UsageError("The reference {name} fits several predictions ({found}); keep one of them.", name=one.path.name, found=names)
+            raise UsageError("The reference {name} fits several predictions ({found}); keep one of them.", name=path.name, found=names)
         used |= {id(other) for other in found}
-        pairs.append(Pair(one.key, one.path, found[0] if found else None))
+        pairs.append(Pair(name, path, found[0] if found else None))
     if not used:
         raise InputError(
             "No prediction has the name of a reference ({reference} and {prediction}, for instance); name the files alike.",
-            reference=references[0].key,
+            reference=next(iter(references)),
             prediction=predictions[0].key if predictions else "nothing",
         )
     return pairs, [one.key for one in predictions if id(one) not in used]
