@@ -192,19 +192,21 @@ def _read_folder(path: Path) -> LabelSet:
     files = [file for file in sorted(path.iterdir()) if known_extension(file, LABEL_FILES) and not file.name.startswith(".")]
     if not files:
         raise InputError("The folder {name} holds no masks; give a folder with one labelmap a structure.", name=path.name)
-    result: LabelSet | None = None
-    for number, file in enumerate(files, start=1):
-        volume, _warnings = read_image(file)
-        mask = CroppedMask.from_full(_whole_numbers(volume, file) != 0)
-        name = file.name[: -len(known_extension(file, LABEL_FILES))]
-        one = LabelSet(volume.shape_kji, np.asarray(volume.ijk_to_ras, float), {name: mask}, {name: number})
-        if result is None:
-            result = one
-        elif not same_grid(result, one):
-            raise InputError("The masks in {folder} lie on different grids ({name}).", folder=path.name, name=file.name)
-        else:
-            result.masks[name], result.values[name] = mask, number
+    parts = [_read_mask(file, number) for number, file in enumerate(files, start=1)]
+    result = parts[0]
+    for one in parts[1:]:
+        if not same_grid(result, one):
+            raise InputError("The masks in {folder} lie on different grids ({name}).", folder=path.name, name=next(iter(one.masks)))
+        result.masks |= one.masks
+        result.values |= one.values
     return result
+
+
+def _read_mask(path: Path, number: int) -> LabelSet:
+    volume, _warnings = read_image(path)
+    name = path.name[: -len(known_extension(path, LABEL_FILES))]
+    mask = CroppedMask.from_full(_whole_numbers(volume, path) != 0)
+    return LabelSet(volume.shape_kji, np.asarray(volume.ijk_to_ras, float), {name: mask}, {name: number})
 
 
 def _read_slicer(path: Path) -> LabelSet:
