@@ -86,7 +86,7 @@ def run_row(scenario, volumes: tuple[Path, Path], folder: Path) -> Row:
     from doubles.fault_scenarios import BIG_BODY, RETRY, TIMEOUTS, staged
     from MedImageParseLib.api import segment
     from MedImageParseLib.cli.main import main
-    from MedImageParseLib.profiles.consent import AuditLog
+    from MedImageParseLib.transport.audit import AuditLog
 
     script = [small_models.volume_model() if behavior is fault_server.well else behavior for behavior in scenario.script]
     results, report, audit = folder / "results", folder / "report.json", folder / "audit.jsonl"

@@ -35,7 +35,7 @@ class MedImageParse(ScriptedLoadableModule):
 
 def _useSlicerFolder():
     """Profiles, consents and the audit file lie beside Slicer's own settings."""
-    from MedImageParseLib.profiles.configuration import use_configuration_folder
+    from MedImageParseLib.configuration import use_configuration_folder
 
     use_configuration_folder(os.path.join(os.path.dirname(slicer.app.slicerUserSettingsFilePath), "MedImageParse"))
 

@@ -117,10 +117,11 @@ def _status(code: int, tries: int, *words: str) -> Scenario:
 
 
 def _model_status(code: int, tries: int, *words: str) -> Scenario:
+    """What the model's own server answered; 408, 413 and 429 count as if the endpoint had answered them itself."""
     headers = {"ms-azureml-model-error-statuscode": str(code), "ms-azureml-model-error-reason": "model container said no"}
     return Scenario(
         f"status 424, model's status {code}",
-        "424",
+        str(code) if code in (408, 413, 429) else "424",
         tries,
         (f"status {code}", "model container said no", *words),
         [f.status(424, headers=headers)],
@@ -188,6 +189,8 @@ def _statuses() -> list[Scenario]:
         Scenario("status 413 before the upload ends", "413", 1, ("8 bit",), [f.answer_early(413)], body=BIG_BODY),
         _model_status(500, 1, "deployment's log"),
         _model_status(413, 1, "fewer slices"),
+        _model_status(408, 1, "request timeout raised to 180 s"),
+        _model_status(429, 3, "busy"),
         _model_status(503, 2, "restarting"),
         _status(429, 3, "busy"),
         Scenario("status 429, Retry-After 600", "429", 1, ("busy", "asks to wait 10 min"), [f.status(429, headers={"Retry-After": "600"})]),
@@ -195,7 +198,7 @@ def _statuses() -> list[Scenario]:
         _status(500, 2, "failed (500", "scripted"),
         _status(502, 3, "failed (502"),
         _status(503, 3, "failed (503"),
-        _status(504, 3, "failed (504"),
+        _status(504, 2, "gave up waiting for the model", "may still be computing"),
         Scenario(
             "redirect to another host",
             "redirect",

@@ -79,7 +79,7 @@ def test_profiles_lie_beside_slicers_own_settings(monkeypatch):
     from panel_support import MODULE
 
     from host import Host
-    from MedImageParseLib.profiles import configuration
+    from MedImageParseLib import configuration
 
     monkeypatch.delenv("MEDIMAGEPARSE_CONFIG_DIR")
     monkeypatch.setattr(configuration, "_chosen", [])
@@ -88,7 +88,7 @@ def test_profiles_lie_beside_slicers_own_settings(monkeypatch):
         beside = Path(slicer.app.slicerUserSettingsFilePath).parent
         assert configuration.configuration_folder() == beside / "MedImageParse"
         host.reload_module()
-        from MedImageParseLib.profiles import configuration as again
+        from MedImageParseLib import configuration as again
 
         assert again is not configuration
         assert again.configuration_folder() == beside / "MedImageParse"

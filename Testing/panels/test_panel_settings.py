@@ -155,7 +155,7 @@ def test_a_connection_is_tested_and_the_test_can_be_stopped(opened, endpoint):
 
 
 def test_the_record_of_requests_can_be_switched_off(settings):
-    from MedImageParseLib.profiles.consent import AuditLog
+    from MedImageParseLib.transport.audit import AuditLog
 
     settings.host.click("privacySection")
     assert settings.host.find("auditCheckBox").checked

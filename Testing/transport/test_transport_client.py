@@ -14,7 +14,8 @@ from doubles import fault_server as f
 from doubles.certificates import Authority, shared_authority
 from doubles.fault_scenarios import KEY, resolves_to_loopback
 from MedImageParseLib.errors import EndpointError, UsageError
-from MedImageParseLib.transport.address import Scrubber, is_loopback_host, parse_address
+from MedImageParseLib.redaction import Redactor
+from MedImageParseLib.transport.address import is_loopback_host, parse_address
 from MedImageParseLib.transport.client import EndpointClient, NoAuth, RetryPolicy, StaticKey, Timeouts
 
 
@@ -295,7 +296,7 @@ def test_any_text_as_url_is_an_address_or_a_sentence(text):
     st.text(max_size=50),
 )
 def test_scrubbed_text_never_holds_the_key(key, before, after):
-    scrubber = Scrubber()
+    scrubber = Redactor()
     scrubber.learn(f"Bearer {key}")
     hidden = "(hidden)"
     assert key in hidden or key not in scrubber.clean(f"{before}{key}{after}").replace(hidden, "\0")
@@ -303,7 +304,7 @@ def test_scrubbed_text_never_holds_the_key(key, before, after):
 
 
 def test_tokens_are_hidden_even_when_nobody_told_the_scrubber():
-    text = Scrubber().clean("got Bearer abcdefgh123 and eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJtZSJ9.c2lnbmF0dXJl")
+    text = Redactor().clean("got Bearer abcdefgh123 and eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJtZSJ9.c2lnbmF0dXJl")
     assert "abcdefgh123" not in text and "eyJ" not in text
 
 

@@ -14,10 +14,11 @@ import pytest
 
 from doubles import fault_server as f
 from doubles.fault_scenarios import KEY, TIMEOUTS
+from MedImageParseLib import configuration
 from MedImageParseLib.errors import Cancelled, ConsentError, EndpointError, UsageError
-from MedImageParseLib.profiles import configuration
-from MedImageParseLib.profiles.consent import AuditLog, ConsentStore, consent_is_needed, require_consent
+from MedImageParseLib.profiles.consent import ConsentStore, consent_is_needed, require_consent
 from MedImageParseLib.progress import Cancellation
+from MedImageParseLib.transport.audit import AuditLog
 from MedImageParseLib.transport.client import EndpointClient, RetryPolicy, StaticKey
 
 AZURE = "https://site.westeurope.inference.ml.azure.com/score"

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from MedImageParseLib.errors import Cancelled
 from MedImageParseLib.progress import Cancellation, no_progress
 from MedImageParseLib.transport.faults import Fault
-from MedImageParseLib.transport.retry import Persistence, RetryPolicy, parse_retry_after
+from MedImageParseLib.transport.headers import parse_retry_after
+from MedImageParseLib.transport.retry import Persistence, RetryPolicy
 
 
 def _waits(fault: Fault, policy: RetryPolicy = RetryPolicy()) -> list[float]:
@@ -26,7 +27,7 @@ def _waits(fault: Fault, policy: RetryPolicy = RetryPolicy()) -> list[float]:
         waits.append(wait)
 
 
-@pytest.mark.parametrize("kind", ["refused", "unreachable", "lost", "429", "502", "503", "504"])
+@pytest.mark.parametrize("kind", ["refused", "unreachable", "lost", "429", "502", "503"])
 def test_fault_that_may_pass_is_tried_five_times_in_all(kind):
     assert len(_waits(Fault(kind, "…"))) == 4
 
@@ -72,6 +73,11 @@ def test_fault_that_would_be_the_same_again_is_not_tried_again(kind):
 )
 def test_fault_that_somebody_has_to_set_right_is_not_tried_again(kind):
     assert _waits(Fault(kind, "…")) == []
+
+
+def test_model_that_was_too_slow_for_its_gateway_is_asked_once_more_after_a_pause():
+    waits = _waits(Fault("504", "…"), RetryPolicy(tries=50))
+    assert len(waits) == 1 and waits[0] >= 10
 
 
 def test_500_is_tried_once_more_however_many_tries_there_are():

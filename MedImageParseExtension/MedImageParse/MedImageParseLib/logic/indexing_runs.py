@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..configuration import configuration_folder
 from ..errors import InputError, MedImageParseError, UsageError
-from ..profiles.configuration import configuration_folder
 from ..progress import Cancellation, Progress
 from ..scene.session import importSlicer
 from ..scene.volumes import volumeFromNode

@@ -11,9 +11,10 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from ..profiles.consent import WHAT_LEAVES, AuditLog, ConsentStore, consent_is_needed
+from ..profiles.consent import WHAT_LEAVES, ConsentStore, consent_is_needed
 from ..profiles.profiles import Profile
 from ..transport.address import parse_address
+from ..transport.audit import AuditLog
 from .widgets import signalsBlocked
 
 

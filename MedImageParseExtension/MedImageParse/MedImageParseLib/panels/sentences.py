@@ -39,6 +39,7 @@ def _terms() -> tuple[tuple[str, str], ...]:
         ("allow plain http for this endpoint in its profile", _("allow an unencrypted connection in Endpoint settings, under More")),
         ("give its PEM file as the CA bundle", _("give its PEM file in Endpoint settings, under More, Certificates")),
         ("raise the timeout here and in the deployment", _("raise Reply within in Endpoint settings, and the deployment's timeout")),
+        ("start the server there (the local demo with `mip.py serve`)", _("start the server there (the local demo with Start local demo)")),
         ("--ca-bundle", _("Certificates in Endpoint settings")),
         ("add --consent once if it may", _("press Run again and agree if it may")),
         ("--group each sends every prompt by itself", _("choose Requests: one for each prompt in Options")),

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from ..errors import UsageError
 from ..signin.methods import choose_sign_in, make_auth
+from ..transport.audit import AuditLog
 from ..transport.client import EndpointClient
 from ..transport.retry import RetryPolicy
 from ..transport.watch import Timeouts
-from .consent import AuditLog, ConsentStore, require_consent
+from .consent import ConsentStore, require_consent
 from .profiles import Profile, ProfileStore
 
 if TYPE_CHECKING:

@@ -14,7 +14,6 @@ import dataclasses
 import json
 import os
 import re
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -23,8 +22,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from ..configuration import configuration_folder, locked, write_atomically
 from ..errors import InputError, UsageError
-from .configuration import configuration_folder, write_atomically
 
 FILE_NAME = "profiles.json"
 MODELS = ("medimageparse", "medimageparse3d", "medimageinsight")
@@ -301,7 +300,7 @@ class ProfileStore:
 
     def _change(self, change: Callable[[list[dict[str, Any]]], None]) -> None:
         """Read, change and write under the lock, so that two writers do not undo each other."""
-        with locked(self.path):
+        with _locked(self.path):
             document = load_document(self.path)
             change(document["profiles"])
             write_document(self.path, document)
@@ -363,7 +362,6 @@ def _refuse_secret(where: str, name: str, value: Any, *, known: bool) -> None:
 
 
 SCHEMA = 1
-_LOCK_PATIENCE_S = 10.0
 
 
 class DamagedFile(InputError):
@@ -433,47 +431,12 @@ def write_document(path: Path, document: dict[str, Any]) -> None:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold the store's lock, across threads and processes; the operating system lets go of it if the holder dies."""
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the store's lock, across threads and processes. Raises InputError where that cannot be."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        stream = open(path.with_name(f"{path.name}.lock"), "a+b")  # noqa: SIM115 (closed by the with below)
+        with locked(path):
+            yield
+    except TimeoutError as error:
+        raise InputError("Another program is changing the profiles: close its dialog, then try again.") from error
     except OSError as error:
         raise InputError(f"The profile file {path} cannot be written: {error.strerror}.") from error
-    with stream:
-        deadline = time.monotonic() + _LOCK_PATIENCE_S
-        while not _try_lock(stream.fileno()):
-            if time.monotonic() > deadline:
-                raise InputError("Another program is changing the profiles: close its dialog, then try again.")
-            time.sleep(0.02)
-        try:
-            yield
-        finally:
-            _unlock(stream.fileno())
-
-
-def _try_lock(handle: int) -> bool:
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
-
-
-def _unlock(handle: int) -> None:
-    if sys.platform == "win32":
-        import msvcrt
-
-        os.lseek(handle, 0, os.SEEK_SET)
-        msvcrt.locking(handle, msvcrt.LK_UNLCK, 1)
-    else:
-        import fcntl
-
-        fcntl.flock(handle, fcntl.LOCK_UN)

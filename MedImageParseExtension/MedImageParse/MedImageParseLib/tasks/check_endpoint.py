@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import EndpointError, ReplyError, UsageError
 from ..progress import Cancellation, Progress, no_progress
+from ..redaction import redactor
 from ..transport.client import EndpointClient
 from ..transport.faults import duration
 from ..transport.retry import RetryPolicy
@@ -171,7 +172,7 @@ def _recognize(body: bytes) -> _Found:
 
 
 def _healthy(client: EndpointClient, found: _Found, latency_s: float) -> CheckResult:
-    engine = client.scrubber.quote(found.engine, 80)
+    engine = redactor.quote(found.engine, 80)
     who = f"the {engine}" if engine else MODEL_NAMES[found.model]
     how = f"asked as {MODEL_NAMES[found.model]}; " if engine else ""
     sentence = f"{client.name} answers in {duration(latency_s)} with {who} ({how}reply: {found.form}); only a tiny made-up probe was sent."

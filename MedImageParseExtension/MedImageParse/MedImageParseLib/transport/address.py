@@ -1,19 +1,27 @@
 """What may be written as an endpoint's URL, and what a report may repeat of it.
 
-Takes keys and tokens out of any text before a person, a log or a file sees it.
+The host that is shown is the host that is called: what programs read differently (a back-slash, an encoded or look-alike letter, a number
+in the place of an IP address) is refused, and a name in another script is shown, and called, as punycode.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import re
-import threading
+import unicodedata
 from dataclasses import dataclass
-from urllib.parse import SplitResult, quote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from ..errors import UsageError
+from ..redaction import is_plain
 
 DIALECTS = ("auto", "azureml", "mlflow")
+# Hosts of Azure ML's online endpoints, in the public cloud and the two others. Source: the endpoints' own scoring URLs and
+# learn.microsoft.com/azure/machine-learning/how-to-network-security-overview
+_AZURE_ML = (".inference.ml.azure.com", ".inference.ml.azure.us", ".inference.ml.azure.cn")
+_EXAMPLE = "https://name.region.inference.ml.azure.com/score or http://localhost:5001/score"
+_HOST = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]{0,252}[a-z0-9_])?")
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 
 
 @dataclass(slots=True, frozen=True)
@@ -37,6 +45,16 @@ class Address:
     is_loopback: bool
 
     @property
+    def query_secrets(self) -> list[str]:
+        """The values in the query, which may be keys (`?code=…`); none of them is ever shown."""
+        return [value for _, value in parse_qsl(urlsplit(self.url).query) if len(value) >= 8]
+
+    @property
+    def is_azure_ml(self) -> bool:
+        """Whether the host belongs to Azure ML's online endpoints: keys and tokens of endpoints are at home there."""
+        return self.is_https and self.host.endswith(_AZURE_ML)
+
+    @property
     def place(self) -> str:
         """host, with the port where it is not the scheme's usual one."""
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -49,9 +67,10 @@ def is_loopback_host(host: str) -> bool:
     if name == "localhost":
         return True
     try:
-        return ipaddress.ip_address(name.partition("%")[0]).is_loopback
+        address = ipaddress.ip_address(name.partition("%")[0])
     except ValueError:
         return False
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
 def parse_address(url: str, *, allow_plain_http: bool = False) -> Address:
@@ -62,31 +81,90 @@ def parse_address(url: str, *, allow_plain_http: bool = False) -> Address:
         allow_plain_http: whether http (not https) to another computer is acceptable.
 
     Raises:
-        UsageError: no scheme, another scheme than http or https, no host, a user name or password inside, a bad port, or
-            plain http to another computer without leave. The sentence never repeats user name, password or query.
+        UsageError: no scheme, another scheme than http or https, no host or one that can be read in two ways, a user name or password
+            inside, a bad port, or plain http to another computer without leave. The sentence never repeats user name, password or query.
     """
-    text = url.strip()
+    text = url.strip(" \t\r\n")
     parts, port = _split(text)
-    host = (parts.hostname or "").lower().rstrip(".")
     if parts.username is not None or parts.password is not None:
+        host = (parts.hostname or "").lower()
+        before = host if host and _HOST.fullmatch(host) else "the host"
         raise UsageError(
-            f"The endpoint's URL holds a user name or password before {host or 'the host'}: take it out, and give "
+            f"The endpoint's URL holds a user name or password before {before}: take it out, and give "
             "the key with --key-file or MEDIMAGEPARSE_KEY."
         )
-    if not host or any(character.isspace() for character in text):
-        raise UsageError(
-            "The endpoint's URL names no host, or has a space in it: it should look like https://name.region.inference.ml.azure.com/score."
-        )
+    host = checked_host(parts.hostname or "", "The endpoint's URL")
     is_https = parts.scheme == "https"
     bracketed = f"[{host}]" if ":" in host else host
-    shown = f"{parts.scheme}://{bracketed}{f':{port}' if port else ''}{parts.path}"
-    address = Address(text.partition("#")[0], shown, host, port or (443 if is_https else 80), is_https, is_loopback_host(host))
+    origin = f"{parts.scheme}://{bracketed}{f':{port}' if port else ''}"
+    rest = parts.path + (f"?{parts.query}" if parts.query else "")
+    address = Address(origin + rest, origin + parts.path, host, port or (443 if is_https else 80), is_https, is_loopback_host(host))
+    if _is_unspecified(host):
+        raise UsageError(
+            f"The endpoint's URL has the address {bracketed}, at which a server listens but nobody can call it: on the server's own computer "
+            f"use {parts.scheme}://127.0.0.1{f':{port}' if port else ''}{parts.path}, elsewhere that computer's name."
+        )
     if not is_https and not address.is_loopback and not allow_plain_http:
         raise UsageError(
-            "The endpoint's URL is plain http, so images would cross the network readable by anyone: use "
-            f"https://{bracketed}, or allow plain http for this endpoint in its profile."
+            "The endpoint's URL is plain http, so images would cross the network readable by anyone: if the server speaks https, use "
+            f"https://{bracketed}{f':{port}' if port else ''}{parts.path}; else allow plain http for this endpoint in its profile."
         )
     return address
+
+
+def checked_host(host: str, where: str) -> str:
+    """A host as it is called and shown: lower case, punycode for other scripts, an IP address in its usual form.
+
+    Args:
+        host: a name or an IP address without brackets, as a URL holds it.
+        where: begins the sentence, e.g. "The endpoint's URL".
+
+    Raises:
+        UsageError: nothing there, or something that programs read in more than one way.
+    """
+    name = host.lower().rstrip(".")
+    if not name:
+        raise UsageError(f"{where} names no host: it should look like {_EXAMPLE}.")
+    if not name.isascii():
+        name = _punycode(name, where)
+    if ":" in name:
+        try:
+            return ipaddress.IPv6Address(name).compressed
+        except ValueError:
+            raise UsageError(f"{where} has an IPv6 address that is none: check it.") from None
+    if not _HOST.fullmatch(name) or ".." in name or len(name) > 253:
+        raise UsageError(f"{where} has a host with letters that no host name has (such as % or \\): write the name itself.")
+    if _NUMBER.fullmatch(name.rpartition(".")[2]):
+        try:
+            return str(ipaddress.IPv4Address(name))
+        except ValueError:
+            raise UsageError(f"{where} has a number in the place of a host: write an IP address as four numbers, or a name.") from None
+    return name
+
+
+def _punycode(name: str, where: str) -> str:
+    """A name in another script as the name system knows it (IDNA). Letters that only look like others are refused."""
+    if unicodedata.normalize("NFKC", name) != name:
+        raise UsageError(f"{where} has a host with letters that only look like others: type the name yourself.")
+    try:
+        import idna
+
+        return idna.encode(name, uts46=True).decode("ascii")
+    except ImportError:
+        pass
+    except UnicodeError:  # idna.IDNAError is one
+        raise UsageError(f"{where} has a host with letters that no host name has: check it.") from None
+    try:
+        return name.encode("idna").decode("ascii")
+    except UnicodeError:
+        raise UsageError(f"{where} has a host with letters that no host name has: check it.") from None
+
+
+def _is_unspecified(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return False
 
 
 def resolve_dialect(dialect: str, address: Address) -> str:
@@ -103,65 +181,18 @@ def resolve_dialect(dialect: str, address: Address) -> str:
 
 
 def _split(text: str) -> tuple[SplitResult, int | None]:
-    example = "https://name.region.inference.ml.azure.com/score or http://localhost:5001/score"
     if "://" not in text:
-        raise UsageError(f"The endpoint's URL must begin with https:// (or http:// for this computer): it should look like {example}.")
+        raise UsageError(f"The endpoint's URL must begin with https:// (or http:// for this computer): it should look like {_EXAMPLE}.")
+    if not is_plain(text) or any(letter.isspace() for letter in text) or "\\" in text:
+        raise UsageError(
+            "The endpoint's URL names no host, or has a space, a back-slash or an invisible character in it: it should look like "
+            f"{_EXAMPLE}."
+        )
     try:
         parts = urlsplit(text)
         port = parts.port
     except ValueError:
-        raise UsageError(f"The endpoint's URL cannot be read, perhaps for its port: it should look like {example}.") from None
+        raise UsageError(f"The endpoint's URL cannot be read, perhaps for its port: it should look like {_EXAMPLE}.") from None
     if parts.scheme not in ("http", "https"):
-        raise UsageError(f"The endpoint's URL begins with {parts.scheme}://, which is not spoken here: it should look like {example}.")
+        raise UsageError(f"The endpoint's URL begins with {parts.scheme}://, which is not spoken here: it should look like {_EXAMPLE}.")
     return parts, port
-
-
-_BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=\-]{6,}")
-_JWT = re.compile(r"\beyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{4,}(?:\.[A-Za-z0-9_\-]*)?")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
-HIDDEN = "(hidden)"
-
-
-class Scrubber:
-    """Knows the secrets that were used so far and blanks them, and anything shaped like a token, out of text."""
-
-    def __init__(self) -> None:
-        self._secrets: set[str] = set()
-        self._lock = threading.Lock()
-
-    def __repr__(self) -> str:
-        return "Scrubber()"
-
-    def learn(self, *secrets: str) -> None:
-        """Remember secrets; of an Authorization value such as "Bearer abc", the part after the word as well."""
-        with self._lock:
-            for secret in secrets:
-                for form in (secret, secret.partition(" ")[2]):
-                    if len(form) >= 4:
-                        self._secrets.update((form, quote(form, safe="")))
-
-    def clean(self, text: str) -> str:
-        """The text with every known secret, and every word shaped like one, hidden."""
-        with self._lock:
-            secrets = sorted(self._secrets, key=len, reverse=True)
-        for secret in secrets:
-            text = text.replace(secret, HIDDEN)
-        return _JWT.sub(HIDDEN, _BEARER.sub(HIDDEN, text))
-
-    def clean_bytes(self, content: bytes) -> bytes:
-        """A reply with every known secret starred out, so that nothing that is made of it later can repeat one.
-
-        Only secrets of eight letters and more, which data does not hold by chance; the length stays, so that JSON stays JSON.
-        """
-        with self._lock:
-            secrets = [secret.encode() for secret in self._secrets if len(secret) >= 8]
-        for secret in secrets:
-            if secret in content:
-                content = content.replace(secret, b"*" * len(secret))
-        return content
-
-    def quote(self, content: bytes | str, limit: int = 200) -> str:
-        """The beginning of a reply as one line that is safe to show: scrubbed first, then cut to `limit` characters."""
-        text = content[:65536].decode("utf-8", "replace") if isinstance(content, (bytes, bytearray)) else content
-        text = _CONTROL.sub(" ", self.clean(text)).strip()
-        return text if len(text) <= limit else text[:limit].rstrip() + "…"

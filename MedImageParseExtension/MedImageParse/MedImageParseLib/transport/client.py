@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Cancelled, EndpointError, ReplyError, UsageError
-from ..profiles.consent import AuditLog
 from ..progress import Cancellation, Progress, no_progress
+from ..redaction import RedactingFilter, redactor
 from ..signin.auth import AuthProvider, NoAuth, StaticKey
 from . import faults, sockets
-from .address import Scrubber, parse_address, resolve_dialect
-from .request import Exchange, Outcome
+from .address import parse_address, resolve_dialect
+from .audit import AuditLog
+from .request import Exchange, Outcome, Route
 from .retry import Persistence, RetryPolicy, gate_for
 from .watch import Timeouts
 
@@ -25,9 +26,12 @@ if TYPE_CHECKING:
 __all__ = ["AuthProvider", "EndpointClient", "NoAuth", "Reply", "RetryPolicy", "StaticKey", "Timeouts"]
 
 DEFAULT_BODY_LIMIT = 100 * 2**20  # bytes: nginx in Azure's containers says client_max_body_size 100m
-DEFAULT_REPLY_LIMIT = 2 * 2**30  # bytes
+DEFAULT_REPLY_LIMIT = 64 * 2**20  # bytes, where the caller does not say what its request can need
 _STALE_AFTER = 45.0  # seconds idle, after which a kept connection may have been dropped silently on the way
+_REPLY_FAULTS = ("not-json", "truncated", "reply-too-large", "encoding")
 _log = logging.getLogger(__name__)
+# urllib3 writes the URLs that it calls into the debug log, query included.
+logging.getLogger("urllib3.connectionpool").addFilter(RedactingFilter(redactor))
 
 
 @dataclass(slots=True)
@@ -43,6 +47,7 @@ class Reply:
         bytes_sent: size of the request's body.
         request_ids: of all tries, in order.
         paused_s: the part of wait_s that was spent waiting to try again.
+        warnings: sentences, such as that this request could not be recorded in the audit file.
     """
 
     body: bytes
@@ -54,6 +59,7 @@ class Reply:
     bytes_sent: int = 0
     request_ids: list[str] = field(default_factory=list)
     paused_s: float = 0.0
+    warnings: list[str] = field(default_factory=list)
 
 
 class EndpointClient:
@@ -72,6 +78,9 @@ class EndpointClient:
         body_limit: bytes; a larger body is refused before anything is sent.
         max_in_flight: how many requests may be at the endpoint at once from this process.
         audit: where to record what left this computer, None for nowhere.
+
+    Attributes:
+        warnings: sentences that every reply brings along, such as one on a key file that others can read.
 
     Raises:
         UsageError: URL, dialect, proxy or CA bundle make no sense.
@@ -100,13 +109,14 @@ class EndpointClient:
         audit: AuditLog | None = None,
     ) -> None:
         self.address = parse_address(url, allow_plain_http=allow_plain_http)
+        redactor.learn(*self.address.query_secrets)
         self.dialect = resolve_dialect(dialect, self.address)
         self.deployment = deployment.strip()
         self.timeouts = timeouts
         self.retry = retry
         self.body_limit = body_limit
         self.max_in_flight = max_in_flight
-        self.scrubber = Scrubber()
+        self.warnings: list[str] = []
         self._auth: AuthProvider = auth or NoAuth()
         self._ca_bundle = ca_bundle
         self._proxy = proxy
@@ -159,7 +169,7 @@ class EndpointClient:
 
         Raises:
             EndpointError: anything but a 200 with something like JSON in it; see its `code`, `status`, `tries` and `request_id`.
-            ReplyError: a 200 that is a web page, empty, or cut off.
+            ReplyError: a 200 that is a web page, empty, cut off, compressed, or longer than it may be.
             Cancelled: the person stopped it.
         """
         cancellation = cancellation or Cancellation()
@@ -170,21 +180,25 @@ class EndpointClient:
         persistence = Persistence(retry or self.retry)
         request_ids: list[str] = []
         digest = self._audit.digest(body) if self._audit is not None else ""
+        route = Route(self.address, self.deployment, self.timeouts, self.find_proxy(), self.open_session)
         is_refreshed = False
         while True:
             header = self._authorization()
             exchange = Exchange(
-                self, body, header, str(uuid.uuid4()), progress=progress, cancellation=cancellation, max_reply_bytes=max_reply_bytes
+                route, body, header, str(uuid.uuid4()), progress=progress, cancellation=cancellation, max_reply_bytes=max_reply_bytes
             )
             persistence.tries += 1
             request_ids.append(exchange.request_id)
             outcome = self._one_try(exchange, cancellation, model, digest)
             fault = outcome.fault
             if fault is None:
-                return _reply(
-                    outcome, self.scrubber.clean_bytes(outcome.body), len(body), request_ids, time.monotonic() - began, persistence.waited
-                )
-            _log.debug("try %d, %s: %s %s", persistence.tries, exchange.request_id, fault.kind, self.scrubber.clean(fault.detail))
+                seconds = time.monotonic() - began
+                warnings = list(self.warnings) + ([self._audit.trouble] if self._audit is not None and self._audit.trouble else [])
+                return Reply(
+                    redactor.clean_bytes(outcome.body), 200, outcome.headers, request_ids[-1], len(request_ids), seconds, len(body),
+                    request_ids, persistence.waited, warnings,
+                )  # fmt: skip
+            _log.debug("try %d, %s: %s %s", persistence.tries, exchange.request_id, fault.kind, redactor.quote(fault.detail, 2000))
             if fault.status == 401 and not is_refreshed and persistence.has_another_try() and self._has_newer_token(header):
                 is_refreshed = True
                 continue
@@ -221,10 +235,7 @@ class EndpointClient:
 
     def find_proxy(self) -> str:
         """The proxy's URL that requests go through, "" for none. Holds its password, if any: not for showing."""
-        proxy = sockets.proxy_for(self.address, self._proxy)
-        if proxy:
-            self.scrubber.learn(*sockets.proxy_secrets(proxy))
-        return proxy
+        return sockets.proxy_for(self.address, self._proxy)
 
     def _one_try(self, exchange: Exchange, cancellation: Cancellation, model: str, digest: str) -> Outcome:
         ticket = self._gate.enter(self.max_in_flight, cancellation)
@@ -253,7 +264,7 @@ class EndpointClient:
         header = self._auth.header()
         if not header:
             return ""
-        self.scrubber.learn(header)
+        redactor.learn(header)
         if not all("\x20" <= character <= "\x7e" for character in header) or header != header.strip():
             raise UsageError("The key or token holds a line break or an accented letter, so it was not copied right: copy it again.")
         if not self.address.is_https and not self.address.is_loopback:
@@ -271,10 +282,6 @@ class EndpointClient:
             return self._auth.refresh()
 
 
-def _reply(outcome: Outcome, body: bytes, bytes_sent: int, request_ids: list[str], seconds: float, paused: float) -> Reply:
-    return Reply(body, 200, outcome.headers, request_ids[-1], len(request_ids), seconds, bytes_sent, request_ids, paused)
-
-
 def _check_deployment(name: str) -> None:
     if not all("\x21" <= character <= "\x7e" for character in name) or len(name) > 100:
         raise UsageError("The deployment's name holds characters that no deployment has: copy it from the endpoint's page.")
@@ -287,5 +294,5 @@ def _error(fault: faults.Fault, request_ids: list[str], seconds: float, stopped_
     if request_ids:
         notes.append(f"request id {request_ids[-1]}")
     sentence = fault.sentence if not notes else f"{fault.sentence.rstrip('.')} ({'; '.join(notes)})."
-    kind: Any = ReplyError if fault.kind in ("not-json", "truncated", "reply-too-large") else EndpointError
+    kind: Any = ReplyError if fault.kind in _REPLY_FAULTS else EndpointError
     return kind(sentence, request_id=request_ids[-1] if request_ids else "", status=fault.status, tries=len(request_ids), code=fault.kind)

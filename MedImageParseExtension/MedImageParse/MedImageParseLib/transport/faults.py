@@ -9,10 +9,6 @@ from __future__ import annotations
 import errno
 import socket
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from .watch import Timeouts
 
 SCORE_PERMISSION = "Microsoft.MachineLearningServices/workspaces/onlineEndpoints/score/action"
 MODEL_STATUS_HEADER = "ms-azureml-model-error-statuscode"
@@ -86,13 +82,19 @@ def name_not_found(host: str, error: OSError | None, is_proxy: bool) -> Fault:
     return Fault("name", sentence, is_temporary=temporary, detail=f"{type(error).__name__} {error}")
 
 
-def no_connection(host: str, port: int, error: OSError | None, is_proxy: bool) -> Fault:
+def no_connection(host: str, port: int, error: OSError | None, is_proxy: bool, is_this_computer: bool = False) -> Fault:
     """The name is known, the connection did not come about."""
     code = error.errno if error is not None else 0
     detail = f"{type(error).__name__} {code}"
     who = f"the proxy {host}:{port}" if is_proxy else f"{host}:{port}"
     refusals = (errno.ECONNREFUSED, getattr(errno, "WSAECONNREFUSED", errno.ECONNREFUSED))
     if isinstance(error, ConnectionRefusedError) or code in refusals:
+        if is_this_computer and not is_proxy:
+            return Fault(
+                "refused",
+                f"Nothing listens at {who}: start the server there (the local demo with `mip.py serve`), or check the URL and its port.",
+                detail=detail,
+            )
         check = (
             "check the proxy's address, or set NO_PROXY for the endpoint's host"
             if is_proxy
@@ -112,29 +114,27 @@ def no_connection(host: str, port: int, error: OSError | None, is_proxy: bool) -
     )
 
 
-def too_slow(phase: str, place: str, timeouts: Timeouts) -> Fault:
-    """A phase took longer than it may. None of these is tried again: the model may still be at work on the request."""
+def too_slow(phase: str, place: str, seconds: float) -> Fault:
+    """A phase took longer than the seconds that it may take. None of these is tried again: the model may still be at work on the request."""
     if phase == "connecting":
         return Fault(
             "connect-timeout",
-            f"{place} did not complete the connection within {duration(timeouts.connect)}: a firewall may be in "
+            f"{place} did not complete the connection within {duration(seconds)}: a firewall may be in "
             "the way, so check the URL, the VPN, and whether a proxy is needed.",
         )
     if phase == "uploading":
         return Fault(
             "stalled",
-            f"{place} took no more of the upload for {duration(timeouts.stall)}: check the network, and send less "
-            "at once if it happens again.",
+            f"{place} took no more of the upload for {duration(seconds)}: check the network, and send less at once if it happens again.",
         )
     if phase == "downloading":
         return Fault(
             "timeout",
-            f"{place} began to reply but had not finished {duration(timeouts.reply)} after the request: check the "
-            "network, or raise the timeout.",
+            f"{place} began to reply but had not finished {duration(seconds)} after the request: check the network, or raise the timeout.",
         )
     return Fault(
         "timeout",
-        f"{place} gave no reply within {duration(timeouts.reply)}: send a smaller volume or fewer prompts, or "
+        f"{place} gave no reply within {duration(seconds)}: send a smaller volume or fewer prompts, or "
         "raise the timeout here and in the deployment.",
     )
 
@@ -156,6 +156,20 @@ def through_proxy(proxy: str, place: str, status: int, detail: str = "") -> Faul
         status=status,
         detail=detail,
     )
+
+
+def no_tls(place: str, detail: str = "") -> Fault:
+    """The handshake failed, and not for the certificate."""
+    return Fault(
+        "tls",
+        f"Could not establish a secure (TLS) connection to {place}: check that the URL's port speaks https, and whether a proxy is in between.",
+        detail=detail,
+    )
+
+
+def unusable_address(place: str, detail: str = "") -> Fault:
+    """requests could make nothing of the URL or the proxy's."""
+    return Fault("url", f"The address of {place} or of its proxy cannot be used: check both for typing mistakes.", detail=detail)
 
 
 # While the request is under way ----------------------------------------------------------------------------------------
@@ -193,11 +207,37 @@ def body_too_large(size: int, limit: int) -> Fault:
 
 def reply_too_large(place: str, size: int, limit: int) -> Fault:
     """A reply beyond what the request can sensibly bring is not read to its end."""
-    said = f"announces {megabytes(size)}" if size else f"is longer than {megabytes(limit)}"
+    said = f"announces {megabytes(size)}, more than" if size else "is longer than"
     return Fault(
         "reply-too-large",
-        f"The reply of {place} {said}, more than the {megabytes(limit)} that this request can need: check "
-        "that the URL is the right endpoint.",
+        f"The reply of {place} {said} the {megabytes(limit)} that this request can need: check that the URL is the right endpoint.",
+    )
+
+
+def encoded(place: str, encoding: str) -> Fault:
+    """A reply that is packed although nobody asked for it: a few bytes of it could fill the memory."""
+    return Fault(
+        "encoding",
+        f"The reply of {place} is compressed ({encoding}), which was not asked for, so it was not read: check whether a proxy is in between, "
+        "and have compression switched off there or at the endpoint.",
+        status=200,
+    )
+
+
+def no_memory(place: str, received: int) -> Fault:
+    """The reply did not fit into this computer's memory."""
+    return Fault(
+        "memory",
+        f"This computer has not enough memory for the reply of {place} ({megabytes(received)} so far): close other programs, or send less at once.",
+    )
+
+
+def garbled(place: str, detail: str = "") -> Fault:
+    """A reply that breaks the rules of HTTP in a way that no library names."""
+    return Fault(
+        "not-http",
+        f"The reply of {place} does not follow the rules of HTTP: check the URL, and whether a proxy is in between.",
+        detail=detail,
     )
 
 
@@ -234,6 +274,11 @@ class Answer:
     has_key: bool = False
 
 
+# What the model's own server answered, as the front end passes it on with 424, and means the same as if the front end had said it.
+_MODEL_STATUS_COUNTS = (408, 413, 429)
+_STREAM_TIMEOUT = ("stream timeout", "upstream request timeout")  # what Envoy, the front end's gateway, writes into the body
+
+
 def refused_by_status(answer: Answer) -> Fault:
     """The sentence for a reply other than 200."""
     kind, sentence = _by_status(answer)
@@ -257,24 +302,34 @@ def _by_status(answer: Answer) -> tuple[str, str]:
             f"A proxy before {place} asks for a sign-in (407): put the proxy's name and password into "
             f"HTTPS_PROXY, or ask its administrators to let {place} through.",
         )
+    if status == 403:
+        return "403", _forbidden(answer)
+    if status == 424 and answer.model_status in _MODEL_STATUS_COUNTS:
+        status = answer.model_status
+    said = f": “{answer.said}”" if answer.said else ""
+    if status == 504 or (status >= 500 and answer.said.lower().startswith(_STREAM_TIMEOUT)):
+        return "504", (
+            f"{place} gave up waiting for the model after {duration(answer.seconds)} ({status}{said}), and the model may still be computing: "
+            "wait some minutes, send less at once (a smaller volume, fewer prompts, a smaller batch), or have the deployment's request "
+            "timeout raised."
+        )
+    reason = f": “{answer.model_reason}”" if answer.model_reason else ""
+    shown = f"424, the model's status {status}{reason}" if answer.status == 424 else str(status)
     plain = {
-        403: f"{place} knows who you are but does not let you use it (403): ask its owner for a role with "
-        f"{SCORE_PERMISSION}, such as AzureML Data Scientist.",
         404: f"{place} has nothing at this address (404): check that the URL ends in /score (or /invocations)"
         + (f", and that the deployment '{answer.deployment}' exists." if answer.deployment else ", and that a deployment gets traffic."),
-        408: f"The model took longer than its deployment allows (408, after {duration(answer.seconds)}): send a "
-        "smaller volume or fewer prompts, or have its request timeout raised to 180 s.",
-        413: f"{place} finds the request too large (413): {SMALLER}.",
-        429: f"{place} is busy (429): try again later, or have its owner give the deployment more instances.",
-        431: f"{place} finds the request's headers too long (431): check the key and the deployment's name.",
+        408: f"The model took longer than its deployment allows ({shown}, after {duration(answer.seconds)}): send a "
+        "smaller volume, fewer prompts or a smaller batch, or have its request timeout raised to 180 s.",
+        413: f"{place} rejected the request as too large ({shown}): {SMALLER}.",
+        429: f"{place} is busy ({shown}): try again later, or have its owner give the deployment more instances.",
+        431: f"{place} rejected the request's headers as too long (431): check the key and the deployment's name.",
     }
     if status in plain:
         return str(status), plain[status]
     if status == 424:
         return "424", _model_failed(answer)
-    said = f": “{answer.said}”" if answer.said else ""
     if status >= 500:
-        advice = "its log tells more" if status == 500 else "it may be restarting, so try again in a few minutes or see its log"
+        advice = "see the endpoint's log" if status == 500 else "it may be restarting, so try again in a few minutes or see its log"
         return str(status), f"{place} failed ({status}{said}); {advice}."
     return str(
         status
@@ -290,16 +345,44 @@ def _sign_in(answer: Answer) -> tuple[str, str]:
             f"{direction} the endpoint's: set the clock and sign in again.",
         )
     if not answer.has_key:
+        quoted = f": “{answer.said.rstrip('.')}”" if answer.said else ""
         return (
             "401",
-            f"{answer.place} wants a sign-in (401) and none was given: set MEDIMAGEPARSE_KEY, name a --key-file, "
+            f"{answer.place} requires a sign-in (401{quoted}) and none was given: set MEDIMAGEPARSE_KEY, name a --key-file, "
             "or choose another sign-in.",
         )
-    return (
-        "401",
-        f"{answer.place} refused the key or token (401): copy the endpoint's key again, or sign in again for "
-        "the scope that the endpoint expects.",
-    )
+    if not answer.said:
+        return (
+            "401",
+            f"{answer.place} refused the key or token (401): copy the endpoint's key again, or sign in again for "
+            "the scope that the endpoint expects.",
+        )
+    said = answer.said.rstrip(".")
+    if any(word in said.lower() for word in _WRONG_WAY):
+        advice = "choose the sign-in that this endpoint uses (key, aml-token or entra)"
+    else:
+        advice = "copy the key again, or sign in again, as that says"
+    return "401", f"{answer.place} refused the key or token (401: “{said}”): {advice}."
+
+
+_WRONG_WAY = ("authentication mode", "auth mode", "denied by policy", "authentication type")
+_BY_NETWORK = ("private link", "private endpoint", "public access", "public network", "firewall", "ip address", "virtual network", "vnet")
+
+
+def _forbidden(answer: Answer) -> str:
+    """403 is for want of a role, or for the network that the request came from; the endpoint's own words tell which."""
+    said = answer.said.rstrip(".")
+    if any(word in said.lower() for word in _BY_NETWORK):
+        return (
+            f"{answer.place} does not take requests from this network (403: “{said}”): use the network or VPN that the workspace is "
+            "reachable from, or ask its administrators."
+        )
+    role = f"ask its owner for a role with {SCORE_PERMISSION}, such as AzureML Data Scientist"
+    if said:
+        return f"You are not allowed to use {answer.place} (403: “{said}”): if that does not say why, {role}."
+    if not answer.has_key:
+        return f"{answer.place} does not let anyone in without a sign-in (403): set MEDIMAGEPARSE_KEY, name a --key-file, or choose another sign-in."
+    return f"You are signed in, but not allowed to use {answer.place} (403): {role}."
 
 
 def _model_failed(answer: Answer) -> str:

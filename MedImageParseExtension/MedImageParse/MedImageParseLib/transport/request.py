@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import http.client
 import io
-import json
 import re
 import ssl
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from typing import Any
 
+from ..errors import MedImageParseError
 from ..progress import Cancellation, Progress
+from ..redaction import redactor
 from . import certificate, faults, sockets
-from .retry import parse_http_date, parse_retry_after
-from .watch import CHUNK, Watch, watching
-
-if TYPE_CHECKING:
-    from .client import EndpointClient
+from .address import Address
+from .headers import error_message, lower_headers, page_title, parse_count, parse_http_date, parse_retry_after, redirect_target
+from .watch import CHUNK, Timeouts, Watch, watching
 
 _READ = 256 * 1024  # bytes asked for at once
 _ERROR_LIMIT = 64 * 1024  # bytes of an error reply that are worth reading
+_FRAMING = 2**20  # bytes of status line, headers, chunk sizes and trailers beyond twice the body's limit
+_DETAIL = 2000  # characters of a library's message that go to the log
 
 
 @dataclass(slots=True)
@@ -61,20 +61,41 @@ class UploadBody:
         return piece
 
 
+@dataclass(slots=True, frozen=True)
+class Route:
+    """How requests of one client reach its endpoint.
+
+    Attributes:
+        address: the endpoint's.
+        deployment: name of one deployment behind it, "" to let the endpoint choose.
+        timeouts: seconds, per try.
+        proxy: URL of the proxy, with its password if it has one; "" for none.
+        open_session: the session to send with, made or found when it is needed.
+    """
+
+    address: Address
+    deployment: str
+    timeouts: Timeouts
+    proxy: str
+    open_session: Callable[[str], Any]
+
+
 class Exchange:
     """One request, sent once.
 
     Args:
-        client: whose endpoint, session and scrubber are used.
+        route: the way to the endpoint.
         body: UTF-8 JSON.
         authorization: value of the Authorization header, "" for none.
         request_id: sent as x-ms-client-request-id and x-request-id (each at most 100 characters, or the container answers 431).
-        progress, cancellation, max_reply_bytes: as in EndpointClient.send.
+        progress: as in EndpointClient.send.
+        cancellation: as in EndpointClient.send.
+        max_reply_bytes: as in EndpointClient.send.
     """
 
     def __init__(
         self,
-        client: EndpointClient,
+        route: Route,
         body: bytes,
         authorization: str,
         request_id: str,
@@ -84,12 +105,19 @@ class Exchange:
         max_reply_bytes: int,
     ) -> None:
         self.request_id = request_id
-        self._client = client
-        self._place = client.address.place
+        self._route = route
+        self._place = route.address.place
         self._body = body
         self._authorization = authorization
         self._max_reply_bytes = max_reply_bytes
-        self._watch = Watch(client.timeouts, place=self._place, upload_bytes=len(body), progress=progress, cancellation=cancellation)
+        self._watch = Watch(
+            route.timeouts,
+            place=self._place,
+            upload_bytes=len(body),
+            progress=progress,
+            cancellation=cancellation,
+            most_received=2 * max_reply_bytes + _FRAMING,
+        )
         self._received = 0
         self._announced = 0
 
@@ -108,36 +136,37 @@ class Exchange:
             Cancelled: the person stopped it.
             UsageError: the proxy is of a kind that is not spoken.
         """
-        proxy = self._client.find_proxy()
         self._watch.on_uploaded = on_uploaded
         with watching(self._watch):
-            return self._talk(proxy)
-
-    def _talk(self, proxy: str) -> Outcome:
-        import requests
-        import urllib3
-
-        try:
-            opened = self._client.open_session(proxy)
-            response = opened.send(
-                self._prepare(),
-                stream=True,
-                verify=True,
-                allow_redirects=False,
-                timeout=self._client.timeouts.reply,
-                proxies={"http": proxy, "https": proxy} if proxy else {},
-            )
-            connection = response.raw.connection
             try:
-                return self._read(response)
-            finally:
-                response.close()
-                if connection is not None and self._watch.sent_bytes < len(self._body):
-                    connection.close()  # answered early: this one still expects the rest of the body
-        except faults.FaultError as error:
-            return Outcome(fault=error.fault)
-        except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            return Outcome(fault=self._explain(error, proxy))
+                return self._talk()
+            except faults.FaultError as error:
+                return Outcome(fault=error.fault)
+            except MedImageParseError:
+                raise
+            except MemoryError:
+                return Outcome(fault=faults.no_memory(self._place, self._received))
+            except Exception as error:  # whatever a reply makes of the libraries that read it, it is the reply's fault
+                return Outcome(fault=self._explain(error))
+
+    def _talk(self) -> Outcome:
+        proxy = self._route.proxy
+        opened = self._route.open_session(proxy)
+        response = opened.send(
+            self._prepare(),
+            stream=True,
+            verify=True,
+            allow_redirects=False,
+            timeout=self._route.timeouts.reply,
+            proxies={"http": proxy, "https": proxy} if proxy else {},
+        )
+        connection = response.raw.connection
+        try:
+            return self._read(response)
+        finally:
+            response.close()
+            if connection is not None and self._watch.sent_bytes < len(self._body):
+                connection.close()  # answered early: this one still expects the rest of the body
 
     def _prepare(self) -> Any:
         import requests
@@ -161,57 +190,55 @@ class Exchange:
             "x-ms-client-request-id": self.request_id,
             "x-request-id": self.request_id,
         }
-        if self._client.deployment:
-            headers["azureml-model-deployment"] = self._client.deployment
+        if self._route.deployment:
+            headers["azureml-model-deployment"] = self._route.deployment
         upload = UploadBody(self._body, self._watch)
-        return requests.Request("POST", self._client.url, headers=headers, data=upload, auth=Authorization()).prepare()
+        return requests.Request("POST", self._route.address.url, headers=headers, data=upload, auth=Authorization()).prepare()
 
     def _read(self, response: Any) -> Outcome:
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        announced = headers.get("content-length", "")
-        self._announced = int(announced) if announced.isdigit() and announced.isascii() else 0
+        headers = lower_headers(response.headers)
+        self._announced = parse_count(headers.get("content-length", "")) or 0
         self._watch.uploaded()
         self._watch.downloading(0, self._announced)
         if response.status_code != 200:
             return Outcome(headers=headers, fault=self._refused(response, headers))
+        if _is_encoded(headers):
+            return Outcome(headers=headers, fault=faults.encoded(self._place, redactor.quote(headers["content-encoding"], 40)))
         if self._announced > self._max_reply_bytes:
             return Outcome(headers=headers, fault=faults.reply_too_large(self._place, self._announced, self._max_reply_bytes))
         body = self._drain(response, self._max_reply_bytes)
         if body is None:
             return Outcome(headers=headers, fault=faults.reply_too_large(self._place, 0, self._max_reply_bytes))
-        if self._received < self._announced and "content-encoding" not in headers:
+        if self._received < self._announced:
             return Outcome(headers=headers, fault=faults.connection_lost(self._place, "downloading", self._received, self._announced))
         return Outcome(body, headers, self._judge(body, headers))
 
     def _drain(self, response: Any, limit: int) -> bytes | None:
-        """The whole body, or None when it grows past the limit (a compressed one is counted as it unfolds)."""
+        """The whole body, or None when it grows past the limit. Nothing is unfolded: no encoding was asked for."""
         content = io.BytesIO()
         while True:
-            try:
-                piece = response.raw.read(_READ, decode_content=True)
-            finally:
-                self._received = max(self._received, response.raw.tell())
+            piece = response.raw.read(_READ, decode_content=False)
+            self._received += len(piece)
             if not piece:
                 return content.getvalue()
-            content.write(piece)
-            if content.tell() > limit:
+            if self._received > limit:
                 return None
+            content.write(piece)
             self._watch.downloading(self._received, self._announced)
 
     def _refused(self, response: Any, headers: dict[str, str]) -> faults.Fault:
-        scrubber = self._client.scrubber
         date = parse_http_date(headers.get("date", ""))
         now = time.time()
         seconds = self._watch.seconds_waited()
-        model_status = headers.get(faults.MODEL_STATUS_HEADER, "").strip()
+        said = error_message(self._read_error(response, headers))
         answer = faults.Answer(
             place=self._place,
             status=response.status_code,
-            said=scrubber.quote(_message(self._read_error(response), headers)),
-            model_status=int(model_status) if model_status.isdigit() and len(model_status) <= 3 else 0,
-            model_reason=scrubber.quote(headers.get(faults.MODEL_REASON_HEADER, "")),
-            location=scrubber.quote(_redirect_target(headers.get("location", ""), self._place)),
-            deployment=self._client.deployment,
+            said=redactor.quote(said),
+            model_status=parse_count(headers.get(faults.MODEL_STATUS_HEADER, ""), 999) or 0,
+            model_reason=redactor.quote(headers.get(faults.MODEL_REASON_HEADER, "")),
+            location=redactor.quote(redirect_target(headers.get("location", ""), self._place)),
+            deployment=self._route.deployment,
             seconds=seconds,
             retry_after=parse_retry_after(headers.get("retry-after", ""), now if date is None else date),
             skew=None if date is None else date - now,
@@ -219,58 +246,51 @@ class Exchange:
         )
         return faults.refused_by_status(answer)
 
-    def _read_error(self, response: Any) -> bytes:
+    def _read_error(self, response: Any, headers: dict[str, str]) -> bytes:
         """The beginning of an error's body; one that cannot be read does not hide the status."""
         import urllib3
 
+        if _is_encoded(headers):
+            return b""
         try:
-            return response.raw.read(_ERROR_LIMIT, decode_content=True)
-        except (urllib3.exceptions.HTTPError, OSError, faults.FaultError):
+            return response.raw.read(_ERROR_LIMIT, decode_content=False)
+        except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError, ValueError, faults.FaultError):
             return b""
 
     def _judge(self, body: bytes, headers: dict[str, str]) -> faults.Fault | None:
         """Whether a 200 looks like a whole JSON document. Parsing it is the wire room's work; this is for what lies in between."""
-        quote = self._client.scrubber.quote
         head = body[:4096].lstrip(b"\xef\xbb\xbf \t\r\n")
         if not head.startswith((b"{", b"[")):
-            title = re.search(rb"(?is)<title[^>]*>(.*?)</title>", body[:65536])
-            said = "" if title else quote(body)
-            is_page = head[:1] == b"<"
-            return faults.not_json(
-                self._place,
-                headers.get("content-type", "") or ("html" if is_page else ""),
-                quote(title.group(1), 80) if title else "",
-                said,
-            )
+            title = page_title(body[:65536].decode("utf-8", "replace"))
+            said = "" if title is not None else redactor.quote(body)
+            kind = redactor.quote(headers.get("content-type", ""), 80) or ("html" if head[:1] == b"<" else "")
+            return faults.not_json(self._place, kind, redactor.quote(title, 80) if title else "", said)
         tail = body[-4096:].rstrip()
         if not tail.endswith(b"}" if head.startswith(b"{") else b"]"):
-            return faults.cut_off(self._place, len(body), quote(tail[-40:], 40))
+            return faults.cut_off(self._place, len(body), redactor.quote(tail[-40:], 40))
         return None
 
-    def _explain(self, error: Exception, proxy: str) -> faults.Fault:
+    def _explain(self, error: Exception) -> faults.Fault:
         """A fault for what requests, urllib3 or the system raised."""
         import requests
+        import urllib3
 
-        detail = f"{type(error).__name__}: {error}"
+        detail = f"{type(error).__name__}: {error}"[:_DETAIL]
         cause = _find(error, ssl.SSLError)
         if isinstance(cause, ssl.SSLCertVerificationError):
             return certificate.refused(cause, self._place, self._watch.peer, detail)
         if isinstance(error, requests.exceptions.ProxyError):
             code = re.search(r"Tunnel connection failed: (\d{3})", detail)
-            return faults.through_proxy(sockets.proxy_place(proxy), self._place, int(code.group(1)) if code else 0, detail)
+            return faults.through_proxy(sockets.proxy_place(self._route.proxy), self._place, int(code.group(1)) if code else 0, detail)
         if cause is not None and self._watch.phase == "connecting":
-            sentence = (
-                f"No secure connection to {self._place} came about (TLS): check that the URL's port speaks https, and "
-                "whether a proxy is in between."
-            )
-            return faults.Fault("tls", sentence, detail=detail)
+            return faults.no_tls(self._place, detail)
         if isinstance(error, (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, requests.exceptions.MissingSchema)):
-            return faults.Fault(
-                "url", f"The address of {self._place} or of its proxy cannot be used: check both for typing mistakes.", detail=detail
-            )
+            return faults.unusable_address(self._place, detail)
         garbled = _find(error, http.client.HTTPException)
         if garbled is not None and self._watch.phase == "waiting" and not isinstance(garbled, OSError):
-            return faults.not_http(self._place, self._client.address.is_https, detail)
+            return faults.not_http(self._place, self._route.address.is_https, detail)
+        if not isinstance(error, (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)):
+            return faults.garbled(self._place, detail)
         # urllib3 looks for a reply after a broken upload, so the phase alone does not tell where it broke.
         in_upload = self._watch.phase == "waiting" and self._watch.sent_bytes < len(self._body)
         return faults.connection_lost(self._place, "uploading" if in_upload else self._watch.phase, self._received, self._announced, detail)
@@ -291,28 +311,6 @@ def _find(error: BaseException | None, kind: type[BaseException]) -> Any:
     return None
 
 
-def _message(body: bytes, headers: dict[str, str]) -> str:
-    """What an error's body says: its "message", its page title, or its text."""
-    text = body.decode("utf-8", "replace").strip()
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError):
-        title = re.search(r"(?is)<title[^>]*>(.*?)</title>", text)
-        if title:
-            return title.group(1).strip()
-        return "" if text.startswith("<") else text
-    for _ in range(3):
-        if not isinstance(content, dict):
-            break
-        content = content.get("error", content.get("message", content.get("detail", "")))
-    return content if isinstance(content, str) else json.dumps(content)
-
-
-def _redirect_target(location: str, own: str) -> str:
-    """Where a redirect points: the host, or the path where it stays on the same host; never a query."""
-    try:
-        parts = urlsplit(location)
-    except ValueError:
-        return "an unreadable address"
-    host = parts.netloc.rpartition("@")[2]
-    return host if host and host != own else (f"{parts.scheme}://{own}{parts.path}" if host else parts.path)
+def _is_encoded(headers: dict[str, str]) -> bool:
+    """Whether the body is packed although "identity" was asked for: unpacking it could cost more than it may."""
+    return headers.get("content-encoding", "").strip().lower() not in ("", "identity")

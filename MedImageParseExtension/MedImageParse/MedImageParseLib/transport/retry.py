@@ -4,9 +4,11 @@
 |-----------------------------------------------|----------------------------------------------------------------|
 | connection refused, unreachable or lost       | yes                                                            |
 | name not known                                | once, and only if the look-up says "not for now"               |
-| 429, 502, 503, 504                            | yes, after Retry-After where the endpoint says it              |
+| 429, 502, 503                                 | yes, after Retry-After where the endpoint says it              |
 | 500                                           | once                                                           |
+| 504, "stream timeout"                         | once, after a longer pause: the model may still be computing   |
 | 424                                           | once, and only if the model's own status is 502 or 503         |
+| 424 with the model's status 408, 413 or 429   | as 408, 413 or 429                                             |
 | 401                                           | once, after a new token (the client's matter, not decided here)|
 | timeouts, 400, 403, 404, 408, 413, the rest   | never: the same request would meet the same end                |
 
@@ -28,14 +30,14 @@ import time
 import weakref
 from collections import Counter
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 
 from ..progress import Cancellation, Progress
 from .faults import Fault, duration
 
-_ONCE = {"500", "424", "name"}
-_AGAIN = {"refused", "unreachable", "lost", "429", "502", "503", "504"} | _ONCE
-_BUSY_BASE = 2.0  # seconds; a busy model needs longer than a broken connection
+_ONCE = {"500", "504", "424", "name"}
+_AGAIN = {"refused", "unreachable", "lost", "429", "502", "503"} | _ONCE
+_BUSY_BASE = 2.0  # times the policy's base; a busy model needs longer than a broken connection
+_PAUSE_BASE = 10.0  # times the policy's base, at the least, before a model that was too slow for its gateway is asked again
 _TELL_EVERY = 0.2
 
 
@@ -85,7 +87,8 @@ class Persistence:
                 return None
             return min(left, fault.retry_after + random.uniform(0, min(1.0, 0.1 * fault.retry_after)))
         base = self.policy.base * (_BUSY_BASE if fault.kind == "429" else 1.0)
-        wait = random.uniform(0, min(self.policy.longest, base * 2 ** (self.tries - 1)))
+        least = min(self.policy.longest, self.policy.base * _PAUSE_BASE) if fault.kind == "504" else 0.0
+        wait = least + random.uniform(0, min(self.policy.longest, base * 2.0 ** min(self.tries - 1, 60)))
         if left <= 0:
             self.stopped_by = f"the {duration(self.policy.wait_budget)} for waiting are used up"
             return None
@@ -114,34 +117,6 @@ class Persistence:
         if fault.kind == "424":
             return fault.model_status in (502, 503)
         return fault.kind != "name" or fault.is_temporary
-
-
-def parse_retry_after(value: str, now: float) -> float | None:
-    """Seconds to wait from a Retry-After header: a number of seconds, or an HTTP date (RFC 9110, section 10.2.3).
-
-    Args:
-        value: the header, "" if absent.
-        now: the time that the date is counted from, in seconds since 1970: the reply's own Date where it has one, so that a wrong
-            clock here does not matter.
-
-    Returns:
-        seconds, never negative; None if absent or unreadable.
-    """
-    text = value.strip()
-    if not text:
-        return None
-    if text.replace(".", "", 1).isdigit() and text.isascii():
-        return float(text)
-    seconds = parse_http_date(text)
-    return None if seconds is None else max(0.0, seconds - now)
-
-
-def parse_http_date(value: str) -> float | None:
-    """An HTTP date as seconds since 1970, None if it is none."""
-    try:
-        return parsedate_to_datetime(value).timestamp()
-    except (TypeError, ValueError, IndexError, OverflowError):
-        return None
 
 
 FIRST_WINDOW = 3  # an endpoint takes at least one request at once, and 3 = 1 + 2

@@ -9,11 +9,12 @@ import functools
 import os
 import ssl
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from ..errors import UsageError
+from ..redaction import is_plain, redactor
 from . import watch as watched
-from .address import Address
+from .address import Address, checked_host
 
 if TYPE_CHECKING:
     import requests
@@ -37,8 +38,12 @@ def open_session(ca_bundle: str = "", connections: int = 10, *, uses_tls: bool =
 
     import requests
 
+    class Session(requests.Session):
+        def get_redirect_target(self, resp: Any) -> None:
+            """No redirects; asked for one, requests would also read (and unpack) the whole reply first, and stumble over a strange Location."""
+
     adapter = _adapter_class()(tls_context(ca_bundle) if uses_tls else None, connections)
-    session = requests.Session()
+    session = Session()
     session.trust_env = False  # no ~/.netrc; proxies and CA bundles of the environment are read here, on purpose
     session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
     session.headers.clear()
@@ -84,29 +89,56 @@ def proxy_for(address: Address, proxy: str = "") -> str:
     if not found:
         known = requests.utils.get_environ_proxies(address.url)
         found = known.get("https" if address.is_https else "http") or known.get("all") or ""
-    if found and "://" not in found:
-        found = "http://" + found
-    if found and urlsplit(found).scheme not in ("http", "https"):
+    return checked_proxy(found, f"set NO_PROXY for {address.host}") if found else ""
+
+
+def checked_proxy(proxy: str, otherwise: str = "leave it out") -> str:
+    """A proxy's URL as it is called: scheme, user name and password if any, host, port. Its password is known as a secret from here on.
+
+    Args:
+        proxy: http://host:port, or host:port; a name and password before the host are percent-encoded where they need it.
+        otherwise: ends the sentence on a proxy of another kind.
+
+    Raises:
+        UsageError: a proxy of a kind that is not spoken here, or an address that cannot be read. The sentence never repeats name or password.
+    """
+    scheme, _, rest = proxy.strip().rpartition("://")
+    scheme = scheme.lower() or "http"
+    user, has_user, place = rest.rpartition("@")
+    redactor.learn(*_proxy_secrets(user if has_user else rest))
+    if has_user and (not is_plain(user) or any(letter in "[]\\@#?/ " for letter in user)):
         raise UsageError(
-            f"The proxy {proxy_place(found)} is a {urlsplit(found).scheme} proxy, which is not spoken here: name "
-            f"an http proxy, or set NO_PROXY for {address.host}."
+            "The proxy's address cannot be read, because its user name or password holds a character that has a meaning in addresses: write "
+            + ", ".join(f"{letter} as {quote(letter, safe='')}" for letter in "[]\\@#?/")
+            + " (in HTTPS_PROXY, or wherever the proxy is named)."
         )
-    return found
+    try:
+        parts = urlsplit(f"{scheme}://{place.rstrip('/')}")
+        port = parts.port or (443 if scheme == "https" else 80)
+        if parts.path or parts.query or parts.fragment or any(letter in place for letter in "\\?#") or not is_plain(place):
+            raise ValueError
+        host = checked_host(parts.hostname or "", "The proxy's address")
+    except ValueError:
+        raise UsageError(
+            "The proxy's address cannot be read: it should look like http://proxy.example:8080, or http://name:password@proxy.example:8080 "
+            "with signs such as # in the password written as %23."
+        ) from None
+    host = f"[{host}]" if ":" in host else host
+    if scheme not in ("http", "https"):
+        kind = scheme if scheme.isalnum() else "strange"
+        raise UsageError(f"The proxy {host}:{port} is a {kind} proxy, which is not spoken here: name an http proxy, or {otherwise}.")
+    return f"{scheme}://{user}{has_user}{host}:{port}"
 
 
 def proxy_place(proxy: str) -> str:
-    """host:port of a proxy, without the user name and password that its URL may hold."""
-    try:
-        parts = urlsplit(proxy if "://" in proxy else "http://" + proxy)
-        return f"{parts.hostname or '?'}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
-    except ValueError:
-        return "(unreadable address)"
+    """host:port of a proxy that was found acceptable, without the user name and password that its URL may hold."""
+    return proxy.rpartition("://")[2].rpartition("@")[2]
 
 
-def proxy_secrets(proxy: str) -> list[str]:
-    """What of a proxy's URL must never be shown."""
-    parts = urlsplit(proxy)
-    return [text for text in (parts.password or "", parts.netloc.rpartition("@")[0]) if text]
+def _proxy_secrets(user: str) -> list[str]:
+    """What of a proxy's URL must never be shown: all that stands before the host, and the password alone, as typed and decoded."""
+    password = user.partition(":")[2]
+    return [text for text in dict.fromkeys((user, password, unquote(password))) if text] if password else []
 
 
 def _system_context() -> ssl.SSLContext:
@@ -176,6 +208,14 @@ def _adapter_class() -> Any:
             manager = super().proxy_manager_for(proxy, ssl_context=self._context, proxy_ssl_context=self._context, **options)
             manager.pool_classes_by_scheme = pools
             return manager
+
+        def build_response(self, req: Any, resp: Any) -> Any:
+            """Cookies are not even parsed: nobody needs them, and a strange one costs time."""
+            original = getattr(resp, "_original_response", None)
+            for name in ("Set-Cookie", "Set-Cookie2"):
+                if original is not None and original.msg is not None:
+                    del original.msg[name]
+            return super().build_response(req, resp)
 
         def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
             """The context holds the trust; requests must not add to it or take from it."""

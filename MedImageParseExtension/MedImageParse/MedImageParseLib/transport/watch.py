@@ -21,6 +21,7 @@ from typing import Any
 
 from ..progress import Cancellation, Progress, no_progress
 from . import faults
+from .address import is_loopback_host
 from .certificate import PeerCertificate, read_peer
 
 SLICE = 0.05  # seconds; cancelling is felt within two of these
@@ -54,7 +55,10 @@ class Watch:
         upload_bytes: int = 0,
         progress: Progress = no_progress,
         cancellation: Cancellation | None = None,
+        most_received: int = 2**40,
     ) -> None:
+        self.most_received = most_received
+        self._bytes_received = 0
         self.timeouts = timeouts
         self.place = place
         self.upload_bytes = upload_bytes
@@ -73,13 +77,24 @@ class Watch:
         """Raises Cancelled when the person has stopped the work, FaultError when the phase has taken too long."""
         self._cancellation.check()
         if time.monotonic() > self._deadline:
-            raise faults.FaultError(faults.too_slow(self.phase, self.place, self.timeouts))
+            seconds = {"connecting": self.timeouts.connect, "uploading": self.timeouts.stall}.get(self.phase, self.timeouts.reply)
+            raise faults.FaultError(faults.too_slow(self.phase, self.place, seconds))
 
     def idle(self) -> None:
         """To be called whenever a socket had nothing to do for a slice."""
         self.check()
         if self.phase == "waiting":
             self._tell("model working", time.monotonic() - self._waiting_since, 0)
+
+    def received(self, count: int) -> None:
+        """Bytes came in, of whatever kind. Headers, chunk sizes and trailers without end are stopped here.
+
+        Raises:
+            FaultError: more than the whole reply can need.
+        """
+        self._bytes_received += count
+        if self._bytes_received > self.most_received:
+            raise faults.FaultError(faults.reply_too_large(self.place, 0, self.most_received))
 
     def uploading(self, sent: int) -> None:
         """`sent` bytes of the body have left so far."""
@@ -182,7 +197,9 @@ class _Watched:
         while True:
             watch.check()
             try:
-                return super().recv_into(buffer, nbytes, flags)  # type: ignore[misc]
+                count = super().recv_into(buffer, nbytes, flags)  # type: ignore[misc]
+                watch.received(count)
+                return count
             except TimeoutError:
                 watch.idle()
 
@@ -258,7 +275,7 @@ def connect(host: str, port: int, *, is_proxy: bool = False, options: Any = ()) 
         except BaseException:
             sock.close()
             raise
-    raise faults.FaultError(faults.no_connection(host, port, last, is_proxy))
+    raise faults.FaultError(faults.no_connection(host, port, last, is_proxy, is_loopback_host(host)))
 
 
 def _connect_in_slices(sock: WatchedSocket, address: Any) -> None:

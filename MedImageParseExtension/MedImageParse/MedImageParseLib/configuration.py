@@ -1,13 +1,17 @@
-"""Where this package keeps what must outlive a session: profiles, consents, the audit file. Nothing secret is ever written there."""
+"""The person's own settings: where this package keeps what must outlive a session: profiles, consents, the audit file. Nothing secret is ever written there."""
 
 from __future__ import annotations
 
 import os
 import sys
 import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 _chosen: list[Path] = []
+_LOCK_PATIENCE_S = 10.0
 
 
 def configuration_folder() -> Path:
@@ -56,3 +60,54 @@ def write_atomically(path: Path, text: str) -> None:
         except OSError:
             pass  # the first error is the one to tell
         raise
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock of a file of ours, across threads and processes; the operating system lets go of it if the holder dies.
+
+    Args:
+        path: the file that is protected; the lock is a file of that name with ".lock" behind it.
+
+    Raises:
+        TimeoutError: another program has held it for ten seconds.
+        OSError: the folder cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path.with_name(f"{path.name}.lock"), "a+b") as stream:
+        deadline = time.monotonic() + _LOCK_PATIENCE_S
+        while not _try_lock(stream.fileno()):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{path.name} is locked by another program")
+            time.sleep(0.02)
+        try:
+            yield
+        finally:
+            _unlock(stream.fileno())
+
+
+def _try_lock(handle: int) -> bool:
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _unlock(handle: int) -> None:
+    if sys.platform == "win32":
+        import msvcrt
+
+        os.lseek(handle, 0, os.SEEK_SET)
+        msvcrt.locking(handle, msvcrt.LK_UNLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_UN)
