@@ -259,7 +259,8 @@ def _token_spans(text: str) -> list[tuple[int, int]]:
 
 
 def _hide(text: str, spans: list[tuple[int, int]]) -> str:
-    pieces, at = [], 0
+    pieces: list[str] = []
+    at = 0
     for start, end in sorted(spans):
         if start > at or not pieces:
             pieces += [text[at:start], HIDDEN]
