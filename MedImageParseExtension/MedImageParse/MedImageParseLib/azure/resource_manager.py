@@ -1,4 +1,4 @@
-"""Azure Resource Manager's REST API, as far as finding endpoints needs it: lists page by page, the key and the token of an endpoint.
+"""Azure Resource Manager's REST API, as far as finding and making endpoints needs it: lists page by page, the key and the token of an endpoint.
 
     GET  /subscriptions                                                                             api-version 2022-12-01
     GET  /subscriptions/{id}/providers/Microsoft.MachineLearningServices/workspaces                  api-version 2024-04-01
@@ -17,6 +17,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -47,6 +48,21 @@ class ControlPlaneError(EndpointError):
     def __init__(self, sentence: str = "", *, status: int = 0, code: str = "", permission: str = ""):
         super().__init__(sentence, status=status, code=code or (str(status) if status else "control-plane"))
         self.permission = permission
+
+
+@dataclass(slots=True, frozen=True)
+class Written:
+    """What Azure answered to a change.
+
+    Attributes:
+        status: 200, 201, 202 or 204.
+        content: the resource as it is now, {} where Azure sends none.
+        operation: where to ask how it goes on, "" where all is done.
+    """
+
+    status: int
+    content: dict[str, Any]
+    operation: str
 
 
 def checked_subscription(subscription_id: str) -> str:
@@ -131,6 +147,79 @@ class ResourceManager:
         ]
         return Token(value, min(times)) if times else Token(value)
 
+    def read(self, path: str, what: str, permission: str = "", *, version: str = MACHINE_LEARNING_VERSION) -> dict[str, Any]:
+        """One resource.
+
+        Args:
+            path: resource id, or a path below a subscription.
+            what: what it is, for a sentence.
+            permission: the action that reading it takes, without the provider's name.
+            version: api-version.
+
+        Raises:
+            ControlPlaneError: as everywhere; status 404 where it does not exist.
+        """
+        return self._call("GET", self._address(path, version), what, permission)
+
+    def items(self, path: str, what: str, permission: str = "", *, version: str = MACHINE_LEARNING_VERSION) -> Iterator[dict[str, Any]]:
+        """The items of a list, page by page; arguments as for `read`."""
+        return self._list(_checked_id(path), version, what, permission)
+
+    def write(
+        self,
+        method: str,
+        path: str,
+        what: str,
+        permission: str,
+        body: dict[str, Any] | None = None,
+        *,
+        version: str = MACHINE_LEARNING_VERSION,
+    ) -> Written:
+        """Make, change or delete a resource, or call one of its actions.
+
+        Args:
+            method: "PUT", "POST" or "DELETE".
+            path: resource id, with the action's name behind it for "POST".
+            what: what it is, for a sentence.
+            permission: the action that it takes, with its provider where that is not Machine Learning.
+            body: content, None for none.
+            version: api-version.
+
+        Returns:
+            what Azure answered; its `operation` is the address to ask for how it goes on, "" where all is done.
+
+        Raises:
+            ControlPlaneError: with `code` as Azure calls the fault, such as "RoleAssignmentExists", where it says so.
+        """
+        reply = self._exchange(method, self._address(path, version), what, body)
+        content = _content(reply)
+        if reply.status_code not in (200, 201, 202, 204):
+            raise _refused_change(reply.status_code, self._host, what, permission, content)
+        operation = reply.headers.get("Azure-AsyncOperation", "") or (reply.headers.get("Location", "") if reply.status_code == 202 else "")
+        return Written(reply.status_code, content, self._next_page(self._base, operation, what) if operation else "")
+
+    def operation(self, address: str, what: str) -> tuple[str, dict[str, Any]]:
+        """How a change goes on.
+
+        Args:
+            address: `Written.operation`.
+            what: what is being made or deleted, for a sentence.
+
+        Returns:
+            (state, error): "InProgress", "Succeeded", "Failed" or "Canceled", and Azure's error {"code", "message"} or {}.
+        """
+        reply = self._exchange("GET", address, what, None)
+        content = _content(reply)
+        if reply.status_code == 202:
+            return "InProgress", {}
+        if reply.status_code not in (200, 204):
+            raise _refused_change(reply.status_code, self._host, what, "", content)
+        error = content.get("error")
+        return str(content.get("status") or "Succeeded"), error if isinstance(error, dict) else {}
+
+    def _address(self, path: str, version: str) -> str:
+        return f"{self._base}{_checked_id(path)}?api-version={version}"
+
     # -- requests ---------------------------------------------------------------------------------------------------------------
 
     def _list(self, path: str, version: str, what: str, permission: str) -> Iterator[dict[str, Any]]:
@@ -159,18 +248,24 @@ class ResourceManager:
             )
         return following
 
-    def _call(self, method: str, url: str, what: str, permission: str) -> dict[str, Any]:
+    def _exchange(self, method: str, url: str, what: str, body: dict[str, Any] | None) -> Any:
+        """One request, sent again where that can help. A change is repeated only where Azure says that it did not begin it."""
         refreshed = False
         for attempt in range(1, _TRIES + 1):
             self._cancellation.check()
-            reply = self._send(method, url)
+            reply = self._send(method, url, body)
             if reply.status_code == 401 and not refreshed and self._auth.refresh():
                 refreshed = True
                 continue
-            if reply.status_code in (429, 500, 502, 503, 504) and attempt < _TRIES:
+            again = (429, 503) if method == "POST" and body is not None else (429, 500, 502, 503, 504)
+            if reply.status_code in again and attempt < _TRIES:
                 self._cancellation.wait(_pause(reply.headers.get("Retry-After", ""), attempt))
                 continue
             break
+        return reply
+
+    def _call(self, method: str, url: str, what: str, permission: str) -> dict[str, Any]:
+        reply = self._exchange(method, url, what, None)
         if reply.status_code != 200:
             raise _refusal(reply.status_code, self._host, what, permission)
         try:
@@ -185,7 +280,7 @@ class ResourceManager:
     def _host(self) -> str:
         return urlsplit(self._base).hostname or ""
 
-    def _send(self, method: str, url: str) -> Any:
+    def _send(self, method: str, url: str, body: dict[str, Any] | None = None) -> Any:
         import requests
 
         header = self._auth.header()
@@ -196,7 +291,7 @@ class ResourceManager:
 
         try:
             # An object as `auth`, not a plain header, which ~/.netrc would overrule; no redirects, for they would take the token along.
-            return self._session.request(method, url, auth=sign, timeout=_TIMEOUTS_S, allow_redirects=False)
+            return self._session.request(method, url, auth=sign, json=body, timeout=_TIMEOUTS_S, allow_redirects=False)
         except requests.exceptions.SSLError as error:
             raise ControlPlaneError(
                 f"The certificate of {self._host} is not trusted: where a proxy of your organization replaces certificates, "
@@ -231,6 +326,36 @@ def _refusal(status: int, host: str, what: str, permission: str) -> ControlPlane
     return ControlPlaneError(sentence, status=status, permission=action if status == 403 else "")
 
 
+def _refused_change(status: int, host: str, what: str, permission: str, content: dict[str, Any]) -> ControlPlaneError:
+    """Why a change was refused, with Azure's own code and, where it explains something, its own words."""
+    error = content.get("error")
+    error = error if isinstance(error, dict) else {}
+    code, words = str(error.get("code") or "")[:64], _words(error.get("message"))
+    action = permission if "/" in permission and permission.startswith("Microsoft.") else f"{_PROVIDER}/{permission}" if permission else ""
+    if status == 403:
+        asked = f" (it takes the permission {action})" if action else ""
+        return ControlPlaneError(f"You may not change {what}{asked}.", status=403, code=code, permission=action)
+    if status in (401, 404, 429) or status >= 500:
+        return _refusal(status, host, what, permission)
+    return ControlPlaneError(
+        f"Azure did not accept the request for {what} (status {status}): {words or 'it gave no reason'}", status=status, code=code
+    )
+
+
+def _words(message: Any) -> str:
+    """Azure's own sentence, on one line and of a bounded length."""
+    text = " ".join("".join(letter if letter.isprintable() else " " for letter in str(message or "")[:2000]).split())
+    return text if len(text) <= 300 else text[:299] + "…"
+
+
+def _content(reply: Any) -> dict[str, Any]:
+    try:
+        content = reply.json()
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 def _pause(retry_after: str, attempt: int) -> float:
     """Seconds to wait: as the server says, within reason, else 1, 2, 4 …"""
     asked = float(retry_after) if re.fullmatch(r"\d{1,6}", retry_after.strip()) else 2.0 ** (attempt - 1)
@@ -244,6 +369,11 @@ def _checked_id(resource_id: str) -> str:
             "The Azure resource id has to look like /subscriptions/…/onlineEndpoints/NAME: make the profile again with discover."
         )
     return resource_id
+
+
+def error_words(error: dict[str, Any]) -> tuple[str, str]:
+    """(code, words) of an error as Azure sends it in an operation: {"code", "message"}."""
+    return str(error.get("code") or "")[:64], _words(error.get("message"))
 
 
 def _last(resource_id: str) -> str:

@@ -15,7 +15,7 @@ from ..errors import Cancelled, MedImageParseError
 from ..progress import Cancellation
 from .options import Parser
 
-COMMANDS = ("segment", "embed", "index", "classify", "outliers", "evaluate", "check", "serve", "discover", "profiles")
+COMMANDS = ("segment", "embed", "index", "classify", "outliers", "evaluate", "check", "serve", "discover", "profiles", "deploy")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

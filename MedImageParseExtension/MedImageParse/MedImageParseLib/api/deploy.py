@@ -1,0 +1,368 @@
+"""Endpoints in one's own Azure subscription, from Python: make one, list them, look after them, take them away.
+
+>>> azure = sign_in_to_azure(method="azure-cli")
+>>> options = DeployOptions(workspace="radiology")
+>>> plan = azure.plan("medimageparse3d", options)
+>>> print(*azure.sentences(plan), sep="\\n")            # what will be made, and what it costs
+>>> made = azure.deploy(plan, options)                 # 10 to 30 minutes; a profile of it is kept
+>>> azure.delete(plan.name, "radiology")
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..azure import deploy as steps
+from ..azure import offers
+from ..azure.discovery import CLOUDS, Cloud, FoundDeployment, FoundEndpoint, make_profile
+from ..azure.plan import Plan, Workspace, find_workspace, make_plan
+from ..azure.resource_manager import ControlPlaneError, ResourceManager, arm_scope
+from ..errors import EndpointError, MedImageParseError, UsageError
+from ..profiles.configuration import configuration_folder, write_atomically
+from ..profiles.connection import connect
+from ..profiles.profiles import ProfileStore
+from ..progress import Cancellation, Progress, no_progress
+from ..signin.auth import save_in_keyring, session_keys
+from ..signin.entra import EntraOptions, Prompt
+from ..signin.methods import entra_session
+from ..tasks.check_endpoint import check_endpoint
+
+RECORD = "deployments.json"
+_PROBE_TRIES = 6
+_PROBE_PAUSE_S = 20.0
+
+
+@dataclass(slots=True)
+class DeployOptions:
+    """What to make.
+
+    Attributes:
+        workspace: Azure Machine Learning workspace, by name or resource id; "" takes the only one.
+        subscription: look for the workspace only here.
+        name: of the endpoint, "" for one made from model and workspace.
+        instance: machine size, "" for the first recommended one with quota.
+        count: machines.
+        sign_in: how callers sign in: "key", "entra" or "aml-token".
+        model_version: of the model in Azure's registry, "" for the one that this program was written for.
+        delete_by: ISO date to be reminded of.
+        shared_quota: use Azure's shared quota, which ends the endpoint after 168 hours.
+        profile_name: name of the profile, "" for the endpoint's.
+        keep_key: keep the endpoint's key in the system's keyring.
+    """
+
+    workspace: str = ""
+    subscription: str = ""
+    name: str = ""
+    instance: str = ""
+    count: int = 1
+    sign_in: str = "key"
+    model_version: str = ""
+    delete_by: str = ""
+    shared_quota: bool = False
+    profile_name: str = ""
+    keep_key: bool = False
+
+
+@dataclass(slots=True)
+class Made:
+    """An endpoint that is ready.
+
+    Attributes:
+        profile: name of its profile.
+        url: scoring URL.
+        check: what the probe found, in a sentence; "" where it did not answer yet.
+        notes: what a person should know, sentences.
+    """
+
+    profile: str
+    url: str
+    check: str = ""
+    notes: list[str] = field(default_factory=list)
+
+
+def sign_in_to_azure(
+    *,
+    method: str = "default",
+    tenant: str = "",
+    client_id: str = "",
+    cloud: str = "public",
+    authority: str = "",
+    arm_url: str = "",
+    ca_bundle: str = "",
+    proxy: str = "",
+    prompt: Prompt | None = None,
+    cancellation: Cancellation | None = None,
+) -> Azure:
+    """Sign in to Azure's control plane.
+
+    Args:
+        method: how, one of `profiles.ENTRA_METHODS`.
+        tenant: Entra tenant, where a person belongs to several.
+        client_id: application or user-assigned managed identity.
+        cloud: "public", "usgov" or "china".
+        authority: another sign-in host, which the person trusts.
+        arm_url: another Azure Resource Manager.
+        ca_bundle: PEM file of extra certificate authorities.
+        proxy: proxy URL.
+        prompt: shows a device code.
+        cancellation: ends waiting for the sign-in and for Azure.
+
+    Raises:
+        UsageError: unknown words. SignInError: no sign-in came about.
+    """
+    if cloud not in CLOUDS:
+        raise UsageError("The cloud '{cloud}' is not known: choose one of {known}.", cloud=cloud, known=", ".join(CLOUDS))
+    where = CLOUDS[cloud]
+    options = EntraOptions(method, tenant, client_id, authority or where.authority, bool(authority), ca_bundle, proxy)
+    address = arm_url or where.arm_url
+    session = entra_session(options, prompt, cancellation)
+    manager = ResourceManager(session.auth(arm_scope(address)), address, ca_bundle=ca_bundle, proxy=proxy, cancellation=cancellation)
+    return Azure(manager, options=options, cloud=where, arm_url=address)
+
+
+class Azure:
+    """A person's Azure subscription, as far as endpoints go.
+
+    Args:
+        manager: signed in.
+        options: how the person signed in, for the profiles that are made.
+        cloud: which of Azure's clouds.
+        arm_url: address of Resource Manager.
+        prices_url: address of the public price list.
+        poll_s: seconds between two looks at work under way.
+    """
+
+    def __init__(
+        self,
+        manager: ResourceManager,
+        *,
+        options: EntraOptions | None = None,
+        cloud: Cloud = CLOUDS["public"],
+        arm_url: str = CLOUDS["public"].arm_url,
+        prices_url: str = offers.PRICES_URL,
+        poll_s: float = 10.0,
+    ) -> None:
+        self._manager, self._options, self._cloud, self._arm_url = manager, options or EntraOptions(), cloud, arm_url
+        self._prices_url, self._poll_s = prices_url, poll_s
+
+    def plan(self, model: str, options: DeployOptions) -> Plan:
+        """Look at workspace, quota and what is there already. Changes nothing.
+
+        Args:
+            model: "medimageparse", "medimageparse3d", "medimageinsight" or "medimageinsight-onnx".
+            options: where and what.
+
+        Raises:
+            UsageError, ControlPlaneError: with one sentence; see `azure.plan.make_plan`.
+        """
+        offers.offer_of(model)
+        workspace = find_workspace(self._manager, options.workspace, options.subscription)
+        return make_plan(
+            self._manager, workspace, model, name=options.name, instance=options.instance, count=options.count, sign_in=options.sign_in,
+            version=options.model_version, delete_by=options.delete_by, shared_quota=options.shared_quota,
+        )  # fmt: skip
+
+    def sentences(self, plan: Plan) -> list[str]:
+        """What a person agrees to before `deploy`: what is made, where, and what it costs."""
+        price = offers.price_sentence(plan.machine.name, plan.workspace.location, plan.count, prices_url=self._prices_url)
+        return plan.sentences(price)
+
+    def deploy(
+        self, plan: Plan, options: DeployOptions, *, progress: Progress = no_progress, cancellation: Cancellation | None = None
+    ) -> Made:
+        """Make it (10 to 30 minutes), keep a profile, and ask it a tiny question.
+
+        Args:
+            plan: from `plan`.
+            options: the same as there.
+            progress: told the stage and the seconds so far.
+            cancellation: ends the waiting; what was begun goes on in Azure, and the same call goes on with it later.
+
+        Raises:
+            ControlPlaneError: Azure refused or failed; the sentence says why and how to delete what is half made.
+            Cancelled: see `cancellation`.
+        """
+        described = steps.carry_out(self._manager, plan, progress=progress, cancellation=cancellation, poll_s=self._poll_s)
+        properties = described.get("properties") or {}
+        deployment = FoundDeployment(
+            steps.DEPLOYMENT, plan.offer.model, plan.offer.model_id(plan.version), "Succeeded", 100, plan.offer.request_timeout_s
+        )
+        endpoint = FoundEndpoint(
+            name=plan.name, workspace=plan.workspace.name, subscription=plan.workspace.subscription, location=plan.workspace.location,
+            resource_id=plan.endpoint_id, url=str(properties.get("scoringUri") or ""), sign_in=plan.sign_in,
+            state=str(properties.get("provisioningState") or ""), deployments=[deployment],
+        )  # fmt: skip
+        made = make_profile(
+            self._manager,
+            endpoint,
+            deployment,
+            name=options.profile_name,
+            options=self._options,
+            scope=self._cloud.scope,
+            arm_url=self._arm_url,
+        )
+        store = ProfileStore()
+        if made.key:
+            session_keys.remember(made.profile.name, made.profile.url, made.key)
+            if options.keep_key:
+                save_in_keyring(made.profile.name, made.profile.url, made.key)
+                made.profile.key_in_keyring = True
+        store.add(made.profile, replace=any(each.name == made.profile.name and each.url == made.profile.url for each in store.profiles()))
+        remember(made.profile.name, steps.describe(self._manager, plan.workspace, described))
+        result = Made(made.profile.name, made.profile.url, notes=made.notes)
+        self._probe(result, plan, progress, cancellation)
+        return result
+
+    def _probe(self, result: Made, plan: Plan, progress: Progress, cancellation: Cancellation | None) -> None:
+        """A fresh endpoint may answer 404 or 503 for a minute; then what it says counts."""
+        waiting = cancellation or Cancellation()
+        for attempt in range(_PROBE_TRIES):
+            progress("asking it a tiny question", attempt, _PROBE_TRIES)
+            try:
+                with connect(
+                    profile=result.profile, model=plan.offer.model, sends_image_data=False, consent=True, cancellation=waiting
+                ) as client:
+                    result.check = check_endpoint(client, plan.offer.model, cancellation=waiting).sentence
+                return
+            except EndpointError as error:
+                if attempt == _PROBE_TRIES - 1 or not _may_pass(error):
+                    result.notes.append(f"The endpoint is made and costs money, but its first answer was: {error}")
+                    return
+            except MedImageParseError as error:
+                result.notes.append(f"The endpoint is made and costs money, but was not tried: {error}")
+                return
+            waiting.wait(min(_PROBE_PAUSE_S, 2 * self._poll_s))
+
+    def deployments(self, workspace: str = "", subscription: str = "") -> list[steps.Deployed]:
+        """The endpoints that this program made, half-made ones too.
+
+        Args:
+            workspace: look only into this one; "" for all that the person can see.
+            subscription: look only here.
+        """
+        return steps.list_deployed(self._manager, self._workspaces(workspace, subscription))
+
+    def _workspaces(self, workspace: str, subscription: str) -> list[Workspace]:
+        if workspace:
+            return [find_workspace(self._manager, workspace, subscription)]
+        found = []
+        for identifier in [subscription] if subscription else [str(item.get("subscriptionId")) for item in self._manager.subscriptions()]:
+            try:
+                found += [find_workspace(self._manager, str(item["id"])) for item in self._manager.workspaces(identifier) if item.get("id")]
+            except ControlPlaneError as error:
+                if error.status != 403:
+                    raise
+        return found
+
+    def status(self, name: str, workspace: str = "", subscription: str = "") -> steps.Deployed:
+        """One endpoint of ours.
+
+        Args:
+            name: of the endpoint.
+            workspace: by name or resource id, "" for the only one.
+            subscription: look only here.
+
+        Raises:
+            UsageError: there is none of that name, or it was not made by this program.
+        """
+        place = find_workspace(self._manager, workspace, subscription)
+        return steps.describe(self._manager, place, steps.find_endpoint(self._manager, place, name))
+
+    def logs(self, name: str, workspace: str = "", subscription: str = "") -> str:
+        """The last 200 lines of the container's log; arguments as for `status`."""
+        found = self.status(name, workspace, subscription)
+        return steps.read_logs(self._manager, f"{found.resource_id}/deployments/{steps.DEPLOYMENT}")
+
+    def delete(
+        self,
+        name: str,
+        workspace: str = "",
+        subscription: str = "",
+        *,
+        progress: Progress = no_progress,
+        cancellation: Cancellation | None = None,
+    ) -> None:
+        """Take an endpoint away, whole or half made, and return when it is gone.
+
+        Args:
+            name: of the endpoint.
+            workspace: by name or resource id, "" for the only one.
+            subscription: look only here.
+            progress: told the seconds so far.
+            cancellation: ends the waiting; Azure goes on deleting.
+        """
+        place = find_workspace(self._manager, workspace, subscription)
+        steps.delete(self._manager, place, name, progress=progress, cancellation=cancellation, poll_s=self._poll_s)
+        forget(f"{place.resource_id}/onlineEndpoints/{name}")
+
+    def grant(self, name: str, person: str, workspace: str = "", subscription: str = "", *, kind: str = "User") -> None:
+        """Let somebody call an endpoint by Entra sign-in.
+
+        Args:
+            name: of the endpoint.
+            person: object id in Entra ID.
+            workspace: by name or resource id, "" for the only one.
+            subscription: look only here.
+            kind: "User", "Group" or "ServicePrincipal".
+        """
+        found = self.status(name, workspace, subscription)
+        steps.grant(self._manager, found.resource_id, person, kind=kind)
+
+
+def _may_pass(error: EndpointError) -> bool:
+    """Whether an endpoint that was made a moment ago may still come round."""
+    return str(error.code) in {"404", "429", "502", "503", "504", "424", "name", "refused", "unreachable", "lost"}
+
+
+# -- what was made from this computer, so that a person can be reminded without signing in -----------------------------------------------
+
+
+def remember(profile: str, deployed: steps.Deployed) -> None:
+    """Note an endpoint that costs money."""
+    entries = [each for each in _entries() if each.get("resource_id") != deployed.resource_id]
+    entries.append({"profile": profile, "resource_id": deployed.resource_id, "name": deployed.name, "instance": deployed.instance,
+                    "count": deployed.count, "made": deployed.made, "delete_by": deployed.delete_by, "workspace": deployed.workspace,
+                    "model": deployed.model})  # fmt: skip
+    write_atomically(configuration_folder() / RECORD, json.dumps({"deployments": entries}, indent=1))
+
+
+def forget(resource_id: str) -> None:
+    """Take an endpoint that was deleted out of the notes."""
+    entries = _entries()
+    left = [each for each in entries if str(each.get("resource_id")).lower() != resource_id.lower()]
+    if len(left) != len(entries):
+        write_atomically(configuration_folder() / RECORD, json.dumps({"deployments": left}, indent=1))
+
+
+def reminders(profile: str = "") -> list[str]:
+    """Sentences on what costs money, made from this computer.
+
+    Args:
+        profile: only what this profile leads to; "" for all.
+    """
+    sentences = []
+    for each in _entries():
+        if profile and each.get("profile") != profile:
+            continue
+        text = {name: str(each.get(name) or "") for name in ("name", "workspace", "resource_id", "model", "instance", "made", "delete_by")}
+        count = each.get("count")
+        deployed = steps.Deployed(
+            text["name"], text["workspace"], text["resource_id"], text["model"], "", text["instance"],
+            count if isinstance(count, int) else 1, text["made"], text["delete_by"],
+        )  # fmt: skip
+        sentences.append(deployed.reminder())
+    return sentences
+
+
+def _entries() -> list[dict[str, Any]]:
+    try:
+        content = json.loads((configuration_folder() / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    found = content.get("deployments") if isinstance(content, dict) else None
+    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+
+
+__all__ = ["Azure", "DeployOptions", "Made", "forget", "remember", "reminders", "sign_in_to_azure"]

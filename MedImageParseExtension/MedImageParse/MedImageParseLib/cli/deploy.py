@@ -1,0 +1,200 @@
+"""`mip.py deploy`: an endpoint in one's own Azure subscription, from nothing to a profile that works, and away again."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+
+from ..api.deploy import Azure, DeployOptions, sign_in_to_azure
+from ..azure.discovery import CLOUDS
+from ..azure.offers import OFFERS
+from ..errors import Cancelled, UsageError
+from ..profiles.profiles import ENTRA_METHODS
+from ..progress import Cancellation
+from .discover import print_prompt
+from .options import RefuseKey, add_common
+from .terminal import Terminal
+
+_ACTIONS = ("list", "status", "logs", "delete", "grant")
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Declare the command's options."""
+    parser = commands.add_parser(
+        "deploy",
+        help="make an endpoint in your own Azure subscription, list, watch and delete them",
+        description="Makes an endpoint with one of the models in a workspace of yours, waits until it answers (10 to 30 minutes), and keeps a "
+        "profile of it. An endpoint costs money from the moment it is made until it is deleted, used or not. A run that was interrupted "
+        "is taken up by the same command.",
+    )
+    parser.set_defaults(run=run)
+    parser.add_argument("what", metavar="MODEL|ACTION", choices=(*OFFERS, *_ACTIONS), help=f"{', '.join(OFFERS)}; or {', '.join(_ACTIONS)}")
+    parser.add_argument("target", metavar="ENDPOINT", nargs="?", default="", help="for status, logs, delete and grant: the endpoint's name")
+    parser.add_argument("person", metavar="PERSON", nargs="?", default="", help="for grant: object id of who may call it")
+    where = parser.add_argument_group("where")
+    where.add_argument("--workspace", metavar="NAME", default="", help="Azure Machine Learning workspace, by name or resource id")
+    where.add_argument("--subscription", metavar="ID", default="", help="look for the workspace only here")
+    made = parser.add_argument_group("what to make")
+    made.add_argument("--name", default="", help="of the endpoint (default: the model's name and six letters of the workspace)")
+    made.add_argument("--instance", metavar="SIZE", default="", help="machine size (default: the first recommended one with quota)")
+    made.add_argument("--count", type=int, default=1, help="machines (default 1)")
+    made.add_argument("--sign-in", choices=("key", "entra", "aml-token"), default="key", help="how callers sign in (default key)")
+    made.add_argument("--model-version", metavar="N", default="", help="version of the model in Azure's registry")
+    made.add_argument("--delete-by", metavar="DATE", default="", help="a date (2026-12-31) to be reminded of; nothing is deleted by itself")
+    made.add_argument("--shared-quota", action="store_true", help="use Azure's shared quota, which ends the endpoint after 168 hours")
+    made.add_argument("--profile-name", metavar="NAME", default="", help="name of the profile (default: the endpoint's)")
+    made.add_argument("--keep-key", action="store_true", help="keep the endpoint's key in the system's keyring")
+    made.add_argument("--yes", action="store_true", help="make or delete without asking")
+    azure = parser.add_argument_group("signing in to Azure")
+    azure.add_argument("--method", choices=ENTRA_METHODS, default="default", help="how to sign in (default: default, which tries several)")
+    azure.add_argument("--tenant", metavar="ID", default="", help="Entra tenant, where you belong to several organizations")
+    azure.add_argument("--client-id", metavar="ID", default="", help="application, or user-assigned managed identity, to sign in with")
+    azure.add_argument("--cloud", choices=tuple(CLOUDS), default="public", help="which of Azure's clouds (default: public)")
+    azure.add_argument("--authority", metavar="HOST", default="", help="another sign-in host, which you trust with your account")
+    azure.add_argument("--arm-url", metavar="URL", default="", help="another Azure Resource Manager")
+    azure.add_argument("--ca-bundle", metavar="FILE", default="", help="extra certificate authorities")
+    azure.add_argument("--proxy", metavar="URL", default="", help="proxy, where the environment names none")
+    parser.add_argument("--kind", choices=("User", "Group", "ServicePrincipal"), default="User", help="for grant: what PERSON is")
+    parser.add_argument("--json", action="store_true", help="print what was found or made as JSON")
+    parser.add_argument("--key", action=RefuseKey, nargs="?", help=argparse.SUPPRESS)
+    add_common(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Returns the exit status."""
+    if arguments.what in ("status", "logs", "delete", "grant") and not arguments.target:
+        raise UsageError("Say which endpoint: deploy {action} NAME; `deploy list` names them.", action=arguments.what)
+    azure = sign_in_to_azure(
+        method=arguments.method, tenant=arguments.tenant, client_id=arguments.client_id, cloud=arguments.cloud,
+        authority=arguments.authority, arm_url=arguments.arm_url, ca_bundle=arguments.ca_bundle, proxy=arguments.proxy,
+        prompt=print_prompt, cancellation=arguments.cancellation,
+    )  # fmt: skip
+    action = _ACTIONS_RUN.get(arguments.what, _make)
+    return action(arguments, azure)
+
+
+def _make(arguments: argparse.Namespace, azure: Azure) -> int:
+    terminal = Terminal(arguments.quiet)
+    options = DeployOptions(
+        workspace=arguments.workspace, subscription=arguments.subscription, name=arguments.name, instance=arguments.instance,
+        count=arguments.count, sign_in=arguments.sign_in, model_version=arguments.model_version, delete_by=arguments.delete_by,
+        shared_quota=arguments.shared_quota, profile_name=arguments.profile_name, keep_key=arguments.keep_key,
+    )  # fmt: skip
+    plan = azure.plan(arguments.what, options)
+    for line in azure.sentences(plan):
+        print(line, file=sys.stderr)
+    _agree(arguments, "Make it?")
+    try:
+        made = azure.deploy(plan, options, progress=_minutes(terminal), cancellation=arguments.cancellation)
+    except (Cancelled, KeyboardInterrupt):
+        print(
+            f"What was begun goes on in Azure and costs money: the same command goes on with it, `{plan.delete_command}` deletes it.",
+            file=sys.stderr,
+        )
+        raise
+    for note in made.notes:
+        print(f"warning: {note}", file=sys.stderr)
+    if arguments.json:
+        print(
+            json.dumps(
+                {"endpoint": plan.name, "profile": made.profile, "url": made.url, "check": made.check, "delete": plan.delete_command}
+            )
+        )
+    else:
+        print(f"{made.profile}\t{plan.offer.model}\t{made.url}")
+        print(f"Delete it with: {plan.delete_command}", file=sys.stderr)
+    return 0
+
+
+def _list(arguments: argparse.Namespace, azure: Azure) -> int:
+    found = azure.deployments(arguments.workspace, arguments.subscription)
+    if arguments.json:
+        print(json.dumps([asdict(each) for each in found], indent=2))
+        return 0
+    for each in found:
+        print(
+            "\t".join(
+                (
+                    each.name,
+                    each.model,
+                    each.state,
+                    f"{each.count} x {each.instance or '?'}",
+                    each.made[:10],
+                    each.delete_by,
+                    each.workspace,
+                )
+            )
+        )
+        print(each.reminder(), file=sys.stderr)
+    if not found:
+        print("No endpoint made by this program was found.")
+    return 0
+
+
+def _status(arguments: argparse.Namespace, azure: Azure) -> int:
+    found = azure.status(arguments.target, arguments.workspace, arguments.subscription)
+    print(json.dumps(asdict(found), indent=2) if arguments.json else f"{found.name}\t{found.model}\t{found.state}")
+    print(found.reminder(), file=sys.stderr)
+    return 0
+
+
+def _logs(arguments: argparse.Namespace, azure: Azure) -> int:
+    text = azure.logs(arguments.target, arguments.workspace, arguments.subscription)
+    print("".join(letter for letter in text if letter in "\n\t" or letter.isprintable()))
+    return 0
+
+
+def _delete(arguments: argparse.Namespace, azure: Azure) -> int:
+    print(f'Deletes the endpoint "{arguments.target}" with its deployments; profiles of it stop working.', file=sys.stderr)
+    _agree(arguments, "Delete it?")
+    terminal = Terminal(arguments.quiet)
+    azure.delete(
+        arguments.target, arguments.workspace, arguments.subscription, progress=_minutes(terminal), cancellation=arguments.cancellation
+    )
+    print(f'The endpoint "{arguments.target}" is deleted.')
+    return 0
+
+
+def _grant(arguments: argparse.Namespace, azure: Azure) -> int:
+    if not arguments.person:
+        raise UsageError("Say who may call it: deploy grant {name} OBJECT-ID.", name=arguments.target)
+    azure.grant(arguments.target, arguments.person, arguments.workspace, arguments.subscription, kind=arguments.kind)
+    print(f'{arguments.person} may call "{arguments.target}" by Entra sign-in (role AzureML Data Scientist on this endpoint).')
+    return 0
+
+
+_ACTIONS_RUN: dict[str, Callable[[argparse.Namespace, Azure], int]] = {
+    "list": _list, "status": _status, "logs": _logs, "delete": _delete, "grant": _grant,
+}  # fmt: skip
+
+
+def _agree(arguments: argparse.Namespace, question: str) -> None:
+    """Go on only with the person's yes."""
+    if arguments.yes:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError("Nothing was changed: add --yes to go on without a question.")
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise Cancelled()
+
+
+def _minutes(terminal: Terminal) -> Callable[[str, float, float], None]:
+    """Progress in minutes, a line whenever the stage or the minute changes."""
+    last: list[tuple[str, int]] = []
+    begun = time.monotonic()
+
+    def tell(stage: str, done: float, _total: float) -> None:
+        now = (stage, int(done // 60))
+        if last != [now]:
+            last[:] = [now]
+            terminal.say(f"{stage}: {now[1]} min (usually 10 to 30 in all; {int((time.monotonic() - begun) // 60)} so far)")
+
+    return tell
+
+
+__all__ = ["Cancellation", "add_parser", "run"]
