@@ -19,8 +19,8 @@ from ..azure import offers
 from ..azure.discovery import CLOUDS, Cloud, FoundDeployment, FoundEndpoint, make_profile
 from ..azure.plan import Plan, Workspace, find_workspace, make_plan
 from ..azure.resource_manager import ControlPlaneError, ResourceManager, arm_scope
+from ..configuration import configuration_folder, write_atomically
 from ..errors import EndpointError, MedImageParseError, UsageError
-from ..profiles.configuration import configuration_folder, write_atomically
 from ..profiles.connection import connect
 from ..profiles.profiles import ProfileStore
 from ..progress import Cancellation, Progress, no_progress
