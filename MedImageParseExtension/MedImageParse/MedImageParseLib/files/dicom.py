@@ -1,62 +1,83 @@
-"""Reading one DICOM series. Headers with pydicom, pixels with SimpleITK's GDCM (it knows the compressed transfer syntaxes).
+"""Reading one DICOM series: which files belong to it, what kind of object they are, and one evenly spaced volume of them.
 
-Only the tags listed below are read, so no name, birth date or number of a patient ever enters this program. The geometry is
-computed here from the positions of the slices (DICOM PS3.3 C.7.6.2), because a tilted gantry makes a sheared matrix, which
-series readers straighten silently.
-
-Where DICOM frames are in the patient, and how they stack into one volume. Arithmetic only, no files.
+Only the tags listed below are read for this, so no name, birth date or number of a patient ever enters this program.
 """
 
 from __future__ import annotations
 
+import logging
 import warnings as python_warnings
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import SimpleITK as sitk
 
 from ..errors import InputError
 from ..imaging.volume import Volume
-from .quiet import quiet_codecs
+from .dicom_geometry import FrameGeometry, Stack, frame_geometries, groups_by_place, odd_ones, stack_geometry
+from .dicom_pixels import how_stored, padding_values, pixel_values
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
+_log = logging.getLogger(__name__)
 
 _TAGS = [
-    "SOPClassUID",
-    "SOPInstanceUID",
-    "SeriesInstanceUID",
-    "Modality",
-    "InstanceNumber",
-    "Rows",
-    "Columns",
-    "NumberOfFrames",
-    "ImagePositionPatient",
-    "ImageOrientationPatient",
-    "PixelSpacing",
-    "ImagerPixelSpacing",
-    "SliceThickness",
-    "SpacingBetweenSlices",
-    "GridFrameOffsetVector",
-    "SharedFunctionalGroupsSequence",
-    "PerFrameFunctionalGroupsSequence",
-    "DetectorInformationSequence",
-    "SequenceOfUltrasoundRegions",
-    "PhotometricInterpretation",
-]
+    "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "SeriesNumber", "SeriesDescription", "Modality", "InstanceNumber", "Rows", "Columns",
+    "NumberOfFrames", "ImageType", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "ImagerPixelSpacing", "SliceThickness",
+    "SpacingBetweenSlices", "GridFrameOffsetVector", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
+    "DetectorInformationSequence", "SequenceOfUltrasoundRegions", "PhotometricInterpretation", "RescaleSlope", "RescaleIntercept",
+    "ModalityLUTSequence", "PixelPaddingValue", "PixelPaddingRangeLimit", "PixelRepresentation", "TotalPixelMatrixColumns",
+    "TotalPixelMatrixRows", "BitsAllocated", "SamplesPerPixel",
+]  # fmt: skip
 # A file without the preamble starts with its first element: group 2, or group 8 from the group length to the instance UID.
 _BARE_STARTS = (b"\x02\0\0\0", *(bytes((8, 0, element, 0)) for element in (0x00, 0x01, 0x05, 0x08, 0x12, 0x13, 0x14, 0x16, 0x18)))
+# Objects that hold no image of the patient: (beginning of the SOP class, Modality, what to call it). Source: DICOM PS3.4 B.5.
+_STORAGE = "1.2.840.10008.5.1.4.1.1"
+_NO_IMAGES = (
+    (f"{_STORAGE}.66.4", "SEG", "DICOM segmentation (SEG)"),
+    (f"{_STORAGE}.66.7", "SEG", "DICOM label map segmentation (SEG)"),
+    (f"{_STORAGE}.66.5", "SEG", "DICOM surface segmentation (SEG)"),
+    (f"{_STORAGE}.66", "REG", "DICOM registration, fiducials or raw data"),
+    (f"{_STORAGE}.481.2", "RTDOSE", "radiotherapy dose (RTDOSE)"),
+    (f"{_STORAGE}.481.3", "RTSTRUCT", "radiotherapy structure set (RTSTRUCT)"),
+    (f"{_STORAGE}.481.5", "RTPLAN", "radiotherapy plan (RTPLAN)"),
+    (f"{_STORAGE}.481.8", "RTPLAN", "radiotherapy plan (RTPLAN)"),
+    (f"{_STORAGE}.481.4", "RTRECORD", "radiotherapy record"),
+    (f"{_STORAGE}.88.59", "KO", "key object selection (KO)"),
+    (f"{_STORAGE}.88", "SR", "DICOM report (SR)"),
+    (f"{_STORAGE}.104", "DOC", "document in a DICOM file"),
+    (f"{_STORAGE}.11", "PR", "presentation state (PR)"),
+    (f"{_STORAGE}.9", "ECG", "waveform"),
+    (f"{_STORAGE}.67", "RWV", "real world value mapping"),
+    (f"{_STORAGE}.68", "SEG", "surface scan"),
+    (f"{_STORAGE}.4.2", "MRS", "MR spectroscopy"),
+)
+# Projections and photographs: two of them are two pictures, not two slices.
+_PROJECTIONS = {"CR", "DX", "MG", "IO", "PX", "RG", "XA", "RF", "XC", "OP", "ES", "GM", "SM", "DG"}
 
 
 @dataclass(slots=True, frozen=True)
 class _Image:
     path: Path
     header: Dataset
+
+
+@dataclass(slots=True)
+class _Found:
+    """What lies among the files.
+
+    Attributes:
+        images: files with an image.
+        damaged: files that are, or seem to be, DICOM and cannot be read.
+        others: what the other DICOM objects are, by file.
+    """
+
+    images: list[_Image]
+    damaged: list[Path]
+    others: dict[Path, str]
 
 
 def is_dicom_file(path: Path) -> bool:
@@ -69,61 +90,88 @@ def is_dicom_file(path: Path) -> bool:
     return start[128:132] == b"DICM" or (len(start) == 132 and start[:4] in _BARE_STARTS)
 
 
-def read_dicom(paths: list[Path], where: str, warnings: list[str]) -> Volume:
+def read_dicom(paths: list[Path], where: str, warnings: list[str], *, series: str = "", frame: int | None = None) -> Volume:
     """Read the one series among `paths` as a volume.
 
-    Files that are not DICOM and DICOM objects without an image (reports, plans, DICOMDIR) are passed over. MONOCHROME1 is
-    inverted within the stored bits, rescale slope and intercept are applied, palettes and YBR colors become RGB.
+    Files that are not DICOM and DICOM objects without an image (reports, plans, segmentations) are passed over beside images. MONOCHROME1
+    is inverted for radiographs and pictures, not for quantities such as Hounsfield units; slope, intercept and look-up tables are
+    applied, each frame's own; palettes and YBR colors become RGB. Unevenly spaced slices are resampled to even spacing.
 
     Args:
         paths: the candidate files.
         where: what the person gave, as the subject of a sentence: "The folder X".
         warnings: sentences are added here.
+        series: UID or number of the series to take, where there are several.
+        frame: which volume to take where several share their positions (phases, echoes), counted from 0.
 
     Raises:
-        InputError: no image, two series (both are listed by UID), slices that do not make one volume, undecodable pixels.
+        InputError: no image, several series (they are listed), slices that do not make one volume, undecodable pixels, another object.
     """
     with python_warnings.catch_warnings():
         python_warnings.simplefilter("ignore")  # pydicom's remarks on odd values quote them
-        return _read_series(paths, where, warnings)
+        return _read_series(_look_at(paths), where, warnings, series.strip(), frame)
 
 
-def _read_series(paths: list[Path], where: str, warnings: list[str]) -> Volume:
-    images = [_Image(path, header) for path in paths if is_dicom_file(path) and (header := _header(path)) is not None]
-    if not images:
-        raise InputError(f"{where} holds no DICOM image; give a file or a folder with one series of images.")
-    _require_one_series(images, where)
-    images = _without_copies(images, warnings)
-    frames = [int(_number(image.header, "NumberOfFrames", 1)) for image in images]
-    if len(images) > 1 and max(frames) > 1:
-        raise InputError(f"{where} holds {len(images)} files of several frames each; give one of these files.")
-    _require_one_shape(images)
-    modality = str(images[0].header.get("Modality") or "").strip().upper()
-    modality = modality if modality.isalnum() and len(modality) <= 16 else ""
+def series_of(paths: list[Path]) -> dict[str, list[Path]]:
+    """The image files by the UID of their series, "" for none; other objects and damaged files are left out."""
+    with python_warnings.catch_warnings():
+        python_warnings.simplefilter("ignore")
+        found: dict[str, list[Path]] = defaultdict(list)
+        for image in _look_at(paths).images:
+            found[_uid(image)].append(image.path)
+    return dict(found)
 
-    places: list[FrameGeometry] = [place for image in images for place in frame_geometries(image.header)]
-    order, ijk_to_ras = stack_geometry(places, warnings)
-    if len(images) == 1:
-        voxels = _pixels(images[0])
-        if voxels.shape[0] != len(places):
-            raise InputError(f"{where} promises {len(places)} frames and holds {voxels.shape[0]}; export it again.")
-        voxels = voxels[order] if len(order) > 1 else voxels
-    else:
-        voxels = np.concatenate([_pixels(images[number]) for number in order])
-    is_picture = len(places) == 1 and not places[0].has_place
-    return Volume(voxels, ijk_to_ras, modality, is_picture)
+
+def _look_at(paths: list[Path]) -> _Found:
+    found = _Found([], [], {})
+    for path in paths:
+        if not is_dicom_file(path):
+            if path.name.upper() != "DICOMDIR" and _is_cut_short(path):
+                found.damaged.append(path)
+            continue
+        header = _header(path)
+        kind = _other_object(header) if header is not None else ""
+        if kind:
+            found.others[path] = kind
+        elif header is not None and _number(header, "Rows", 0) > 0 and _number(header, "Columns", 0) > 0:
+            found.images.append(_Image(path, header))
+        elif header is None or not _is_directory(header, path):
+            found.damaged.append(path)
+    suffixes = {image.path.suffix.lower() for image in found.images}
+    # A file of no bytes, or less than a preamble, is a lost slice only where it is called as the slices are.
+    found.damaged = [path for path in found.damaged if path.suffix.lower() in suffixes or is_dicom_file(path)]
+    return found
+
+
+def _is_cut_short(path: Path) -> bool:
+    try:
+        return path.stat().st_size < 132
+    except OSError:
+        return False
+
+
+def _is_directory(header: Dataset, path: Path) -> bool:
+    return path.name.upper() == "DICOMDIR" or str(header.get("SOPClassUID") or "") == "1.2.840.10008.1.3.10"
 
 
 def _header(path: Path) -> Dataset | None:
-    """The tags of one image, or None where the file holds no image or no readable DICOM."""
+    """The tags of one object, or None where the file holds no readable DICOM."""
     import pydicom
-    from pydicom.errors import InvalidDicomError
 
     try:
-        header = pydicom.dcmread(path, force=True, stop_before_pixels=True, specific_tags=_TAGS)
-        return header if _number(header, "Rows", 0) > 0 and _number(header, "Columns", 0) > 0 else None
-    except (InvalidDicomError, OSError, EOFError, ValueError, KeyError, NotImplementedError, AttributeError, TypeError):
+        return pydicom.dcmread(path, force=True, stop_before_pixels=True, specific_tags=_TAGS)
+    except Exception as error:  # damaged files bring pydicom to raise nearly anything
+        _log.info("a DICOM header cannot be read (%s)", type(error).__name__)
         return None
+
+
+def _other_object(header: Dataset) -> str:
+    """What the object is where it is no image, else ""."""
+    uid, modality = str(header.get("SOPClassUID") or "").strip(), str(header.get("Modality") or "").strip().upper()
+    for beginning, code, name in _NO_IMAGES:
+        if uid == beginning or uid.startswith(beginning + ".") or (not uid and modality == code):
+            return name
+    return ""
 
 
 def _number(header: Dataset, name: str, default: float) -> float:
@@ -133,16 +181,117 @@ def _number(header: Dataset, name: str, default: float) -> float:
         return default
 
 
-def _require_one_series(images: list[_Image], where: str) -> None:
+def _read_series(found: _Found, where: str, warnings: list[str], series: str, frame: int | None) -> Volume:
+    images = found.images
+    if not images:
+        raise InputError(_no_image(found, where))
+    images = _chosen_series(images, where, series)
+    if found.damaged:
+        named = _names([path.name for path in found.damaged])
+        count = len(images) + len(found.damaged)
+        lost = f"{len(found.damaged)} of {count} files of the series cannot be read (empty, cut off or damaged) and"
+        warnings.append(f"{lost} {'is' if len(found.damaged) == 1 else 'are'} missing from the volume: {named}.")
+    for image in images:
+        _require_slices(image, where)
+    images = _without_scouts(_without_copies(images, warnings), warnings)
+    counts = [int(_number(image.header, "NumberOfFrames", 1)) for image in images]
+    if len(images) > 1 and max(counts) > 1:
+        raise InputError(f"{where} holds {len(images)} files of several frames each; give one of these files.")
+    _require_one_shape(images)
+    places = [place for image in images for place in frame_geometries(image.header)]
+    names = [image.path.name for image, count in zip(images, counts, strict=True) for _ in range(max(count, 1))]
+    _require_no_projections(images, places, where)
+    kept = _one_of_several(places, frame, warnings)
+    stack = stack_geometry([places[number] for number in kept], [names[number] for number in kept], warnings)
+    voxels = _stacked(images, [kept[number] for number in stack.order], len(places), where)
+    modality = str(images[0].header.get("Modality") or "").strip().upper()
+    modality = modality if modality.isalnum() and len(modality) <= 16 else ""
+    is_picture = len(kept) == 1 and not places[kept[0]].has_place
+    padding = padding_values(images[0].header)
+    return Volume(_evenly(voxels, stack, padding), stack.ijk_to_ras, modality, is_picture, padding)
+
+
+def _no_image(found: _Found, where: str) -> str:
+    if found.others:
+        kinds = ", ".join(sorted(set(found.others.values())))
+        return f"{where} holds no image but another kind of DICOM object: {kinds}. Give the series of images that it belongs to."
+    if found.damaged:
+        return (
+            f"{where} holds no DICOM image that can be read: {_names([path.name for path in found.damaged])} (empty, cut off or damaged)."
+        )
+    return f"{where} holds no DICOM image; give a file or a folder with one series of images."
+
+
+def _names(names: list[str]) -> str:
+    shown = sorted(names)
+    return ", ".join(shown[:5]) + (f" and {len(shown) - 5} more" if len(shown) > 5 else "")
+
+
+def _uid(image: _Image) -> str:
+    return str(image.header.get("SeriesInstanceUID") or "").strip()
+
+
+def _chosen_series(images: list[_Image], where: str, wanted: str) -> list[_Image]:
     series: dict[str, list[_Image]] = defaultdict(list)
     for image in images:
-        series[str(image.header.get("SeriesInstanceUID") or "").strip()].append(image)
+        series[_uid(image)].append(image)
+    if wanted:
+        fitting = [group for uid, group in series.items() if uid == wanted or _series_number(group[0]) == wanted]
+        if len(fitting) == 1:
+            return fitting[0]
+        how = "several series have" if fitting else "no series has"
+        raise InputError(f"{where}: {how} the UID or number {wanted[:64]}; it holds {_listed(series)}.")
     if len(series) > 1:
-        listed = "; ".join(
-            f"{uid or 'no UID'} ({group[0].header.get('Modality') or 'modality unknown'}, {len(group)} images)"
-            for uid, group in sorted(series.items())
+        raise InputError(
+            f"{where} holds {len(series)} DICOM series; choose one with --series NUMBER, or give its folder: {_listed(series)}."
         )
-        raise InputError(f"{where} holds {len(series)} DICOM series; give a folder with one of them: {listed}.")
+    return images
+
+
+def _series_number(image: _Image) -> str:
+    value = image.header.get("SeriesNumber")
+    return str(value).strip() if value is not None else ""
+
+
+def _listed(series: dict[str, list[_Image]]) -> str:
+    """The series with number, description and size, by number; by UID only where the numbers do not tell them apart."""
+    numbers = [_series_number(group[0]) for group in series.values()]
+    rows = []
+    for uid, group in series.items():
+        number = _series_number(group[0])
+        name = number if number and numbers.count(number) == 1 else uid or "no UID"
+        description = "".join(letter for letter in str(group[0].header.get("SeriesDescription") or "") if letter.isprintable()).strip()[:40]
+        about = f"{group[0].header.get('Modality') or 'modality unknown'}, {len(group)} images"
+        rows.append(
+            (not number.isdigit(), int(number) if number.isdigit() else 0, f"{name} ({description + ', ' if description else ''}{about})")
+        )
+    rows.sort()
+    shown = "; ".join(text for _, _, text in rows[:12])
+    return shown + (f"; and {len(rows) - 12} more" if len(rows) > 12 else "")
+
+
+def _require_slices(image: _Image, where: str) -> None:
+    """Refuse one picture that holds many: mosaics and the tiles of whole slides."""
+    header = image.header
+    kinds = header.get("ImageType") or []
+    kinds = [kinds] if isinstance(kinds, str) else [str(kind) for kind in kinds]
+    if any(kind.strip().upper() == "MOSAIC" for kind in kinds):
+        raise InputError(
+            f"The DICOM file {image.path.name} is a mosaic: many slices tiled in one picture. Convert the series with dcm2niix and give the NIfTI file."
+        )
+    tiled = _number(header, "TotalPixelMatrixColumns", 0) > header.Columns or _number(header, "TotalPixelMatrixRows", 0) > header.Rows
+    if tiled:
+        raise InputError(
+            f"{where} holds the tiles of a whole-slide image ({image.path.name}), not slices of a volume: "
+            "export the region that you want as PNG or TIFF."
+        )
+
+
+def _require_no_projections(images: list[_Image], places: list[FrameGeometry], where: str) -> None:
+    modality = str(images[0].header.get("Modality") or "").strip().upper()
+    if len(images) > 1 and modality in _PROJECTIONS and all(place.position is None for place in places):
+        listed = _names([image.path.name for image in images])
+        raise InputError(f"{where} holds {len(images)} {modality} pictures ({listed}), not slices of a volume; give one of these files.")
 
 
 def _without_copies(images: list[_Image], warnings: list[str]) -> list[_Image]:
@@ -159,229 +308,84 @@ def _without_copies(images: list[_Image], warnings: list[str]) -> list[_Image]:
     return kept
 
 
+def _without_scouts(images: list[_Image], warnings: list[str]) -> list[_Image]:
+    """Leave out overview images (ImageType LOCALIZER) among slices that are none, where they do not fit the slices."""
+    scouts = [image for image in images if "LOCALIZER" in [str(kind).strip().upper() for kind in (image.header.get("ImageType") or [])]]
+    if not scouts or len(scouts) == len(images):
+        return images
+    rest = [image for image in images if image not in scouts]
+    geometries = [frame_geometries(image.header)[0] for image in [*rest, *scouts]]
+    odd = {number - len(rest) for number in odd_ones(geometries) if number >= len(rest)}
+    shapes = {(image.header.Rows, image.header.Columns) for image in rest}
+    odd |= {number for number, image in enumerate(scouts) if (image.header.Rows, image.header.Columns) not in shapes}
+    dropped = [scouts[number] for number in sorted(odd)]
+    if dropped:
+        named = _names([image.path.name for image in dropped])
+        warnings.append(f"{len(dropped)} overview {'image was' if len(dropped) == 1 else 'images were'} left out of the volume: {named}.")
+    return [image for image in images if image not in dropped]
+
+
 def _require_one_shape(images: list[_Image]) -> None:
-    shapes = {(int(image.header.Rows), int(image.header.Columns)) for image in images}
-    if len(shapes) > 1:
-        raise InputError("The images of the series differ in size (a scout among the slices?); move the odd ones out of the folder.")
-
-
-def _pixels(image: _Image) -> np.ndarray:
-    """Values of one file as (frame, row, column) or (frame, row, column, 3), in the smallest type that holds them exactly."""
-    reader = sitk.ImageFileReader()
-    reader.SetImageIO("GDCMImageIO")
-    reader.SetFileName(str(image.path))
-    try:
-        with quiet_codecs():
-            read = reader.Execute()
-    except RuntimeError as error:
-        syntax = getattr(getattr(image.header, "file_meta", None), "TransferSyntaxUID", None)
-        kind = f", stored as {syntax.name}" if syntax is not None and syntax.is_compressed else ""
-        raise InputError(f"The pixels of a DICOM file ({image.path.name}{kind}) cannot be decoded; export the series again.") from error
-    voxels = sitk.GetArrayFromImage(read)
-    channels = read.GetNumberOfComponentsPerPixel()
-    if channels > 1 and (channels != 3 or voxels.dtype not in (np.uint8, np.uint16)):
-        raise InputError(f"The DICOM file {image.path.name} stores its colors in a way that is not read here; export it as 8-bit RGB.")
-    voxels = voxels.reshape((-1, int(image.header.Rows), int(image.header.Columns)) + ((channels,) if channels > 1 else ()))
-    return _compact(voxels)
-
-
-def _compact(voxels: np.ndarray) -> np.ndarray:
-    # GDCM widens to int32 or float64 whenever there is a rescale; a CT is int16 all the same.
-    if voxels.dtype == np.int32 and voxels.size and voxels.min() >= -32768 and voxels.max() <= 32767:
-        return voxels.astype(np.int16)
-    return voxels.astype(np.float32) if voxels.dtype == np.float64 else voxels
-
-
-_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-_SAME_PLACE_MM = 1e-3
-_IRREGULAR = 0.05  # of the slice distance: beyond this a warning is worth reading
-
-
-@dataclass(slots=True, frozen=True)
-class FrameGeometry:
-    """One frame. Everything in mm and in DICOM's LPS axes.
-
-    Attributes:
-        position: centre of the first pixel, or None where the file does not say.
-        right, down: unit vectors along increasing column and increasing row.
-        step_right, step_down: distance between columns, between rows.
-        thickness: distance to the next slice as the file states it; signed as stated, 1 where it says nothing.
-        number: instance number (frame number in a multi-frame file), for frames without a position.
-        has_place: whether the file says how the frame lies in the patient.
-    """
-
-    position: np.ndarray | None
-    right: np.ndarray
-    down: np.ndarray
-    step_right: float
-    step_down: float
-    thickness: float
-    number: float
-    has_place: bool
-
-    @property
-    def normal(self) -> np.ndarray:
-        return np.cross(self.right, self.down)
-
-
-def frame_geometries(header: Dataset) -> list[FrameGeometry]:
-    """One geometry a frame of the file, in stored order.
-
-    Looks, in this order, at the per-frame and shared functional groups (enhanced CT, MR, PET), at the image plane module, and
-    at the detector module (nuclear medicine). DICOM PS3.3 C.7.6.2, C.7.6.16, C.8.4.11, C.8.8.3.
-    """
-    count = int(_floats(header, "NumberOfFrames", 1, (1.0,))[0])
-    shared = _first(header, "SharedFunctionalGroupsSequence")
-    per_frame = header.get("PerFrameFunctionalGroupsSequence") or []
-    detector = _first(header, "DetectorInformationSequence")
-    frames = []
-    for number in range(max(count, 1)):
-        own = per_frame[number] if number < len(per_frame) else None
-        sources = [
-            source
-            for source in (
-                *(
-                    _first(group, name)
-                    for group in (own, shared)
-                    for name in (
-                        "PlanePositionSequence",
-                        "PlaneOrientationSequence",
-                        "PixelMeasuresSequence",
-                        "PlanePositionVolumeSequence",
-                    )
-                ),
-                header,
-                detector,
-            )
-            if source is not None
-        ]
-        frames.append(_frame(sources, number if count > 1 else _floats(header, "InstanceNumber", 1, (0.0,))[0]))
-    if count > 1 and not per_frame:
-        frames = _spread(header, frames)
-    return frames
-
-
-def stack_geometry(frames: Sequence[FrameGeometry], warnings: list[str]) -> tuple[list[int], np.ndarray]:
-    """Sort frames along their normal and give the affine of the stack.
-
-    Returns:
-        (order, ijk_to_ras): the frames' numbers from the lowest position along the normal to the highest, and the 4x4 matrix
-        in mm, RAS. The third column is the mean step between neighbours, in-plane part included: sheared under gantry tilt.
-
-    Raises:
-        InputError: frames of different orientation or spacing, or several at one position.
-    """
-    first = frames[0]
-    _require_parallel(frames)
-    if len(frames) == 1:
-        order, start, step = [0], first.position, first.normal * abs(first.thickness)
-    elif any(frame.position is None for frame in frames):
-        warnings.append(
-            "The images do not say where they are in the patient; "
-            f"they are stacked in their numbered order, {abs(first.thickness):g} mm apart."
-        )
-        order = sorted(range(len(frames)), key=lambda number: frames[number].number)
-        start, step = None, first.normal * abs(first.thickness)
-    else:
-        order, start, step = _along_normal(frames, warnings)
-    matrix = np.eye(4)
-    matrix[:3, 0] = first.right * first.step_right
-    matrix[:3, 1] = first.down * first.step_down
-    matrix[:3, 2] = step
-    matrix[:3, 3] = 0.0 if start is None else start
-    return order, _LPS_TO_RAS @ matrix
-
-
-def _along_normal(frames: Sequence[FrameGeometry], warnings: list[str]) -> tuple[list[int], np.ndarray, np.ndarray]:
-    positions = np.array([frame.position for frame in frames])
-    heights = positions @ frames[0].normal
-    order = np.argsort(heights, kind="stable")
-    gaps = np.diff(heights[order])
-    same = int(np.count_nonzero(gaps < _SAME_PLACE_MM))
-    if same:
+    by_shape: dict[tuple[int, int], list[_Image]] = defaultdict(list)
+    for image in images:
+        by_shape[int(image.header.Rows), int(image.header.Columns)].append(image)
+    if len(by_shape) > 1:
+        main = max(by_shape.values(), key=len)
+        odd = _names([image.path.name for image in images if image not in main])
         raise InputError(
-            f"{same + 1} or more images of the series lie at the same position (several phases, echoes or times?); "
-            "give one volume at a time."
+            f"The images of the series differ in size (a scout among the slices?): unlike the rest are {odd}. Move them out of the folder."
         )
-    sorted_positions = positions[order]
-    step = (sorted_positions[-1] - sorted_positions[0]) / (len(order) - 1)
-    expected = sorted_positions[0] + np.arange(len(order))[:, np.newaxis] * step
-    farthest = float(np.linalg.norm(sorted_positions - expected, axis=1).max())
-    if gaps.max() - gaps.min() > _IRREGULAR * gaps.mean() or farthest > _IRREGULAR * gaps.mean():
-        warnings.append(
-            f"The distances between slices vary ({gaps.min():.3g} to {gaps.max():.3g} mm; a slice missing?); "
-            f"with the mean of {gaps.mean():.3g} mm slices are up to {farthest:.2g} mm off."
-        )
-    return [int(number) for number in order], sorted_positions[0], step
 
 
-def _require_parallel(frames: Sequence[FrameGeometry]) -> None:
-    first = frames[0]
-    for frame in frames[1:]:
-        turned = max(np.abs(frame.right - first.right).max(), np.abs(frame.down - first.down).max())
-        scaled = max(abs(frame.step_right - first.step_right), abs(frame.step_down - first.step_down))
-        if turned > 1e-3 or scaled > 1e-3:
-            raise InputError("The images of the series differ in orientation or pixel size; move the odd ones out of the folder.")
+def _one_of_several(places: list[FrameGeometry], frame: int | None, warnings: list[str]) -> list[int]:
+    """Numbers of the frames of the one volume that is wanted."""
+    everything = list(range(len(places)))
+    if frame is None:
+        return everything
+    if any(place.position is None for place in places):
+        if not 0 <= frame < len(places):
+            raise InputError(f"There is no frame {frame}: the file has frames 0 to {len(places) - 1}.")
+        return [frame]
+    groups = groups_by_place(places)
+    size = min(len(group) for group in groups)
+    if size == 1 and frame == 0:
+        return everything
+    if not 0 <= frame < size:
+        raise InputError(f"There is no frame {frame}: the series has frames 0 to {size - 1} at each position.")
+    warnings.append(f"Volume {frame} of {size} at the same positions was taken.")
+    return sorted(group[frame] for group in groups)
 
 
-def _spread(header: Dataset, frames: list[FrameGeometry]) -> list[FrameGeometry]:
-    """Positions of the frames of a file that states only the first one (dose grids, nuclear medicine, classic multi-frame)."""
-    first = frames[0]
-    if first.position is None or not first.has_place:
-        return [replace(frame, position=None) for frame in frames]
-    offsets = _floats(header, "GridFrameOffsetVector", len(frames), None)
-    steps = np.array(offsets) - offsets[0] if offsets is not None else np.arange(len(frames)) * first.thickness
-    return [replace(frame, position=first.position + first.normal * step) for frame, step in zip(frames, steps)]
+def _stacked(images: list[_Image], order: list[int], count: int, where: str) -> np.ndarray:
+    """The frames in the order of their heights, (frame, row, column[, 3])."""
+    if len(images) == 1:
+        voxels = pixel_values(images[0].path, images[0].header)
+        if voxels.shape[0] != count:
+            raise InputError(f"{where} promises {count} frames and holds {voxels.shape[0]}; export it again.")
+        return voxels if order == list(range(count)) else voxels[order]
+    parts = [pixel_values(images[number].path, images[number].header) for number in order]
+    if len({part.shape for part in parts}) > 1:
+        raise InputError(f"The images of {where[0].lower()}{where[1:]} are partly gray and partly colored; give those of one kind.")
+    return np.concatenate(parts)
 
 
-def _frame(sources: list[Dataset], number: float) -> FrameGeometry:
-    def look(name: str, length: int) -> tuple[float, ...] | None:
-        return next((found for source in sources if (found := _floats(source, name, length, None)) is not None), None)
-
-    cosines = look("ImageOrientationPatient", 6)
-    position = look("ImagePositionPatient", 3)
-    right, down = (np.array(cosines[:3]), np.array(cosines[3:])) if cosines else (np.array([1.0, 0, 0]), np.array([0, 1.0, 0]))
-    lengths = np.linalg.norm(right), np.linalg.norm(down)
-    if min(lengths) < 0.5 or abs(right @ down) > 0.01:
-        raise InputError("A DICOM image states directions that make no sense; export the series again.")
-    rows_then_columns = look("PixelSpacing", 2) or look("ImagerPixelSpacing", 2) or _ultrasound_spacing(sources) or (1.0, 1.0)
-    step_down, step_right = (abs(step) or 1.0 for step in rows_then_columns)
-    thickness = (look("SpacingBetweenSlices", 1) or look("SliceThickness", 1) or (1.0,))[0] or 1.0
-    return FrameGeometry(
-        np.array(position) if position else None,
-        right / lengths[0],
-        down / lengths[1],
-        step_right,
-        step_down,
-        thickness,
-        float(number),
-        has_place=cosines is not None and position is not None,
-    )
+def _evenly(voxels: np.ndarray, stack: Stack, padding: tuple[float, ...]) -> np.ndarray:
+    """Slices at even distances, linear between the two that lie around each; the nearest where one of them has no data."""
+    if stack.heights is None:
+        return voxels
+    result = np.empty((stack.count, *voxels.shape[1:]), voxels.dtype)
+    for number in range(stack.count):
+        above = int(np.searchsorted(stack.heights, number - 1e-6))
+        above = min(max(above, 1), len(voxels) - 1)
+        below = above - 1
+        share = float(np.clip((number - stack.heights[below]) / (stack.heights[above] - stack.heights[below]), 0.0, 1.0))
+        low, high = voxels[below], voxels[above]
+        mixed = low + (high.astype(np.float64) - low) * share
+        for value in padding:
+            gone = (low == value) | (high == value)
+            mixed[gone] = (high if share > 0.5 else low)[gone]
+        result[number] = np.round(mixed) if voxels.dtype.kind in "iu" else mixed
+    return result
 
 
-def _ultrasound_spacing(sources: list[Dataset]) -> tuple[float, float] | None:
-    for source in sources:
-        region = _first(source, "SequenceOfUltrasoundRegions")
-        across, along = (_floats(region, name, 1, None) if region is not None else None for name in ("PhysicalDeltaX", "PhysicalDeltaY"))
-        units = {int((_floats(region, f"PhysicalUnits{axis}Direction", 1, (0.0,)))[0]) for axis in "XY"} if region is not None else set()
-        if across and along and units == {3}:  # 3: centimetres a pixel
-            return abs(along[0]) * 10, abs(across[0]) * 10
-    return None
-
-
-def _first(source: Dataset | None, name: str) -> Dataset | None:
-    sequence = source.get(name) if source is not None else None
-    return sequence[0] if sequence else None
-
-
-def _floats(source: Dataset, name: str, length: int, default: tuple[float, ...] | None) -> tuple[float, ...] | None:
-    """The element's numbers where there are `length` finite ones, else `default`."""
-    value = source.get(name)
-    if value is None or value == "":
-        return default
-    several = hasattr(value, "__iter__") and not isinstance(value, str)
-    try:
-        values = tuple(float(one) for one in (value if several else [value]))
-    except (TypeError, ValueError):
-        return default
-    return values if len(values) == length and np.all(np.isfinite(values)) else default
+__all__ = ["how_stored", "is_dicom_file", "read_dicom", "series_of"]

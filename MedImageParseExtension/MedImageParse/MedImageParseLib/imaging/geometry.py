@@ -282,7 +282,8 @@ class SliceView:
             turns: quarter turns counter-clockwise, 0 to 3.
         """
         if volume.is_picture:
-            return cls(AxisMap((0, 1, 2), (False, False, False)), SquareFit.fit(volume.shape_kji[1:]), turns % 4)
+            down_mm, right_mm = volume.spacing_ijk[1], volume.spacing_ijk[0]
+            return cls(AxisMap((0, 1, 2), (False, False, False)), SquareFit.fit(volume.shape_kji[1:], (down_mm, right_mm)), turns % 4)
         if plane not in _PLANES:
             raise UsageError(f"The plane '{plane}' is not known; give axial, coronal or sagittal.")
         across, default_down, default_right = _PLANES[plane]

@@ -25,12 +25,14 @@ class Volume:
             or sheared.
         modality: DICOM modality code ("CT", "MR", "US", "DX", …), "" where nobody said.
         is_picture: True for a 2D image file (PNG, JPEG, TIFF): it is sent as it is, never turned.
+        padding: values that mean "no data" (DICOM PixelPaddingValue, rescaled): they take no part in percentiles.
     """
 
     voxels: np.ndarray
     ijk_to_ras: np.ndarray = field(default_factory=lambda: np.eye(4))
     modality: str = ""
     is_picture: bool = False
+    padding: tuple[float, ...] = ()
 
     @property
     def shape_kji(self) -> tuple[int, int, int]:
@@ -59,8 +61,18 @@ class Volume:
             if bad:
                 raise InputError(f"The image has {bad} voxels that are not finite numbers (NaN or infinity); replace them and try again.")
         matrix = np.asarray(self.ijk_to_ras, dtype=float)
-        if matrix.shape != (4, 4) or not np.all(np.isfinite(matrix)) or abs(np.linalg.det(matrix[:3, :3])) < 1e-12:
+        if not usable_matrix(matrix):
             raise InputError("The image's geometry (spacing and directions) cannot be used: two of its axes coincide or have no length.")
+
+
+def usable_matrix(matrix: np.ndarray) -> bool:
+    """Whether a 4x4 ijk_to_ras places voxels: finite, no axis without length, and axes that do not coincide, whatever their scale in mm."""
+    if matrix.shape != (4, 4) or not np.all(np.isfinite(matrix)):
+        return False
+    lengths = np.linalg.norm(matrix[:3, :3], axis=0)
+    if np.any(lengths == 0) or not np.all(np.isfinite(lengths)):
+        return False
+    return bool(np.linalg.cond(matrix[:3, :3] / lengths) < 1e4)
 
 
 @dataclass(slots=True, frozen=True)

@@ -24,6 +24,9 @@ CT_WINDOWS: dict[str, tuple[float, float]] = {
     "brain": (0, 80),
     "bone": (-500, 1300),
 }
+# "No data" as scanners write it: below air by a gap (General Electric -2000 and -3024, others the smallest 16-bit numbers).
+_PADDING = frozenset({-2000.0, -2048.0, -3000.0, -3024.0, -4096.0, -8192.0, -32768.0, -32767.0})
+_PADDING_GAP = 200.0
 _SAMPLE = 4_000_000  # voxels looked at for percentiles; more change nothing that 8 bits could show
 
 
@@ -64,7 +67,7 @@ def looks_like_ct(volume: Volume) -> bool:
         return volume.modality.upper() == "CT"
     if volume.is_color or volume.is_picture or volume.voxels.dtype.kind not in "if" or volume.voxels.dtype.itemsize < 2:
         return False
-    sample = _sample(volume.voxels).astype(np.float64)
+    sample = without_padding(_sample(volume.voxels), volume.padding).astype(np.float64)
     if sample.min() >= -500 or sample.max() > 32767:
         return False
     air = np.mean((sample >= -1100) & (sample <= -500))
@@ -105,7 +108,7 @@ def choose_window(volume: Volume, setting: str = "auto", sites: list[str] | tupl
 def percentile_window(volume: Volume) -> Window:
     """0.5th to 99.5th percentile over the whole volume's positive voxels, as the training data was made (BiomedParse
     pre_CT_MR.py); over all voxels where some are negative, as zero then is no background."""
-    everything = sample = _sample(volume.voxels)
+    everything = sample = without_padding(_sample(volume.voxels), volume.padding)
     if sample.min() >= 0:
         positive = sample[sample > 0]
         sample = positive if positive.size else sample
@@ -115,6 +118,31 @@ def percentile_window(volume: Volume) -> Window:
     if low == high:  # nearly all positive voxels alike, e.g. a mask: the background is what they differ from
         low, high = everything.min(), everything.max()
     return Window("percentile", float(low), float(high))
+
+
+def without_padding(values: np.ndarray, padding: tuple[float, ...] = ()) -> np.ndarray:
+    """The values that say something about the patient.
+
+    Scanners and resampling fill what they have not seen with a value far below everything else.
+
+    Args:
+        values: any number of them, one axis.
+        padding: values that the file itself calls padding.
+
+    Returns:
+        those that are left; all of them where nothing would be left.
+    """
+    left = values
+    for value in padding:
+        left = left[left != value]
+    if left.size:
+        lowest = left.min()
+        if float(lowest) in _PADDING:
+            others = left[left != lowest]
+            # Padding stands apart from what was measured; the end of a continuous range does not.
+            if others.size and float(others.min()) - float(lowest) > _PADDING_GAP:
+                left = others
+    return left if left.size else values
 
 
 def voxels_range(voxels: np.ndarray) -> tuple[float, float]:
