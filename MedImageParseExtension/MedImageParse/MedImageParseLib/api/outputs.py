@@ -114,7 +114,7 @@ def _write_segmentation(result: SegmentationResult, path: Path, timings: dict) -
     specs = segment_specs(result)
     timings["import"] = round(time.perf_counter() - start, 4)
     start = time.perf_counter()
-    writeSegmentation(path, result.volume, specs, name=path.name.removesuffix(".seg.nrrd"))
+    writeSegmentation(path, result.volume.shown, specs, name=path.name.removesuffix(".seg.nrrd"))
     timings["write"] = round(timings["write"] + time.perf_counter() - start, 4)
 
 

@@ -8,17 +8,18 @@ Reading 2D image files (PNG, JPEG, TIFF) as a volume of one slice, pixels as sto
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings as python_warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError
 from ..imaging.nifti import decode_nifti
-from ..imaging.volume import Volume
+from ..imaging.volume import Volume, usable_matrix
 from .dicom import is_dicom_file, read_dicom
 from .quiet import quiet_codecs
 
@@ -26,18 +27,32 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
+_log = logging.getLogger(__name__)
+
 NIFTI_EXTENSIONS = (".nii", ".nii.gz")
-ITK_EXTENSIONS = {".nrrd": "NrrdImageIO", ".mha": "MetaImageIO", ".mhd": "MetaImageIO"}
-READABLE = ".nii, .nii.gz, .nrrd, .mha, .mhd, .png, .jpg, .tif, a DICOM file, or a folder with one DICOM series"
+ITK_EXTENSIONS = {
+    ".nrrd": "NrrdImageIO",
+    ".nhdr": "NrrdImageIO",
+    ".mha": "MetaImageIO",
+    ".mhd": "MetaImageIO",
+    ".gipl": "GiplImageIO",
+    ".gipl.gz": "GiplImageIO",
+    ".hdr": "NiftiImageIO",  # the header of a pair with .img
+}
+READABLE = (
+    ".nii, .nii.gz, .nrrd, .nhdr, .mha, .mhd, .gipl, .hdr/.img, .png, .jpg, .tif, .bmp, a DICOM file, or a folder with one DICOM series"
+)
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
-def read_image(path: str | os.PathLike) -> tuple[Volume, list[str]]:
+def read_image(path: str | os.PathLike, *, series: str = "", frame: int | None = None) -> tuple[Volume, list[str]]:
     """Read a volume or a 2D picture.
 
     Args:
         path: .nii .nii.gz .nrrd .mha .mhd, a DICOM file, a folder with one DICOM series (its subfolders count too), or
-            .png .jpg .jpeg .tif .tiff. Upper and lower case are alike.
+            .png .jpg .jpeg .tif .tiff .bmp. Upper and lower case are alike.
+        series: UID or number of the DICOM series to take, where a folder holds several.
+        frame: which volume to take, counted from 0, where the file or series holds several (phases, times, diffusion directions).
 
     Returns:
         (volume, warnings): voxels in kji order (kjic where colored) with the file's slope and intercept applied; `modality`
@@ -57,12 +72,17 @@ def read_image(path: str | os.PathLike) -> tuple[Volume, list[str]]:
     try:
         if not path.exists():
             raise InputError(f"There is no file or folder {path}; check the path.")
-        volume = _read_any(path, warnings)
+        volume = _read_any(path, warnings, str(series or ""), frame)
+    except InputError:
+        raise
     except MemoryError as error:
         raise InputError(f"The image {path.name} does not fit into this computer's memory; crop it or use a smaller one.") from error
     except OSError as error:
         reason = error.strerror or "it cannot be opened"
         raise InputError(f"The image {path.name} cannot be read ({reason}); check that you may open it.") from error
+    except Exception as error:  # a library's own exception about a file that it did not expect: still one sentence
+        _log.warning("reading an image failed: %s", type(error).__name__, exc_info=True)
+        raise InputError(f"The image {path.name} cannot be read: it is damaged or of an unusual kind ({type(error).__name__}).") from error
     volume.check()
     return volume, warnings
 
@@ -73,35 +93,51 @@ def known_extension(path: Path, extensions: tuple[str, ...]) -> str:
     return max((extension for extension in extensions if name.endswith(extension)), key=len, default="")
 
 
-def _read_any(path: Path, warnings: list[str]) -> Volume:
+def _read_any(path: Path, warnings: list[str], series: str, frame: int | None) -> Volume:
     if path.is_dir():
         # Sorted, so that the order of a folder's listing never decides anything.
         files = sorted(Path(folder, name) for folder, _folders, names in os.walk(path) for name in names)
-        return read_dicom(files, f"The folder {path.name or path}", warnings)
+        return read_dicom(files, f"The folder {path.name or path}", warnings, series=series, frame=frame)
     path.open("rb").close()  # says at once, and for every kind alike, when the file may not be read
     if path.stat().st_size == 0:
         raise InputError(f"The file {path.name} is empty (0 bytes); copy or export it again.")
     if known_extension(path, NIFTI_EXTENSIONS):
-        return _read_nifti(path)
+        return _read_nifti(path, warnings, frame)
     extension = known_extension(path, tuple(ITK_EXTENSIONS))
     if extension:
-        return _read_with_itk(path, ITK_EXTENSIONS[extension])
+        return _read_with_itk(path, ITK_EXTENSIONS[extension], frame)
     if known_extension(path, PICTURE_EXTENSIONS):
         return read_picture(path, warnings)
     if is_dicom_file(path):
-        return read_dicom([path], f"The file {path.name}", warnings)
+        return read_dicom([path], f"The file {path.name}", warnings, series=series, frame=frame)
     raise InputError(f"The file {path.name} is of a kind that is not read here; give {READABLE}.")
 
 
-def _read_nifti(path: Path) -> Volume:
+def _read_nifti(path: Path, warnings: list[str], frame: int | None) -> Volume:
     try:
         image = decode_nifti(path.read_bytes())
     except InputError as error:
         raise InputError(f"{path.name}: {error}") from error
-    return Volume(_one_volume(image.voxels, image.is_color), image.ijk_to_ras)
+    warnings += image.header.remarks
+    voxels = _one_volume(image.voxels, image.is_color, frame)
+    return Volume(voxels, image.ijk_to_ras, forms=image.header.forms, shown_ijk_to_ras=_shown_by_itk(path, image.ijk_to_ras))
 
 
-def _read_with_itk(path: Path, image_io: str) -> Volume:
+def _shown_by_itk(path: Path, ijk_to_ras: np.ndarray) -> np.ndarray | None:
+    """Where ITK, and so Slicer, places a NIfTI file; None where that is the matrix itself, or ITK refuses the file (sheared ones)."""
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO("NiftiImageIO")
+    reader.SetFileName(str(path))
+    try:
+        with quiet_codecs():
+            reader.ReadImageInformation()
+        matrix = itk_geometry(reader)
+    except RuntimeError:
+        return None
+    return None if np.array_equal(matrix, ijk_to_ras) or not usable_matrix(matrix) else matrix
+
+
+def _read_with_itk(path: Path, image_io: str, frame: int | None) -> Volume:
     reader = sitk.ImageFileReader()
     reader.SetImageIO(image_io)
     reader.SetFileName(str(path))
@@ -117,10 +153,10 @@ def _read_with_itk(path: Path, image_io: str) -> Volume:
     voxels = sitk.GetArrayFromImage(image)
     if dimension == 2:
         voxels = voxels[np.newaxis]
-    return Volume(_one_volume(voxels, is_color), itk_geometry(image), _stated_modality(image))
+    return Volume(_one_volume(voxels, is_color, frame), itk_geometry(image), _stated_modality(image))
 
 
-def itk_geometry(image: sitk.Image) -> np.ndarray:
+def itk_geometry(image: sitk.Image | sitk.ImageFileReader) -> np.ndarray:
     """ijk_to_ras (4x4, mm) of a SimpleITK image of two or more dimensions; ITK's own axes are LPS."""
     dimension = image.GetDimension()
     used = min(dimension, 3)
@@ -140,14 +176,19 @@ def _stated_modality(image: sitk.Image) -> str:
     return ""
 
 
-def _one_volume(voxels: np.ndarray, is_color: bool) -> np.ndarray:
-    """The single volume in `voxels`: leading axes of length one are dropped, alpha is dropped, more is refused."""
+def _one_volume(voxels: np.ndarray, is_color: bool, frame: int | None) -> np.ndarray:
+    """The single volume in `voxels`: leading axes of length one are dropped, alpha is dropped, of several the wanted one is taken."""
     rank = 4 if is_color else 3
     while voxels.ndim > rank and voxels.shape[0] == 1:
         voxels = voxels[0]
+    if voxels.ndim == rank + 1 and frame is not None:
+        if not 0 <= frame < voxels.shape[0]:
+            raise InputError(f"There is no frame {frame}: the image has frames 0 to {voxels.shape[0] - 1}.")
+        voxels = np.ascontiguousarray(voxels[frame])
     if voxels.ndim > rank:
         sizes = "x".join(str(size) for size in voxels.shape[::-1])
-        raise InputError(f"The image has {voxels.ndim} dimensions ({sizes}); give one volume (three dimensions) at a time.")
+        count = f"; choose one with --frame 0 to {voxels.shape[0] - 1}" if voxels.ndim == rank + 1 else ""
+        raise InputError(f"The image has {voxels.ndim} dimensions ({sizes}); give one volume (three dimensions) at a time{count}.")
     if is_color:
         if voxels.dtype not in (np.uint8, np.uint16) or voxels.shape[3] not in (3, 4):
             raise InputError(f"The image has {voxels.shape[3]} numbers in every voxel and they are no colors; give one volume at a time.")
@@ -155,11 +196,12 @@ def _one_volume(voxels: np.ndarray, is_color: bool) -> np.ndarray:
     return voxels
 
 
-PICTURE_EXTENSIONS = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+PICTURE_EXTENSIONS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 # Column i runs to the picture's right and row j down, which LPS readers such as Slicer and ITK show upright: i to the patient's
 # left, j to the back, 1 mm each. A picture's file says nothing about the patient; this only makes geometry well defined.
 PICTURE_IJK_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _EXIF_ORIENTATION = 0x0112
+_TIFF_PHOTOMETRIC, _TIFF_BITS = 262, 258
 
 
 def read_picture(path: Path, warnings: list[str]) -> Volume:
@@ -176,7 +218,7 @@ def read_picture(path: Path, warnings: list[str]) -> Volume:
     try:
         with python_warnings.catch_warnings(), quiet_codecs():
             python_warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata and on merely large pictures
-            with Image.open(path, formats=("PNG", "JPEG", "TIFF")) as picture:
+            with Image.open(path, formats=("PNG", "JPEG", "TIFF", "BMP")) as picture:
                 return _decode(picture, path, warnings)
     except Image.DecompressionBombError as error:
         raise InputError(f"The picture {path.name} has too many pixels; crop it or scale it down first.") from error
@@ -196,6 +238,9 @@ def _decode(picture: Image.Image, path: Path, warnings: list[str]) -> Volume:
         warnings.append("The camera noted that this picture is to be shown turned; it is sent as stored, not turned.")
     picture.load()
     voxels = _pixels(picture)
+    # Pillow turns 8-bit pictures of this kind round and leaves deeper ones as they are stored.
+    if picture.format == "TIFF" and picture.tag_v2.get(_TIFF_PHOTOMETRIC) == 0 and voxels.ndim == 2 and voxels.dtype != np.uint8:
+        voxels = _white_is_zero(voxels, picture)
     return Volume(voxels[np.newaxis], PICTURE_IJK_TO_RAS.copy(), is_picture=True)
 
 
@@ -215,3 +260,13 @@ def _pixels(picture: Image.Image) -> np.ndarray:
         # Cut, not blended: convert("RGB") drops alpha of RGBA as well, but un-premultiplies RGBa.
         return np.ascontiguousarray(np.array(picture.convert("RGBA"))[..., :3])
     return np.array(picture.convert("RGBA" if mode in ("P", "PA") else "RGB"))[..., :3].copy()
+
+
+def _white_is_zero(values: np.ndarray, picture: Any) -> np.ndarray:
+    """A TIFF whose zero is white, turned round within its bits; floats within their own range."""
+    if values.dtype.kind == "f":
+        return values.max() + values.min() - values
+    bits = picture.tag_v2.get(_TIFF_BITS, (8 * values.dtype.itemsize,))
+    bits = int(bits[0] if isinstance(bits, tuple) else bits)
+    turned = (2**bits - 1) - values.astype(np.int64)
+    return turned.astype(values.dtype) if turned.min(initial=0) >= 0 else turned.astype(np.int32)

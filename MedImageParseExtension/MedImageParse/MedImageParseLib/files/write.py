@@ -100,13 +100,14 @@ _LONGEST_NAME = 100
 _NRRD_TYPES = {"u1": "uint8", "u2": "uint16", "f4": "float"}
 
 
-def write_labels(path: str | os.PathLike, labels_kji: np.ndarray, volume: Volume) -> Path:
+def write_labels(path: str | os.PathLike, labels_kji: np.ndarray, volume: Volume, *, description: str = "") -> Path:
     """Write an integer labelmap: value k is the k-th prompt, 0 is background.
 
     Args:
         path: .nii.gz, .nii or .nrrd in a folder that exists; an existing file is replaced in one step.
         labels_kji: integers, the size of `volume`; for a picture (1, H, W), which the file holds as W x H x 1.
-        volume: whose affine the file gets, sheared or not.
+        volume: whose grid the file gets, sheared or not; a NIfTI gets the position fields of the NIfTI that the volume was read from.
+        description: what made the masks, for the NIfTI's description field, where that is no MedImageParse.
 
     Returns:
         the path written.
@@ -121,7 +122,7 @@ def write_labels(path: str | os.PathLike, labels_kji: np.ndarray, volume: Volume
     lowest, highest = (int(labels.min()), int(labels.max())) if labels.size else (0, 0)
     if labels.dtype.kind not in "biu" or lowest < 0 or highest > 65535:
         raise UsageError("A labelmap holds whole numbers from 0 to 65535 only.")
-    return write_atomically(path, _encode(path, labels.astype(np.uint8 if highest < 256 else np.uint16), volume.ijk_to_ras))
+    return write_atomically(path, _encode(path, labels.astype(np.uint8 if highest < 256 else np.uint16), volume, description))
 
 
 def write_probabilities(folder: str | os.PathLike, name: str, probabilities_kji: np.ndarray, volume: Volume) -> Path:
@@ -147,7 +148,7 @@ def write_probabilities(folder: str | os.PathLike, name: str, probabilities_kji:
     if any(other.name != f"{stem}.nii.gz" and other.name.lower() == f"{stem}.nii.gz".lower() for other in folder.iterdir()):
         stem = f"{stem}-{_fingerprint(name)}"
     path = folder / f"{stem}.nii.gz"
-    return write_atomically(path, _encode(path, probabilities, volume.ijk_to_ras))
+    return write_atomically(path, _encode(path, probabilities, volume))
 
 
 def make_folder(folder: str | os.PathLike) -> Path:
@@ -183,11 +184,12 @@ def _fingerprint(name: str) -> str:
     return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:6]
 
 
-def _encode(path: Path, voxels: np.ndarray, ijk_to_ras: np.ndarray) -> bytes:
+def _encode(path: Path, voxels: np.ndarray, volume: Volume, description: str = "") -> bytes:
     name = path.name.lower()
     if name.endswith(".nrrd"):
-        return encode_nrrd(voxels, ijk_to_ras)
-    return encode_nifti(voxels, ijk_to_ras, level=_GZIP_LEVEL, compress=name.endswith(".gz"))
+        return encode_nrrd(voxels, volume.shown.ijk_to_ras)
+    compress = name.endswith(".gz")
+    return encode_nifti(voxels, volume.ijk_to_ras, level=_GZIP_LEVEL, compress=compress, forms=volume.forms, description=description)
 
 
 def encode_nrrd(voxels_kji: np.ndarray, ijk_to_ras: np.ndarray) -> bytes:

@@ -102,6 +102,29 @@ _CODE_OF = {np.dtype(name): code for code, name in _CODES.items()}
 
 
 @dataclass(slots=True, frozen=True)
+class NiftiForms:
+    """The header fields that place a file, as they are stored, so that a result can be given exactly the same ones.
+
+    Attributes:
+        qform_code, sform_code: which of the two positions are stated, and what they mean.
+        quatern: three parts of the rotation's quaternion. qoffset: position of the first voxel.
+        srow: 3x4 matrix of the sform.
+        pixdim: handedness of the qform and the three voxel sizes.
+        units: xyzt_units; the numbers above are in these.
+        is_nifti2: whether the file is NIfTI-2 (numbers of 64 bits).
+    """
+
+    qform_code: int
+    sform_code: int
+    quatern: tuple[float, ...]
+    qoffset: tuple[float, ...]
+    srow: tuple[tuple[float, ...], ...]
+    pixdim: tuple[float, ...]
+    units: int
+    is_nifti2: bool
+
+
+@dataclass(slots=True, frozen=True)
 class NiftiHeader:
     """What the header says.
 
@@ -114,6 +137,8 @@ class NiftiHeader:
         ijk_to_ras: 4x4, mm: the sform, else the qform, else the voxel sizes with the centre of the volume at the origin.
         is_gzip: whether the bytes were gzip.
         rank: dimensions as the header counts them, those of size 1 included.
+        forms: the fields that place the file, as stored.
+        remarks: what is odd about the geometry, sentences.
     """
 
     shape_ijk: tuple[int, ...]
@@ -125,6 +150,8 @@ class NiftiHeader:
     ijk_to_ras: np.ndarray
     is_gzip: bool
     rank: int = 3
+    forms: NiftiForms | None = None
+    remarks: tuple[str, ...] = ()
 
     @property
     def data_bytes(self) -> int:
@@ -255,7 +282,15 @@ def apply_scale(voxels: np.ndarray, header: NiftiHeader) -> np.ndarray:
     return voxels.astype(kind) * kind(slope) + kind(intercept)
 
 
-def encode_nifti(voxels: np.ndarray, ijk_to_ras: np.ndarray, *, level: int = 1, compress: bool = True) -> bytes:
+def encode_nifti(
+    voxels: np.ndarray,
+    ijk_to_ras: np.ndarray,
+    *,
+    level: int = 1,
+    compress: bool = True,
+    forms: NiftiForms | None = None,
+    description: str = "",
+) -> bytes:
     """Encode a kji array (kjic with 3 colour channels, or tkji where 4D) as NIfTI-1, or NIfTI-2 where a side is too long.
 
     Only voxels, spacing, directions and the matrix's origin are written; every text field is blank and the gzip carries no
@@ -266,6 +301,8 @@ def encode_nifti(voxels: np.ndarray, ijk_to_ras: np.ndarray, *, level: int = 1, 
         ijk_to_ras: 4x4, mm; written as the sform, so that sheared matrices survive.
         level: gzip level; 1 by default, as higher ones cost six to fourteen times more for 2 % on noisy CT.
         compress: False for a plain .nii.
+        forms: position fields of the file whose grid this is; they are written in place of `ijk_to_ras`, bit for bit.
+        description: what made the voxels, at most 79 bytes of ASCII; "" leaves the field blank.
 
     Returns:
         bytes of a .nii.gz (or .nii).
@@ -274,7 +311,7 @@ def encode_nifti(voxels: np.ndarray, ijk_to_ras: np.ndarray, *, level: int = 1, 
     voxels = voxels.astype({"b": np.uint8, "f": np.float32}[voxels.dtype.kind]) if voxels.dtype in (np.bool_, np.float16) else voxels
     is_color = voxels.ndim == 4 and voxels.shape[-1] == 3 and voxels.dtype == np.uint8
     shape_ijk = (voxels.shape[:3] if is_color else voxels.shape)[::-1]
-    header = _build_header(shape_ijk, voxels.dtype, is_color, np.asarray(ijk_to_ras, dtype=float))
+    header = _build_header(shape_ijk, voxels.dtype, is_color, np.asarray(ijk_to_ras, dtype=float), forms, description)
     body = memoryview(np.ascontiguousarray(voxels.astype(voxels.dtype.newbyteorder("<"), copy=False))).cast("B") if voxels.size else b""
     if not compress:
         return header + bytes(body)
@@ -299,9 +336,11 @@ def _strategy(body: bytes | memoryview, level: int) -> int:
     return min(sizes, key=sizes.get)
 
 
-def _build_header(shape_ijk: tuple[int, ...], dtype: np.dtype, is_color: bool, matrix: np.ndarray) -> bytes:
+def _build_header(
+    shape_ijk: tuple[int, ...], dtype: np.dtype, is_color: bool, matrix: np.ndarray, forms: NiftiForms | None, description: str
+) -> bytes:
     layout, size, magic, offset = (_HEADER_1, 348, b"n+1\0", 352)
-    if max(shape_ijk) > 32767:
+    if max(shape_ijk) > 32767 or (forms is not None and forms.is_nifti2):
         layout, size, magic, offset = (_HEADER_2, 540, b"n+2\0\r\n\x1a\n", 544)
     header = np.zeros((), layout.newbyteorder("<"))
     header["sizeof_hdr"], header["magic"], header["vox_offset"] = size, magic, offset
@@ -311,6 +350,11 @@ def _build_header(shape_ijk: tuple[int, ...], dtype: np.dtype, is_color: bool, m
     header["pixdim"] = [1.0, *np.linalg.norm(matrix[:3, :3], axis=0), 1, 1, 1, 1]
     header["scl_slope"], header["xyzt_units"] = 1.0, 2
     header["sform_code"], header["srow"] = 1, matrix[:3]
+    header["descrip"] = description.encode("ascii", "replace")[:79]
+    if forms is not None:
+        header["qform_code"], header["sform_code"], header["xyzt_units"] = forms.qform_code, forms.sform_code, forms.units
+        header["quatern"], header["qoffset"], header["srow"] = forms.quatern, forms.qoffset, forms.srow
+        header["pixdim"][:4] = forms.pixdim
     return header.tobytes() + bytes(offset - size)
 
 
@@ -346,26 +390,80 @@ def _interpret(fields: np.ndarray, order: str, is_gzip: bool, size: int) -> Nift
         slope, intercept = 1.0, 0.0
     if not np.isfinite(intercept):
         intercept = 0.0
+    forms = NiftiForms(
+        int(fields["qform_code"]), int(fields["sform_code"]), _numbers(fields["quatern"]), _numbers(fields["qoffset"]),
+        tuple(_numbers(row) for row in fields["srow"]), _numbers(fields["pixdim"][:4]), int(fields["xyzt_units"]), size == 540,
+    )  # fmt: skip
+    remarks: list[str] = []
     with np.errstate(all="ignore"):  # a damaged matrix is found out by whoever uses it, in a sentence
-        matrix = _matrix(fields, shape)
-    return NiftiHeader(tuple(shape), np.dtype(order + name), channels, int(offset), slope, intercept, matrix, is_gzip, rank)
+        matrix = _matrix(forms, shape, remarks)
+    return NiftiHeader(
+        tuple(shape), np.dtype(order + name), channels, int(offset), slope, intercept, matrix, is_gzip, rank, forms, tuple(remarks)
+    )
 
 
-def _matrix(fields: np.ndarray, shape: list[int]) -> np.ndarray:
-    """The sform, else the qform; with neither, voxel sizes with i towards the patient's left and the centre at zero."""
+def _numbers(values: np.ndarray) -> tuple[float, ...]:
+    return tuple(float(value) for value in values)
+
+
+# Millimeters in a unit of length: meters, millimeters, micrometers (NIfTI-1, field xyzt_units).
+_UNIT_MM = {1: 1000.0, 2: 1.0, 3: 0.001}
+_FORMS_APART = 0.1  # of the smallest voxel size: beyond this two positions are worth a warning
+
+
+def _matrix(forms: NiftiForms, shape: list[int], remarks: list[str]) -> np.ndarray:
+    """mm: the sform, else the qform; with neither, voxel sizes with i towards the patient's left and the centre at zero.
+
+    A stated form whose matrix is empty is passed over.
+    """
+    to_mm = np.diag([*[_UNIT_MM.get(forms.units & 7, 1.0)] * 3, 1.0])
+    sform = _sform(forms) if forms.sform_code > 0 else None
+    qform = _qform(forms) if forms.qform_code > 0 else None
+    # A form of nothing but zeros is a writer's fault; what is odd in other ways is told by whoever uses the matrix.
+    if sform is not None and not np.any(sform[:3, :3]) and (qform is not None or np.any(forms.pixdim[1:])):
+        remarks.append(
+            "The file's sform is empty, so its " + ("qform" if qform is not None else "voxel sizes alone") + " places the image."
+        )
+        sform = None
+    if sform is None and qform is not None and not np.all(np.abs(forms.pixdim[1:4])):
+        qform = qform if not np.any(forms.pixdim[1:4]) else None
+    if sform is not None and qform is not None:
+        _compare(to_mm @ sform, to_mm @ qform, shape, remarks)
+    if sform is not None or qform is not None:
+        return to_mm @ (sform if sform is not None else qform)
     matrix = np.eye(4)
-    sizes = np.abs(fields["pixdim"][1:4].astype(float))
-    if int(fields["sform_code"]) > 0:
-        matrix[:3] = fields["srow"].astype(float)
-    elif int(fields["qform_code"]) > 0:
-        handedness = -1.0 if float(fields["pixdim"][0]) < 0 else 1.0
-        matrix[:3, :3] = _rotation(fields["quatern"].astype(float)) * (sizes * [1, 1, handedness])
-        matrix[:3, 3] = fields["qoffset"].astype(float)
-    else:
-        sizes = np.where(sizes > 0, sizes, 1.0)
-        matrix[:3, :3] = np.diag(sizes * [-1, 1, 1])
-        matrix[:3, 3] = -matrix[:3, :3] @ ((np.array(shape[:3]) - 1) / 2.0)
+    sizes = np.abs(np.array(forms.pixdim[1:4]))
+    sizes = np.where(sizes > 0, sizes, 1.0)
+    matrix[:3, :3] = np.diag(sizes * [-1, 1, 1])
+    matrix[:3, 3] = -matrix[:3, :3] @ ((np.array(shape[:3]) - 1) / 2.0)
+    return to_mm @ matrix
+
+
+def _sform(forms: NiftiForms) -> np.ndarray:
+    matrix = np.eye(4)
+    matrix[:3] = np.array(forms.srow)
     return matrix
+
+
+def _qform(forms: NiftiForms) -> np.ndarray:
+    matrix = np.eye(4)
+    handedness = -1.0 if forms.pixdim[0] < 0 else 1.0
+    matrix[:3, :3] = _rotation(np.array(forms.quatern)) * (np.abs(np.array(forms.pixdim[1:4])) * [1, 1, handedness])
+    matrix[:3, 3] = forms.qoffset
+    return matrix
+
+
+def _compare(sform: np.ndarray, qform: np.ndarray, shape: list[int], remarks: list[str]) -> None:
+    """Tell how far the two positions are apart, in mm, at the corner where it is most."""
+    corners = np.array(np.meshgrid(*[[0, max(size - 1, 0)] for size in shape[:3]])).reshape(3, -1)
+    corners = np.vstack([corners, np.ones(corners.shape[1])])
+    apart = np.linalg.norm((sform @ corners - qform @ corners)[:3], axis=0).max()
+    smallest = np.linalg.norm(sform[:3, :3], axis=0).min()
+    if np.isfinite(apart) and apart > max(_FORMS_APART * smallest, 1e-4 * smallest):
+        remarks.append(
+            f"The file states two positions (sform and qform) that lie up to {apart:.3g} mm apart; programs differ in which they show. "
+            "The results state both, as the file does."
+        )
 
 
 def _rotation(bcd: np.ndarray) -> np.ndarray:

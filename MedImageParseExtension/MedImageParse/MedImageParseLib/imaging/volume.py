@@ -8,11 +8,15 @@ ten to thirty times faster than full-grid arrays.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import InputError
+
+if TYPE_CHECKING:
+    from .nifti import NiftiForms
 
 
 @dataclass(slots=True, frozen=True)
@@ -26,6 +30,8 @@ class Volume:
         modality: DICOM modality code ("CT", "MR", "US", "DX", …), "" where nobody said.
         is_picture: True for a 2D image file (PNG, JPEG, TIFF): it is sent as it is, never turned.
         padding: values that mean "no data" (DICOM PixelPaddingValue, rescaled): they take no part in percentiles.
+        forms: how the NIfTI file that this was read from states its position, for results on the same grid; None for others.
+        shown_ijk_to_ras: 4x4, mm, RAS: where ITK and Slicer show that file, where this is not exactly `ijk_to_ras`; None where it is.
     """
 
     voxels: np.ndarray
@@ -33,6 +39,13 @@ class Volume:
     modality: str = ""
     is_picture: bool = False
     padding: tuple[float, ...] = ()
+    forms: NiftiForms | None = None
+    shown_ijk_to_ras: np.ndarray | None = None
+
+    @property
+    def shown(self) -> Volume:
+        """The same voxels where ITK and Slicer show the file that they come from."""
+        return self if self.shown_ijk_to_ras is None else replace(self, ijk_to_ras=self.shown_ijk_to_ras)
 
     @property
     def shape_kji(self) -> tuple[int, int, int]:
