@@ -34,6 +34,7 @@ QUOTED = 200
 SLACK = 2**20  # bytes beside the data: braces, names, classes, white space
 LARGEST_REPLY = 2 * 2**30  # bytes, whatever was sent
 _MOST_VALUES = 4096  # commas, colons and brackets in the JSON of a row, beside those of its vectors
+_FREE_VALUES = 2**16  # so many cost a few MB at most, whatever they are
 _SMALL = 2**20  # bytes; a text up to here may hold any letters
 _WIDE = re.compile(rb"[\xf0-\xff]|\\u[dD][89abAB]")  # a letter that makes Python keep the whole text in four bytes a letter
 _PIECE = 3 * 2**18  # bytes; a multiple of three, so that the pieces' base64 can be joined
@@ -102,7 +103,7 @@ def parse_rows(body: bytes, expected: int, numbers: int = 0) -> Rows:
             would fill the memory.
     """
     values = sum(body.count(mark) for mark in (b",", b"[", b"{", b":"))
-    if values > _MOST_VALUES * max(1, expected) + numbers:
+    if values > _FREE_VALUES + _MOST_VALUES * expected + numbers:
         raise ReplyError(
             f"The endpoint's reply holds {values:,} values, far more than it can need; another model may be behind this URL. "
             f"It began: {quote(body)}",

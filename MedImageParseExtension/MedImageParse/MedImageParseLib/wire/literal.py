@@ -11,20 +11,22 @@ import re
 
 DEPTH = 4
 MOST_TOKENS = 4096
-_LONGEST_NUMBER = 32
+_LINE = 32  # letters; base64 may have a line break after 76, which are two pieces
 _TOKEN = re.compile(
     r"""\s*(?:
         (?P<mark>[{}\[\](),:])
       | '(?P<single>[^'\\\n]*)'
       | "(?P<double>[^"\\\n]*)"
       | (?P<quote>['"])
-      | (?P<number>-?[0-9]{1,32}(?:\.[0-9]{0,32})?(?:[eE][+-]?[0-9]{1,4})?)
+      | (?P<number>-?(?:0|[1-9][0-9]{0,31})(?:\.[0-9]{0,32})?(?:[eE][+-]?[0-9]{1,4})?)
       | (?P<name>True|False|None)\b
     )""",
     re.VERBOSE,
 )
 _NAMES = {"True": True, "False": False, "None": None}
 _ESCAPES = {"\\": "\\", "'": "'", '"': '"', "n": "\n", "r": "\r", "t": "\t"}
+# Letters up to the closing quote or the next escape, whichever comes first.
+_PLAIN = {quote: re.compile(rf"([^{quote}\\\n]*)({quote}|\\[\\'\"nrt])") for quote in "'\""}
 _CLOSING = {"{": "}", "[": "]", "(": ")"}
 
 
@@ -86,12 +88,12 @@ class _Reader:
                 break
         return found
 
-    def _sequence(self, closing: str, depth: int) -> list[object]:
+    def _sequence(self, closing: str, depth: int) -> object:
         found: list[object] = []
         while not self._closes(closing):
             found.append(self.value(depth + 1))
             if not self._goes_on(closing):
-                break
+                return found[0] if closing == ")" and len(found) == 1 else found  # (1) is no tuple, (1,) is
         return found
 
     def _closes(self, closing: str) -> bool:
@@ -118,21 +120,16 @@ class _Reader:
         return match.lastgroup, match.group(match.lastgroup)
 
     def _escaped(self, quote: str) -> str:
-        """A string with back-slashes in it, from behind its opening quote on."""
-        pieces = []
-        while True:
-            stop = min((place for place in (self._text.find(mark, self.at) for mark in (quote, "\\")) if place >= 0), default=-1)
-            if stop < 0 or len(pieces) > MOST_TOKENS:
-                raise NotALiteral("no end of the text")
-            pieces.append(self._text[self.at : stop])
-            self.at = stop + 1
-            if self._text[stop] == quote:
+        """A string with escapes in it, from behind its opening quote on."""
+        stop = _PLAIN[quote]
+        pieces: list[str] = []
+        while len(pieces) <= MOST_TOKENS + len(self._text) // _LINE:
+            match = stop.match(self._text, self.at)
+            if match is None:
                 break
-            letter = self._text[self.at : self.at + 1]
-            if letter not in _ESCAPES:
-                raise NotALiteral("an escape that no reply has")
-            pieces.append(_ESCAPES[letter])
-            self.at += 1
-        if any("\n" in piece for piece in pieces[::2]):
-            raise NotALiteral("a line break inside a text")
-        return "".join(pieces)
+            self.at = match.end()
+            pieces.append(match[1])
+            if match[2] == quote:
+                return "".join(pieces)
+            pieces.append(_ESCAPES[match[2][1]])
+        raise NotALiteral("no end of the text, a line break or an escape that no reply has")
