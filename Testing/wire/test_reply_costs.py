@@ -91,7 +91,11 @@ def test_a_row_of_vectors_longer_than_any_models_is_refused():
 
 # ---------------------------------------------------------------- the form as Python writes it
 LITERALS = st.recursive(
-    st.none() | st.booleans() | st.integers(-(10**20), 10**20) | st.floats(-1e9, 1e9) | st.text(st.sampled_from("aB0 {}[]():,'\"\\\n\r\tµ")),
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**20), 10**20)
+    | st.floats(-1e9, 1e9)
+    | st.text(st.sampled_from("aB0 {}[]():,'\"\\\n\r\tµ")),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text("abc'\"", max_size=3), inner, max_size=4),
     max_leaves=12,
 )
