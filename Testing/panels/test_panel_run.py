@@ -189,7 +189,7 @@ def test_a_fault_of_the_endpoint_is_told_in_words_of_the_panel_and_adds_nothing(
     double.tamper = lambda reply: (401, "application/json", b'{"message": "no"}')
     opened.makeReady(url)
     job = opened.run()
-    assert job.state == "failed" and "(401)" in opened.text("messageLabel")
+    assert job.state == "failed" and "requires a sign-in (401: “no”)" in opened.text("messageLabel")
     assert "type the key in Endpoint settings" in opened.text("messageLabel") and "--" not in opened.text("messageLabel")
     assert opened.segmentations() == [] and opened.host.find("runButton").enabled
 
