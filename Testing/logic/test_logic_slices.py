@@ -82,7 +82,7 @@ def test_a_slice_run_that_ends_early_takes_its_slices_back(logic, scene, monkeyp
         client.each.release()
     poll_until(logic, lambda: len(names_of_all(scene, "cube")) > 0)
     if existing:
-        with pytest.raises(UsageError, match="still at work"):
+        with pytest.raises(UsageError, match="still in progress"):
             logic.undoLastRun(existing)
     if end == "cancelled":
         assert logic.cancel(job)

@@ -17,7 +17,7 @@ from ..errors import UsageError
 from ..imaging.geometry import SliceView, parse_slices
 from ..imaging.volume import CroppedMask, Volume
 from ..progress import Cancellation, Progress
-from ..scene.geometry import regionFromRoi, worldPoint
+from ..scene.geometry import regionFromRoi, volumeScale, worldPoint
 from ..scene.preview import GrowingSegments
 from ..scene.segments import EXISTING_RULES, OVERLAP_RULES, importSegments
 from ..scene.session import renderingPaused
@@ -182,7 +182,8 @@ class SegmentationRun:
         report = reply.result.report
         rows = [self._row(*each, imported) for each in zip(reply.result.prompts, report["prompts"], reply.points)]
         report["timings_s"].update({"import": round(time.perf_counter() - began, 4), "total": round(self.job.elapsed, 4)})
-        return RunResult(node, rows, list(report["warnings"]), report["engine"] or "", reply.result.failure, report)
+        mark = imported.mark if imported is not None else ""
+        return RunResult(node, rows, list(report["warnings"]), report["engine"] or "", reply.result.failure, report, mark)
 
     def _makeRoom(self, *, isNeeded: bool) -> tuple[Any, Callable[[], object] | None]:
         """Take the preview back. Returns the segmentation for the result, and beforeChange where it has not been called yet."""
@@ -194,6 +195,9 @@ class SegmentationRun:
     def _row(self, prompt: PromptResult, entry: dict, point: np.ndarray | None, imported: Any) -> ResultRow:
         segmentId = (imported.segmentIds.get(prompt.name) if imported else None) or ""
         state = FOUND if segmentId else COVERED if prompt.found else ABSENT if prompt.is_done else NOT_DONE
+        scale = volumeScale(self._volumeNode)
+        if entry["volume_ml"] is not None and (scale is None or abs(scale - 1) > 1e-9):  # so far the volume's own millilitres
+            entry["volume_ml"] = round(entry["volume_ml"] * scale, 6) if scale is not None else None
         row = ResultRow(
             prompt.text, prompt.name, state, segmentId, prompt.color, entry["voxels"], entry["volume_ml"], agreement=prompt.agreement
         )
@@ -267,7 +271,8 @@ class ResultRow:
         segmentId: in the result's segmentation, "" where there is no segment.
         color: red, green, blue, 0..1.
         voxels: of the segment (of the mask where there is no segment).
-        volumeMl: millilitres of these voxels, None for a 2D picture.
+        volumeMl: millilitres of these voxels in the world, scaling transforms included; None for a 2D picture and under a transform that
+            is not linear.
         position: a point of the structure near its middle, in world coordinates (mm, RAS), to jump to; None where nothing was found.
         agreement: share of the votes that agree (four rotations only).
     """
@@ -294,6 +299,7 @@ class RunResult:
         engine: what a local endpoint calls itself, "" for the published models.
         failure: why the run stopped half-way; what it had got by then is kept. "" where it went through.
         report: what `mip.py segment --report` writes.
+        mark: what scene.undo knows the run's import by, "" where nothing was added.
     """
 
     segmentationNode: Any
@@ -302,6 +308,7 @@ class RunResult:
     engine: str = ""
     failure: str = ""
     report: dict = field(default_factory=dict)
+    mark: str = ""
 
     @property
     def found(self) -> list[ResultRow]:

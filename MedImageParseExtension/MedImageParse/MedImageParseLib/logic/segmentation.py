@@ -9,7 +9,7 @@ from ..errors import UsageError
 from ..imaging.geometry import PLANES
 from ..progress import Cancellation, Progress
 from ..prompts import grammar
-from ..scene.segments import undoLastImport
+from ..scene.undo import redoLastImport, undoLastImport
 from .jobs import YIELD_S, Job, JobQueue, nothing
 from .runs import Connecting, RunResult, SegmentationRun, Target
 
@@ -149,8 +149,12 @@ class MedImageParseLogic:
         connecting = Connecting(client, endpoint, profile, connection)
         return self._segment(volumeNode, prompts, "medimageparse", options, connecting, target, callback, cancellation)
 
-    def undoLastRun(self, segmentationNode: Any) -> bool:
+    def undoLastRun(self, segmentationNode: Any, *, editor: Any = None) -> bool:
         """Take the last run into a segmentation back; call again for the one before.
+
+        Args:
+            segmentationNode: where the run's segments are.
+            editor: a Segment Editor widget that edits this segmentation: the run is taken back in its history, and its Redo knows of it.
 
         Returns:
             False where there is no run to take back.
@@ -158,9 +162,27 @@ class MedImageParseLogic:
         Raises:
             UsageError: a run is at work in this segmentation, or segments that the run changed have been edited since.
         """
+        self._checkNotGrowing(segmentationNode)
+        return undoLastImport(segmentationNode, editor)
+
+    def redoLastRun(self, segmentationNode: Any, *, editor: Any = None) -> bool:
+        """Bring the run back that was taken back last.
+
+        Args:
+            segmentationNode, editor: as of undoLastRun.
+
+        Returns:
+            False where there is none, or segments have been edited since.
+
+        Raises:
+            UsageError: a run is at work in this segmentation.
+        """
+        self._checkNotGrowing(segmentationNode)
+        return redoLastImport(segmentationNode, editor)
+
+    def _checkNotGrowing(self, segmentationNode: Any) -> None:
         if segmentationNode is not None and any(run.isGrowingIn(segmentationNode) for run in self._runs.values()):
-            raise UsageError("A run is still at work in this segmentation; cancel it, or wait until it is done.")
-        return undoLastImport(segmentationNode)
+            raise UsageError("A run is still in progress in this segmentation; cancel it, or wait until it is done.")
 
     # --- asking ------------------------------------------------------------------------------------------------------
 

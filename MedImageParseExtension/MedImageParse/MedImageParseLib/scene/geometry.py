@@ -199,6 +199,17 @@ def worldPoint(volumeNode: Any, ras: np.ndarray) -> tuple[float, float, float]:
     return tuple(result)
 
 
+def volumeScale(volumeNode: Any) -> float | None:
+    """How many milliliters of the world a milliliter of a volume node is, through the transforms that it is under: 1.0 unless they scale.
+
+    None where a transform is not linear, so that there is no one factor.
+    """
+    try:
+        return float(abs(np.linalg.det(_parentToWorld(volumeNode)[:3, :3])))
+    except UsageError:
+        return None
+
+
 def _parentToWorld(node: Any) -> np.ndarray:
     parent = node.GetParentTransformNode()
     if parent is None:

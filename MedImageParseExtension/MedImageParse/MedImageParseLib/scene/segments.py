@@ -15,7 +15,7 @@ from .geometry import arrayFromMatrix, extentStart, matrixFromArray, orientedIma
 from .overlap import eraseFromAll, union, withoutExisting, withoutLater
 from .session import importSlicer, renderingPaused
 from .terminologies import setTerminology
-from .undo import ImportStep, beginStep, keepStep, takeBack, undoLastImport
+from .undo import MARK_TAG, ImportStep, beginStep, keepStep, takeBack, undoLastImport
 
 __all__ = ["ImportResult", "SegmentSpec", "importSegments", "newSegmentation", "undoLastImport"]
 
@@ -54,12 +54,14 @@ class ImportResult:
         absent: names of the empty masks.
         covered: names of masks of which the overlap rule left nothing ("keep": all of it lies in existing segments; "overwrite": later
             masks took all of it).
+        mark: of the import, see scene.undo; "" where it added nothing.
     """
 
     segmentationNode: Any
     segmentIds: dict[str, str | None] = field(default_factory=dict)
     absent: list[str] = field(default_factory=list)
     covered: list[str] = field(default_factory=list)
+    mark: str = ""
 
 
 @dataclass(slots=True)
@@ -133,6 +135,7 @@ def importSegments(
             _restore(segmentationNode, step, created)
     if step is not None:
         keepStep(segmentationNode, step)
+        result.mark = step.mark
     return result
 
 
@@ -254,7 +257,7 @@ def _apply(
                 eraseFromAll(segmentationNode, union([each.mask for each in planned]), *_volumeGrid(volumeNode, segmentationNode))
             for each in planned:
                 if each.replacedId:
-                    result.segmentIds[each.key] = _replaceSegment(segmentation, each)
+                    result.segmentIds[each.key] = _replaceSegment(segmentation, each, step)
                 else:
                     result.segmentIds[each.key] = _addSegment(segmentation, each, step)
             if remakeSurfaces and not segmentation.CreateRepresentation(surface, True):
@@ -268,6 +271,7 @@ def _addSegment(segmentation: Any, planned: _Planned, step: ImportStep) -> str:
     segment = slicer.vtkSegment()
     segment.AddRepresentation(slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName(), planned.image)
     _describe(segment, planned)
+    segment.SetTag(MARK_TAG, step.mark)
     segmentId = segmentation.GenerateUniqueSegmentID("")
     step.addedIds.append(segmentId)
     if not segmentation.AddSegment(segment, segmentId):
@@ -277,7 +281,7 @@ def _addSegment(segmentation: Any, planned: _Planned, step: ImportStep) -> str:
     return segmentId
 
 
-def _replaceSegment(segmentation: Any, planned: _Planned) -> str:
+def _replaceSegment(segmentation: Any, planned: _Planned, step: ImportStep) -> str:
     binary = importSlicer().vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
     # Out of the layer that it may share with others: writing into that would erase them.
     segmentation.SeparateSegmentLabelmap(planned.replacedId)
@@ -285,6 +289,7 @@ def _replaceSegment(segmentation: Any, planned: _Planned) -> str:
     segment.AddRepresentation(binary, planned.image)
     segment.SetLabelValue(1)
     _describe(segment, planned)
+    segment.SetTag(MARK_TAG, step.mark)
     return planned.replacedId
 
 

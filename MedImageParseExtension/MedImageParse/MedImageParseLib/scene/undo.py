@@ -1,11 +1,16 @@
-"""One undo step an import: what it added goes, what it changed comes back, and nothing else is touched.
+"""One undo step an import: what it added goes, what it changed comes back, and nothing else is touched. And back again: redo.
 
 The steps belong to the segmentation node and are freed with it. An import that changes no existing segment needs nothing but
 the IDs of what it added; only one that replaces or overwrites pays for a copy of the segments (vtkSegmentationHistory).
+
+Whether an import is in effect is read from the segments themselves: each carries its import's mark as a tag. So there is one history,
+whoever moves in it: this file, the Segment Editor's Ctrl+Z and Ctrl+Y, or a person who deletes segments. Where the Segment Editor is open
+on the segmentation and nothing has been edited since, taking back goes through the editor's own history, so that its Redo knows of it.
 """
 
 from __future__ import annotations
 
+import uuid
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,6 +22,7 @@ from ..errors import UsageError
 from .geometry import imageToWorld, segmentMask
 from .session import importSlicer, renderingPaused
 
+MARK_TAG = "MedImageParse.Import"  # of a segment: which import it came from
 _MAXIMUM_STEPS = 10
 
 # Steps of each living segmentation node, by the node's address; an entry is dropped when VTK deletes the node.
@@ -32,12 +38,18 @@ class ImportStep:
         history: a vtkSegmentationHistory with the state before, None where no existing segment was to be changed.
         parametersBefore: the segmentation's conversion parameters (its reference geometry among them), serialized.
         fingerprints: voxels of every segment after the import, by ID; only kept with a history.
+        mark: what every segment of the import carries as MARK_TAG.
+        state: the segments as the import left them, see `_stateOf`.
+        undone: (a vtkSegmentationHistory with the import in it, fingerprints without it) once it has been taken back here.
     """
 
     addedIds: list[str] = field(default_factory=list)
     history: Any = None
     parametersBefore: str = ""
     fingerprints: dict[str, int] = field(default_factory=dict)
+    mark: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
+    state: tuple = ()
+    undone: tuple[Any, dict[str, int]] | None = None
 
 
 def beginStep(segmentationNode: Any, *, changesExisting: bool) -> ImportStep:
@@ -58,9 +70,63 @@ def keepStep(segmentationNode: Any, step: ImportStep) -> None:
     key = segmentationNode.GetAddressAsString("")
     if key not in _steps:
         segmentationNode.AddObserver("DeleteEvent", _forgetter(_steps, key))
+    step.state = _stateOf(segmentationNode)
     steps = _steps.setdefault(key, [])
+    for each in steps:
+        each.undone = None  # what was taken back before a new import does not come again
     steps.append(step)
     del steps[:-_MAXIMUM_STEPS]
+
+
+def isInEffect(segmentationNode: Any, mark: str) -> bool:
+    """Whether anything of an import is in a segmentation.
+
+    Args:
+        segmentationNode: None where it is gone.
+        mark: of the import (ImportResult.mark).
+    """
+    if segmentationNode is None or segmentationNode.GetScene() is None:
+        return False
+    segmentation = segmentationNode.GetSegmentation()
+    return any(markOf(segmentation.GetSegment(each)) == mark for each in segmentation.GetSegmentIDs())
+
+
+def markOf(segment: Any) -> str:
+    """Which import a segment came from, "" for one that a person made."""
+    import vtk
+
+    found = vtk.reference("")
+    return str(found) if segment.GetTag(MARK_TAG, found) else ""
+
+
+def lastInEffect(segmentationNode: Any) -> str:
+    """The mark of the import that undoLastImport would take back, "" where there is none."""
+    return next((step.mark for step in reversed(_stepsOf(segmentationNode)) if isInEffect(segmentationNode, step.mark)), "")
+
+
+def canRedo(segmentationNode: Any, editor: Any = None) -> bool:
+    """Whether redoLastImport may bring something back."""
+    step = _firstTakenBack(segmentationNode)
+    return step is not None and (step.undone is not None or editor is not None)
+
+
+def _stepsOf(segmentationNode: Any) -> list[ImportStep]:
+    return _steps.get(segmentationNode.GetAddressAsString(""), []) if segmentationNode is not None else []
+
+
+def _firstTakenBack(segmentationNode: Any) -> ImportStep | None:
+    """The import that came after the last one in effect."""
+    steps = _stepsOf(segmentationNode)
+    last = max((number for number, step in enumerate(steps) if isInEffect(segmentationNode, step.mark)), default=-1)
+    return steps[last + 1] if last + 1 < len(steps) else None
+
+
+def _stateOf(segmentationNode: Any) -> tuple:
+    """Which labelmap each segment is in, and when that was last changed: the same as before where nobody has edited voxels."""
+    name = importSlicer().vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+    segmentation = segmentationNode.GetSegmentation()
+    images = [(each, segmentation.GetSegment(each).GetRepresentation(name)) for each in segmentation.GetSegmentIDs()]
+    return tuple((each, image.GetMTime() if image is not None else 0) for each, image in images)
 
 
 def _forgetter(steps: dict[str, list[ImportStep]], key: str) -> Callable[..., None]:
@@ -92,11 +158,15 @@ def takeBack(segmentationNode: Any, step: ImportStep) -> None:
         segmentationNode.EndModify(wasModifying)
 
 
-def undoLastImport(segmentationNode: Any) -> bool:
-    """Take the last import into this segmentation back; call again for the one before (ten are kept).
+def undoLastImport(segmentationNode: Any, editor: Any = None) -> bool:
+    """Take the last import into this segmentation that is in effect back; call again for the one before (ten are kept).
 
     Segments that the import added are removed. Segments that it replaced or overwrote get back their voxels, names and
     colors of before. Later edits of other segments stay.
+
+    Args:
+        segmentationNode: the segmentation; None does nothing.
+        editor: a qMRMLSegmentEditorWidget that edits it, whose history is then used (undo, redo, saveStateForUndo); None for none.
 
     Returns:
         False where there is no import to take back.
@@ -104,22 +174,56 @@ def undoLastImport(segmentationNode: Any) -> bool:
     Raises:
         UsageError: the import changed existing segments and segments have been edited since; taking it back would lose that work.
     """
-    steps = _steps.get(segmentationNode.GetAddressAsString(""), []) if segmentationNode is not None else []
-    segmentation = segmentationNode.GetSegmentation() if segmentationNode is not None else None
-    while steps and steps[-1].history is None and not any(segmentation.GetSegment(each) for each in steps[-1].addedIds):
-        steps.pop()  # someone has removed those segments already
-    if not steps:
+    mark = lastInEffect(segmentationNode)
+    if not mark:
         return False
-    step = steps[-1]
+    step = next(each for each in _stepsOf(segmentationNode) if each.mark == mark)
+    if editor is not None and step.state == _stateOf(segmentationNode):
+        editor.undo()
+        if not isInEffect(segmentationNode, mark):
+            return True
     if step.history is not None and step.fingerprints != segmentFingerprints(segmentationNode):
         raise UsageError(
-            f'Segments of "{segmentationNode.GetName()}" have been edited since the import, so it cannot be taken back without losing '
-            "those edits; undo them in the Segment Editor first."
+            'Segments of "{name}" have been edited since the import, so it cannot be taken back without losing '
+            "those edits; undo them in the Segment Editor first.",
+            code="edited-since",
+            name=segmentationNode.GetName(),
         )
+    if editor is not None:
+        editor.saveStateForUndo()
+    withImport = importSlicer().vtkSegmentationHistory()
+    withImport.SetSegmentation(segmentationNode.GetSegmentation())
+    withImport.SaveState()
     with renderingPaused():
         takeBack(segmentationNode, step)
-    steps.pop()
+    step.undone = (withImport, segmentFingerprints(segmentationNode))
     return True
+
+
+def redoLastImport(segmentationNode: Any, editor: Any = None) -> bool:
+    """Bring back the import that was taken back last.
+
+    Args: as of undoLastImport.
+
+    Returns:
+        False where there is none, or segments have been edited since it was taken back (its edits would be lost).
+    """
+    step = _firstTakenBack(segmentationNode)
+    if step is None:
+        return False
+    if step.undone is None or step.undone[1] != segmentFingerprints(segmentationNode):
+        if editor is not None:
+            editor.redo()
+        return isInEffect(segmentationNode, step.mark)
+    if editor is not None:
+        editor.saveStateForUndo()
+    history, step.undone = step.undone[0], None
+    with renderingPaused():
+        history.RestorePreviousState()
+    step.state = _stateOf(segmentationNode)
+    if step.history is not None:
+        step.fingerprints = segmentFingerprints(segmentationNode)
+    return isInEffect(segmentationNode, step.mark)
 
 
 def segmentFingerprints(segmentationNode: Any) -> dict[str, int]:
