@@ -242,7 +242,7 @@ def _everythingOpen(studio: Studio) -> None:
     studio.useEndpoint("https://medimageparse3d.westeurope.inference.ml.azure.com/score", sign_in="key")
     for name in ("settingsButton", "moreButton", "findSection", "privacySection", "optionsButton"):
         studio.host.click(name)
-    studio.host.choose("windowComboBox", "Own range")
+    studio.host.choose("windowComboBox", "Custom range")
     studio.host.wait_until(lambda: studio.host.find("previewText").text.startswith("Range"), 10)
 
 

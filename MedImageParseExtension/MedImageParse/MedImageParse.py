@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+import qt
 import slicer
 from slicer.i18n import tr as _
 from slicer.i18n import translate
@@ -61,14 +62,23 @@ class MedImageParseWidget(ScriptedLoadableModuleWidget):
     @property
     def logic(self):
         """The logic behind the panel, for the Python console."""
-        return self.panel.logic
+        return self.panel.logic if self.panel is not None else None
 
     def setup(self):
         ScriptedLoadableModuleWidget.setup(self)
         _useSlicerFolder()  # once more, for a package that Reload has loaded anew
+        from MedImageParseLib.errors import MedImageParseError
         from MedImageParseLib.panels.module_panel import ModulePanel
 
-        self.tabs = ModulePanel(self.resourcePath)
+        try:
+            self.tabs = ModulePanel(self.resourcePath)
+        except MedImageParseError as error:  # this Slicer lacks widgets; the sentence says which
+            label = qt.QLabel(str(error))
+            label.setTextFormat(qt.Qt.PlainText)
+            label.setWordWrap(True)
+            label.setObjectName("panelFaultLabel")
+            self.layout.addWidget(label)
+            return
         self.layout.addWidget(self.tabs.widget)
 
     def enter(self):

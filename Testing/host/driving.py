@@ -58,6 +58,21 @@ def palette(theme: str) -> QtGui.QPalette:
     return result
 
 
+class _Growth(QtCore.QObject):
+    """Widens the panel's window with what its contents ask for, and never narrows it, as Slicer's main window does."""
+
+    def __init__(self, panel: Panel):
+        super().__init__()
+        self._panel = panel
+
+    def eventFilter(self, _watched: QtCore.QObject, event: QtCore.QEvent) -> bool:
+        if event.type() in (QtCore.QEvent.Type.LayoutRequest, QtCore.QEvent.Type.Resize):
+            window, needed = self._panel.window, self._panel.needed_width()
+            if needed > window.width:
+                window.resize(needed, window.height)
+        return False
+
+
 class Panel:
     """Slicer's module panel: a scroll area as wide as its contents need, at least."""
 
@@ -72,12 +87,15 @@ class Panel:
         self.scroll.frameShape = qt.QFrame.NoFrame
         layout.addWidget(self.scroll)
         self.window.resize(420, 800)
+        self._growth = _Growth(self)
 
     def show(self, carrier: Any) -> None:
         """Put a module's widget into the panel."""
         if self.scroll.widget() is not None:
             self.scroll.takeWidget().hide()
+        carrier.widgetRepresentation().layout().setContentsMargins(0, 0, 0, 0)  # as qSlicerModulePanel does
         self.scroll.setWidget(carrier.widgetRepresentation())
+        QtCore.QObject.installEventFilter(raw(carrier.widgetRepresentation()), self._growth)
         carrier.widgetRepresentation().show()
         self.window.show()
         self.window.activateWindow()
@@ -91,9 +109,11 @@ class Panel:
         self.window.deleteLater()
 
     def needed_width(self) -> int:
-        """Pixels below which Slicer does not let the panel shrink."""
+        """Pixels below which Slicer does not let the panel shrink: what the contents ask for, not only what they need at least."""
         contents = self.scroll.widget()
-        return contents.minimumSizeHint.width() + self.scroll.verticalScrollBar().sizeHint.width() if contents is not None else 0
+        if contents is None:
+            return 0
+        return max(contents.minimumSizeHint.width(), contents.sizeHint.width()) + self.scroll.verticalScrollBar().sizeHint.width()
 
     @contextmanager
     def dressed(self, width: int, height: int, font_scale: float, theme: str) -> Iterator[None]:

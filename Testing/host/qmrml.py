@@ -102,9 +102,14 @@ class qMRMLNodeComboBox(qt.QWidget, cxx=True):
         return state(self)["follower"].scene
 
     def setMRMLScene(self, scene: Any) -> None:
-        """Follow this scene."""
+        """Follow this scene. As in Slicer, another scene begins with a signal that no node is chosen, whoever is connected by then."""
+        isAnother = scene is not state(self)["follower"].scene
         state(self)["follower"].follow(scene)
         self._refresh()
+        if isAnother and state(self)["current"] is None:
+            self.currentNodeChanged.emitAs("currentNodeChanged(vtkMRMLNode*)", None)
+            self.currentNodeChanged.emitAs("currentNodeChanged(bool)", False)
+            self.currentNodeIDChanged.emit("")
         self.mrmlSceneChanged.emit(scene)
 
     def currentNode(self) -> Any:

@@ -147,7 +147,9 @@ class BoundHostSignal(BoundSignal):
             self.emitAs(signature, *arguments)
 
     def emitAs(self, signature: str, *arguments: Any) -> None:
-        """Call whoever is connected to this form of the signal."""
+        """Call whoever is connected to this form of the signal, unless the sender's signals are blocked."""
+        if isinstance(self.sender, QtCore.QObject) and QtCore.QObject.signalsBlocked(self.sender):
+            return
         for each, deliver in list(state(self.sender).get("listeners", ())):
             if each == signature:
                 deliver(*arguments)

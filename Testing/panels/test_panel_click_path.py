@@ -80,16 +80,16 @@ def byOverlapRule(opened, node, shape):
     def count(voxels):
         return np.count_nonzero(np.frombuffer(voxels, bool))
 
-    after = run("Keep both")
+    after = run("Allow overlap")
     assert {name: after[name] for name in before} == before and set(after) - set(before) == {"body"}
     whole = after["body"]
     host.click("undoButton")
-    after = run("Keep what is there")
+    after = run("Keep existing segments")
     assert {name: after[name] for name in before} == before
     union = np.logical_or.reduce([np.frombuffer(voxels, bool) for voxels in before.values()])
     assert after["body"] == (np.frombuffer(whole, bool) & ~union).tobytes()
     host.click("undoButton")
-    after = run("The new one wins")
+    after = run("Overwrite existing segments")
     assert after["body"] == whole
     for name, voxels in before.items():
         assert after[name] == (np.frombuffer(voxels, bool) & ~np.frombuffer(whole, bool)).tobytes()
@@ -104,7 +104,7 @@ def test_nothing_is_cut_off_in_a_narrow_panel_or_with_large_fonts(opened, theme)
     for button in ("settingsButton", "optionsButton"):
         host.click(button)
     host.choose("modeComboBox", "Slices from–to (2D)")
-    host.choose("windowComboBox", "Own range")
+    host.choose("windowComboBox", "Custom range")
     for section in ("moreButton", "findSection", "privacySection"):
         host.click(section)
     assert host.layout_faults(300, 1200) == []

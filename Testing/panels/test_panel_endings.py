@@ -122,7 +122,7 @@ def test_an_event_in_a_stage_of_a_run_ends_it_cleanly(stage, event, caplog, tmp_
         if event in ("cancel", "volume deleted", "volume changed", "second run") and not isTooEarlyToMatter:
             assert namesOf(segmentationNode) == ["mine"]
         if event in ("cancel", "second run"):
-            assert opened.text("messageLabel") == "Cancelled. Nothing was imported."
+            assert opened.text("messageLabel") == "Cancelled. Nothing was added."
         if event in ("volume deleted", "volume changed", "segmentation deleted"):
             assert opened.text("messageLabel").endswith(".") and not opened.host.find("messageLabel").isHidden()
         if event != "quit":
@@ -158,7 +158,9 @@ def test_a_local_demo_that_ends_by_itself_is_noticed():
         opened.host.wait_until(lambda: demo.url, 20)
         psutil.Process(int(demo._process.processId())).kill()
         opened.host.wait_until(lambda: not demo.isStarted, 10)
-        assert opened.text("statusLabel") == "The local demo has ended by itself; start it again."
+        assert opened.text("statusLabel").startswith("The local demo has stopped") and opened.text("statusLabel").endswith(
+            "; start it again."
+        )
         assert opened.text("demoButton") == "Start local demo"
 
 

@@ -42,7 +42,7 @@ def test_keys_run_and_cancel(opened, endpoint):
     assert len(opened.jobs) == 1
     opened.host.wait_until(gate.reached.is_set, 10)
     opened.host.key("promptsEdit", "Esc")
-    assert opened.jobs == [] and opened.text("messageLabel") == "Cancelled. Nothing was imported."
+    assert opened.jobs == [] and opened.text("messageLabel") == "Cancelled. Nothing was added."
     assert opened.segmentations() == []
     gate.open()
 
@@ -53,7 +53,7 @@ def test_a_second_run_waits_for_the_first_and_the_same_run_is_not_queued_twice(o
     opened.makeReady(url, "cube")
     opened.host.click("runButton")
     first = opened.jobs[0]
-    assert not opened.host.find("runButton").enabled and "at work already" in opened.host.find("runButton").toolTip
+    assert not opened.host.find("runButton").enabled and "already in progress" in opened.host.find("runButton").toolTip
     opened.host.type("promptsEdit", "bar")
     assert opened.text("runButton") == "Run next"
     opened.host.click("runButton")
@@ -111,7 +111,7 @@ def test_choices_travel_with_the_scene_and_come_back_with_it(opened, endpoint, t
     import slicer
 
     opened.makeReady(endpoint[0], "cube & bar")
-    opened.host.choose("overlapComboBox", "Keep what is there")
+    opened.host.choose("overlapComboBox", "Keep existing segments")
     opened.host.choose("modeComboBox", "All slices (2D)")
     path = str(tmp_path / "scene.mrb")
     assert slicer.mrmlScene.WriteToMRB(path)
@@ -120,7 +120,7 @@ def test_choices_travel_with_the_scene_and_come_back_with_it(opened, endpoint, t
     assert slicer.mrmlScene.ReadFromMRB(path)
     opened.host.process()
     assert opened.host.find("promptsEdit").toPlainText() == "cube & bar"
-    assert opened.host.find("overlapComboBox").currentText == "Keep what is there"
+    assert opened.host.find("overlapComboBox").currentText == "Keep existing segments"
     assert opened.host.find("modeComboBox").currentText == "All slices (2D)"
     assert opened.host.find("volumeSelector").currentNode().GetName() == "CT"
     assert opened.host.find("profileComboBox").currentText == "Ward 3"
@@ -152,8 +152,8 @@ def test_undo_takes_the_last_run_back_and_show_3d_makes_surfaces(opened, endpoin
     opened.host.click("undoButton")
     assert namesOf(node) == [] and opened.text("messageLabel") == "The last run was taken back."
     assert opened.host.find("resultsTable").isHidden()
-    opened.host.click("undoButton")
-    assert opened.text("messageLabel") == "There is no run to take back."
+    assert not opened.host.find("undoButton").enabled
+    assert opened.host.find("undoButton").toolTip == "There is no run to take back."
 
 
 def test_recent_prompts_are_offered_and_the_last_ones_come_back(opened, endpoint):
@@ -189,8 +189,8 @@ def test_a_fault_of_the_endpoint_is_told_in_words_of_the_panel_and_adds_nothing(
     double.tamper = lambda reply: (401, "application/json", b'{"message": "no"}')
     opened.makeReady(url)
     job = opened.run()
-    assert job.state == "failed" and "requires a sign-in (401: “no”)" in opened.text("messageLabel")
-    assert "type the key in Endpoint settings" in opened.text("messageLabel") and "--" not in opened.text("messageLabel")
+    assert job.state == "failed" and "(401: “no”)" in opened.text("messageLabel")
+    assert "type the key in Settings" in opened.text("messageLabel") and "--" not in opened.text("messageLabel")
     assert opened.segmentations() == [] and opened.host.find("runButton").enabled
 
 
@@ -204,7 +204,7 @@ def test_preview_is_a_small_version_of_what_is_sent(opened, endpoint):
     opened.host.type("firstSliceSpinBox", "6")
     opened.host.type("lastSliceSpinBox", "6")
     opened.host.click("optionsButton")
-    opened.host.choose("windowComboBox", "Own range")
+    opened.host.choose("windowComboBox", "Custom range")
     opened.host.type("windowLowSpinBox", "0")
     opened.host.type("windowHighSpinBox", "220")
     opened.run()
@@ -222,13 +222,13 @@ def test_preview_is_a_small_version_of_what_is_sent(opened, endpoint):
 @pytest.mark.parametrize(
     ("state", "told", "items", "text"),
     [
-        ("queued", ("", 0, 0), (0, 0), "Waiting for its turn"),
+        ("queued", ("", 0, 0), (0, 0), "Waiting"),
         ("running", ("uploading", 42e6, 118e6), (0, 0), "Uploading 42 of 118 MB"),
         ("running", ("uploading", 300, 300), (0, 0), "Uploading"),
         ("running", ("model working", 72.4, 0), (0, 0), "Model working 1:12"),
         ("running", ("model working", 2.0, 0), (7, 20), "7 of 20 done, model working 0:02"),
         ("running", ("waiting to try again", 4.2, 0), (0, 0), "The endpoint is busy, trying again in 5 s"),
-        ("importing", ("downloading", 5, 5), (0, 0), "Importing"),
+        ("importing", ("downloading", 5, 5), (0, 0), "Adding segments"),
     ],
 )
 def test_progress_is_told_in_stages_with_bytes_and_seconds(opened, state, told, items, text):

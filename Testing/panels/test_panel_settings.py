@@ -47,7 +47,7 @@ def test_a_profile_is_made_changed_and_removed(settings):
 def test_what_is_wrong_with_a_profile_is_told_and_nothing_is_kept(settings):
     fillIn(settings, url="http://ward3.example/score")
     settings.host.click("saveButton")
-    assert "plain http" in settings.text("noteLabel") and "Endpoint settings" in settings.text("noteLabel")
+    assert "plain http" in settings.text("noteLabel") and "Settings" in settings.text("noteLabel")
     settings.host.type("urlEdit", "https://ward3.example/score?code=abc")
     settings.host.click("saveButton")
     assert "holds a key" in settings.text("noteLabel") and set(stored()) == {"Local demo"}
@@ -63,7 +63,7 @@ def test_a_typed_key_is_masked_stays_in_memory_and_is_never_shown_again(settings
     assert host.find("keyEdit").echoMode == host.qt.QLineEdit.Password
     host.type("keyEdit", KEY)
     host.click("saveButton")
-    assert host.find("keyEdit").text == "" and host.find("keyEdit").placeholderText == "typed, and kept until Slicer is closed"
+    assert host.find("keyEdit").text == "" and host.find("keyEdit").placeholderText == "entered; kept until Slicer is closed"
     assert session_keys.recall("Ward 3", "https://ward3.example/score") == KEY
     host.choose("profileComboBox", "Local demo")
     host.choose("profileComboBox", "Ward 3")

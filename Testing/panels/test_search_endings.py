@@ -122,14 +122,14 @@ def test_cancel_keeps_what_was_stored_and_the_next_run_goes_on_there():
         search.host.wait_until(lambda: os.path.exists(search.indexPath) and vectorsIn(search.indexPath), 10, every=0.02)
         search.host.click("indexCancelButton")
         search.settle()
-        assert search.text("indexMessageLabel") == "Cancelled. What was stored is kept; Index goes on from there."
+        assert search.text("indexMessageLabel") == "Cancelled. What was stored is kept. Press Index to continue."
         kept = vectorsIn(search.indexPath)
         assert 0 < kept < 24
         assert search.text("indexInfoLabel").startswith(f"The index holds {kept} images of one volume, ")
         search.host.wait_until(lambda: double._now == 0, 10)  # what was on its way when the person cancelled
         sent = len(double.rows)
         search.do("indexButton")
-        assert search.text("indexMessageLabel").startswith(f"{24 - kept} new, {kept} were there. ")
+        assert search.text("indexMessageLabel").startswith(f"{24 - kept} slices added, {kept} already in the index. ")
         assert len(double.rows) == sent + 24 - kept and vectorsIn(search.indexPath) == 24
 
 
@@ -144,7 +144,7 @@ def test_an_endpoint_that_fails_half_way_costs_only_what_was_not_done():
         lines = search.text("indexMessageLabel").splitlines()
         kept = vectorsIn(search.indexPath)  # eight, or a few more that were on their way
         assert 8 <= kept < 20
-        assert lines[0].startswith(f"{kept} new, 0 were there.") and "are kept, then the run stopped" in lines[1]
+        assert lines[0].startswith(f"{kept} slices added, 0 already in the index.") and "are kept, then the run stopped" in lines[1]
         double.fail_after = None
         search.do("indexButton")
-        assert search.text("indexMessageLabel").startswith(f"{20 - kept} new, {kept} were there. ")
+        assert search.text("indexMessageLabel").startswith(f"{20 - kept} slices added, {kept} already in the index. ")

@@ -18,12 +18,12 @@ def test_buttons_say_why_they_are_disabled(search):
     search.host.choose("searchVolumeSelector", "CT")
     search.host.choose("indexWhatComboBox", "This volume")
     assert search.host.find("indexButton").enabled and not search.host.find("similarButton").enabled
-    assert tip("similarButton") == "There is nothing in the index yet; press Index first."
-    assert search.text("indexInfoLabel") == "The index is empty so far."
+    assert tip("similarButton") == "The index is empty. Press Index first."
+    assert search.text("indexInfoLabel") == "The index is empty."
     for section in ("classifySection", "outliersSection"):
         search.host.click(section)
-    assert tip("classifyButton") == "Type at least two labels, one a line: they are compared with one another."
-    assert tip("outliersButton") == "There is nothing in the index yet; press Index first."
+    assert tip("classifyButton") == "Type at least two labels, one per line. They are compared with each other."
+    assert tip("outliersButton") == "The index is empty. Press Index first."
     assert tip("labelsTableButton") == "Nothing has been classified yet."
     search.host.choose("searchProfileComboBox", "Local demo")
     assert tip("indexButton") == "Start the local demo, or choose another endpoint."
@@ -91,7 +91,7 @@ def test_two_tabs_share_the_local_demo():
         search.host.wait_until(lambda: demo.url, 20)
         search.host.find("moduleTabBar").setCurrentIndex(1)
         search.host.process()
-        assert search.text("searchStatusLabel") == "Running on this computer: a demo engine, not MedImageInsight."
+        assert search.text("searchStatusLabel") == "Running on this computer. This is a demo engine, not MedImageInsight."
         assert search.tab.endpoint.profile().url == demo.url
         search.host.click("searchDemoButton")
         assert not demo.isStarted and search.text("searchDemoButton") == "Start local demo"

@@ -17,7 +17,7 @@ def test_a_person_indexes_searches_and_is_there(search):
     search.host.choose("searchVolumeSelector", "CT one")
     search.host.choose("indexWhatComboBox", "All loaded volumes")
     assert search.do("indexButton").state == "done"
-    assert search.text("indexMessageLabel").startswith("21 new, 0 were there. ")
+    assert search.text("indexMessageLabel").startswith("21 slices added, 0 already in the index. ")
     assert search.text("indexInfoLabel").startswith("The index holds 21 images of 2 volumes and pictures, ")
     search.look(4)
     assert search.text("searchSliceLabel") == "This slice: axial 4 of 0 to 11, as in the Red view"
@@ -64,7 +64,7 @@ def test_what_is_indexed_is_not_sent_again_and_the_counts_say_so(search, double)
     sent = len(double.rows)
     search.do("indexButton")
     assert len(double.rows) == sent == 12
-    assert search.text("indexMessageLabel") == "0 new, 12 were there."
+    assert search.text("indexMessageLabel") == "0 slices added, 12 already in the index."
 
 
 def test_labelmaps_and_hidden_volumes_are_not_indexed(search):
@@ -75,7 +75,7 @@ def test_labelmaps_and_hidden_volumes_are_not_indexed(search):
     labels.SetAndObserveImageData(hidden.GetImageData())
     search.host.choose("indexWhatComboBox", "All loaded volumes")
     search.do("indexButton")
-    assert search.text("indexMessageLabel").startswith("12 new, 0 were there. ")
+    assert search.text("indexMessageLabel").startswith("12 slices added, 0 already in the index. ")
 
 
 def test_this_volume_can_be_left_out(search):
@@ -206,7 +206,7 @@ def test_a_text_finds_what_the_endpoint_says_is_near_it(search, double):
     search.host.choose("searchVolumeSelector", "CT")
     search.do("indexButton")
     search.host.choose("queryModeComboBox", "This text")
-    assert search.host.find("similarButton").toolTip == "Type what to look for."
+    assert search.host.find("similarButton").toolTip == "Type what to search for."
     search.host.type("queryTextEdit", "computed tomography liver")
     search.host.key("queryTextEdit", "Return")
     search.settle()

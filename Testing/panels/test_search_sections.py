@@ -47,8 +47,8 @@ def test_outliers_are_ranked_and_a_click_on_the_map_goes_there(search):
     search.host.choose("indexWhatComboBox", "All loaded volumes")
     search.do("indexButton")
     search.host.click("outliersSection")
-    search.host.choose("outliersReferenceComboBox", "The studies ticked below")
-    assert search.host.find("outliersButton").toolTip == "Tick the studies to compare with."
+    search.host.choose("outliersReferenceComboBox", "The studies selected below")
+    assert search.host.find("outliersButton").toolTip == "Select the reference studies."
     studies = search.host.find("studiesList")
     assert [studies.item(row).text() for row in range(2)] == ["CT (10 images)", "Odd (3 images)"]
     studies.item(0).setCheckState(QtCore.Qt.CheckState.Checked)

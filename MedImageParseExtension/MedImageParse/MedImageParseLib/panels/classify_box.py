@@ -18,12 +18,13 @@ from ..search.compare import CALIBRATION_NOTE
 from ..search.label_sets import ready_sets
 from ..tasks.classify import ClassificationResult
 from .search_context import SearchContext
-from .sentences import forPanel
+from .sentences import worded
 from .task_box import TaskBox
-from .widgets import Choice, setUpTable, showSentence
+from .widgets import Choice, fitHeight, plain, setTip, setUpTable, showSentence
 
 OWN = "own"
 SLICE, ALL, FIFTH = "slice", "all", "fifth"
+_HIGHEST = 260  # pixels
 _MOST_LINES = 8  # labels in a plot of many slices
 
 
@@ -67,11 +68,11 @@ class ClassifyBox:
 
     def whyNot(self) -> str:
         """Why this cannot start, "" where it can."""
-        why = self._context.whyNoVolume() or self._context.endpoint.whyNotReady()
+        why = self._context.whyNoVolume() or self._context.endpoint.whyNotReady() or self._context.endpoint.whyNoText()
         if why or self._set.key != OWN:
             return why
         lines = [line for line in self._ui.labelsEdit.toPlainText().splitlines() if line.strip()]
-        return "" if len(lines) >= 2 else _("Type at least two labels, one a line: they are compared with one another.")
+        return "" if len(lines) >= 2 else _("Type at least two labels, one per line. They are compared with each other.")
 
     def ended(self, job: Job) -> None:
         """Show the shares, or say why there are none."""
@@ -110,19 +111,19 @@ class ClassifyBox:
             label = result.labels[place]
             texts = (label.name, _("{percent} %").format(percent=f"{100 * result.volume[place]:.1f}"), str(self._bestSlice(place)))
             for column, text in enumerate(texts):
-                item = qt.QTableWidgetItem(text)
-                item.setToolTip(_("Sent as: {text}").format(text=label.text))
+                item = qt.QTableWidgetItem(plain(text))
+                setTip(item, _("Sent as: {text}").format(text=label.text))
                 if column:
                     item.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
                 table.setItem(row, column, item)
         table.setVisible(True)
-        table.updateGeometry()
+        fitHeight(table, _HIGHEST)
         _nodeId, name, plane = self._asked
         if several:
-            what = _("{count} {plane} slices of {volume} as a whole.").format(count=len(result.indices), plane=plane, volume=name)
+            what = _("Result for {count} {plane} slices of {volume} together.").format(count=len(result.indices), plane=plane, volume=name)
         else:
             what = _("{plane} slice {index} of {volume}.").format(plane=plane.capitalize(), index=result.indices[0], volume=name)
-        warnings = [forPanel(warning) for warning in result.report.get("warnings", ())]
+        warnings = [worded(warning) for warning in result.report.get("warnings", ())]
         showSentence(ui.labelsNoteLabel, "\n".join([what, CALIBRATION_NOTE, *warnings]))
 
     def _order(self) -> list[int]:
@@ -142,10 +143,10 @@ class ClassifyBox:
         try:
             showSlice(node, plane, self._bestSlice(self._order()[row]))
         except InputError as error:
-            self.task.say(str(error))
+            self.task.sayError(error)
 
     def _setChosen(self, key: str) -> None:
-        self._ui.labelSetComboBox.setToolTip("" if key == OWN else "\n".join(label.name for label in labelsFrom(key)))
+        setTip(self._ui.labelSetComboBox, "" if key == OWN else "\n".join(label.name for label in labelsFrom(key)))
         self._context.changed()
 
     def _showTable(self) -> None:

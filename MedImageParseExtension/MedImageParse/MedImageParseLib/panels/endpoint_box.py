@@ -15,8 +15,8 @@ from ..profiles.profiles import LOCAL_DEMO, Profile, ProfileStore, local_demo
 from .local_demo import DemoProcess
 from .parameters import PanelParameters
 from .privacy_box import mayBeSent
-from .sentences import forPanel, signInText, withoutRequestId
-from .widgets import Choice, StatusIcons
+from .sentences import jobWords, signInText, worded, words
+from .widgets import Choice, StatusIcons, setPlain, showRich
 
 
 class EndpointBox:
@@ -44,7 +44,7 @@ class EndpointBox:
         self._status: dict[str, tuple[str, str]] = {}  # profile name: (icon, sentence)
         self._profiles: dict[str, Profile] = {}
         self._check: Job | None = None
-        self._checked = ""
+        self._checked = self._signIn = ""
         self._codes: list[str] = []  # written by a worker, shown by `poll`
         self.demo = demo or DemoProcess(self._demoChanged)
         if demo is not None:
@@ -81,7 +81,7 @@ class EndpointBox:
             profiles = ProfileStore().profiles()
         except MedImageParseError as error:
             profiles = [local_demo()]
-            self._status[LOCAL_DEMO] = ("Bad", forPanel(str(error)))
+            self._status[LOCAL_DEMO] = ("Bad", words(error))
         self._profiles = {profile.name: profile for profile in profiles if self._fits(profile)}
         self._choice.fill([(name, _("Local demo") if name == LOCAL_DEMO else name) for name in self._profiles])
         self.show()
@@ -102,10 +102,14 @@ class EndpointBox:
         self._choice.set(self._parameters[self._role])
         icon, sentence = self._statusNow()
         self._icons.show(ui.statusIcon, icon)
-        if ui.statusLabel.text != sentence:
-            ui.statusLabel.setText(sentence)
+        if sentence == self._signIn:
+            showRich(ui.statusLabel, sentence)
+        else:
+            setPlain(ui.statusLabel, sentence)
         ui.checkButton.setText(_("Stop test") if self._check is not None else _("Test connection"))
         ui.checkButton.setEnabled(self.profile() is not None)
+        ui.checkButton.setVisible(self.name != LOCAL_DEMO)
+        ui.demoButton.setVisible(self.name == LOCAL_DEMO)
         ui.demoButton.setText(_("Stop local demo") if self.demo.isStarted else _("Start local demo"))
 
     def whyNotReady(self) -> str:
@@ -119,6 +123,17 @@ class EndpointBox:
             return _("Start the local demo, or choose another endpoint.")
         return ""
 
+    def whyNoText(self) -> str:
+        """Why this endpoint cannot compare images with texts, "" where it may."""
+        if self.name == LOCAL_DEMO:
+            return _("The demo uses classical image features and does not support text. Choose a MedImageInsight endpoint.")
+        return ""
+
+    def startDemo(self) -> None:
+        """Choose the local demo and start it."""
+        if not self.demo.isStarted:
+            self._demoClicked()
+
     def showDeviceCode(self, url: str, code: str, expires: datetime) -> None:
         """For a worker: show the person where to sign in. Only takes it down; `poll` shows it."""
         self._codes.append(signInText(url, code, expires))
@@ -126,7 +141,8 @@ class EndpointBox:
     def poll(self) -> None:
         """Main thread: show what a worker has asked to show."""
         while self._codes:
-            self._setStatus(self.name, "Busy", self._codes.pop(0))
+            self._signIn = self._codes.pop(0)
+            self._setStatus(self.name, "Busy", self._signIn)
 
     def check(self) -> None:
         """Test the connection, or stop the test."""
@@ -143,7 +159,7 @@ class EndpointBox:
                 return
             self._check = self._logic.check(profile=profile, show_device_code=self.showDeviceCode, callback=self._checkEnded)
         except MedImageParseError as error:
-            self._setStatus(profile.name, "Bad", forPanel(str(error)))
+            self._setStatus(profile.name, "Bad", words(error))
             return
         self._setStatus(profile.name, "Busy", _("Testing…"))
         self._onChange()
@@ -155,12 +171,11 @@ class EndpointBox:
     def _checkEnded(self, job: Job) -> None:
         self._check = None
         if job.state == "done":
-            self._setStatus(self._checked, "Good", forPanel(job.result.sentence))
+            self._setStatus(self._checked, "Good", worded(job.result.sentence))
         elif job.state == "cancelled":
             self._status.pop(self._checked, None)
         else:
-            sentence = withoutRequestId(job.sentence, getattr(job.error, "request_id", ""))
-            self._setStatus(self._checked, "Bad", forPanel(sentence))
+            self._setStatus(self._checked, "Bad", jobWords(job))
         self.show()
         self._onChange()
 
@@ -171,10 +186,10 @@ class EndpointBox:
             if self.demo.isStarted and not self.demo.url:
                 return "Busy", _("Starting…")
             if self.demo.url and LOCAL_DEMO not in self._status:
-                return "Good", _("Running on this computer: a demo engine, not {model}.").format(model=self._model)
+                return "Good", _("Running on this computer. This is a demo engine, not {model}.").format(model=self._model)
         profile = self._profiles.get(self.name)
         if self.name == LOCAL_DEMO:
-            untested = _("Not started. A demo engine on this computer, not {model}; no account is needed.").format(model=self._model)
+            untested = _("Not started. A demo engine on this computer, not {model}. It needs no account.").format(model=self._model)
         else:
             untested = _("Not tested.") if profile is not None else ""
         return self._status.get(self.name, ("Unknown", untested))

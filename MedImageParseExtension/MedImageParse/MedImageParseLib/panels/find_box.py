@@ -16,8 +16,8 @@ from ..signin.auth import session_keys
 from ..signin.entra import EntraOptions
 from ..signin.methods import entra_session
 from .profile_form import entraMethods
-from .sentences import forPanel, signInText
-from .widgets import Choice, showSentence
+from .sentences import jobWords, signInText, worded, words
+from .widgets import Choice, plain, showRich, showSentence
 
 _MODELS = {"medimageparse": "MedImageParse", "medimageparse3d": "MedImageParse 3D", "medimageinsight": "MedImageInsight"}
 _CLOUD = CLOUDS["public"]
@@ -46,7 +46,7 @@ class FindBox:
     def poll(self) -> None:
         """Main thread: show a code to sign in with."""
         while self._codes:
-            showSentence(self._ui.findNoteLabel, self._codes.pop(0))
+            showRich(self._ui.findNoteLabel, self._codes.pop(0))
 
     def _findOrStop(self) -> None:
         if self._job is not None:
@@ -89,7 +89,7 @@ class FindBox:
         """Whether it went well; says why where it did not."""
         self._job = None
         self._ui.findButton.setText(_("Find my endpoints"))
-        showSentence(self._ui.findNoteLabel, "" if job.state == "done" else forPanel(job.sentence))
+        showSentence(self._ui.findNoteLabel, "" if job.state == "done" else jobWords(job))
         self._selected()
         return job.state == "done"
 
@@ -99,10 +99,10 @@ class FindBox:
         ui, discovery = self._ui, job.result
         self._found = [(endpoint, deployment) for endpoint in discovery.endpoints for deployment in endpoint.deployments or [None]]
         ui.foundList.clear()
-        ui.foundList.addItems([_describe(endpoint, deployment) for endpoint, deployment in self._found])
+        ui.foundList.addItems([plain(_describe(endpoint, deployment)) for endpoint, deployment in self._found])
         ui.foundList.setVisible(bool(self._found))
         ui.addFoundButton.setVisible(bool(self._found))
-        notes = [forPanel(warning) for warning in discovery.warnings]
+        notes = [worded(warning) for warning in discovery.warnings]
         showSentence(ui.findNoteLabel, "\n".join(notes if self._found or notes else [_("No endpoint was found.")]))
 
     def _made(self, job: Job) -> None:
@@ -114,9 +114,9 @@ class FindBox:
             if made.key:
                 session_keys.remember(made.profile.name, made.profile.url, made.key)
         except MedImageParseError as error:
-            showSentence(self._ui.findNoteLabel, forPanel(str(error)))
+            showSentence(self._ui.findNoteLabel, words(error))
             return
-        showSentence(self._ui.findNoteLabel, "\n".join(forPanel(note) for note in made.notes))
+        showSentence(self._ui.findNoteLabel, "\n".join(worded(note) for note in made.notes))
         self._onAdded(made.profile.name)
 
     def _selected(self) -> None:

@@ -12,6 +12,7 @@ from slicer.i18n import tr as _
 from ..search.records import Hit, Record
 from ..tasks.find_similar import name_of
 from .pixmaps import Watcher, pixmapFromPng
+from .widgets import plain, setTip
 
 _NARROWEST, _WIDEST_PICTURE, _MARGIN = 104, 128, 10  # pixels
 _LINES = 3
@@ -45,7 +46,7 @@ class HitsGrid:
         for rank, hit in enumerate(self._hits, start=1):
             item = qt.QListWidgetItem()
             item.setIcon(qt.QIcon(pixmapFromPng(hit.record.thumbnail)))
-            item.setToolTip(tipOf(rank, hit))
+            setTip(item, tipOf(rank, hit))
             item.setData(qt.Qt.AccessibleTextRole, ", ".join(_lines(hit)))
             self._list.addItem(item)
         self._list.setVisible(bool(self._hits))
@@ -68,7 +69,7 @@ class HitsGrid:
         self._list.setGridSize(qt.QSize(cell, height))
         for number, hit in enumerate(self._hits):
             lines = [metrics.elidedText(line, qt.Qt.ElideMiddle, cell - _MARGIN) for line in _lines(hit)]
-            self._list.item(number).setText("\n".join(lines))
+            self._list.item(number).setText(plain("\n".join(lines)))
         self._list.setFixedHeight(-(-len(self._hits) // columns) * height + 2 * self._list.frameWidth + 2)
 
     def _activated(self, _item: Any) -> None:
@@ -92,9 +93,9 @@ def tipOf(rank: int, hit: Hit) -> str:
         _("{rank}. {name}").format(rank=rank, name=name_of(record)),
         _("{place}, similarity {similarity}").format(place=placeText(record), similarity=f"{hit.similarity:.4f}"),
         _("Window: {window}").format(window=record.position["window"]) if record.position.get("window") else "",
-        record.source or _("Where it was is not kept."),
+        record.source or _("Its location is not stored."),
         _("Indexed {when}").format(when=record.added.replace("T", " ").rstrip("Z")) if record.added else "",
-        _("Double-click to go to it."),
+        _("Double-click to open that image at that slice."),
     ]
     return "\n".join(line for line in lines if line)
 

@@ -14,9 +14,9 @@ from ..logic.jobs import Job
 from ..scene.volumes import volumeNodes
 from ..tasks.indexing import IndexingResult
 from .search_context import SearchContext
-from .sentences import forPanel
+from .sentences import worded
 from .task_box import TaskBox, sizeText
-from .widgets import Choice, signalsBlocked
+from .widgets import Choice, setPlain, setTip, signalsBlocked
 
 VOLUME, ALL, FOLDER, DATABASE = "volume", "all", "folder", "database"
 
@@ -31,7 +31,7 @@ class IndexBox:
 
     def __init__(self, ui: Any, context: SearchContext):
         self._ui, self._context, self._choices = ui, context, context.choices
-        self.task = TaskBox(ui, "index", self._start, context.logic.cancel, _("Put these images into the index."))
+        self.task = TaskBox(ui, "index", self._start, context.logic.cancel, _("Add these images to the index."))
         self._what = Choice(
             ui.indexWhatComboBox,
             (
@@ -51,7 +51,7 @@ class IndexBox:
         for box, name in self._checkBoxes():
             box.connect("toggled(bool)", lambda on, name=name: self._choose(name, bool(on)))
         self._menu = qt.QMenu(ui.indexFileButton)
-        for text, slot in ((_("Open an index…"), self._open), (_("New index…"), self._new), (_("My own index"), self._default)):
+        for text, slot in ((_("Open an index…"), self._open), (_("New index…"), self._new), (_("Default index"), self._default)):
             action = qt.QAction(text, self._menu)
             action.connect("triggered()", slot)
             self._menu.addAction(action)
@@ -68,10 +68,10 @@ class IndexBox:
                 box.setChecked(choices[name])
         if ui.indexPathEdit.text != choices.indexPath:
             ui.indexPathEdit.setText(choices.indexPath)
-            ui.indexPathEdit.setToolTip(choices.indexPath)
+            setTip(ui.indexPathEdit, choices.indexPath)
         info = self._info()
         if ui.indexInfoLabel.text != info:
-            ui.indexInfoLabel.setText(info)
+            setPlain(ui.indexInfoLabel, info)
         self.task.showReady(self.whyNot())
 
     def whyNot(self) -> str:
@@ -92,7 +92,7 @@ class IndexBox:
         if job.state == "done":
             self.task.say(_outcome(job.result, job.elapsed))
         else:
-            self.task.sayWhyNot(job, _("Cancelled. What was stored is kept; Index goes on from there."))
+            self.task.sayWhyNot(job, _("Cancelled. What was stored is kept. Press Index to continue."))
         self._context.readIndex()
         self._context.changed()
 
@@ -109,11 +109,11 @@ class IndexBox:
     def _info(self) -> str:
         context, summary = self._context, self._context.summary
         if context.indexFault:
-            return forPanel(context.indexFault)
+            return worded(context.indexFault)
         if summary is None:
-            return _("Looking at the index…")
+            return _("Reading the index…")
         if not summary.images:
-            return _("The index is empty so far.")
+            return _("The index is empty.")
         if len(summary.studies) == 1:
             text = _("The index holds {images} images of one volume, {size}.")
             return text.format(images=f"{summary.images:,}", size=sizeText(summary.bytes))
@@ -165,10 +165,10 @@ class IndexBox:
 
 def _outcome(result: IndexingResult, seconds: float) -> str:
     """ "12 new, 38 were there. 1.2 MB sent in 3 s.", and what is worth knowing."""
-    text = _("{new} new, {there} were there.").format(new=f"{result.embedded:,}", there=f"{result.already_there:,}")
+    text = _("{new} slices added, {there} already in the index.").format(new=f"{result.embedded:,}", there=f"{result.already_there:,}")
     left = sum(tally.without_content for tally in result.tallies)
     if left:
-        text += " " + _("{left} slices show nothing and were left out.").format(left=f"{left:,}")
+        text += " " + _("{left} empty slices were skipped.").format(left=f"{left:,}")
     sent = result.report.get("bytes_sent", 0)
     if sent:
         duration = f"{seconds:.1f}" if seconds < 10 else f"{seconds:.0f}"

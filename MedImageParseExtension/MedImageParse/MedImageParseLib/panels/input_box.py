@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from slicer.i18n import tr as _
@@ -10,7 +11,7 @@ from ..errors import InputError
 from ..scene.volumes import volumeFromNode
 from .parameters import PanelParameters
 from .slice_follower import SeenSlice, SliceFollower, sliceCount
-from .widgets import Choice, signalsBlocked
+from .widgets import Choice, setPlain, signalsBlocked
 
 VOLUME, THIS_SLICE, RANGE, ALL = "volume", "this", "range", "all"
 
@@ -22,9 +23,10 @@ class InputBox:
         ui: the panel's widgets.
         parameters: where choices are kept.
         follower: knows which slice is looked at.
+        chooseNode: what a node selector tells.
     """
 
-    def __init__(self, ui: Any, parameters: PanelParameters, follower: SliceFollower):
+    def __init__(self, ui: Any, parameters: PanelParameters, follower: SliceFollower, chooseNode: Callable[[str, Any], object]):
         self._ui, self._parameters, self._follower = ui, parameters, follower
         self._mode = Choice(
             ui.modeComboBox,
@@ -36,7 +38,7 @@ class InputBox:
             ),
             lambda key: self._choose("Mode", key),
         )
-        ui.volumeSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._volumeChosen)
+        ui.volumeSelector.connect("currentNodeChanged(vtkMRMLNode*)", lambda node: chooseNode("InputVolume", node))
         ui.firstSliceSpinBox.connect("valueChanged(int)", lambda value: self._choose("FirstSlice", str(value)))
         ui.lastSliceSpinBox.connect("valueChanged(int)", lambda value: self._choose("LastSlice", str(value)))
 
@@ -53,6 +55,7 @@ class InputBox:
         ui = self._ui
         with signalsBlocked(ui.volumeSelector):
             ui.volumeSelector.setCurrentNode(self.volumeNode)
+        ui.sampleButton.setVisible(self.volumeNode is None)
         self._mode.set(self.mode)
         for widget in (ui.slicesLabel, ui.firstSliceSpinBox, ui.toLabel, ui.lastSliceSpinBox):
             widget.setVisible(self.mode == RANGE)
@@ -79,7 +82,7 @@ class InputBox:
         """(plane, slices) for Logic.segmentSlices, the slices as the command line has them."""
         seen = self.seenSlice()
         if seen is None:
-            raise InputError(_("There is no volume to read; load a volume and select it."))
+            raise InputError(_("There is no volume to read. Load a volume and select it."))
         if self.mode == THIS_SLICE:
             return seen.plane, str(seen.index)
         if self.mode == ALL:
@@ -100,10 +103,7 @@ class InputBox:
             text = _("{plane} slice {index} of 0 to {last}").format(plane=plane, index=seen.index, last=count - 1)
         else:
             text = _("{plane} slices, 0 to {last}").format(plane=plane, last=count - 1)
-        ui.planeLabel.setText(f"{text}, {view}" if view else text)
-
-    def _volumeChosen(self, node: Any) -> None:
-        self._parameters.setNodeFor("InputVolume", node)
+        setPlain(ui.planeLabel, f"{text}, {view}" if view else text)
 
     def _choose(self, name: str, value: str) -> None:
         self._parameters[name] = value

@@ -23,6 +23,7 @@ from ..imaging.volume import Volume
 from ..scene.volumes import nodeFromVolume
 
 _STOP_MS = 2000
+_KEPT_BYTES, _LONGEST_LINE = 4096, 200  # of what it writes to its standard error
 _LIBRARY = Path(__file__).resolve().parents[1]
 
 
@@ -45,7 +46,7 @@ class DemoProcess:
     def __init__(self, onChange: Callable[[], object]):
         self._listeners = [onChange]
         self._process: Any = None
-        self._heard = b""
+        self._heard = self._errors = b""
         self.url = ""
         self.fault = ""
 
@@ -62,14 +63,14 @@ class DemoProcess:
         """Start it; returns at once."""
         if self._process is not None:
             return
-        self.url, self.fault, self._heard = "", "", b""
+        self.url, self.fault, self._heard, self._errors = "", "", b"", b""
         process = qt.QProcess()
         environment = qt.QProcessEnvironment.systemEnvironment()
         others = environment.value("PYTHONPATH", "")
         environment.insert("PYTHONPATH", os.pathsep.join(filter(None, (str(_LIBRARY.parent), others))))
         environment.remove("MEDIMAGEPARSE_KEY")  # it has no use for it
         process.setProcessEnvironment(environment)
-        process.setStandardErrorFile(qt.QProcess.nullDevice())
+        process.connect("readyReadStandardError()", self._listenToErrors)
         process.connect("readyReadStandardOutput()", self._listen)
         process.connect("finished(int,QProcess::ExitStatus)", self._ended)
         process.connect("errorOccurred(QProcess::ProcessError)", self._failed)
@@ -85,6 +86,7 @@ class DemoProcess:
         process.disconnect("finished(int,QProcess::ExitStatus)", self._ended)
         process.disconnect("errorOccurred(QProcess::ProcessError)", self._failed)
         process.disconnect("readyReadStandardOutput()", self._listen)
+        process.disconnect("readyReadStandardError()", self._listenToErrors)
         process.kill()  # it keeps no state, and on Windows nothing gentler reaches a program without a window
         process.waitForFinished(_STOP_MS)
 
@@ -97,13 +99,27 @@ class DemoProcess:
             self.url = line.decode("ascii", "replace").strip()
             self.tell()
 
+    def _listenToErrors(self) -> None:
+        if self._process is not None:
+            self._errors = (self._errors + _bytes(self._process.readAllStandardError()))[-_KEPT_BYTES:]
+
+    def _lastWords(self) -> str:
+        """The last line that it wrote to its standard error, "" where there is none."""
+        self._listenToErrors()
+        lines = [line.strip() for line in self._errors.decode("utf-8", "replace").splitlines() if line.strip()]
+        return lines[-1][:_LONGEST_LINE] if lines else ""
+
     def _failed(self, *_error: object) -> None:
         if self._process is not None and not self.url:
-            self._gone(_("The local demo could not be started; look in the log for details."))
+            self._gone(_("The local demo could not be started; see the log for details."))
 
     def _ended(self, *_status: object) -> None:
         if self._process is not None:
-            self._gone(_("The local demo has ended by itself; start it again."))
+            last = self._lastWords()
+            if last:
+                self._gone(_("The local demo has stopped ({reason}); start it again.").format(reason=last))
+            else:
+                self._gone(_("The local demo has stopped; start it again."))
 
     def _gone(self, sentence: str) -> None:
         process, self._process = self._process, None

@@ -30,15 +30,14 @@ class ModulePanel:
         self.segment = SegmentPanel(resourcePath)
         self.similar: Any = None
         self.widget = qt.QWidget()
-        self._layout = qt.QVBoxLayout(self.widget)
-        self._layout.setContentsMargins(0, 0, 0, 0)
+        self._layout = qt.QVBoxLayout(self.widget)  # with the style's margins: Slicer's panel takes them off the module's own layout
         self.tabBar = qt.QTabBar()
         self.tabBar.setObjectName("moduleTabBar")
         self.tabBar.setExpanding(False)
         self.tabBar.setDrawBase(True)
         for text, tip in (
-            (_("Segment"), _("Type what you want to see, and get segments.")),
-            (_("Find similar"), _("Find images that look alike, compare them with labels, spot outliers.")),
+            (_("Segment"), _("Type the names of structures to get them as segments.")),
+            (_("Find similar"), _("Find similar images, compare images with labels, find outliers.")),
         ):
             self.tabBar.setTabToolTip(self.tabBar.addTab(text), tip)
         self._layout.addWidget(self.tabBar)

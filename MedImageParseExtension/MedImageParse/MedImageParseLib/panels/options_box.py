@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,8 @@ from ..scene.volumes import volumeFromNode
 from . import preview
 from .input_box import RANGE, VOLUME, InputBox
 from .parameters import PanelParameters
-from .sentences import megabytes
-from .widgets import Choice, signalsBlocked
+from .sentences import megabytes, words
+from .widgets import Choice, setPlain, signalsBlocked
 
 _DELAY_MS = 150  # typing and turning a wheel make many changes; the picture follows when they pause
 _OWN = "own"
@@ -31,16 +32,17 @@ class OptionsBox:
         ui: the panel's widgets.
         parameters: where choices are kept.
         inputs: knows volume, mode and slice.
+        chooseNode: what a node selector tells.
     """
 
-    def __init__(self, ui: Any, parameters: PanelParameters, inputs: InputBox):
+    def __init__(self, ui: Any, parameters: PanelParameters, inputs: InputBox, chooseNode: Callable[[str, Any], object]):
         self._ui, self._parameters, self._inputs = ui, parameters, inputs
         self._windows: dict[tuple, Window] = {}
         self._choices = _choices(ui, self._choose)
         self._window = Choice(ui.windowComboBox, _windowOptions(), self._windowChosen)
         for spinBox in (ui.windowLowSpinBox, ui.windowHighSpinBox):
             spinBox.connect("valueChanged(double)", self._rangeChanged)
-        ui.regionSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._regionChosen)
+        ui.regionSelector.connect("currentNodeChanged(vtkMRMLNode*)", lambda node: chooseNode("Region", node))
         ui.optionsButton.connect("contentsCollapsed(bool)", self._opened)
         self._timer = qt.QTimer()
         self._timer.setSingleShot(True)
@@ -94,12 +96,12 @@ class OptionsBox:
             )
         except MedImageParseError as error:
             ui.previewImage.setPixmap(qt.QPixmap())
-            ui.previewText.setText(str(error))
+            setPlain(ui.previewText, words(error))
             return
         pixmap = qt.QPixmap()
         pixmap.loadFromData(encode_png(np.ascontiguousarray(made.pixels)))
         ui.previewImage.setPixmap(pixmap)
-        ui.previewText.setText(text)
+        setPlain(ui.previewText, text)
 
     def _preview(self) -> preview.Preview:
         volumeNode = self._inputs.volumeNode
@@ -156,9 +158,6 @@ class OptionsBox:
             except ValueError:
                 self._parameters["Window"] = "auto"  # somebody else's scene
 
-    def _regionChosen(self, node: Any) -> None:
-        self._parameters.setNodeFor("Region", node)
-
     def _opened(self, collapsed: bool) -> None:
         if not collapsed:
             self.drawPreview()
@@ -167,21 +166,21 @@ class OptionsBox:
 def _choices(ui: Any, choose: Any) -> dict[str, Choice]:
     """The combo boxes whose keys are the values of the options."""
     table = {
-        "Slabs": (ui.slabsComboBox, (("auto", _("Where needed")), ("none", _("Never")), *((str(n), str(n)) for n in range(2, 9)))),
+        "Slabs": (ui.slabsComboBox, (("auto", _("Automatic")), ("none", _("Never")), *((str(n), str(n)) for n in range(2, 9)))),
         "Orient": (
             ui.orientComboBox,
             (
-                ("trained", _("As in training")),
-                ("radiological", _("As radiologists look at it")),
-                ("vote", _("All four ways, majority wins")),
+                ("trained", _("As in the training images")),
+                ("radiological", _("Radiological")),
+                ("vote", _("All four rotations, majority vote")),
             ),
         ),
-        "Group": (ui.groupComboBox, (("together", _("One for all prompts")), ("each", _("One for each prompt")))),
+        "Group": (ui.groupComboBox, (("together", _("All together")), ("each", _("One")))),
         "Overlap": (
             ui.overlapComboBox,
-            (("allow", _("Keep both")), ("keep", _("Keep what is there")), ("overwrite", _("The new one wins"))),
+            (("allow", _("Allow overlap")), ("keep", _("Keep existing segments")), ("overwrite", _("Overwrite existing segments"))),
         ),
-        "Existing": (ui.existingComboBox, (("add", _("Add another")), ("replace", _("Replace it")))),
+        "Existing": (ui.existingComboBox, (("add", _("Add a new segment")), ("replace", _("Replace the segment")))),
     }
     return {name: Choice(comboBox, options, lambda key, name=name: choose(name, key)) for name, (comboBox, options) in table.items()}
 
@@ -192,7 +191,12 @@ def _windowOptions() -> list[tuple[str, str]]:
         "pancreas": _("Pancreas"), "soft": _("Soft tissue"), "brain": _("Brain"), "bone": _("Bone"),
     }  # fmt: skip
     sites = [
-        (site, _("{site} ({low} to {high})").format(site=names[site], low=f"{low:g}", high=f"{high:g}"))
+        (
+            site,
+            _("{site} ({low} to {high})").format(
+                site=names.get(site, site.replace("-", " ").capitalize()), low=f"{low:g}", high=f"{high:g}"
+            ),
+        )
         for site, (low, high) in CT_WINDOWS.items()
     ]
     return [
@@ -200,7 +204,7 @@ def _windowOptions() -> list[tuple[str, str]]:
         *sites,
         ("percentile", _("Percentiles 0.5 to 99.5")),
         ("raw", _("None (raw values)")),
-        (_OWN, _("Own range")),
+        (_OWN, _("Custom range")),
     ]
 
 

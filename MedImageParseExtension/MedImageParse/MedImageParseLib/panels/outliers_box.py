@@ -17,7 +17,7 @@ from .hits_grid import placeText
 from .pixmaps import Watcher, pixmapFromPng, pngFromImage
 from .search_context import SearchContext
 from .task_box import TaskBox
-from .widgets import Choice, setUpTable, showSentence, signalsBlocked
+from .widgets import Choice, fitHeight, plain, setTip, setUpTable, showSentence, signalsBlocked
 
 ALL, CHOSEN = "all", "chosen"
 _MOST_ROWS, _MOST_POINTS = 10, 4000  # in the table, on the map
@@ -35,7 +35,7 @@ class OutliersBox:
 
     def __init__(self, ui: Any, context: SearchContext, onOpen: Callable[..., object]):
         self._ui, self._context, self._onOpen = ui, context, onOpen
-        tip = _("Rank what is in the index by how unlike it is. Nothing is sent anywhere.")
+        tip = _("Rank the images of the index by how unusual they are. Nothing is sent.")
         self.task = TaskBox(ui, "outliers", self._start, context.logic.cancel, tip)
         self.result: OutlierResult | None = None
         self._shown: list[RankedItem] = []  # the points of the map
@@ -44,7 +44,7 @@ class OutliersBox:
         self._drawn: tuple = ()
         self._reference = Choice(
             ui.outliersReferenceComboBox,
-            ((ALL, _("All studies of the index")), (CHOSEN, _("The studies ticked below"))),
+            ((ALL, _("All studies of the index")), (CHOSEN, _("The studies selected below"))),
             lambda _key: context.changed(),
         )
         self._by = Choice(ui.outliersByComboBox, (("slice", _("Slices")), ("study", _("Studies"))))
@@ -67,7 +67,7 @@ class OutliersBox:
         """Why this cannot start, "" where it can."""
         why = self._context.whyNoIndex()
         if not why and self._reference.key == CHOSEN and not self._ticked():
-            why = _("Tick the studies to compare with.")
+            why = _("Select the reference studies.")
         return why
 
     def ended(self, job: Job) -> None:
@@ -123,18 +123,18 @@ class OutliersBox:
         table.setRowCount(len(items))
         for row, item in enumerate(items):
             for column, text in enumerate((str(row + 1), f"{item.distance:.3f}", _called(item))):
-                cell = qt.QTableWidgetItem(text)
-                cell.setToolTip(_tip(item))
+                cell = qt.QTableWidgetItem(plain(text))
+                setTip(cell, _tip(item))
                 table.setItem(row, column, cell)
         table.setVisible(True)
-        table.updateGeometry()
+        fitHeight(table)
         self._ui.mapLabel.setVisible(True)
         self._drawn = ()
         self.drawMap()
         more = len(result.items) - len(items)
-        what = _("Each is compared with all others.") if result.items[0].in_reference else _("Gray points are the usual ones.")
+        what = _("Every image is compared with all others.") if result.items[0].in_reference else _("Gray points are the reference images.")
         rest = _("{count} more are less unusual.").format(count=f"{more:,}") if more else ""
-        texts = (rest, what, _("The map lays alike images near to one another."))
+        texts = (rest, what, _("Similar images lie close together."))
         showSentence(self._ui.outliersNoteLabel, " ".join(text for text in texts if text))
 
     def _openRow(self, row: int) -> None:
@@ -163,7 +163,7 @@ class OutliersBox:
             for study in studies:
                 name = study.name or _("series {series}").format(series=study.series[:8])
                 text = _("{name} (1 image)") if study.images == 1 else _("{name} ({images} images)")
-                item = qt.QListWidgetItem(text.format(name=name, images=study.images))
+                item = qt.QListWidgetItem(plain(text.format(name=name, images=study.images)))
                 item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsUserCheckable | qt.Qt.ItemIsSelectable)
                 item.setCheckState(qt.Qt.Checked if study.series in ticked else qt.Qt.Unchecked)
                 self._ui.studiesList.addItem(item)
@@ -177,5 +177,5 @@ def _called(item: RankedItem) -> str:
 def _tip(item: RankedItem) -> str:
     lines = [_called(item), _("Distance {distance}").format(distance=f"{item.distance:.4f}")]
     if not np.isnan(item.percentile):
-        lines.append(_("More unusual than {percent} % of the usual ones.").format(percent=f"{item.percentile:.0f}"))
-    return "\n".join([*lines, item.record.source or _("Where it was is not kept."), _("Double-click to go to it.")])
+        lines.append(_("More unusual than {percent} % of the reference images.").format(percent=f"{item.percentile:.0f}"))
+    return "\n".join([*lines, item.record.source or _("Its location is not stored."), _("Double-click to open that image at that slice.")])

@@ -66,6 +66,24 @@ class PanelParameters:
         if self.node.GetNodeReference(role) is not node:
             self.node.SetNodeReferenceID(role, node.GetID() if node is not None else None)
 
+    def snapshot(self) -> dict[str, str]:
+        """Every choice as text, nodes by their IDs."""
+        values = {name: self[name] for name in DEFAULTS}
+        return values | {role: self.node.GetNodeReferenceID(role) or "" for role in NODES}
+
+    def restore(self, choices: dict[str, str]) -> None:
+        """Choose as `snapshot` found it; a node that is gone is not chosen."""
+        wasModifying = self.node.StartModify()
+        try:
+            for name in DEFAULTS:
+                if name in choices:
+                    self[name] = choices[name]
+            for role in NODES:
+                if role in choices:
+                    self.setNodeFor(role, self._scene.GetNodeByID(choices[role]) if choices[role] else None)
+        finally:
+            self.node.EndModify(wasModifying)
+
     def wholeNumber(self, name: str) -> int:
         """A choice as a whole number, 0 where a scene holds something else."""
         try:

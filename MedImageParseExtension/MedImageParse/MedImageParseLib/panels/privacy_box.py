@@ -15,7 +15,7 @@ from ..profiles.consent import WHAT_LEAVES, ConsentStore, consent_is_needed
 from ..profiles.profiles import Profile
 from ..transport.address import parse_address
 from ..transport.audit import AuditLog
-from .widgets import signalsBlocked
+from .widgets import plain, plainTip, setPlain, signalsBlocked
 
 
 class PrivacyBox:
@@ -28,7 +28,7 @@ class PrivacyBox:
 
     def __init__(self, ui: Any, say: Any):
         self._ui, self._say = ui, say
-        ui.whatLeavesLabel.setText(WHAT_LEAVES)
+        setPlain(ui.whatLeavesLabel, WHAT_LEAVES)
         ui.hostsList.connect("itemSelectionChanged()", self._selected)
         ui.withdrawButton.connect("clicked()", self._withdraw)
         ui.auditCheckBox.connect("toggled(bool)", self._switchAudit)
@@ -41,7 +41,7 @@ class PrivacyBox:
         ui, hosts, audit = self._ui, ConsentStore().hosts(), AuditLog()
         with signalsBlocked(ui.hostsList, ui.auditCheckBox):
             ui.hostsList.clear()
-            ui.hostsList.addItems(hosts)
+            ui.hostsList.addItems([plain(host) for host in hosts])
             ui.auditCheckBox.setChecked(audit.is_on)
         ui.hostsLabel.setText(_("Hosts that you agreed to:") if hosts else _("You have not agreed to any host yet."))
         ui.hostsList.setVisible(bool(hosts))
@@ -99,11 +99,11 @@ def mayBeSent(profile: Profile, parent: Any = None) -> bool:
     if profile.consent or not consent_is_needed(profile.url, store):
         return True
     host = parse_address(profile.url, allow_plain_http=True).host
-    question = _("May {host} get your images?\n\n{whatLeaves}").format(host=host, whatLeaves=WHAT_LEAVES)
+    question = _("Send your images to {host}?\n\n{whatLeaves}").format(host=host, whatLeaves=WHAT_LEAVES)
     if profile.sign_in != "none":
-        question += "\n\n" + _("Your key or sign-in for this endpoint goes there too.")
-    question += "\n\n" + _("You are asked once for each host. OK sends, Cancel sends nothing.")
-    if not slicer.util.confirmOkCancelDisplay(question, windowTitle=_("Send image data?"), parent=parent):
+        question += "\n\n" + _("Your key or sign-in for this endpoint is sent there too.")
+    question += "\n\n" + _("You are asked once for each host. OK sends the images, Cancel sends nothing.")
+    if not slicer.util.confirmOkCancelDisplay(plainTip(question), windowTitle=_("Send image data?"), parent=parent):
         return False
     store.grant(host)
     return True

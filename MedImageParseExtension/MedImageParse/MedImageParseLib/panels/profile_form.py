@@ -15,7 +15,7 @@ from slicer.i18n import tr as _
 
 from ..profiles.profiles import Profile
 from ..signin.auth import delete_from_keyring, keyring_is_there, save_in_keyring, session_keys
-from .widgets import Choice
+from .widgets import Choice, setPlain
 
 
 class ProfileForm:
@@ -88,11 +88,11 @@ class ProfileForm:
 def entraMethods() -> tuple[tuple[str, str], ...]:
     """Ways to sign in to Microsoft Entra."""
     return (
-        ("default", _("Whatever works")),
-        ("browser", _("The browser")),
-        ("device-code", _("A code for another device")),
+        ("default", _("Automatic")),
+        ("browser", _("Browser")),
+        ("device-code", _("Device code")),
         ("azure-cli", _("Azure CLI (az login)")),
-        ("managed-identity", _("This Azure machine")),
+        ("managed-identity", _("Managed identity of this Azure machine")),
         ("environment", _("Environment variables")),
     )
 
@@ -132,13 +132,13 @@ class KeyBox:
         ui.keyEdit.clear()
         ui.keyringCheckBox.setChecked(profile.key_in_keyring)
         if session_keys.recall(profile.name, profile.url):
-            hint = _("typed, and kept until Slicer is closed")
+            hint = _("entered; kept until Slicer is closed")
         elif profile.key_in_keyring:
             hint = _("in this computer's keyring")
         else:
             hint = _("paste the endpoint's key")
         ui.keyEdit.setPlaceholderText(hint)
-        ui.keyNoteLabel.setText(_("A key is kept in memory until Slicer is closed. It is never saved with the scene or in a file."))
+        setPlain(ui.keyNoteLabel, _("The key is kept in memory until Slicer is closed. It is never saved with the scene or in a file."))
 
     def keep(self, profile: Profile, before: Profile | None) -> None:
         """Keep what was typed for this profile, and forget what no longer belongs.

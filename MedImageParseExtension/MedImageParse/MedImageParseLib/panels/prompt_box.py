@@ -11,7 +11,8 @@ from slicer.i18n import tr as _
 
 from ..errors import UsageError
 from ..prompts import grammar
-from .widgets import signalsBlocked
+from .sentences import words
+from .widgets import plain, signalsBlocked
 
 _SETTINGS_KEY = "MedImageParse/RecentPrompts"
 _KEPT = 12
@@ -54,7 +55,7 @@ class PromptBox:
         try:
             self.prompts()
         except UsageError as error:
-            return str(error)
+            return words(error)
         return ""
 
     def remember(self) -> None:
@@ -82,14 +83,14 @@ class PromptBox:
         self._menu.clear()
         for entry in entries:
             shown = entry if len(entry) <= _SHOWN else entry[:_SHOWN] + "…"
-            action = qt.QAction(shown.replace("&", "&&"), self._menu)  # a single one would underline a letter
+            action = qt.QAction(plain(shown).replace("&", "&&"), self._menu)  # a single one would underline a letter
             action.connect("triggered()", lambda text=entry: self._take(text))
             self._menu.addAction(action)
         self._recentButton.setEnabled(bool(entries))
         self._restoreButton.setEnabled(bool(entries))
         none = _("There has been no run yet.")
         self._recentButton.setToolTip(_("Prompts of earlier runs.") if entries else none)
-        self._restoreButton.setToolTip(_("Put back the prompts of the last run.") if entries else none)
+        self._restoreButton.setToolTip(_("Use the prompts of the last run again.") if entries else none)
 
 
 def recentPrompts() -> list[str]:

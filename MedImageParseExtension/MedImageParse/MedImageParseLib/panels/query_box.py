@@ -12,9 +12,9 @@ from ..logic.jobs import Job
 from ..tasks.find_similar import SearchResult
 from .hits_grid import HitsGrid
 from .search_context import SearchContext
-from .sentences import forPanel
+from .sentences import worded
 from .task_box import TaskBox
-from .widgets import Choice, showSentence, signalsBlocked
+from .widgets import Choice, plain, showSentence, signalsBlocked
 
 SLICE, REGION, TEXT = "slice", "region", "text"
 _PAUSE_MS = 250  # a person who scrolls through slices asks for the one where the mouse wheel rests
@@ -31,7 +31,7 @@ class QueryBox:
 
     def __init__(self, ui: Any, context: SearchContext, onOpen: Callable[..., object]):
         self._ui, self._context = ui, context
-        tip = _("Find the images in the index that are most like this. (Ctrl+Enter)")
+        tip = _("Find the most similar images in the index. (Ctrl+Enter)")
         self.task = TaskBox(ui, "similar", self._start, context.logic.cancel, tip)
         self.grid = HitsGrid(ui.hitsList, lambda hit: onOpen(hit, self.task))
         self._asked = ""
@@ -46,7 +46,7 @@ class QueryBox:
             ((SLICE, _("This slice")), (REGION, _("This region")), (TEXT, _("This text"))),
             lambda _key: context.changed(),
         )
-        ui.queryRegionSelector.connect("currentNodeChanged(vtkMRMLNode*)", lambda node: context.parameters.setNodeFor("SearchRegion", node))
+        ui.queryRegionSelector.connect("currentNodeChanged(vtkMRMLNode*)", lambda node: context.chooseNode("SearchRegion", node))
         ui.queryTextEdit.connect("textChanged(QString)", lambda _text: context.changed())
         ui.queryTextEdit.connect("returnPressed()", self.task.start)
         ui.queryTopSpinBox.connect("valueChanged(int)", lambda value: self._choose("top", value))
@@ -80,7 +80,7 @@ class QueryBox:
         """Why a search cannot start, "" where it can."""
         context, mode = self._context, self._mode.key
         if mode == TEXT:
-            why = "" if self._ui.queryTextEdit.text.strip() else _("Type what to look for.")
+            why = context.endpoint.whyNoText() or ("" if self._ui.queryTextEdit.text.strip() else _("Type what to search for."))
         else:
             why = context.whyNoVolume()
             if not why and mode == REGION and self._region() is None:
@@ -146,7 +146,7 @@ class QueryBox:
     def _take(self, result: SearchResult) -> None:
         text = _("Most similar to {asked}:") if result.hits else _("Nothing was found for {asked}.")
         showSentence(self._ui.hitsLabel, text.format(asked=self._asked))
-        self.task.say("\n".join(forPanel(warning) for warning in result.report.get("warnings", ())))
+        self.task.say("\n".join(worded(warning) for warning in result.report.get("warnings", ())))
         self.grid.show(result.hits)
 
     def _ended(self, job: Job) -> None:
@@ -170,7 +170,7 @@ class QueryBox:
             chosen = self._segments[box.currentIndex] if 0 <= box.currentIndex < len(self._segments) else ""
             self._segments = ids
             box.clear()
-            box.addItems(names)
+            box.addItems([plain(name) for name in names])
             if ids:
                 box.setCurrentIndex(ids.index(chosen) if chosen in ids else 0)
 

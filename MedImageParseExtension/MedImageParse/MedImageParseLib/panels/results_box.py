@@ -1,7 +1,8 @@
-"""What the last run found: a row for each prompt, a click goes there; 3D; undo."""
+"""What the runs into a segmentation found: a row for each prompt, a click goes there; the segments themselves; 3D; undo; run again."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import qt
@@ -9,111 +10,205 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..errors import UsageError
-from ..logic.runs import ABSENT, COVERED, FOUND, ResultRow, RunResult
-from .sentences import forPanel
-from .widgets import showSentence, signalsBlocked
+from ..logic.history import RunHistory, RunRecord
+from ..logic.runs import ABSENT, COVERED, FOUND, ResultRow
+from ..scene import tables, undo
+from . import segment_editor
+from .sentences import worded, words
+from .widgets import fitHeight, plain, setTip, showSentence
 
 _SWATCH = 12  # pixels
+_HIGHEST, _HIGHEST_SEGMENTS = 190, 110  # pixels: of the rows, of the table of segments
+_TITLE = 40  # characters of a run in the menu
 
 
 class ResultsBox:
-    """A table of the last run's prompts, and what can be done with it.
+    """The rows of every run into the chosen segmentation, Slicer's own table of its segments, and what can be done with them.
 
     Args:
         ui: the panel's widgets.
-        undo: undo(segmentationNode) takes the last run there back, and returns whether there was one; may raise UsageError.
+        logic: takes runs back and brings them back.
+        history: the runs of this session.
+        chosen: gives (segmentation, volume) as they are chosen now.
+        runAgain: called with a RunRecord.
         say: shows the person a sentence.
     """
 
-    def __init__(self, ui: Any, undo: Any, say: Any):
-        self._ui, self._undo, self._say = ui, undo, say
-        self._rows: list[ResultRow] = []
-        self._segmentationId = ""
+    def __init__(
+        self,
+        ui: Any,
+        logic: Any,
+        history: RunHistory,
+        chosen: Callable[[], tuple[Any, Any]],
+        runAgain: Callable[[RunRecord], object],
+        say: Any,
+    ):
+        self._ui, self._logic, self._history, self._chosen, self._runAgain, self._say = ui, logic, history, chosen, runAgain, say
+        self._rows: list[tuple[RunRecord, ResultRow]] = []
+        self._filled: tuple = ()
         table = ui.resultsTable
-        table.setColumnCount(3)
-        table.setHorizontalHeaderLabels([_("Structure"), _("Result"), _("Volume")])
+        table.setColumnCount(4)
+        table.setHorizontalHeaderLabels([_("Structure"), _("Result"), _("Volume"), _("Agreement")])
         table.verticalHeader().setVisible(False)
         table.verticalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
         header = table.horizontalHeader()
         header.setSectionResizeMode(0, qt.QHeaderView.Stretch)
-        for column in (1, 2):
+        for column in (1, 2, 3):
             header.setSectionResizeMode(column, qt.QHeaderView.ResizeToContents)
         table.connect("cellClicked(int,int)", self._goTo)
-        ui.show3DButton.connect("clicked()", self._toggle3D)
         ui.undoButton.connect("clicked()", self._undoClicked)
+        ui.redoButton.connect("clicked()", self._redoClicked)
+        ui.editorButton.connect("clicked()", self._edit)
+        self._runsMenu, self._tableMenu = qt.QMenu(ui.runsButton), qt.QMenu(ui.tableButton)
+        ui.runsButton.setMenu(self._runsMenu)
+        ui.tableButton.setMenu(self._tableMenu)
+        for text, slot in ((_("Copy table"), self._copy), (_("Show as table"), self._showTable)):
+            action = qt.QAction(text, self._tableMenu)
+            action.connect("triggered()", slot)
+            self._tableMenu.addAction(action)
 
     @property
     def segmentationNode(self) -> Any:
-        """Where the last run's segments are, None where that is gone."""
-        return slicer.mrmlScene.GetNodeByID(self._segmentationId) if self._segmentationId else None
-
-    def take(self, result: RunResult) -> None:
-        """Show a run's outcome."""
-        self._rows = list(result.rows)
-        self._segmentationId = result.segmentationNode.GetID() if result.segmentationNode is not None else ""
-        self._fill()
-        showSentence(self._ui.reportLabel, "\n".join(forPanel(warning) for warning in result.warnings))
-        self.show()
+        """The segmentation that is shown: the chosen one."""
+        return self._chosen()[0]
 
     def clear(self) -> None:
-        """Forget the last run: the scene is another one."""
-        self._rows, self._segmentationId = [], ""
-        self._fill()
-        showSentence(self._ui.reportLabel, "")
+        """Forget every run: the scene is another one."""
+        self._history.clear()
         self.show()
 
     def show(self) -> None:
-        """Enable what is possible now."""
+        """Show what is in effect now."""
         ui, node = self._ui, self.segmentationNode
+        self._rows = list(self._history.rows(node))
+        self._fill()
         hasSegments = node is not None and node.GetSegmentation().GetNumberOfSegments() > 0
+        for widget in (ui.segmentsTable, ui.show3DButton):
+            shown = node if hasSegments else None
+            if widget.segmentationNode() is not shown:
+                widget.setSegmentationNode(shown)
+        ui.segmentsTable.setVisible(hasSegments)
+        ui.segmentsTable.setFixedHeight(_HIGHEST_SEGMENTS)
         ui.show3DButton.setEnabled(hasSegments)
-        with signalsBlocked(ui.show3DButton):
-            ui.show3DButton.setChecked(hasSegments and node.GetSegmentation().ContainsRepresentation(_closedSurface()))
-        ui.undoButton.setEnabled(node is not None)
-        tip = _("Take the segments of the last run back; what was there before comes back too.")
-        ui.undoButton.setToolTip(tip if node is not None else _("There is no run to take back."))
+        editor = segment_editor.openEditor(node)
+        last = self._titleOf(undo.lastInEffect(node)) if node is not None else None
+        ui.undoButton.setEnabled(last is not None)
+        setTip(ui.undoButton, _("Take back the last run: {prompts}.").format(prompts=last) if last else _("There is no run to take back."))
+        canRedo = undo.canRedo(node, editor)
+        ui.redoButton.setEnabled(canRedo)
+        setTip(ui.redoButton, _("Bring back the run that was taken back.") if canRedo else _("No run was taken back."))
+        ui.editorButton.setEnabled(hasSegments and segment_editor.isThere())
+        setTip(
+            ui.editorButton,
+            _("Correct the segments with the Segment Editor's own tools.") if hasSegments else _("There is no segment yet."),
+        )
+        ui.tableButton.setEnabled(bool(self._rows))
+        self._fillRuns()
+
+    def _titleOf(self, mark: str) -> str | None:
+        """The prompts of an import, None where there is no import."""
+        if not mark:
+            return None
+        return next((record.title for record in self._history.all() if record.result.mark == mark), _("an earlier import"))
 
     def _fill(self) -> None:
         table = self._ui.resultsTable
+        filled = tuple((id(record), id(row), self._nameOf(row)) for record, row in self._rows)
+        if filled == self._filled:
+            return
+        self._filled = filled
         table.setRowCount(len(self._rows))
-        for number, row in enumerate(self._rows):
-            volume = "" if row.volumeMl is None or row.state != FOUND else _("{volume} ml").format(volume=_milliliters(row.volumeMl))
-            for column, text in enumerate((row.name, _stateText(row), volume)):
-                item = qt.QTableWidgetItem(text)
-                item.setToolTip(_rowTip(row))
+        for number, (record, row) in enumerate(self._rows):
+            for column, text in enumerate(self._texts(row)):
+                item = qt.QTableWidgetItem(plain(text))
+                setTip(item, _rowTip(record, row))
                 if column == 0:
                     item.setIcon(_swatch(row))
                 table.setItem(number, column, item)
+        table.setColumnHidden(3, all(row.agreement is None for _record, row in self._rows))
         table.setVisible(bool(self._rows))
-        table.updateGeometry()  # as tall as its rows: a panel that scrolls should hold nothing that scrolls
+        fitHeight(table, _HIGHEST)
+        newest = self._rows[0][0].result if self._rows else None
+        showSentence(self._ui.reportLabel, "\n".join(worded(warning) for warning in newest.warnings) if newest is not None else "")
+
+    def _texts(self, row: ResultRow) -> tuple[str, str, str, str]:
+        volume = "" if row.volumeMl is None or row.state != FOUND else _("{volume} ml").format(volume=_milliliters(row.volumeMl))
+        agreement = "" if row.agreement is None else _("{percent} %").format(percent=f"{100 * row.agreement:.0f}")
+        return self._nameOf(row), _stateText(row), volume, agreement
+
+    def _nameOf(self, row: ResultRow) -> str:
+        """The segment's name as it is now, the prompt's where there is no segment."""
+        node = self.segmentationNode
+        segment = node.GetSegmentation().GetSegment(row.segmentId) if node is not None and row.segmentId else None
+        return segment.GetName() if segment is not None else row.name
 
     def _goTo(self, rowNumber: int, _column: int) -> None:
-        row = self._rows[rowNumber] if rowNumber < len(self._rows) else None
-        if row is not None and row.position is not None:
+        row = self._rows[rowNumber][1] if rowNumber < len(self._rows) else None
+        if row is None:
+            return
+        if row.segmentId:
+            self._ui.segmentsTable.setSelectedSegmentIDs([row.segmentId])
+        if row.position is not None:
             slicer.vtkMRMLSliceNode.JumpAllSlices(slicer.mrmlScene, *row.position)
 
-    def _toggle3D(self) -> None:
-        node = self.segmentationNode
-        if node is None:
-            return
-        if self._ui.show3DButton.checked:
-            node.CreateClosedSurfaceRepresentation()
-            node.GetDisplayNode().SetVisibility3D(True)
-        else:
-            node.RemoveClosedSurfaceRepresentation()
-
     def _undoClicked(self) -> None:
+        self._move(self._logic.undoLastRun, _("The last run was taken back."), _("There is no run to take back."))
+
+    def _redoClicked(self) -> None:
+        self._move(self._logic.redoLastRun, _("The run is back."), _("The run cannot be brought back, because segments were edited since."))
+
+    def _move(self, how: Any, done: str, notDone: str) -> None:
+        node = self.segmentationNode
         try:
-            done = self._undo(self.segmentationNode)
+            moved = how(node, editor=segment_editor.openEditor(node))
         except UsageError as error:
-            self._say(str(error))
+            self._say(words(error))
             return
-        if done:
-            self._rows = []
-            self._fill()
-            showSentence(self._ui.reportLabel, "")
-        self._say(_("The last run was taken back.") if done else _("There is no run to take back."))
         self.show()
+        self._say(done if moved else notDone)
+
+    def _edit(self) -> None:
+        node, volumeNode = self._chosen()
+        selected = self._ui.segmentsTable.selectedSegmentIDs()
+        segment_editor.editIn(node, volumeNode, selected[0] if selected else "")
+
+    def _fillRuns(self) -> None:
+        menu, records = self._runsMenu, self._history.all()
+        menu.clear()
+        for record in records:
+            title = record.title if len(record.title) <= _TITLE else record.title[: _TITLE - 1] + "…"
+            text = _("{time}  {prompts}: {found} of {all} found, {endpoint}").format(
+                time=f"{record.when:%H:%M}", prompts=title, found=record.found, all=len(record.result.rows), endpoint=record.endpoint
+            )
+            action = qt.QAction(plain(text).replace("&", "&&"), menu)
+            action.connect("triggered()", lambda record=record: self._runAgain(record))
+            menu.addAction(action)
+        self._ui.runsButton.setEnabled(bool(records))
+        setTip(
+            self._ui.runsButton, _("The runs of this session. Choose one to run it again.") if records else _("There has been no run yet.")
+        )
+
+    def _columns(self) -> list[tuple[str, list]]:
+        titles = (_("Structure"), _("Result"), _("Volume (ml)"), _("Voxels"), _("Prompt"), _("Endpoint"), _("Time"))
+        rows = [
+            (
+                self._nameOf(row), _stateText(row), "" if row.volumeMl is None or row.state != FOUND else f"{row.volumeMl:.4f}",
+                str(row.voxels if row.state == FOUND else 0), row.text, record.endpoint, f"{record.when:%Y-%m-%d %H:%M:%S}",
+            )
+            for record, row in self._rows
+        ]  # fmt: skip
+        return [(title, [row[column] for row in rows]) for column, title in enumerate(titles)]
+
+    def _copy(self) -> None:
+        columns = self._columns()
+        lines = [[title for title, _values in columns], *zip(*(values for _title, values in columns))]
+        qt.QApplication.clipboard().setText("\n".join("\t".join(_cell(text) for text in line) for line in lines))
+        self._say(_("The table is on the clipboard."))
+
+    def _showTable(self) -> None:
+        node = self.segmentationNode
+        name = _("Results of {segmentation}").format(segmentation=node.GetName()) if node is not None else _("Results")
+        tables.showTable(tables.tableFromColumns(name, self._columns()))
 
 
 def _stateText(row: ResultRow) -> str:
@@ -126,14 +221,20 @@ def _stateText(row: ResultRow) -> str:
     return _("no answer")
 
 
-def _rowTip(row: ResultRow) -> str:
+def _rowTip(record: RunRecord, row: ResultRow) -> str:
+    """What became of a prompt, and who says so."""
     if row.state == FOUND:
-        return _("Click to go to {name}.").format(name=row.name)
-    if row.state == ABSENT:
-        return _("The model did not find {name} in this image; no segment was added.").format(name=row.name)
-    if row.state == COVERED:
-        return _("{name} was found, but all of it lies in other segments, which were kept.").format(name=row.name)
-    return _("The run stopped before the answer for {name}.").format(name=row.name)
+        text = _("Click to go to {name}.").format(name=row.name)
+    elif row.state == ABSENT:
+        text = _("The model did not find {name} in this image; no segment was added.").format(name=row.name)
+    elif row.state == COVERED:
+        text = _("{name} was found, but other segments already cover all of it, and these were kept.").format(name=row.name)
+    else:
+        text = _("The run stopped before the answer for {name}.").format(name=row.name)
+    made = _("Prompt: {prompt}\nModel: {model}\nEndpoint: {endpoint}\nTime: {time}").format(
+        prompt=row.text, model=record.result.engine or record.model, endpoint=record.endpoint, time=f"{record.when:%Y-%m-%d %H:%M}"
+    )
+    return f"{text}\n{made}"
 
 
 def _swatch(row: ResultRow) -> Any:
@@ -149,5 +250,7 @@ def _milliliters(volume: float) -> str:
     return f"{volume:.0f}" if volume >= 100 else f"{volume:.1f}" if volume >= 1 else f"{volume:.2g}"
 
 
-def _closedSurface() -> str:
-    return slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
+def _cell(text: str) -> str:
+    """A cell for a spreadsheet: on one line, and no formula whatever it begins with."""
+    text = " ".join(plain(text).split())
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text

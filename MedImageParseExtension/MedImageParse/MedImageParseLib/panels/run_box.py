@@ -1,41 +1,53 @@
-"""Run, Cancel, how far it is, and what came of it."""
+"""Run, Cancel, how far it is, what came of it, and what helps where it went wrong."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import qt
 from slicer.i18n import tr as _
 
+from ..errors import MedImageParseError
 from ..logic.jobs import Job
-from .sentences import forPanel, fractionDone, stageText, withoutRequestId
-from .widgets import hideProgress, showProgress, showSentence
+from .sentences import fractionDone, jobWords, requestId, stageText, worded, words
+from .widgets import StatusIcons, hideProgress, setTip, showProgress, showSentence
+
+Help = tuple[str, Callable[[], object]]  # (text of the button that helps, what it does)
 
 
 class RunBox:
-    """The two buttons, the progress bar and the sentences below.
+    """The two buttons, the reason why Run is not possible, the progress bar, and the message below with its buttons.
 
     Args:
         ui: the panel's widgets.
         run, cancel: what the buttons do.
+        icons: the status pictures.
+        helpFor: helpFor(error) gives the button that helps against an error, None where none does.
     """
 
-    def __init__(self, ui: Any, run: Any, cancel: Any):
-        self._ui = ui
+    def __init__(self, ui: Any, run: Any, cancel: Any, icons: StatusIcons, helpFor: Callable[[BaseException], Help | None]):
+        self._ui, self._icons, self._helpFor = ui, icons, helpFor
+        self._help: Help | None = None
+        self._requestId = ""
         ui.runButton.connect("clicked()", run)
         ui.cancelButton.connect("clicked()", cancel)
+        ui.messageCopyButton.connect("clicked()", self._copy)
+        ui.messageHelpButton.connect("clicked()", self._helpClicked)
         ui.progressBar.setMinimum(0)
 
     def showReady(self, whyNot: str, isBusy: bool) -> None:
         """Args:
         whyNot: why a run cannot start, "" where it can.
-        isBusy: a run is at work already; another one would wait for it.
+        isBusy: a run is in progress already; another one would wait for it.
         """
         button = self._ui.runButton
         button.setEnabled(not whyNot)
         button.setText(_("Run next") if isBusy else _("Run"))
-        button.setToolTip(
-            whyNot or (_("Run this after the one at work. (Ctrl+Enter)") if isBusy else _("Find these structures. (Ctrl+Enter)"))
+        setTip(
+            button, whyNot or (_("Run this after the current run. (Ctrl+Enter)") if isBusy else _("Find these structures. (Ctrl+Enter)"))
         )
+        showSentence(self._ui.reasonLabel, whyNot)
 
     def showJobs(self, jobs: list[Job]) -> None:
         """Show how far the first of these jobs is, and how many wait behind it."""
@@ -49,21 +61,48 @@ class RunBox:
             text = _("{stage} ({count} more waiting)").format(stage=text, count=len(jobs) - 1)
         showProgress(*widgets, fractionDone(job), text)
 
-    def say(self, sentence: str, requestId: str = "") -> None:
-        """Show the person a sentence, or none; a request's id, for the endpoint's owner, as its tool tip."""
-        showSentence(self._ui.messageLabel, forPanel(withoutRequestId(sentence, requestId)))
-        tip = _("For the endpoint's owner: request {id}").format(id=requestId) if requestId else ""
-        self._ui.messageLabel.setToolTip(tip)
+    def say(self, sentence: str, error: BaseException | None = None) -> None:
+        """Show the person a sentence, or none.
+
+        Args:
+            error: what it is about, for the button that helps; None for a message that is no error.
+        """
+        ui = self._ui
+        self._help = self._helpFor(error) if error is not None and sentence else None
+        self._requestId = requestId(error)
+        showSentence(ui.messageLabel, sentence)
+        setTip(ui.messageLabel, _("For the endpoint's owner: request {id}").format(id=self._requestId) if self._requestId else "")
+        ui.messageIcon.setVisible(error is not None and bool(sentence))
+        if error is not None:
+            self._icons.show(ui.messageIcon, "Bad")
+        ui.messageCopyButton.setVisible(error is not None and bool(sentence))
+        ui.messageHelpButton.setVisible(self._help is not None)
+        if self._help is not None:
+            ui.messageHelpButton.setText(self._help[0])
+
+    def sayError(self, error: MedImageParseError) -> None:
+        """Show the person what is wrong."""
+        self.say(words(error), error)
 
     def sayOutcome(self, job: Job) -> None:
         """Say what came of a run."""
         if job.state == "cancelled":
-            self.say(_("Cancelled. Nothing was imported."))
+            self.say(_("Cancelled. Nothing was added."))
         elif job.state != "done":
-            self.say(job.sentence, getattr(job.error, "request_id", ""))
+            self.say(jobWords(job), job.error or MedImageParseError(job.sentence))
         elif job.result.failure:
-            self.say(_("Only a part was done, and is kept: {why}").format(why=job.result.failure))
+            self.say(_("Only a part was done, and is kept: {why}").format(why=worded(job.result.failure)), MedImageParseError())
         else:
             found = len(job.result.found)
             seconds = f"{job.elapsed:.1f}" if job.elapsed < 10 else f"{job.elapsed:.0f}"
             self.say(_("Found {found} of {all} in {seconds} s.").format(found=found, all=len(job.result.rows), seconds=seconds))
+
+    def _copy(self) -> None:
+        lines = [self._ui.messageLabel.text]
+        if self._requestId:
+            lines.append(_("Request {id}").format(id=self._requestId))
+        qt.QApplication.clipboard().setText("\n".join(lines))
+
+    def _helpClicked(self) -> None:
+        if self._help is not None:
+            self._help[1]()

@@ -12,6 +12,7 @@ from ..errors import InputError, MedImageParseError
 from ..logic.jobs import Job
 from .privacy_box import mayBeSent
 from .search_choices import SearchChoices
+from .sentences import jobWords
 
 if TYPE_CHECKING:
     from ..logic.question_runs import IndexSummary
@@ -27,7 +28,7 @@ class SearchContext:
 
     Args:
         widget: over which questions are asked.
-        changed: called when something has changed that the tab shows. wake: asks for polls.
+        changed: called when something has changed that the tab shows. wake: asks for polls. chooseNode: what a node selector tells.
 
     Attributes:
         endpoint: the endpoint's row. summary: what the index holds, None while nobody knows. indexFault: why it cannot be read.
@@ -36,10 +37,10 @@ class SearchContext:
 
     def __init__(
         self, widget: Any, logic: MedImageInsightLogic, parameters: PanelParameters, follower: SliceFollower, changed: Callable[[], object],
-        wake: Callable[[], object],
+        wake: Callable[[], object], chooseNode: Callable[[str, Any], object],
     ):  # fmt: skip
         self.widget, self.logic, self.parameters, self.follower = widget, logic, parameters, follower
-        self.changed, self.wake = changed, wake
+        self.changed, self.wake, self.chooseNode = changed, wake, chooseNode
         self.choices = SearchChoices()
         self.endpoint: EndpointBox | None = None
         self.summary: IndexSummary | None = None
@@ -65,13 +66,13 @@ class SearchContext:
         """Why there is no slice to work with, "" where there is."""
         if self.volumeNode is None:
             return _("Select a volume.")
-        return _("This volume is empty; select another.") if self.seenSlice() is None else ""
+        return _("This volume is empty. Select another.") if self.seenSlice() is None else ""
 
     def whyNoIndex(self) -> str:
         """Why there is nothing to search in, "" where there may be."""
         if self.indexFault:
             return self.indexFault
-        return _("There is nothing in the index yet; press Index first.") if self.summary is not None and not self.summary.images else ""
+        return _("The index is empty. Press Index first.") if self.summary is not None and not self.summary.images else ""
 
     def begin(self, task: TaskBox, start: Callable[..., Job], *, sends: bool = True) -> Job | None:
         """Start a job, having asked whether image data may leave.
@@ -91,7 +92,7 @@ class SearchContext:
                 return None
             job = start(profile=profile, show_device_code=self.endpoint.showDeviceCode) if sends else start()
         except MedImageParseError as error:
-            task.say(str(error))
+            task.sayError(error)
             return None
         task.say("")
         self.wake()
@@ -112,7 +113,7 @@ class SearchContext:
             self.readIndex()  # another file was chosen meanwhile
             return
         self.summary = job.result if job.state == "done" else None
-        self.indexFault = job.sentence if job.state == "failed" else ""
+        self.indexFault = jobWords(job) if job.state == "failed" else ""
         self.changed()
 
 

@@ -9,12 +9,15 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import qt
 import slicer
 from slicer.i18n import tr as _
 
-from ..errors import MedImageParseError
+from ..errors import ConsentError, EndpointError, MedImageParseError
+from ..logic.history import RunHistory, RunRecord
 from ..logic.jobs import Job
 from ..logic.segmentation import MedImageParseLogic
+from ..profiles.profiles import LOCAL_DEMO
 from . import local_demo
 from .endpoint_box import EndpointBox
 from .input_box import VOLUME, InputBox
@@ -22,9 +25,9 @@ from .options_box import OptionsBox
 from .privacy_box import mayBeSent
 from .prompt_box import PromptBox
 from .results_box import ResultsBox
-from .run_box import RunBox
+from .run_box import Help, RunBox
 from .segment_editor import saveEditorState
-from .sentences import forPanel
+from .sentences import jobWords
 from .settings_panel import SettingsPanel
 from .slice_follower import SliceFollower
 from .tab import Tab, volumeInView
@@ -45,19 +48,26 @@ class SegmentPanel(Tab):
     def __init__(self, resourcePath: Any):
         Tab.__init__(self, resourcePath("UI/MedImageParse.ui"), MedImageParseLogic(onChange=self._jobChanged))
         ui = self.ui
-        self._runs: dict[Job, tuple] = {}  # runs at work and waiting, with what was asked for
+        self._runs: dict[Job, tuple] = {}  # runs in progress and waiting, with what was asked for
+        self._choices: dict[Job, dict] = {}  # and with what was chosen, to run them again
         icons = StatusIcons(os.path.dirname(resourcePath("Icons/StatusGood.png")))
         self.endpoint = EndpointBox(ui, self.parameters, self.logic, icons, self._endpointChanged)
         self.follower = SliceFollower(slicer.mrmlScene, self.update)
-        self.inputs = InputBox(ui, self.parameters, self.follower)
+        self.inputs = InputBox(ui, self.parameters, self.follower, self.chooseNode)
         self.prompts = PromptBox(ui, self._promptsChanged)
-        self.options = OptionsBox(ui, self.parameters, self.inputs)
-        self.runBox = RunBox(ui, self.run, self.cancel)
-        self.results = ResultsBox(ui, self.logic.undoLastRun, self.runBox.say)
+        self.options = OptionsBox(ui, self.parameters, self.inputs, self.chooseNode)
+        self.runBox = RunBox(ui, self.run, self.cancel, icons, self._helpFor)
+        self.history = RunHistory()
+        self.results = ResultsBox(ui, self.logic, self.history, self._chosenNodes, self.runAgain, self.runBox.say)
+        self._observed: Any = None  # the segmentation whose segments are followed
         self.settings = SettingsPanel(resourcePath("UI/EndpointSettings.ui"), self.endpoint, self._chores, self._wake)
-        ui.settingsButtonContents.layout().addWidget(self.settings.widget)
-        ui.segmentationSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._segmentationChosen)
+        ui.settingsButton.connect("clicked()", self.settings.open)
+        ui.segmentationSelector.connect("currentNodeChanged(vtkMRMLNode*)", lambda node: self.chooseNode("Segmentation", node))
         ui.sampleButton.connect("clicked()", self._loadSample)
+        self._resultsTimer = qt.QTimer()
+        self._resultsTimer.setSingleShot(True)
+        self._resultsTimer.setInterval(0)
+        self._resultsTimer.connect("timeout()", self._showResults)
         self._begin(self.run, self.cancel)
         self.update()
 
@@ -73,6 +83,8 @@ class SegmentPanel(Tab):
 
     def _end(self) -> None:
         Tab._end(self)
+        self._resultsTimer.stop()
+        self._observed = None
         self.options.close()
         self.endpoint.close()
 
@@ -81,7 +93,8 @@ class SegmentPanel(Tab):
         self._chores.cancel_all()
 
     def _sceneIsAnother(self, caller: object, event: object) -> None:
-        self.results.clear()
+        self._observed = None
+        self.history.clear()
         Tab._sceneIsAnother(self, caller, event)
 
     # --- what is shown -----------------------------------------------------------------------------------------------
@@ -97,6 +110,7 @@ class SegmentPanel(Tab):
             self.options.show()
             self.endpoint.show()
             self.settings.show()
+            self._followSegments()
             self.results.show()
             with signalsBlocked(self.ui.segmentationSelector):
                 self.ui.segmentationSelector.setCurrentNode(self.parameters.nodeFor("Segmentation"))
@@ -110,22 +124,22 @@ class SegmentPanel(Tab):
         if self.inputs.volumeNode is None:
             return _("Select a volume, or load the sample.")
         if self.inputs.volumeNode.GetImageData() is None:
-            return _("This volume is empty; select another.")
+            return _("This volume is empty. Select another.")
         why = self.prompts.fault() or self.endpoint.whyNotReady() or self._whyModelDoesNotFit()
         if not why and self._request() in self._runs.values():
-            return _("This very run is at work already; change something to queue another.")
-        return forPanel(why)
+            return _("This run is already in progress. Change a setting to queue another.")
+        return why
 
     def _whyModelDoesNotFit(self) -> str:
         model, is3d = self.endpoint.profile().model, self.inputs.mode == VOLUME
         if model == "medimageinsight":
-            return _("This endpoint runs MedImageInsight, which does not segment; choose another endpoint.")
+            return _("This endpoint runs MedImageInsight, which does not segment. Choose another endpoint.")
         if model == "medimageparse" and is3d:
-            return _("This endpoint runs MedImageParse, which takes slices; choose slices, or another endpoint.")
+            return _("This endpoint runs MedImageParse, which takes slices. Choose slices, or another endpoint.")
         if model == "medimageparse3d" and not is3d:
-            return _("This endpoint runs MedImageParse 3D, which takes volumes; choose Volume (3D), or another endpoint.")
+            return _("This endpoint runs MedImageParse 3D, which takes volumes. Choose Volume (3D), or another endpoint.")
         if is3d and self.inputs.isPicture:
-            return _("This is a 2D picture; choose This slice (2D).")
+            return _("This is a 2D picture. Choose This slice (2D).")
         return ""
 
     def _showJobs(self) -> None:
@@ -138,6 +152,7 @@ class SegmentPanel(Tab):
 
     def run(self) -> None:
         """Start a run, or queue it behind the one at work."""
+        self.update()  # what is named is what is sent
         if self._isClosed or self.whyNotRun():
             return
         try:
@@ -149,9 +164,10 @@ class SegmentPanel(Tab):
             request = self._request()
             job = self._start()
         except MedImageParseError as error:
-            self.runBox.say(str(error))
+            self.runBox.sayError(error)
             return
         self._runs[job] = request
+        self._choices[job] = self.parameters.snapshot()
         self.prompts.remember()
         self.runBox.say("")
         self.update()
@@ -195,16 +211,19 @@ class SegmentPanel(Tab):
         self._runs.pop(job, None)
         if self._isClosed:
             return
+        choices = self._choices.pop(job, {})
         if job.state == "done":
-            self.results.take(job.result)
-            if job.result.segmentationNode is not None:
-                self.parameters.setNodeFor("Segmentation", job.result.segmentationNode)
+            node = job.result.segmentationNode
+            model = _("MedImageParse 3D") if choices.get("Mode") == VOLUME else _("MedImageParse")
+            self.history.add(RunRecord(job.result, job.title, choices.get("Endpoint", ""), model, choices))
+            if node is not None:
+                self.parameters.setNodeFor("Segmentation", node)
         self.runBox.sayOutcome(job)
         self.update()
 
     def _loadSample(self) -> None:
         self.ui.sampleButton.setEnabled(False)
-        self.ui.sampleButton.setText(_("Making the sample…"))
+        self.ui.sampleButton.setText(_("Creating the sample…"))
         job = Job("Load sample", work=lambda *_unused: local_demo.makeSample(), finish=local_demo.showSample, callback=self._sampleLoaded)
         self._chores.add(job)
         self._wake()
@@ -215,7 +234,7 @@ class SegmentPanel(Tab):
         self.ui.sampleButton.setEnabled(True)
         self.ui.sampleButton.setText(_("Load sample"))
         if job.state != "done":
-            self.runBox.say(job.sentence)
+            self.runBox.say(jobWords(job), job.error)
             return
         self.parameters.setNodeFor("InputVolume", job.result)
         if not self.prompts.text.strip():
@@ -224,5 +243,46 @@ class SegmentPanel(Tab):
     def _promptsChanged(self, text: str) -> None:
         self.parameters["Prompts"] = text
 
-    def _segmentationChosen(self, node: Any) -> None:
-        self.parameters.setNodeFor("Segmentation", node)
+    def runAgain(self, record: RunRecord) -> None:
+        """Choose everything as it was for an earlier run, and run."""
+        self.parameters.restore(record.choices)
+        self.update()
+        why = self.whyNotRun()
+        if why:
+            self.runBox.say(why)
+        else:
+            self.run()
+
+    def _helpFor(self, error: BaseException) -> Help | None:
+        """The button that helps against an error."""
+        if not isinstance(error, (EndpointError, ConsentError)):
+            return None
+        if self.endpoint.name == LOCAL_DEMO:
+            return None if self.endpoint.demo.isStarted else (_("Start local demo"), self.endpoint.startDemo)
+        return _("Open settings"), self.settings.open
+
+    def _chosenNodes(self) -> tuple[Any, Any]:
+        return self.parameters.nodeFor("Segmentation"), self.inputs.volumeNode
+
+    def _followSegments(self) -> None:
+        """Whatever happens to the segments (Ctrl+Z in the Segment Editor, a deleted or renamed one) is shown."""
+        node = self.parameters.nodeFor("Segmentation")
+        if node is self._observed:
+            return
+        kinds = slicer.vtkSegmentation
+        events = (kinds.SegmentAdded, kinds.SegmentRemoved, kinds.SegmentModified)
+        if self._observed is not None:
+            for event in events:
+                self.removeObserver(self._observed.GetSegmentation(), event, self._segmentsChanged)
+        self._observed = node
+        if node is not None:
+            for event in events:
+                self.addObserver(node.GetSegmentation(), event, self._segmentsChanged)
+
+    def _segmentsChanged(self, _caller: object, _event: object) -> None:
+        if not self._isClosed and not self._resultsTimer.isActive():
+            self._resultsTimer.start()  # one look after many changes
+
+    def _showResults(self) -> None:
+        if not self._isClosed:
+            self.results.show()

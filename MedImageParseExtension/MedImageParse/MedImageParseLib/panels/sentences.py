@@ -11,17 +11,31 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
+from ..errors import MedImageParseError
 
-def forPanel(sentence: str) -> str:
-    """The same sentence in the panel's terms."""
+
+def worded(sentence: str) -> str:
+    """A finished sentence (a warning, a note) in the panel's terms."""
     for there, here in _terms():
         sentence = sentence.replace(there, here)
     return sentence
 
 
-def withoutRequestId(sentence: str, requestId: str) -> str:
-    """The sentence as it reads without the id that only the endpoint's owner can use."""
-    return sentence.replace(f" (request id {requestId})", "") if requestId else sentence
+def words(error: BaseException) -> str:
+    """An error as the person reads it, without the request's identifier, which only the endpoint's owner can use."""
+    identifier = requestId(error)
+    sentence = str(error)
+    return worded(sentence.replace(f" (request id {identifier})", "") if identifier else sentence)
+
+
+def jobWords(job: Any) -> str:
+    """Why a job has ended without a result."""
+    return words(job.error) if isinstance(job.error, MedImageParseError) else worded(job.sentence)
+
+
+def requestId(error: BaseException | None) -> str:
+    """The request's identifier, for the endpoint's owner; "" where nothing was sent."""
+    return str(getattr(error, "request_id", "") or "")
 
 
 def _terms() -> tuple[tuple[str, str], ...]:
@@ -29,24 +43,27 @@ def _terms() -> tuple[tuple[str, str], ...]:
     return (
         (
             "set MEDIMAGEPARSE_KEY, name a --key-file, or choose another sign-in",
-            _("type the key in Endpoint settings, or choose another sign-in there"),
+            _("type the key in Settings, or choose another sign-in there"),
         ),
-        ("set MEDIMAGEPARSE_KEY or use --key-file", _("type it in Endpoint settings")),
-        ("give the key with --key-file or MEDIMAGEPARSE_KEY", _("type the key in Endpoint settings")),
+        ("set MEDIMAGEPARSE_KEY or use --key-file", _("type it in Settings")),
+        ("give the key with --key-file or MEDIMAGEPARSE_KEY", _("type the key in Settings")),
         ("put it into MEDIMAGEPARSE_KEY, a key file or the system's keyring, and take it out here", _("type it as the key instead")),
-        ("give its authority with --ca-bundle or in the profile", _("give its certificates in Endpoint settings, under More")),
-        ("give its authorities with --ca-bundle or in the profile", _("give its certificates in Endpoint settings, under More")),
-        ("allow plain http for this endpoint in its profile", _("allow an unencrypted connection in Endpoint settings, under More")),
-        ("give its PEM file as the CA bundle", _("give its PEM file in Endpoint settings, under More, Certificates")),
-        ("raise the timeout here and in the deployment", _("raise Reply within in Endpoint settings, and the deployment's timeout")),
+        ("give its authority with --ca-bundle or in the profile", _("give its certificates in Settings, under More")),
+        ("give its authorities with --ca-bundle or in the profile", _("give its certificates in Settings, under More")),
+        ("allow plain http for this endpoint in its profile", _("allow an unencrypted connection in Settings, under More")),
+        ("give its PEM file as the CA bundle", _("give its PEM file in Settings, under More, Certificates")),
+        (
+            "raise the timeout here and in the deployment",
+            _("increase the response timeout in the endpoint's settings and in the deployment"),
+        ),
         ("start the server there (the local demo with `mip.py serve`)", _("start the server there (the local demo with Start local demo)")),
-        ("--ca-bundle", _("Certificates in Endpoint settings")),
+        ("--ca-bundle", _("Certificates in Settings")),
         ("add --consent once if it may", _("press Run again and agree if it may")),
-        ("--group each sends every prompt by itself", _("choose Requests: one for each prompt in Options")),
+        ("--group each sends every prompt by itself", _("choose one prompt per request in Options")),
         ("and with --tenant where", _("and name the tenant where")),
         ("or name another tenant with --tenant", _("or name another tenant")),
-        ("or leave out --content", _("or switch off Only slices that show something, in Index options")),
-        ("name one --deployment", _("name one deployment in Endpoint settings")),
+        ("or leave out --content", _("or switch off Skip empty slices, in Index options")),
+        ("name one --deployment", _("name one deployment in Settings")),
         (
             "check it, and export what is readable into a new one",
             _("choose another index file in Index options, or rescue what is readable with mip.py index export"),
@@ -55,7 +72,7 @@ def _terms() -> tuple[tuple[str, str], ...]:
         ("--region", _("Region in Options")),
         ("--key-file", _("the key field")),
         ("MEDIMAGEPARSE_KEY", _("the key field")),
-        ("--timeout", _("Reply within, in Endpoint settings")),
+        ("--timeout", _("the response timeout in Settings")),
     )
 
 
@@ -73,11 +90,11 @@ _LITTLE = 1e5  # bytes, of which nobody wants to see the progress
 def stageText(job: Any) -> str:
     """One line for a job at work: "uploading 42 of 118 MB", "7 of 20 done, model working 0:12"."""
     if job.state == "queued":
-        return _("Waiting for its turn")
+        return _("Waiting")
     if job.state == "preparing":
         return _("Preparing")
     if job.state == "importing":
-        return _("Importing")
+        return _("Adding segments")
     words = _stage(job.stage, job.done, job.total)
     finished, everything = job.items
     if everything:

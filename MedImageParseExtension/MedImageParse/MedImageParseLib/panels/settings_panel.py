@@ -18,14 +18,16 @@ from .endpoint_box import EndpointBox
 from .find_box import FindBox
 from .privacy_box import PrivacyBox
 from .profile_form import KeyBox, ProfileForm
-from .sentences import forPanel
+from .sentences import words
+from .tab import loadWidgets
 from .widgets import showSentence
 
 _EMPTY = Profile(name="", url="")
+_DIALOG = (420, 620)  # pixels
 
 
 class SettingsPanel:
-    """The section below the endpoint's row.
+    """The dialog behind the endpoint's row.
 
     Args:
         uiPath: EndpointSettings.ui.
@@ -34,11 +36,11 @@ class SettingsPanel:
         wake: asks for polls.
 
     Attributes:
-        widget: the root widget.
+        widget: the root widget. dialog: the window that holds it.
     """
 
     def __init__(self, uiPath: str, endpoint: EndpointBox, chores: JobQueue, wake: Any):
-        self.widget = slicer.util.loadUI(uiPath)
+        self.widget = loadWidgets(uiPath)
         self.ui = ui = slicer.util.childWidgetVariables(self.widget)
         self._endpoint = endpoint
         self._shown: Profile | None = None  # None while a new one is being described
@@ -51,7 +53,20 @@ class SettingsPanel:
             (ui.importButton, self._import), (ui.exportButton, self._export), (ui.signOutButton, self._signOut),
         ):  # fmt: skip
             button.connect("clicked()", slot)
+        self.dialog = _dialog(self.widget)
         self.show()
+
+    def open(self) -> None:
+        """Show the dialog. It does not wait: runs go on, and the panel can be used beside it."""
+        self.show()
+        self.dialog.show()
+        self.dialog.raise_()
+        self.dialog.activateWindow()
+
+    def close(self) -> None:
+        """The panel is closed, and its dialog with it."""
+        self.dialog.hide()
+        self.dialog.deleteLater()
 
     def poll(self) -> None:
         """Show what a worker has asked to show."""
@@ -72,7 +87,7 @@ class SettingsPanel:
         ui = self.ui
         ui.saveButton.setEnabled(not isDemo)
         ui.removeButton.setEnabled(profile is not None and not isDemo)
-        ui.saveButton.setToolTip(_("The local demo needs no settings.") if isDemo else _("Keep this endpoint."))
+        ui.saveButton.setToolTip(_("The local demo needs no settings.") if isDemo else _("Save this endpoint."))
         self._signInChosen(self._form.signIn)
         self._say("")
 
@@ -99,7 +114,7 @@ class SettingsPanel:
                 self._key.forget(before)
                 store.remove(before.name)
         except MedImageParseError as error:
-            self._say(str(error))
+            self._say(words(error))
             return
         self._added(profile.name)
         self._say(_("Saved. Test the connection next."))
@@ -112,11 +127,11 @@ class SettingsPanel:
             self._key.forget(profile)
             ProfileStore().remove(profile.name)
         except MedImageParseError as error:
-            self._say(str(error))
+            self._say(words(error))
             return
         self._endpoint.forget(profile.name)
         self._added(LOCAL_DEMO)
-        self._say(_("{name} and its key are forgotten.").format(name=profile.name))
+        self._say(_("{name} and its key were removed.").format(name=profile.name))
 
     def _import(self) -> None:
         path = qt.QFileDialog.getOpenFileName(self.widget, _("Import endpoints"), "", _("Endpoints (*.json)"))
@@ -125,7 +140,7 @@ class SettingsPanel:
         try:
             brought = ProfileStore().import_file(path, clash="rename")
         except MedImageParseError as error:
-            self._say(str(error))
+            self._say(words(error))
             return
         if brought.names:
             self._added(brought.names[0])
@@ -138,7 +153,7 @@ class SettingsPanel:
         try:
             names = ProfileStore().export(path)
         except MedImageParseError as error:
-            self._say(str(error))
+            self._say(words(error))
             return
         self._say(_("Wrote {names} to {file}. It holds no key.").format(names=", ".join(names), file=Path(path).name))
 
@@ -156,4 +171,23 @@ class SettingsPanel:
         self.show()
 
     def _say(self, sentence: str) -> None:
-        showSentence(self.ui.noteLabel, forPanel(sentence))
+        showSentence(self.ui.noteLabel, sentence)
+
+
+def _dialog(widget: Any) -> Any:
+    """A window with a scroll bar round the settings, which are taller than small screens."""
+    dialog = qt.QDialog(slicer.util.mainWindow())
+    dialog.setWindowTitle(_("Endpoint settings"))
+    layout = qt.QVBoxLayout(dialog)
+    area = qt.QScrollArea()
+    area.setWidgetResizable(True)
+    area.setFrameShape(qt.QFrame.NoFrame)
+    area.setHorizontalScrollBarPolicy(qt.Qt.ScrollBarAlwaysOff)
+    area.setWidget(widget)
+    area.setMinimumWidth(_DIALOG[0] // 2)
+    layout.addWidget(area)
+    buttons = qt.QDialogButtonBox(qt.QDialogButtonBox.Close)
+    buttons.connect("rejected()", dialog.hide)
+    layout.addWidget(buttons)
+    dialog.resize(*_DIALOG)
+    return dialog

@@ -51,7 +51,7 @@ class SimilarPanel(Tab):
         ui.SimilarImages = self.widget
         self._isShown = False
         self.follower = SliceFollower(slicer.mrmlScene, self._sliceMoved)
-        self.context = SearchContext(self.widget, self.logic, self.parameters, self.follower, self.update, self._wake)
+        self.context = SearchContext(self.widget, self.logic, self.parameters, self.follower, self.update, self._wake, self.chooseNode)
         icons = StatusIcons(os.path.dirname(resourcePath("Icons/StatusGood.png")))
         row = SimpleNamespace(**{name: getattr(ui, "search" + name[:1].upper() + name[1:]) for name in _ENDPOINT_WIDGETS})
         self.endpoint = EndpointBox(
@@ -65,7 +65,7 @@ class SimilarPanel(Tab):
         self.outliers = OutliersBox(ui, self.context, self.open)
         self._boxes = (self.indexBox, self.query, self.classify, self.outliers)
         self.settings = SettingsPanel(resourcePath("UI/EndpointSettings.ui"), self.endpoint, self._chores, self._wake)
-        ui.searchSettingsButtonContents.layout().addWidget(self.settings.widget)
+        ui.searchSettingsButton.connect("clicked()", self.settings.open)
         ui.searchVolumeSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._volumeChosen)
         self._begin(self.query.task.start, self.cancel)
 
@@ -140,7 +140,7 @@ class SimilarPanel(Tab):
         try:
             opened = self.logic.openHit(hit)
         except MedImageParseError as error:
-            task.say(str(error))
+            task.sayError(error)
             return
         finally:
             application.restoreOverrideCursor()
@@ -156,7 +156,7 @@ class SimilarPanel(Tab):
             task.cancel()
 
     def _volumeChosen(self, node: Any) -> None:
-        self.parameters.setNodeFor("InputVolume", node)
+        self.chooseNode("InputVolume", node)
 
 
 def _fits(profile: Profile) -> bool:

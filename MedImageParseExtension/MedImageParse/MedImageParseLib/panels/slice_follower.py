@@ -47,6 +47,7 @@ class SliceFollower(VTKObservationMixin):
         self._onChange = onChange
         self._viewId = ""
         self._seen: tuple = ()
+        self._views = 0
 
     def start(self) -> None:
         """Follow from now on. Safe to call again, for instance when the scene has new view nodes."""
@@ -54,6 +55,9 @@ class SliceFollower(VTKObservationMixin):
         crosshair = self._scene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
         if crosshair is not None:
             self.addObserver(crosshair, slicer.vtkMRMLCrosshairNode.CursorPositionModifiedEvent, self._mouseMoved)
+        for event in (self._scene.NodeAddedEvent, self._scene.NodeRemovedEvent):
+            self.addObserver(self._scene, event, self._nodesChanged)
+        self._views = self._scene.GetNumberOfNodesByClass("vtkMRMLSliceNode")
         for number in range(self._scene.GetNumberOfNodesByClass("vtkMRMLSliceNode")):
             self.addObserver(self._scene.GetNthNodeByClass(number, "vtkMRMLSliceNode"), vtk.vtkCommand.ModifiedEvent, self._sliceMoved)
 
@@ -83,6 +87,11 @@ class SliceFollower(VTKObservationMixin):
         normal = fromWorld[:3, :3] @ toRas[:3, 2]
         plane = "axial" if volume.is_picture else _plane(normal)
         return SeenSlice(plane, _index(volume, plane, fromWorld @ toRas[:, 3]), sliceNode.GetLayoutName() or "")
+
+    def _nodesChanged(self, _caller: object, _event: object) -> None:
+        """Another layout brings views that were not there when following began."""
+        if self._scene.GetNumberOfNodesByClass("vtkMRMLSliceNode") != self._views:
+            self.start()
 
     def _mouseMoved(self, crosshair: Any, _event: object) -> None:
         sliceNode = crosshair.GetCursorPositionXYZ([0.0, 0.0, 0.0])

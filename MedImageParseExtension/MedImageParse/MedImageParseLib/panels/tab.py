@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from xml.etree import ElementTree
 
 import qt
 import slicer
 import vtk
+from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
+from ..errors import MedImageParseError
 from ..logic.jobs import POLL_MS, JobQueue
 from .parameters import PanelParameters
+from .widgets import signalsBlocked
 
 
 class Tab(VTKObservationMixin):
@@ -33,9 +37,13 @@ class Tab(VTKObservationMixin):
 
     def __init__(self, uiPath: str, logic: Any):
         VTKObservationMixin.__init__(self)
-        self.widget = slicer.util.loadUI(uiPath)
+        self.widget = loadWidgets(uiPath)
         self.ui = slicer.util.childWidgetVariables(self.widget)
         self.logic = logic
+        # The scene first: a node selector that is given one says that no node is chosen, and nobody may take that for a choice.
+        self._selectors = [each for each in vars(self.ui).values() if hasattr(each, "currentNodeChanged")]
+        with signalsBlocked(*self._selectors):
+            self.widget.setMRMLScene(slicer.mrmlScene)
         self.parameters = PanelParameters(slicer.mrmlScene)
         self._chores = JobQueue()  # what need not wait for a run: the sample, finding endpoints
         self._isClosed = self._isUpdating = self._isPolling = False
@@ -47,7 +55,6 @@ class Tab(VTKObservationMixin):
     def _begin(self, onRun: Callable[[], object], onCancel: Callable[[], object]) -> None:
         keys = (("Ctrl+Return", onRun), ("Ctrl+Enter", onRun), ("Esc", onCancel))
         self._shortcuts = [self._shortcut(*each) for each in keys]
-        self.widget.setMRMLScene(slicer.mrmlScene)
         self._observeScene()
 
     def update(self) -> None:
@@ -64,6 +71,7 @@ class Tab(VTKObservationMixin):
         self._timer.stop()
         self.removeObservers()
         self.follower.stop()
+        self.settings.close()
         self.logic.close()
         self._chores.close()
 
@@ -96,6 +104,12 @@ class Tab(VTKObservationMixin):
         if not slicer.mrmlScene.IsBatchProcessing() and not slicer.mrmlScene.IsClosing():
             self.update()
 
+    def chooseNode(self, role: str, node: Any) -> None:
+        """What a node selector tells. While a scene is opened or closed its nodes come and go, and that is nobody's choice."""
+        scene = slicer.mrmlScene
+        if not (self._isClosed or self._isUpdating or scene.IsBatchProcessing() or scene.IsClosing() or scene.IsImporting()):
+            self.parameters.setNodeFor(role, node)
+
     def _endpointChanged(self) -> None:
         self.update()
         self._wake()
@@ -122,6 +136,36 @@ class Tab(VTKObservationMixin):
         shortcut.setContext(qt.Qt.WidgetWithChildrenShortcut)
         shortcut.connect("activated()", slot)
         return shortcut
+
+
+class PanelFault(MedImageParseError):
+    """The panel cannot be built in this Slicer."""
+
+
+def loadWidgets(uiPath: str) -> Any:
+    """The widget of a .ui file.
+
+    Raises:
+        PanelFault: this Slicer lacks some of the widgets: Qt then puts plain ones in their place, which can do nothing.
+    """
+    widget = slicer.util.loadUI(uiPath)
+    tree = ElementTree.parse(uiPath)
+    custom = {each.text or "" for each in tree.iterfind("customwidgets/customwidget/class")}
+    missing: set[str] = set()
+    for each in tree.iter("widget"):
+        kind, name = each.get("class"), each.get("name")
+        found = widget if widget.name == name else slicer.util.findChildren(widget, name=name)
+        found = found[0] if isinstance(found, (list, tuple)) and found else found
+        if kind in custom and (not found or found.className() != kind):
+            missing.add(kind)
+    if missing:
+        raise PanelFault(
+            _(
+                "The panel cannot be shown, because this Slicer lacks the widgets {widgets}; install the extension again for this version of"
+                " Slicer, or Slicer itself."
+            ).format(widgets=", ".join(sorted(missing)))
+        )
+    return widget
 
 
 def volumeInView() -> Any:

@@ -7,9 +7,10 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
+from ..errors import MedImageParseError
 from ..logic.jobs import Job
-from .sentences import forPanel, fractionDone, megabytes, stageText, withoutRequestId
-from .widgets import hideProgress, showProgress, showSentence
+from .sentences import fractionDone, jobWords, megabytes, requestId, stageText, worded, words
+from .widgets import hideProgress, setTip, showProgress, showSentence
 
 
 class TaskBox:
@@ -24,8 +25,10 @@ class TaskBox:
     """
 
     def __init__(self, ui: Any, prefix: str, start: Callable[[], Job | None], cancel: Callable[[Job], object], tip: str):
-        parts = ("Button", "CancelButton", "ProgressBar", "StageLabel", "MessageLabel")
-        self._button, self._cancelButton, self._bar, self._stage, self._message = (getattr(ui, prefix + part) for part in parts)
+        parts = ("Button", "CancelButton", "ProgressBar", "StageLabel", "MessageLabel", "ReasonLabel")
+        self._button, self._cancelButton, self._bar, self._stage, self._message, self._reason = (
+            getattr(ui, prefix + part) for part in parts
+        )
         self._start, self._cancel, self._tip = start, cancel, tip
         self.job: Job | None = None
         self._button.connect("clicked()", self.start)
@@ -51,9 +54,10 @@ class TaskBox:
     def showReady(self, whyNot: str) -> None:
         """Args: whyNot: why it cannot start, "" where it can."""
         if self.job is not None:
-            whyNot = _("This is at work; wait for it, or cancel it.")
+            whyNot = _("This is in progress. Wait for it, or cancel it.")
         self._button.setEnabled(not whyNot)
-        self._button.setToolTip(forPanel(whyNot) or self._tip)
+        setTip(self._button, worded(whyNot) or self._tip)
+        showSentence(self._reason, worded(whyNot) if self.job is None else "")
 
     def showJob(self) -> None:
         """Show how far the job is."""
@@ -64,17 +68,22 @@ class TaskBox:
         else:
             showProgress(*widgets, _fraction(job), progressText(job))
 
-    def say(self, sentence: str, requestId: str = "") -> None:
-        """Show the person a sentence, or none; a request's id, for the endpoint's owner, as its tool tip."""
-        showSentence(self._message, forPanel(withoutRequestId(sentence, requestId)))
-        self._message.setToolTip(_("For the endpoint's owner: request {id}").format(id=requestId) if requestId else "")
+    def say(self, sentence: str, error: BaseException | None = None) -> None:
+        """Show the person a sentence, or none; the request's identifier of an error, for the endpoint's owner, as its tool tip."""
+        showSentence(self._message, sentence)
+        identifier = requestId(error)
+        setTip(self._message, _("For the endpoint's owner: request {id}").format(id=identifier) if identifier else "")
+
+    def sayError(self, error: MedImageParseError) -> None:
+        """Show the person what is wrong."""
+        self.say(words(error), error)
 
     def sayWhyNot(self, job: Job, cancelled: str) -> None:
         """Say why a job that is not done ended. Args: cancelled: the sentence where the person stopped it."""
         if job.state == "cancelled":
             self.say(cancelled)
         else:
-            self.say(job.sentence, getattr(job.error, "request_id", ""))
+            self.say(jobWords(job), job.error)
 
 
 def progressText(job: Job) -> str:

@@ -1,8 +1,10 @@
-"""Small things that several panels need: combo boxes by key, status icons, tables, progress, a quiet way to fill widgets."""
+"""Small things that several panels need: combo boxes by key, status icons, tables, progress, foreign words as plain text."""
 
 from __future__ import annotations
 
+import html
 import os
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +13,34 @@ import qt
 
 Option = tuple[str, str]  # (key, text for the person)
 _STEPS = 1000  # of a progress bar
+_FEWEST_PIXELS = 40  # of a table's height, whatever it holds
+
+
+def plain(text: str) -> str:
+    """Words from outside (an endpoint, a file, somebody else's profile) without characters that are not seen but change what is.
+
+    Control characters, and the marks that reverse or hide text (Unicode categories Cc and Cf), become spaces; lines stay.
+    """
+    return "".join(each if each == "\n" or unicodedata.category(each) not in ("Cc", "Cf") else " " for each in text)
+
+
+def plainTip(text: str) -> str:
+    """The same for a tool tip or a message box: these have no switch for plain text, and Qt takes what looks like a tag as HTML."""
+    text = plain(text)
+    return f"<qt>{html.escape(text, quote=False)}</qt>".replace("\n", "<br>") if "<" in text else text
+
+
+def setPlain(label: Any, text: str) -> None:
+    """Put words into a label as they are: a tag in them is shown, not obeyed."""
+    label.setTextFormat(qt.Qt.PlainText)
+    text = plain(text)
+    if label.text != text:
+        label.setText(text)
+
+
+def setTip(widget: Any, text: str) -> None:
+    """Give a widget, or an item of a table or a list, a tool tip of plain text."""
+    widget.setToolTip(plainTip(text))
 
 
 class Choice:
@@ -35,7 +65,7 @@ class Choice:
         with signalsBlocked(self.comboBox):
             self.comboBox.clear()
             self._keys = [key for key, _text in options]
-            self.comboBox.addItems([text for _key, text in options])
+            self.comboBox.addItems([plain(text) for _key, text in options])
             self.comboBox.setCurrentIndex(self._keys.index(before) if before in self._keys else 0)
 
     @property
@@ -80,9 +110,16 @@ class StatusIcons:
 
 
 def showSentence(label: Any, text: str) -> None:
-    """Put a sentence into a label, and hide the label where there is none."""
-    label.setText(text)
+    """Put a sentence into a label as plain text, and hide the label where there is none."""
+    setPlain(label, text)
     label.setVisible(bool(text))
+
+
+def showRich(label: Any, markup: str) -> None:
+    """Show a sentence of our own with links in it; what came from outside has been escaped."""
+    label.setTextFormat(qt.Qt.RichText)
+    label.setText(markup)
+    label.setVisible(True)
 
 
 def setUpTable(table: Any, titles: Sequence[str], widest: int) -> None:
@@ -95,6 +132,21 @@ def setUpTable(table: Any, titles: Sequence[str], widest: int) -> None:
         header.setSectionResizeMode(column, qt.QHeaderView.Stretch if column == widest else qt.QHeaderView.ResizeToContents)
 
 
+def fitHeight(table: Any, most: int = 0) -> None:
+    """Make a table as high as its rows: a panel that scrolls should hold nothing that scrolls.
+
+    Its width is whatever the panel gives. A table that follows its contents (AdjustToContents) asks for more width than it has, gets it in
+    Slicer, and asks again: the panel runs away.
+
+    Args:
+        most: pixels after which it scrolls all the same; 0 for no limit.
+    """
+    header = table.horizontalHeader()
+    height = table.verticalHeader().length() + (header.height if header.visible else 0) + 2 * table.frameWidth
+    height = max(height, _FEWEST_PIXELS)
+    table.setFixedHeight(min(height, most) if most else height)
+
+
 def showProgress(cancelButton: Any, bar: Any, label: Any, fraction: float | None, text: str) -> None:
     """Show that something is at work and how far it is; a fraction of None is a bar that only moves."""
     cancelButton.setVisible(True)
@@ -102,9 +154,7 @@ def showProgress(cancelButton: Any, bar: Any, label: Any, fraction: float | None
     bar.setMaximum(0 if fraction is None else _STEPS)
     if fraction is not None:
         bar.setValue(round(_STEPS * fraction))
-    if label.text != text:
-        showSentence(label, text)
-    label.setVisible(True)
+    showSentence(label, text)
 
 
 def hideProgress(cancelButton: Any, bar: Any, label: Any) -> None:

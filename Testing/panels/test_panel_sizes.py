@@ -1,0 +1,111 @@
+"""How wide the panel is: Slicer makes what a module's widget asks for the least width of its panel, and its main window grows with it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+WIDEST = 300  # pixels, with Slicer's own font
+
+slicer = pytest.importorskip("slicer", reason="slicer-core is not installed: there is no MRML to test against")
+QtWidgets = pytest.importorskip("PySide6.QtWidgets", reason="PySide6 is not installed: there is no Qt to test against")
+
+LONG = "an endpoint with a very long name in a subscription with many others in western europe, department 7"
+URL = "https://a-very-long-name-of-an-endpoint-in-a-subscription-with-many-others.westeurope.inference.ml.azure.com/score"
+
+
+def wideOnes(root: Any) -> list[str]:
+    """Every visible widget that asks for more than it may, where its layout heeds what it asks for."""
+    from host.qt_classes import raw
+
+    root = raw(root)
+    faults = []
+    for widget in [root, *map(raw, QtWidgets.QWidget.findChildren(root, QtWidgets.QWidget))]:
+        if not QtWidgets.QWidget.isVisible(widget) or QtWidgets.QWidget.isWindow(widget):
+            continue
+        if QtWidgets.QWidget.sizePolicy(widget).horizontalPolicy() == QtWidgets.QSizePolicy.Policy.Ignored:
+            continue
+        least, wanted = QtWidgets.QWidget.minimumSizeHint(widget).width(), QtWidgets.QWidget.sizeHint(widget).width()
+        if max(least, wanted, QtWidgets.QWidget.minimumWidth(widget)) > WIDEST:
+            faults.append(f"{type(widget).__name__} {QtWidgets.QWidget.objectName(widget)}: at least {least}, asks for {wanted}")
+    return faults
+
+
+def settled(opened: Any) -> Any:
+    """What the module panel holds, after as many passes of the layout as Slicer makes in the first second."""
+    for _pass in range(10):
+        opened.host.process()
+    return opened.host.panel.scroll.widget()
+
+
+def emptyPanel(opened: Any, url: str) -> None:
+    """Nothing is chosen yet."""
+
+
+def afterRuns(opened: Any, url: str) -> None:
+    opened.makeReady(url, "cube & bar & " + "a structure with a name that goes on and on without any end that one could foresee")
+    for _run in range(3):
+        opened.run()
+        opened.host.type("promptsEdit", "cube")
+
+
+def withOptions(opened: Any, url: str) -> None:
+    opened.makeReady(url)
+    opened.host.click("optionsButton")
+    for mode in ("Volume (3D)", "Slices from–to (2D)"):
+        opened.host.choose("modeComboBox", mode)
+        opened.host.choose("windowComboBox", "Custom range")
+        assert wideOnes(settled(opened)) == []
+
+
+def longNames(opened: Any, url: str) -> None:
+    opened.makeReady(url)
+    opened.addVolume("A volume whose name comes from a series description of more than one line, " * 3)
+    opened.addProfile(LONG, URL)
+    opened.panel.runBox.say("Could not reach " + LONG + LONG)
+    opened.panel.endpoint._setStatus(LONG, "Bad", LONG + LONG)
+
+
+@pytest.mark.parametrize("state", [emptyPanel, afterRuns, withOptions, longNames])
+def test_no_widget_of_the_segment_tab_asks_for_more_than_300_pixels(opened, endpoint, state):
+    state(opened, endpoint[0])
+    assert wideOnes(settled(opened)) == []
+    assert opened.host.panel.window.width == 420
+
+
+def test_no_widget_of_the_settings_asks_for_more_than_300_pixels(opened, endpoint):
+    opened.addProfile(LONG, URL, sign_in="key")
+    for button in ("settingsButton", "moreButton", "findSection", "privacySection"):
+        opened.host.click(button)
+    assert wideOnes(opened.panel.settings.widget) == []
+
+
+def test_no_widget_of_the_search_tab_asks_for_more_than_300_pixels(search):
+    assert wideOnes(settled(search)) == []
+    search.addCt("CT")
+    search.host.choose("searchVolumeSelector", "CT")
+    search.do("indexButton")
+    search.do("similarButton")
+    for section in ("indexOptionsButton", "classifySection", "outliersSection"):
+        search.host.click(section)
+    search.do("outliersButton")
+    search.host.type("labelsEdit", "chest x-ray with a finding whose description is long\nchest x-ray without any finding")
+    search.do("classifyButton")
+    for mode in ("This region", "This text"):
+        search.host.choose("queryModeComboBox", mode)
+        assert wideOnes(settled(search)) == []
+    assert search.host.panel.window.width == 420
+
+
+def test_a_run_does_not_widen_the_window(opened, endpoint):
+    """The table of results once followed its contents, its stretched column followed the table, and so on with every layout pass."""
+    opened.makeReady(endpoint[0])
+    widths = [opened.host.panel.window.width]
+    for prompts in ("cube & bar & unicorn", "bar", "cube & unicorn"):
+        opened.host.type("promptsEdit", prompts)
+        opened.run()
+        settled(opened)
+        widths.append(opened.host.panel.window.width)
+    assert widths == [420] * 4
+    assert len(opened.results()) >= 3
