@@ -37,7 +37,7 @@ def test_a_new_store_offers_the_local_demo_for_every_model(store):
 def test_every_field_survives_the_file(store):
     profile = ward(
         model="medimageparse3d", dialect="mlflow", deployment="blue", sign_in="entra", entra_method="device-code",
-        scope="https://ml.azure.us/.default", authority="login.microsoftonline.us", allow_other_authority=True, tenant_id="t",
+        scope="https://ml.azure.us/.default", authority="login.microsoftonline.us", allow_other_authority=True, allow_other_scope=True, tenant_id="t",
         client_id="c", key_in_keyring=True, resource_id="/subscriptions/s", arm_url="https://management.usgovcloudapi.net",
         ca_bundle="ca.pem",
         proxy="http://proxy:8080", connect_timeout_s=3.5, reply_timeout_s=60.0, tries=2, body_limit=4096, allow_plain_http=True,
@@ -217,8 +217,8 @@ def test_names_that_clash_on_import_are_asked_about_renamed_or_replaced(store, t
     assert [profile.name for profile in store.profiles()] == [LOCAL_DEMO, "Ward 3"]
     assert store.import_file(tmp_path / "lab.json", clash="rename").names == ["Ward 3 (2)", "Ward 4", "Local demo (2)"]
     assert (store.get("Ward 3").tries, store.get("Ward 3 (2)").tries) == (5, 1)
-    assert store.import_file(tmp_path / "lab.json", clash="replace").names == ["Ward 3", "Ward 4", LOCAL_DEMO]
-    assert (store.get("Ward 3").tries, store.get(LOCAL_DEMO).tries) == (1, 1)
+    assert store.import_file(tmp_path / "lab.json", clash="replace").names == ["Ward 3", "Ward 4", "Local demo (3)"]
+    assert (store.get("Ward 3").tries, store.get(LOCAL_DEMO).tries) == (1, 5)
 
 
 def test_an_import_with_one_bad_profile_brings_none(store, tmp_path):

@@ -124,7 +124,7 @@ def test_a_refused_device_token_is_renewed_without_asking_the_person_again(entra
 def test_one_sign_in_serves_every_scope_and_every_later_request(entra):
     shown = []
     entra.pending_polls = 0
-    profile = profile_for(entra, "device-code")
+    profile = profile_for(entra, "device-code", allow_other_scope=True)
     for scope in ("https://ml.azure.com/.default", "https://management.azure.com/.default", "https://ml.azure.com/.default"):
         profile.scope = scope
         assert entra.accepts(make_auth(profile, prompt=lambda *what: shown.append(what)).header(), scope.removesuffix("/.default"))

@@ -205,9 +205,9 @@ class Azure:
         )
         store = ProfileStore()
         if made.key:
-            session_keys.remember(made.profile.name, made.profile.url, made.key)
+            session_keys.remember(made.profile.name, made.profile.url, made.key, made.profile.route)
             if options.keep_key:
-                save_in_keyring(made.profile.name, made.profile.url, made.key)
+                save_in_keyring(made.profile.name, made.profile.url, made.key, made.profile.route)
                 made.profile.key_in_keyring = True
         store.add(made.profile, replace=any(each.name == made.profile.name and each.url == made.profile.url for each in store.profiles()))
         remember(made.profile.name, steps.describe(self._manager, plan.workspace, described))

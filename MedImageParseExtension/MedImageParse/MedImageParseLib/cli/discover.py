@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace, cancellation: Cancellation | None = None)
             raise UsageError(f'There is already a profile "{endpoint.name}": add --replace, or remove the old one first.')
         made = make_profile(manager, endpoint, deployment, options=options, scope=cloud.scope, arm_url=arm_url)
         if made.key and arguments.keep_key:
-            save_in_keyring(made.profile.name, made.profile.url, made.key)
+            save_in_keyring(made.profile.name, made.profile.url, made.key, made.profile.route)
             made.profile.key_in_keyring = True
         store.add(made.profile, replace=arguments.replace)
         known.add(made.profile.name)

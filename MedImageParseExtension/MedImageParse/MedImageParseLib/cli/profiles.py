@@ -7,7 +7,8 @@ import json
 import sys
 
 from ..errors import UsageError
-from ..profiles.profiles import DIALECTS, ENTRA_METHODS, MODELS, SIGN_INS, Profile, ProfileStore
+from ..profiles.profiles import AZURE_ML_SCOPES, DIALECTS, ENTRA_METHODS, MODELS, SIGN_INS, Profile, ProfileStore
+from ..profiles.sharing import TRUST_SETTINGS
 from ..progress import Cancellation
 from ..signin.auth import delete_from_keyring, environment_key, read_key_file, save_in_keyring
 from ..transport.address import parse_address
@@ -39,6 +40,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     imported = actions.add_parser("import", help="take over the profiles of a file")
     imported.add_argument("file", metavar="FILE")
     imported.add_argument("--clash", choices=("rename", "replace"), default="ask", help="what to do where a name is taken")
+    imported.add_argument(
+        "--trust", action="append", choices=tuple(TRUST_SETTINGS), default=[],
+        help="take this setting over from the file too, because you trust whoever wrote it (may be repeated; left out otherwise)",
+    )  # fmt: skip
     for action in actions.choices.values():
         action.add_argument("--key", action=RefuseKey, nargs="?", help=argparse.SUPPRESS)
         action.add_argument("--debug", action="store_true", help="show the traceback of an error")
@@ -89,24 +94,28 @@ def run(arguments: argparse.Namespace, _cancellation: Cancellation | None = None
         profile = store.get(arguments.name)
         store.remove(profile.name)
         if profile.key_in_keyring:
-            delete_from_keyring(profile.name, profile.url)
+            delete_from_keyring(profile.name, profile.url, profile.route)
     elif arguments.action == "export":
         for name in store.export(arguments.file, arguments.names):
             print(name)
     else:
-        brought = store.import_file(arguments.file, clash=arguments.clash)
+        brought = store.import_file(arguments.file, clash=arguments.clash, trust=arguments.trust)
         for name in brought.names:
             print(name)
         for note in brought.notes:
             print(f"note: {note}", file=sys.stderr)
+        if brought.left_out:
+            options = " ".join(f"--trust {option}" for option in brought.left_out)
+            print(f"note: To take over what was left out, import again with --clash replace {options}.", file=sys.stderr)
     return 0
 
 
 def _add(store: ProfileStore, arguments: argparse.Namespace) -> None:
     given = {name: getattr(arguments, option) for option, name in _FIELD_OF_OPTION.items() if getattr(arguments, option) is not None}
     profile = Profile(name=arguments.name, **given)
-    # Whoever types a sign-in host vouches for it; one that comes with an imported profile is still asked about.
+    # Whoever types a sign-in host or a scope vouches for it; one that comes with an imported profile is left out.
     profile.allow_other_authority = bool(profile.authority)
+    profile.allow_other_scope = profile.scope not in AZURE_ML_SCOPES
     profile.validate()
     parse_address(profile.url, allow_plain_http=profile.allow_plain_http)
     taken = any(known.name == profile.name for known in store.profiles())
@@ -114,7 +123,7 @@ def _add(store: ProfileStore, arguments: argparse.Namespace) -> None:
         key = read_key_file(arguments.key_file) if arguments.key_file else environment_key()
         if not key:
             raise UsageError("--keep-key needs the key in MEDIMAGEPARSE_KEY or in a file named by --key-file.")
-        save_in_keyring(profile.name, profile.url, key)
+        save_in_keyring(profile.name, profile.url, key, profile.route)
         profile.key_in_keyring = True
     store.add(profile, replace=arguments.replace)
     print(profile.name)

@@ -112,7 +112,7 @@ class FindBox:
         try:
             ProfileStore().add(made.profile, replace=any(made.profile.name == known.name for known in ProfileStore().profiles()))
             if made.key:
-                session_keys.remember(made.profile.name, made.profile.url, made.key)
+                session_keys.remember(made.profile.name, made.profile.url, made.key, made.profile.route)
         except MedImageParseError as error:
             showSentence(self._ui.findNoteLabel, words(error))
             return

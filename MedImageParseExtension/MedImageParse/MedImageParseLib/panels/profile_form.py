@@ -7,7 +7,6 @@ The field is masked and never filled: a key that is known is not shown again, an
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import qt
@@ -75,7 +74,7 @@ class ProfileForm:
             "tries": int(ui.triesSpinBox.value),
             "allow_plain_http": bool(ui.plainHttpCheckBox.checked),
         }
-        return dataclasses.replace(before, **values) if before is not None else Profile(**values)
+        return before.edited(**values) if before is not None else Profile(**values)
 
     def _chooseCertificates(self) -> None:
         path = qt.QFileDialog.getOpenFileName(
@@ -131,7 +130,7 @@ class KeyBox:
         ui = self._ui
         ui.keyEdit.clear()
         ui.keyringCheckBox.setChecked(profile.key_in_keyring)
-        if session_keys.recall(profile.name, profile.url):
+        if session_keys.recall(profile.name, profile.url, profile.route):
             hint = _("entered; kept until Slicer is closed")
         elif profile.key_in_keyring:
             hint = _("in this computer's keyring")
@@ -148,15 +147,15 @@ class KeyBox:
         """
         key = self._ui.keyEdit.text
         if key.strip():
-            session_keys.remember(profile.name, profile.url, key)
+            session_keys.remember(profile.name, profile.url, key, profile.route)
             if profile.key_in_keyring:
-                save_in_keyring(profile.name, profile.url, key)
+                save_in_keyring(profile.name, profile.url, key, profile.route)
         if before is not None and before.key_in_keyring and not profile.key_in_keyring:
-            delete_from_keyring(before.name, before.url)
+            delete_from_keyring(before.name, before.url, before.route)
         self._ui.keyEdit.clear()
 
     def forget(self, profile: Profile) -> None:
         """Forget the key of a profile that is removed. Raises InputError where the keyring refuses."""
         session_keys.forget(profile.name)
         if profile.key_in_keyring:
-            delete_from_keyring(profile.name, profile.url)
+            delete_from_keyring(profile.name, profile.url, profile.route)

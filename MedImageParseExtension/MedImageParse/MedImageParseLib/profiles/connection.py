@@ -79,15 +79,20 @@ def connect(
         max_in_flight=profile.max_in_flight,
         audit=AuditLog(),
     )
-    _require_consent(profile, consent, sends_image_data, signs_in=how != "none")
+    granted = consent or (profile.consent and not ca_bundle)  # what the profile agrees to, it agrees to for its own certificates
+    _require_consent(profile, client, granted, sends_image_data, signs_in=how != "none")
     return client
 
 
-def _require_consent(profile: Profile, consent: bool, sends_image_data: bool, signs_in: bool) -> None:
-    """Image data needs the person's yes for the host. So does a sign-in by a stored profile, which somebody else may have written."""
-    if sends_image_data or (profile.name and signs_in):
+def _require_consent(profile: Profile, client: EndpointClient, granted: bool, sends_image_data: bool, signs_in: bool) -> None:
+    """Image data needs the person's yes for the host, and so does a sign-in.
+
+    Only for a host of Azure ML that was typed, where keys and tokens of endpoints are at home, a sign-in is not asked about: a stored
+    profile may have been written by somebody else, and a key in the environment may be meant for another host.
+    """
+    if sends_image_data or (signs_in and (profile.name or profile.route or not client.address.is_azure_ml)):
         what = "Image data" if sends_image_data else "A key or token"
-        require_consent(profile.url, consent or profile.consent, ConsentStore(), what)
+        require_consent(profile.url, granted, ConsentStore(), what, proxy=profile.proxy, ca_bundle=profile.ca_bundle)
 
 
 def _check_numbers(timeout: float | None, retries: int | None) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
+import os
 from pathlib import Path
 
 from ..configuration import configuration_folder, write_atomically
 from ..errors import ConsentError
+from ..redaction import redactor
 from ..transport.address import is_loopback_host, parse_address
 
 CONSENT_FILE = "consent.json"
+_LARGEST_BUNDLE = 16 * 2**20  # bytes of a certificate file
 WHAT_LEAVES = (
     "What leaves this computer is the voxels or pixels, their spacing and orientation, and the prompts; "
     "no names, dates or other fields of the file."
@@ -40,7 +44,7 @@ class ConsentStore:
         return sorted({host for host in content if isinstance(host, str)}) if isinstance(content, list) else []
 
     def has(self, host: str) -> bool:
-        """Whether the person has agreed to a host before."""
+        """Whether the person has agreed to a host, or to a way to it as `destination` writes it, before."""
         return host.lower() in self.hosts()
 
     def grant(self, host: str) -> None:
@@ -51,29 +55,76 @@ class ConsentStore:
             _log.warning("The consent could not be remembered (%s): it will be asked for again.", type(error).__name__)
 
     def withdraw(self, host: str) -> None:
-        """Forget a host: the next request to it asks again.
+        """Forget a host and all ways to it, or one way: the next request asks again.
 
         Raises:
             OSError: the file cannot be written; the consent stands.
         """
-        write_atomically(self.path, json.dumps([known for known in self.hosts() if known != host.lower()], indent=1) + "\n")
+        gone = host.lower()
+        left = [known for known in self.hosts() if known != gone and not known.startswith(f"{gone} ")]
+        write_atomically(self.path, json.dumps(left, indent=1) + "\n")
 
 
-def consent_is_needed(url: str, store: ConsentStore) -> bool:
-    """Whether the person has to be asked before image data goes to this URL.
+def destination(url: str, proxy: str = "", ca_bundle: str = "") -> str:
+    """What a person agrees to: a host and, where a profile or an option adds them, the proxy and the certificates on the way to it.
+
+    Args:
+        url: the endpoint's.
+        proxy: the profile's; the environment's belongs to the computer and is not asked about.
+        ca_bundle: file or folder of the extra certificate authorities. It counts by its content, so that a replaced one is asked about.
 
     Raises:
         UsageError: it is not a URL.
     """
     host = parse_address(url, allow_plain_http=True).host
-    return not is_loopback_host(host) and not store.has(host)
+    through = f" through {_place(proxy)}" if proxy else ""
+    trusting = f" with certificates {_digest(ca_bundle)}" if ca_bundle else ""
+    return f"{host}{through}{trusting}".lower()
 
 
-def require_consent(url: str, granted: bool, store: ConsentStore, what: str = "Image data") -> None:
+def _place(proxy: str) -> str:
+    """A proxy without its scheme, and without the name and password that it may hold."""
+    return proxy.rpartition("@")[2].rpartition("://")[2]
+
+
+def _digest(path: str) -> str:
+    """The beginning of the SHA-256 of a file, or of the files of a folder; of the path where there is nothing to read."""
+    found = hashlib.sha256()
+    try:
+        names = sorted(os.path.join(path, name) for name in os.listdir(path)) if os.path.isdir(path) else [path]
+        for name in names:
+            found.update(os.path.basename(name).encode("utf-8", "surrogateescape") if os.path.isdir(path) else b"")
+            if os.path.isfile(name):
+                with open(name, "rb") as stream:
+                    found.update(stream.read(_LARGEST_BUNDLE))
+    except OSError:
+        found.update(path.encode("utf-8", "surrogateescape"))
+    return found.hexdigest()[:24]
+
+
+def consent_is_needed(url: str, store: ConsentStore, *, proxy: str = "", ca_bundle: str = "") -> bool:
+    """Whether the person has to be asked before image data goes to this URL on this way.
+
+    Args:
+        url: the endpoint's.
+        store: what was agreed before.
+        proxy, ca_bundle: as in `destination`.
+
+    Raises:
+        UsageError: it is not a URL.
+    """
+    host = parse_address(url, allow_plain_http=True).host
+    return not is_loopback_host(host) and not store.has(destination(url, proxy, ca_bundle))
+
+
+def require_consent(
+    url: str, granted: bool, store: ConsentStore, what: str = "Image data", *, proxy: str = "", ca_bundle: str = ""
+) -> None:
     """Let image data go to this URL, or refuse.
 
     Args:
         url: the endpoint's.
+        proxy, ca_bundle: as in `destination`.
         granted: the person says yes now (`--consent`, a box in the dialog, a profile's flag); remembered for the host.
         store: what was agreed before.
         what: would leave: image data, or a sign-in.
@@ -82,9 +133,17 @@ def require_consent(url: str, granted: bool, store: ConsentStore, what: str = "I
         ConsentError: a host other than this computer that nobody has agreed to.
         UsageError: it is not a URL.
     """
-    if not consent_is_needed(url, store):
+    if not consent_is_needed(url, store, proxy=proxy, ca_bundle=ca_bundle):
         return
-    host = parse_address(url, allow_plain_http=True).host
     if not granted:
-        raise ConsentError(f"{what} would leave this computer for {host}, and nobody has agreed to that yet: add --consent once if it may.")
-    store.grant(host)
+        place = parse_address(url, allow_plain_http=True).host + in_words(proxy, ca_bundle)
+        raise ConsentError(
+            f"{what} would leave this computer for {place}, and nobody has agreed to that yet: add --consent once if it may."
+        )
+    store.grant(destination(url, proxy, ca_bundle))
+
+
+def in_words(proxy: str = "", ca_bundle: str = "") -> str:
+    """The way to a host for a sentence, "" where nothing is added to the usual one."""
+    through = f" through the proxy {redactor.quote(_place(proxy), 100)}" if proxy else ""
+    return through + (f", trusting the certificates in {redactor.quote(ca_bundle, 100)}," if ca_bundle else "")

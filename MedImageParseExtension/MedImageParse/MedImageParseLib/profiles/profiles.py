@@ -15,7 +15,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +24,9 @@ from urllib.parse import parse_qsl, urlsplit
 
 from ..configuration import configuration_folder, locked, write_atomically
 from ..errors import InputError, UsageError
+from ..redaction import is_plain, plain
+from ..transport.address import checked_host, parse_address
+from .sharing import PERSONAL, check_trust, describe_place, is_demo_name, received
 
 FILE_NAME = "profiles.json"
 MODELS = ("medimageparse", "medimageparse3d", "medimageinsight")
@@ -32,6 +35,8 @@ SIGN_INS = ("none", "key", "aml-token", "entra")
 ENTRA_METHODS = ("browser", "device-code", "azure-cli", "managed-identity", "environment", "default")
 # The audience of Azure ML's scoring front end; management.azure.com tokens are refused there (endpoints in other clouds have their own).
 DEFAULT_SCOPE = "https://ml.azure.com/.default"
+# Source: the endpoint document of this project; the other two are the US government's cloud and the one in China.
+AZURE_ML_SCOPES = frozenset((DEFAULT_SCOPE, "https://ml.azure.us/.default", "https://ml.azure.cn/.default"))
 DEFAULT_ARM_URL = "https://management.azure.com"
 # nginx in Azure ML's inference container: client_max_body_size 100m.
 DEFAULT_BODY_LIMIT = 100 * 1024 * 1024
@@ -43,8 +48,7 @@ _SECRET_WORDS = frozenset(
 )  # fmt: skip
 _SECRET_QUERY = _SECRET_WORDS | {"code", "sig"}
 _SECRET_VALUE = re.compile(r"^\s*bearer\s+\S|eyJ[\w-]{8,}\.[\w-]{8,}", re.IGNORECASE)
-# What a person grants on this machine only: never written by an export, never taken from an import.
-_PERSONAL = ("consent", "allow_other_authority", "key_in_keyring")
+_LARGEST_FILE = 4 * 2**20  # bytes
 
 
 @dataclass(slots=True)
@@ -60,6 +64,7 @@ class Profile:
         sign_in: "none", "key", "aml-token" or "entra".
         entra_method: one of ENTRA_METHODS.
         scope: what an Entra token is asked for.
+        allow_other_scope: the person vouches for a scope that is not one of Azure ML's.
         authority: sign-in host of another cloud, e.g. "login.microsoftonline.us"; "" is the public cloud (or AZURE_AUTHORITY_HOST).
         allow_other_authority: the person vouches for an authority that is not one of Microsoft's.
         tenant_id: Entra tenant; "" lets Entra choose.
@@ -87,6 +92,7 @@ class Profile:
     sign_in: str = "none"
     entra_method: str = "default"
     scope: str = DEFAULT_SCOPE
+    allow_other_scope: bool = False
     authority: str = ""
     allow_other_authority: bool = False
     tenant_id: str = ""
@@ -129,6 +135,23 @@ class Profile:
             _check_url(where, "proxy", self.proxy, schemes=("http", "https", "socks5", "socks5h"))
         for attribute, value in self.to_json().items():
             _refuse_secret(where, attribute, value, known=attribute in _FIELDS)
+
+    @property
+    def route(self) -> str:
+        """The way to the host, as far as this profile changes it: a key that was given for one way is not used on another. "" for none."""
+        ways = (f"proxy {self.proxy}" if self.proxy else "", f"certificates {self.ca_bundle}" if self.ca_bundle else "")
+        return ", ".join(way for way in ways if way)
+
+    def edited(self, **values: Any) -> Profile:
+        """The profile with other values; consent that was given for another host or way to it is not carried over.
+
+        Args:
+            values: fields by name.
+        """
+        changed = dataclasses.replace(self, **values)
+        if (changed.url, changed.route, changed.allow_plain_http) != (self.url, self.route, self.allow_plain_http):
+            changed.consent = False
+        return changed
 
     def to_json(self) -> dict[str, Any]:
         """The profile as the file holds it: known fields first, then those kept for a version that knows them."""
@@ -175,10 +198,12 @@ class Imported:
     Attributes:
         names: the profiles as they are called now.
         notes: sentences about what changed on the way, and which host each profile sends to.
+        left_out: names in sharing.TRUST_SETTINGS of what the file wanted and did not get.
     """
 
     names: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
 
 
 class ProfileStore:
@@ -203,7 +228,7 @@ class ProfileStore:
             InputError: the file is damaged (it has been put aside), from a newer version, or cannot be read.
             UsageError: an entry is wrong; the sentence names it and the file is untouched.
         """
-        profiles = [Profile.from_json(entry) for entry in load_document(self.path)["profiles"]]
+        profiles = [Profile.from_json(entry) for entry in load_document(self.path)["profiles"] if not _is_false_demo(entry)]
         return profiles if any(profile.name == LOCAL_DEMO for profile in profiles) else [local_demo(), *profiles]
 
     def get(self, name: str) -> Profile:
@@ -223,6 +248,10 @@ class ProfileStore:
             InputError: the file cannot be read or written.
         """
         profile.validate()
+        if _is_false_demo(profile.to_json()):
+            raise UsageError(f'"{LOCAL_DEMO}" always stays on this computer: give another endpoint another name.')
+        if profile.name != LOCAL_DEMO and is_demo_name(profile.name, LOCAL_DEMO):
+            raise UsageError(f'This name looks like the built-in "{LOCAL_DEMO}": choose another one.')
 
         def change(entries: list[dict[str, Any]]) -> None:
             place = _place_of(entries, profile.name)
@@ -263,16 +292,18 @@ class ProfileStore:
         wanted = [self.get(name) for name in names] or [profile for profile in self.profiles() if profile != local_demo()]
         if not wanted:
             raise UsageError("There is no profile to export yet: add one first.")
-        entries = [{key: value for key, value in profile.to_json().items() if key not in _PERSONAL} for profile in wanted]
+        entries = [{key: value for key, value in profile.to_json().items() if key not in PERSONAL} for profile in wanted]
         write_document(Path(path), {"schema": SCHEMA, "profiles": entries})
         return [profile.name for profile in wanted]
 
-    def import_file(self, path: str | os.PathLike[str], *, clash: str = "ask") -> Imported:
-        """Take over profiles that somebody exported. Consent is not taken over: it is each person's own.
+    def import_file(self, path: str | os.PathLike[str], *, clash: str = "ask", trust: Collection[str] = ()) -> Imported:
+        """Take over profiles that somebody exported. Whom to trust is not taken over (see sharing.py): it is each person's own decision.
 
         Args:
             path: the exported file.
             clash: where a name is taken: "ask" changes nothing and raises, "rename" gives the newcomer a number, "replace" overwrites.
+                "Local demo" is never replaced.
+            trust: names of sharing.TRUST_SETTINGS that are taken over all the same.
 
         Raises:
             UsageError: names clash and `clash` is "ask", or an entry is wrong; nothing is imported then.
@@ -280,20 +311,20 @@ class ProfileStore:
         """
         if clash not in ("ask", "rename", "replace"):
             raise UsageError(f'Names that are taken can be handled by "ask", "rename" or "replace", not by "{clash}".')
+        check_trust(trust)
         newcomers = []
         for entry in parse_document(Path(path))["profiles"]:
-            personal = _PERSONAL if isinstance(entry, dict) else ()
-            newcomers.append(Profile.from_json({k: v for k, v in entry.items() if k not in personal} if personal else entry))
+            newcomers.append(Profile.from_json({key: value for key, value in entry.items() if key not in PERSONAL}))
         result = Imported()
 
         def change(entries: list[dict[str, Any]]) -> None:
-            taken = {entry.get("name") for entry in entries} | {LOCAL_DEMO}
+            taken = {str(entry.get("name")) for entry in entries} | {LOCAL_DEMO}
             clashes = [profile.name for profile in newcomers if profile.name in taken]
             if clashes and clash == "ask":
                 listed = ", ".join(f'"{name}"' for name in clashes)
                 raise UsageError(f"These names are taken: {listed}; import again and say whether to rename or to replace.")
             for profile in newcomers:
-                _take_in(profile, entries, taken, clash, result)
+                _take_in(profile, entries, taken, clash, trust, result)
 
         self._change(change)
         return result
@@ -306,24 +337,41 @@ class ProfileStore:
             write_document(self.path, document)
 
 
-def _take_in(profile: Profile, entries: list[dict[str, Any]], taken: set[Any], clash: str, result: Imported) -> None:
+def _take_in(
+    profile: Profile, entries: list[dict[str, Any]], taken: set[str], clash: str, trust: Collection[str], result: Imported
+) -> None:
     old = profile.name
-    if old in taken and clash == "rename":
+    is_demo = is_demo_name(old, LOCAL_DEMO)
+    if is_demo or (old in taken and clash == "rename"):
         number = 2
         while f"{old} ({number})" in taken:
             number += 1
         profile.name = f"{old} ({number})"
-        result.notes.append(f'"{old}" was taken, so the imported one is called "{profile.name}".')
+        why = "is built in and stays as it is" if is_demo else "was taken"
+        result.notes.append(f'"{old}" {why}, so the imported one is called "{profile.name}".')
     place = _place_of(entries, profile.name)
+    own = None if place is None else Profile.from_json(entries[place])
+    kept, notes, left_out = received(profile, Profile(profile.name, profile.url), own, trust)
+    kept.validate()
     if place is None:
-        entries.append(profile.to_json())
+        entries.append(kept.to_json())
     else:
-        entries[place] = profile.to_json()
+        entries[place] = kept.to_json()
         result.notes.append(f'"{old}" was replaced.')
-    taken.add(profile.name)
-    result.names.append(profile.name)
-    plain = " over plain http" if profile.allow_plain_http else ""
-    result.notes.append(f'"{profile.name}" sends to {urlsplit(profile.url).netloc}{plain}: use it only if you know that host.')
+    taken.add(kept.name)
+    result.names.append(kept.name)
+    result.left_out += [option for option in left_out if option not in result.left_out]
+    result.notes += [*notes, describe_place(kept)]
+
+
+def _is_false_demo(entry: Any) -> bool:
+    """Whether an entry claims the built-in name for another computer, as files of earlier versions could; it is passed over."""
+    if entry.get("name") != LOCAL_DEMO:
+        return False
+    try:
+        return not parse_address(str(entry.get("url"))).is_loopback
+    except UsageError:
+        return True
 
 
 def _place_of(entries: list[dict[str, Any]], name: str) -> int | None:
@@ -336,16 +384,21 @@ def _check_url(where: str, attribute: str, url: str, schemes: tuple[str, ...] = 
         _ = parts.port
     except ValueError as error:
         raise UsageError(f"{where}: {attribute} is not a URL.") from error
-    if parts.scheme not in schemes or not parts.hostname or any(character.isspace() for character in url):
+    if parts.scheme not in schemes or not parts.hostname or "\\" in url or any(character.isspace() for character in url):
         raise UsageError(f"{where}: {attribute} has to be a full URL that begins with {' or '.join(s + '://' for s in schemes)}.")
     if parts.username is not None or parts.password is not None:
         raise UsageError(f"{where}: {attribute} holds a user name or a password; a profile keeps no secrets, so leave it out.")
     if any(name.lower() in _SECRET_QUERY for name, _ in parse_qsl(parts.query, keep_blank_values=True)):
         raise UsageError(f"{where}: {attribute} holds a key in its query; a profile keeps no secrets, so leave it out.")
+    checked_host(parts.hostname, f"{where}: {attribute}")
+    if attribute == "url":
+        parse_address(url, allow_plain_http=True)
 
 
 def _refuse_secret(where: str, name: str, value: Any, *, known: bool) -> None:
-    """Secrets do not get in by a field's name (`primaryKey`) nor by its look (a JSON web token), however deep."""
+    """Secrets do not get in by a field's name (`primaryKey`) nor by its look (a JSON web token), however deep, nor do invisible letters."""
+    if not is_plain(name) or (isinstance(value, str) and not is_plain(value)):
+        raise UsageError(f"{where}: the field {plain(name)[:40]} holds a control or an invisible character; write it anew.")
     words = {word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)}
     looks_secret = not known and (words & _SECRET_WORDS or name.lower() in _SECRET_WORDS)
     if looks_secret or (isinstance(value, str) and _SECRET_VALUE.search(value)):
@@ -400,6 +453,8 @@ def parse_document(path: Path) -> dict[str, Any]:
         InputError: it cannot be read, or is from a newer version.
     """
     try:
+        if path.stat().st_size > _LARGEST_FILE:
+            raise InputError(f"{path.name} is far too large for a profile file: name one that `profiles export` has written.")
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise DamagedFile(f"{path.name} is not a profile file: it is not text.") from error

@@ -2,8 +2,9 @@
 
 Where an endpoint's key or token comes from: memory, a file, the environment, or the operating system's keyring if the person chose so.
 
-A key belongs to the host that it was given for. What is kept under a profile's name is therefore kept together with that host, so that
-a profile that is edited, or replaced by an import, does not carry somebody's key to another host.
+A key belongs to the host that it was given for, and to the way to it. What is kept under a profile's name is therefore kept together
+with that host and with the proxy and the certificates that the profile adds, so that a profile that is edited, or replaced by an import,
+does not carry somebody's key elsewhere.
 
 Tokens that run out: kept in memory, renewed before they expire, renewed once when the endpoint refuses one, by one thread for all.
 """
@@ -163,22 +164,22 @@ class SessionKeys:
     __slots__ = ("_keys", "_lock")
 
     def __init__(self) -> None:
-        self._keys: dict[tuple[str, str], str] = {}
+        self._keys: dict[tuple[str, str, str], str] = {}
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
         return f"SessionKeys({len(self._keys)} kept)"
 
-    def remember(self, profile_name: str, url: str, key: str) -> None:
-        """Keep a key for a profile and the host of its URL. Raises UsageError where it is no key."""
+    def remember(self, profile_name: str, url: str, key: str, route: str = "") -> None:
+        """Keep a key for a profile, the host of its URL and its `route`. Raises UsageError where it is no key."""
         cleaned = clean_key(key, "The key")
         with self._lock:
-            self._keys[profile_name, origin(url)] = cleaned
+            self._keys[profile_name, origin(url), route] = cleaned
 
-    def recall(self, profile_name: str, url: str) -> str:
-        """The key that was kept for that profile and host, or ""."""
+    def recall(self, profile_name: str, url: str, route: str = "") -> str:
+        """The key that was kept for that profile, host and route, or ""."""
         with self._lock:
-            return self._keys.get((profile_name, origin(url)), "")
+            return self._keys.get((profile_name, origin(url), route), "")
 
     def forget(self, profile_name: str | None = None) -> None:
         """Forget the keys of a profile, or all of them."""
@@ -199,7 +200,7 @@ def keyring_is_there() -> bool:
     return not isinstance(keyring.get_keyring(), NoKeyring)
 
 
-def save_in_keyring(profile_name: str, url: str, key: str) -> None:
+def save_in_keyring(profile_name: str, url: str, key: str, route: str = "") -> None:
     """Keep a profile's key in the operating system's keyring, because the person chose to.
 
     Raises:
@@ -207,18 +208,18 @@ def save_in_keyring(profile_name: str, url: str, key: str) -> None:
         InputError: there is no keyring on this computer, or it refuses.
     """
     cleaned = clean_key(key, "The key")
-    _keyring_call("set_password", profile_name, url, cleaned)
+    _keyring_call("set_password", profile_name, url, route, cleaned)
 
 
-def load_from_keyring(profile_name: str, url: str) -> str:
-    """The key kept for that profile and host, "" where there is none. Raises InputError where the keyring refuses."""
-    return (_keyring_call("get_password", profile_name, url) or "") if keyring_is_there() else ""
+def load_from_keyring(profile_name: str, url: str, route: str = "") -> str:
+    """The key kept for that profile, host and route, "" where there is none. Raises InputError where the keyring refuses."""
+    return (_keyring_call("get_password", profile_name, url, route) or "") if keyring_is_there() else ""
 
 
-def delete_from_keyring(profile_name: str, url: str) -> None:
+def delete_from_keyring(profile_name: str, url: str, route: str = "") -> None:
     """Take a profile's key out of the keyring; nothing happens where there is none."""
-    if load_from_keyring(profile_name, url):
-        _keyring_call("delete_password", profile_name, url)
+    if load_from_keyring(profile_name, url, route):
+        _keyring_call("delete_password", profile_name, url, route)
 
 
 def origin(url: str) -> str:
@@ -228,7 +229,7 @@ def origin(url: str) -> str:
     return f"{parts.scheme}://{(parts.hostname or '').lower()}:{port}"
 
 
-def _keyring_call(action: str, profile_name: str, url: str, *secret: str) -> str | None:
+def _keyring_call(action: str, profile_name: str, url: str, route: str, *secret: str) -> str | None:
     try:
         import keyring
         from keyring.errors import KeyringError
@@ -238,7 +239,8 @@ def _keyring_call(action: str, profile_name: str, url: str, *secret: str) -> str
             f"or keep the key in {KEY_VARIABLE} or a file."
         ) from error
     try:
-        return getattr(keyring, action)(_KEYRING_SERVICE, f"{profile_name} at {origin(url)}", *secret)
+        account = f"{profile_name} at {origin(url)}{f', {route}' if route else ''}"
+        return getattr(keyring, action)(_KEYRING_SERVICE, account, *secret)
     except (KeyringError, RuntimeError, OSError) as error:
         # The cause is not chained: a backend may quote what it was given.
         raise InputError(

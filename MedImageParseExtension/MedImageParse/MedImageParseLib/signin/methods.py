@@ -14,8 +14,9 @@ import os
 import threading
 
 from ..errors import UsageError
-from ..profiles.profiles import DEFAULT_SCOPE, SIGN_INS, Profile
+from ..profiles.profiles import AZURE_ML_SCOPES, DEFAULT_SCOPE, SIGN_INS, Profile
 from ..progress import Cancellation
+from ..redaction import redactor
 from .auth import (
     KEY_VARIABLE,
     AuthProvider,
@@ -75,7 +76,7 @@ def make_auth(
     if how == "none":
         return NoAuth()
     if how == "entra":
-        scope = profile.scope if profile else DEFAULT_SCOPE
+        scope = _checked_scope(profile) if profile else DEFAULT_SCOPE
         return entra_session(entra_options(profile, method), prompt, cancellation).auth(scope)
     secret = _find_key(profile, key, key_file)
     if profile is not None and profile.resource_id and (how == "aml-token" or not secret):
@@ -137,13 +138,23 @@ def _find_key(profile: Profile | None, key: str, key_file: str | os.PathLike[str
         return clean_key(key, "The key")
     if key_file:
         return read_key_file(key_file)
-    if profile is not None and (typed := session_keys.recall(profile.name, profile.url)):
+    if profile is not None and (typed := session_keys.recall(profile.name, profile.url, profile.route)):
         return typed
     if from_environment := environment_key():
         return from_environment
     if profile is not None and profile.key_in_keyring:
-        return load_from_keyring(profile.name, profile.url)
+        return load_from_keyring(profile.name, profile.url, profile.route)
     return ""
+
+
+def _checked_scope(profile: Profile) -> str:
+    """A token for another audience would open whatever that is to whoever runs the profile's host."""
+    if profile.scope not in AZURE_ML_SCOPES and not profile.allow_other_scope:
+        raise UsageError(
+            f'The profile "{profile.name}" asks Entra for a token for {redactor.quote(profile.scope, 100)}, which is not Azure ML\'s, and its '
+            "host would get it: if you trust that host with it, add the profile anew with --scope."
+        )
+    return profile.scope
 
 
 def _aml_token(value: str, key_file: str | os.PathLike[str]) -> RefreshingToken:

@@ -1,0 +1,101 @@
+"""What a profile that somebody else wrote may bring along, and what stays each person's own decision.
+
+A file that is handed round says where an endpoint is. It does not say whom to trust: through which proxy images and keys travel, whose
+certificates are accepted, whether they travel unencrypted, where the person signs in, what a token is good for, and which Azure resource
+a key is read from. Those settings are left out of an import, and named, unless the person trusts them by name. Where a profile replaces
+one for the same address, the person's own settings stay.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import unicodedata
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from ..errors import UsageError
+from ..redaction import redactor
+from ..signin.auth import origin
+from ..transport.address import parse_address
+
+if TYPE_CHECKING:
+    from .profiles import Profile
+
+# Name of an option of `--trust` → field of a profile, and how to call it.
+TRUST_SETTINGS = {
+    "proxy": ("proxy", "the proxy"),
+    "ca-bundle": ("ca_bundle", "the certificate authorities"),
+    "plain-http": ("allow_plain_http", "plain http, which anyone on the way can read"),
+    "authority": ("authority", "the sign-in host"),
+    "scope": ("scope", "the scope of tokens"),
+    "arm-url": ("arm_url", "the Azure Resource Manager"),
+    "resource-id": ("resource_id", "the Azure resource that a key is read from"),
+}
+# What a person grants on this computer only: never written by an export, never taken from an import.
+PERSONAL = ("consent", "allow_other_authority", "allow_other_scope", "key_in_keyring")
+_SHOWN = 120
+
+
+def check_trust(names: Collection[str]) -> None:
+    """Raises UsageError where a name is none of TRUST_SETTINGS."""
+    for name in names:
+        if name not in TRUST_SETTINGS:
+            raise UsageError(f'"{redactor.quote(name, 40)}" is no setting to trust: choose from {", ".join(TRUST_SETTINGS)}.')
+
+
+def received(profile: Profile, plain: Profile, own: Profile | None, trusted: Collection[str]) -> tuple[Profile, list[str], list[str]]:
+    """An imported profile as it may be kept.
+
+    Args:
+        profile: as the file has it.
+        plain: one with the defaults, for comparison.
+        own: the person's own profile that it replaces, None for none.
+        trusted: names of TRUST_SETTINGS that the person takes over from the file on purpose.
+
+    Returns:
+        the profile; sentences about what was left out or taken over; and the names in TRUST_SETTINGS of what was left out.
+    """
+    is_same_place = own is not None and origin(own.url) == origin(profile.url)
+    base = own if own is not None and is_same_place else plain
+    changes = {name: getattr(base, name) for name in PERSONAL}
+    left_out: dict[str, str] = {}
+    taken = []
+    for option, (name, words) in TRUST_SETTINGS.items():
+        value = getattr(profile, name)
+        if value == getattr(base, name):
+            continue
+        shown = words if isinstance(value, bool) else f"{words} {redactor.quote(value, _SHOWN) or '(none)'}"
+        if option in trusted:
+            taken.append(shown)
+        else:
+            changes[name] = getattr(base, name)
+            if value != getattr(plain, name):
+                left_out[option] = shown
+    if "authority" in trusted:
+        changes["allow_other_authority"] = bool(profile.authority)
+    if "scope" in trusted:
+        changes["allow_other_scope"] = True
+    notes = []
+    if left_out:
+        listed = "; ".join(left_out.values())
+        notes.append(
+            f'Left out of "{profile.name}": {listed}. A file does not decide whom you trust: if you do, set it in the profile yourself.'
+        )
+    if taken:
+        notes.append(f'"{profile.name}" uses {"; ".join(taken)}, because you trust it.')
+    kept = dataclasses.replace(profile, **changes)
+    if (kept.route, kept.allow_plain_http) != (base.route, base.allow_plain_http):
+        kept.consent = False  # it was given for another way to the host
+    return kept, notes, list(left_out)
+
+
+def describe_place(profile: Profile) -> str:
+    """Which host a profile sends to, in a sentence."""
+    address = parse_address(profile.url, allow_plain_http=True)
+    how = "" if address.is_https or address.is_loopback else " over plain http"
+    return f'"{profile.name}" sends to {address.place}{how}: use it only if you know that host.'
+
+
+def is_demo_name(name: str, demo: str) -> bool:
+    """Whether a name is, or looks like, the built-in profile's."""
+    return " ".join(unicodedata.normalize("NFKC", name).split()).casefold() == demo.casefold()
