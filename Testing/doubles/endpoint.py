@@ -96,13 +96,14 @@ class DirectClient:
         self.dialect, self.max_in_flight, self.body_limit = dialect, max_in_flight, body_limit
         self.public_url = self.name = "http://127.0.0.1/score"
 
-    def send(self, body: bytes, *, progress=None, cancellation=None, model: str = "") -> DirectReply:
+    def send(self, body: bytes, *, progress=None, cancellation=None, max_reply_bytes: int = 0, model: str = "") -> DirectReply:
         if cancellation is not None:
             cancellation.check()
         seen = take_apart(body)
         if seen.dialect != self.dialect:
             raise Refused(f"The request speaks {seen.dialect} on a {self.dialect} endpoint.")
         reply = self._double.tampered(self._double.answer(body))
+        assert not max_reply_bytes or len(reply) <= max_reply_bytes, f"a reply of {len(reply)} bytes, where {max_reply_bytes} are allowed"
         return DirectReply(reply if isinstance(reply, bytes) else reply[2], 1, [str(uuid.uuid4())])
 
 

@@ -58,7 +58,9 @@ class _InProcess:
     def __init__(self, reply: bytes):
         self._reply = reply
 
-    def send(self, body: bytes, *, progress: object = None, cancellation: object = None, model: str = "") -> _Reply:
+    def send(
+        self, body: bytes, *, progress: object = None, cancellation: object = None, max_reply_bytes: int = 0, model: str = ""
+    ) -> _Reply:
         return _Reply(self._reply)
 
 

@@ -146,4 +146,4 @@ def require_consent(
 def in_words(proxy: str = "", ca_bundle: str = "") -> str:
     """The way to a host for a sentence, "" where nothing is added to the usual one."""
     through = f" through the proxy {redactor.quote(_place(proxy), 100)}" if proxy else ""
-    return through + (f", trusting the certificates in {redactor.quote(ca_bundle, 100)}," if ca_bundle else "")
+    return through + (f", trusting the certificates in {redactor.quote(ca_bundle, 100)}" if ca_bundle else "")

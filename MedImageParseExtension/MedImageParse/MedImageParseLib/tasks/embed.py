@@ -175,7 +175,8 @@ class Embedder:
         for start in range(0, len(texts), size):
             self._log.cancellation.check()
             part = texts[start : start + size]
-            answer = self._log.send(self._client, medimageinsight.build_text_request(part, self._client.dialect))
+            body = medimageinsight.build_text_request(part, self._client.dialect)
+            answer = self._log.send(self._client, body, medimageinsight.largest_reply(len(part)))
             vectors.append(self._note(medimageinsight.parse_reply(answer, len(part), "text_features")))
         return np.concatenate(vectors)
 
@@ -224,7 +225,7 @@ class Embedder:
             with self._slots:
                 if self._has_failed:
                     raise _NotSent
-                answer = self._log.send(self._client, body)
+                answer = self._log.send(self._client, body, medimageinsight.largest_reply(len(batch)))
             with self._log.timed("decode"):
                 return self._note(medimageinsight.parse_reply(answer, len(batch), "image_features"))
         except MedImageParseError:

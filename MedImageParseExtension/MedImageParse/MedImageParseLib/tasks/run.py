@@ -32,7 +32,15 @@ class Client(Protocol):
     body_limit: int
     max_in_flight: int
 
-    def send(self, body: bytes, *, progress: Progress = no_progress, cancellation: Cancellation | None = None, model: str = ""): ...
+    def send(
+        self,
+        body: bytes,
+        *,
+        progress: Progress = no_progress,
+        cancellation: Cancellation | None = None,
+        max_reply_bytes: int = ...,
+        model: str = "",
+    ): ...
 
 
 @dataclass(slots=True)
@@ -72,11 +80,23 @@ class RunLog:
             self.forms += [] if form in self.forms else [form]
             self.engines += [engine] if engine and engine not in self.engines else []
 
-    def send(self, client: Client, body: bytes) -> bytes:
-        """Send one request and return the reply's body, with all that is worth reporting taken down."""
+    def send(self, client: Client, body: bytes, largest_reply: int) -> bytes:
+        """Send one request and return the reply's body, with all that is worth reporting taken down.
+
+        Args:
+            client: where to.
+            body: the request's.
+            largest_reply: bytes that its reply can need; a longer one is not read.
+        """
         with self.timed("wait"):
             try:
-                reply = client.send(body, progress=self.progress, cancellation=self.cancellation, model=self.model)
+                reply = client.send(
+                    body,
+                    progress=self.progress,
+                    cancellation=self.cancellation,
+                    max_reply_bytes=largest_reply,
+                    model=self.model,
+                )
             except MedImageParseError as error:
                 with self._lock:
                     self.tries += getattr(error, "tries", 0)

@@ -215,7 +215,7 @@ def _job(
             png = encode_png(eight_bit.square(shot.view, shot.index))
             text = grammar.join_prompts([prompts[number] for number in shot.members])
             body = medimageparse.build_request([png], text, client.dialect)
-        answer = log.send(client, body)
+        answer = log.send(client, body, medimageparse.largest_reply(1, len(shot.members), (SIDE, SIDE)))
         with log.timed("decode"):
             (reply,) = medimageparse.parse_reply(answer, 1, len(shot.members), (SIDE, SIDE))
             maps = [shot.view.slice_map(reply.maps[position]) for position in range(len(shot.members))]

@@ -121,10 +121,10 @@ class _Jobs:
             if number == 0 and members[0] == 0:
                 body, self._first_body = self._first_body, None
             body = body or self._build(slab, members)
-            answer = self._log.send(self._client, body)
+            shape = (slab.stop - slab.start, *self._sent.shape[1:])
+            answer = self._log.send(self._client, body, medimageparse3d.largest_reply(len(members), shape))
             del body
             with self._log.timed("decode"):
-                shape = (slab.stop - slab.start, *self._sent.shape[1:])
                 reply = medimageparse3d.parse_reply(answer, len(members), shape, self._keep)
             self._log.note_reply(reply.form, reply.engine, reply.warnings)
             self.replies[members[0], number] = reply

@@ -13,21 +13,30 @@ bytes and, for arrays, a shape and a type. Nothing in it is trusted before it is
 
 from __future__ import annotations
 
-import ast
 import base64
 import binascii
 import json
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..errors import ReplyError
+from ..redaction import brief, redactor
+from .literal import NotALiteral, read_literal
 
 DIALECTS = ("azureml", "mlflow")
 _FRAME = {"azureml": b"input_data", "mlflow": b"dataframe_split"}
 QUOTED = 200
+# What a reply may cost: its size follows from what was sent, and so does the number of values in its JSON.
+SLACK = 2**20  # bytes beside the data: braces, names, classes, white space
+LARGEST_REPLY = 2 * 2**30  # bytes, whatever was sent
+_MOST_VALUES = 4096  # commas, colons and brackets in the JSON of a row, beside those of its vectors
+_FREE_VALUES = 2**16  # so many cost a few MB at most, whatever they are
+_SMALL = 2**20  # bytes; a text up to here may hold any letters
+_WIDE = re.compile(rb"[\xf0-\xff]|\\u[dD][89abAB]")  # a letter that makes Python keep the whole text in four bytes a letter
 _PIECE = 3 * 2**18  # bytes; a multiple of three, so that the pieces' base64 can be joined
 
 
@@ -41,7 +50,7 @@ class Rows:
     @property
     def engine(self) -> str:
         """What a local endpoint calls the engine behind it; "" where the reply does not say (no published model does)."""
-        return str(self.rows[0].get("engine", ""))[:QUOTED] if self.rows else ""
+        return redactor.quote(brief(self.rows[0].get("engine", ""))) if self.rows else ""
 
 
 def build_body(rows: list[tuple[bytes, str]], dialect: str, params: dict | None = None) -> bytes:
@@ -72,12 +81,36 @@ def _base64(data: bytes) -> Iterator[bytes]:
         yield base64.b64encode(view[start : start + _PIECE])
 
 
-def parse_rows(body: bytes, expected: int) -> Rows:
+def reply_limit(data_bytes: int) -> int:
+    """How long a reply may be that carries so many bytes of arrays as base64.
+
+    Args:
+        data_bytes: bytes of all arrays, in the widest type that is documented.
+    """
+    return min(LARGEST_REPLY, SLACK + data_bytes * 4 // 3 + data_bytes // 32)  # a line break after 76 letters is allowed
+
+
+def parse_rows(body: bytes, expected: int, numbers: int = 0) -> Rows:
     """The rows of a reply.
 
+    Args:
+        body: as it came.
+        expected: how many rows were sent.
+        numbers: how many numbers all its vectors may hold together.
+
     Raises:
-        ReplyError: not JSON, an error message with status 200, or another number of rows than were sent.
+        ReplyError: not JSON, an error message with status 200, another number of rows than were sent, or JSON of so many values that it
+            would fill the memory.
     """
+    values = sum(body.count(mark) for mark in (b",", b"[", b"{", b":"))
+    if values > _FREE_VALUES + _MOST_VALUES * expected + numbers:
+        raise ReplyError(
+            f"The endpoint's reply holds {values:,} values, far more than it can need; another model may be behind this URL. "
+            f"It began: {quote(body)}",
+            code="reply-form",
+        )
+    if len(body) > _SMALL and _WIDE.search(body):
+        raise ReplyError(f"The endpoint's reply holds letters that no reply needs; it began: {quote(body)}", code="reply-form")
     try:
         outer = json.loads(body)
     except (ValueError, RecursionError):
@@ -99,11 +132,9 @@ def parse_rows(body: bytes, expected: int) -> Rows:
     return Rows(outer, form)
 
 
-def quote(text: bytes | str) -> str:
-    """The first 200 characters, on one line."""
-    if isinstance(text, bytes):
-        text = text[: 4 * QUOTED].decode("utf-8", errors="replace")
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in text[:QUOTED]).split()) or "(nothing)"
+def quote(value: object) -> str:
+    """The first 200 characters of a reply, or of a value in it, on one line and without keys."""
+    return redactor.quote(value if isinstance(value, bytes) else brief(value), QUOTED) or "(nothing)"
 
 
 def _message(outer: object) -> str:
@@ -111,12 +142,11 @@ def _message(outer: object) -> str:
     if not isinstance(outer, dict):
         return ""
     inner = outer.get("error", outer)
-    said = inner.get("message", "") if isinstance(inner, dict) else inner
+    said: object = inner.get("message", "") if isinstance(inner, dict) else inner
     return said if isinstance(said, str) else ""
 
 
 _DTYPES = ("bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float16", "float32", "float64")
-_MAX_REPR = 1 << 31
 
 
 def open_cell(cell: object, name: str) -> tuple[dict, str]:
@@ -132,7 +162,7 @@ def open_cell(cell: object, name: str) -> tuple[dict, str]:
         except (ValueError, RecursionError):
             inner, form = _from_repr(cell), "Python-repr string"
     if not isinstance(inner, dict) or "data" not in inner:
-        raise ReplyError(f"The reply's {name} is none of the documented forms: {quote(str(cell))}", code="reply-form")
+        raise ReplyError(f"The reply's {name} is none of the documented forms: {quote(cell)}", code="reply-form")
     return inner, form
 
 
@@ -149,7 +179,7 @@ def decode_base64(text: object, name: str) -> bytes:
             return base64.b64decode(text, validate=True)
         except (binascii.Error, ValueError):
             pass
-    raise ReplyError(f"The data in the reply's {name} is not base64, or is cut short: {quote(str(text))}", code="reply-form")
+    raise ReplyError(f"The data in the reply's {name} is not base64, or is cut short: {quote(text)}", code="reply-form")
 
 
 def decode_array(inner: dict, name: str, expected: tuple[int, ...]) -> np.ndarray:
@@ -168,7 +198,7 @@ def decode_array(inner: dict, name: str, expected: tuple[int, ...]) -> np.ndarra
         )
     if not isinstance(shape, list | tuple) or tuple(shape) != tuple(expected) or not all(type(size) is int for size in shape):
         raise ReplyError(
-            f"The reply's {name} has the shape {quote(str(shape))} where {list(expected)} was expected: {quote(_head(inner))}",
+            f"The reply's {name} has the shape {quote(shape)} where {list(expected)} was expected: {quote(_head(inner))}",
             code="reply-shape",
         )
     data = decode_base64(inner["data"], name)
@@ -180,14 +210,11 @@ def decode_array(inner: dict, name: str, expected: tuple[int, ...]) -> np.ndarra
 
 
 def _from_repr(text: str) -> object:
-    # Only a flat dictionary is documented; the length bound keeps the parser from being fed something monstrous.
-    if not text.lstrip().startswith("{") or len(text) > _MAX_REPR:
-        return None
     try:
-        return ast.literal_eval(text.strip())
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return read_literal(text)
+    except NotALiteral:
         return None
 
 
-def _head(inner: dict) -> str:
-    return str({key: (value if key != "data" else "…") for key, value in inner.items()})
+def _head(inner: dict) -> dict:
+    return {key: (value if key != "data" else "…") for key, value in inner.items()}

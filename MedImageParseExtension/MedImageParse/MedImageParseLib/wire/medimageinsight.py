@@ -11,9 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import ReplyError
-from .envelope import build_body, parse_rows, quote
+from .envelope import SLACK, build_body, parse_rows, quote
 
 DEFAULT_SCALING_FACTOR = 4.513362  # recorded from the published model; used where an older deployment leaves it out
+_LONGEST_VECTOR = 8192  # numbers; the published model's have 1024
+_NUMBER_BYTES = 26  # of a number as JSON writes it, with its comma
 _PARAMS = {"get_scaling_factor": True}  # a JSON boolean: strings are refused by the published signature
 
 
@@ -44,6 +46,15 @@ def build_text_request(texts: list[str], dialect: str) -> bytes:
     return build_body([(b"", text) for text in texts], dialect, _PARAMS)
 
 
+def largest_reply(rows: int) -> int:
+    """Bytes that the reply to such a request can need: two vectors a row, written out as decimal numbers.
+
+    Args:
+        rows: images or texts that are sent.
+    """
+    return SLACK + 2 * rows * _LONGEST_VECTOR * _NUMBER_BYTES
+
+
 def parse_reply(body: bytes, rows_sent: int, column: str) -> VectorReply:
     """The vectors of a reply.
 
@@ -53,7 +64,7 @@ def parse_reply(body: bytes, rows_sent: int, column: str) -> VectorReply:
     Raises:
         ReplyError: none of the documented forms, vectors of different lengths, or numbers that are none.
     """
-    rows = parse_rows(body, rows_sent)
+    rows = parse_rows(body, rows_sent, 2 * rows_sent * _LONGEST_VECTOR)
     vectors = []
     for row in rows.rows:
         cell = row.get(column)
@@ -63,9 +74,7 @@ def parse_reply(body: bytes, rows_sent: int, column: str) -> VectorReply:
         except (ValueError, TypeError, OverflowError):
             vector = np.empty(0, np.float32)
         if cell is None or vector.size == 0 or not np.isfinite(vector).all():
-            raise ReplyError(
-                f"The reply has no usable {column}; another model may be behind this URL: {quote(str(row))}", code="wrong-model"
-            )
+            raise ReplyError(f"The reply has no usable {column}; another model may be behind this URL: {quote(row)}", code="wrong-model")
         vectors.append(vector)
     if len({vector.size for vector in vectors}) != 1:
         raise ReplyError(f"The reply's {column} have different lengths: {quote(body)}", code="reply-shape")

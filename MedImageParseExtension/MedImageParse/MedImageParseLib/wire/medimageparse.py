@@ -6,13 +6,16 @@ Reply row: {"image_features": <{"data": base64 raw C-order, "shape": [prompts, r
 
 from __future__ import annotations
 
-import ast
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..errors import ReplyError
-from .envelope import Rows, build_body, decode_array, open_cell, parse_rows, quote
+from .envelope import Rows, build_body, decode_array, open_cell, parse_rows, quote, reply_limit
+from .literal import NotALiteral, read_literal
+
+_WIDEST = 8  # bytes a value: float64
+_LONGEST_CLASSES = 64 * 1024  # characters of text_features
 
 
 @dataclass(slots=True, frozen=True)
@@ -49,6 +52,17 @@ def build_request(images: list[bytes], text: str, dialect: str) -> bytes:
     return build_body([(image, text) for image in images], dialect)
 
 
+def largest_reply(images: int, prompts: int, shape: tuple[int, int]) -> int:
+    """Bytes that the reply to such a request can need: one map a prompt and image, in the widest type.
+
+    Args:
+        images: rows that are sent.
+        prompts: how many prompts each has.
+        shape: (rows, columns) of the images that are sent.
+    """
+    return reply_limit(images * prompts * shape[0] * shape[1] * _WIDEST)
+
+
 def parse_reply(body: bytes, images: int, prompts: int, shape: tuple[int, int]) -> list[MapReply]:
     """The maps of each image that was sent.
 
@@ -66,7 +80,7 @@ def parse_reply(body: bytes, images: int, prompts: int, shape: tuple[int, int]) 
 
 def _parse_row(row: dict, rows: Rows, prompts: int, shape: tuple[int, int]) -> MapReply:
     if "image_features" not in row:
-        raise ReplyError(f"The reply has no image_features; another model may be behind this URL: {quote(str(row))}", code="wrong-model")
+        raise ReplyError(f"The reply has no image_features; another model may be behind this URL: {quote(row)}", code="wrong-model")
     inner, inner_form = open_cell(row["image_features"], "image_features")
     maps = decode_array(inner, "image_features", (prompts, *shape))
     warnings = []
@@ -84,9 +98,16 @@ def _parse_row(row: dict, rows: Rows, prompts: int, shape: tuple[int, int]) -> M
 
 def _classes(cell: object) -> list[str]:
     """text_features is a list of strings, or (batch endpoints) its Python repr."""
+    length = (
+        len(cell) if isinstance(cell, str) else sum(len(item) for item in cell if isinstance(item, str)) if isinstance(cell, list) else 0
+    )
+    if length > _LONGEST_CLASSES:
+        raise ReplyError(
+            f"The reply's text_features are {length:,} characters long, far more than they can need: {quote(cell)}", code="reply-form"
+        )
     if isinstance(cell, str):
         try:
-            cell = ast.literal_eval(cell)
-        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+            cell = read_literal(cell)
+        except NotALiteral:
             return []
-    return [str(item) for item in cell] if isinstance(cell, list) else []
+    return [quote(item) for item in cell] if isinstance(cell, list) else []

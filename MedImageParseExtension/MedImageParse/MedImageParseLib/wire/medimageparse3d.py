@@ -17,7 +17,10 @@ import numpy as np
 from ..errors import InputError, ReplyError
 from ..imaging.nifti import NiftiReader
 from ..imaging.volume import CroppedMask, bounding_box
-from .envelope import Rows, build_body, decode_array, decode_base64, open_cell, parse_rows, quote
+from .envelope import Rows, build_body, decode_array, decode_base64, open_cell, parse_rows, quote, reply_limit
+
+_WIDEST = 8  # bytes a voxel: float64, as numpy makes probabilities
+_HEADER = 64 * 1024  # bytes of a NIfTI's header and extensions
 
 
 @dataclass(slots=True)
@@ -46,6 +49,16 @@ def build_request(nifti: bytes, text: str, dialect: str) -> bytes:
     return build_body([(nifti, text)], dialect)
 
 
+def largest_reply(prompts: int, shape_kji: tuple[int, int, int]) -> int:
+    """Bytes that the reply to such a request can need: one volume a prompt, in the widest type, not compressed.
+
+    Args:
+        prompts: how many are sent.
+        shape_kji: shape of the volume that is sent.
+    """
+    return reply_limit(_HEADER + prompts * shape_kji[0] * shape_kji[1] * shape_kji[2] * _WIDEST)
+
+
 def parse_reply(body: bytes, prompts: int, shape_kji: tuple[int, int, int], keep_probabilities: bool = False) -> VolumeReply:
     """The masks in a reply.
 
@@ -65,7 +78,7 @@ def parse_reply(body: bytes, prompts: int, shape_kji: tuple[int, int, int], keep
     if "image_features" in row and isinstance(row["image_features"], (str, dict)):
         inner, inner_form = open_cell(row["image_features"], "image_features")
         return _parse_array(inner, f"{rows.form}; image_features as {inner_form}", rows, prompts, shape_kji, keep_probabilities)
-    raise ReplyError(f"The reply has no nifti_file; another model may be behind this URL: {quote(str(row))}", code="wrong-model")
+    raise ReplyError(f"The reply has no nifti_file; another model may be behind this URL: {quote(row)}", code="wrong-model")
 
 
 def _parse_nifti(inner: dict, form: str, rows: Rows, prompts: int, shape_kji: tuple[int, int, int], keep: bool) -> VolumeReply:
