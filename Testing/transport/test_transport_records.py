@@ -174,3 +174,86 @@ def test_failed_write_leaves_the_old_file_and_no_litter(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="disk full"):
         configuration.write_atomically(path, "new")
     assert path.read_text() == "old" and os.listdir(tmp_path) == ["settings.json"]
+
+
+# ---------------------------------------------------------------- what could not be recorded
+def record(audit: AuditLog, request_id: str = "id") -> None:
+    audit.record(host="h", model="m", bytes_sent=1, sha256="0" * 64, request_id=request_id, outcome="200")
+
+
+def test_a_torn_line_does_not_swallow_the_next():
+    audit = AuditLog()
+    record(audit, "first")
+    with open(audit.path, "ab") as stream:
+        stream.write(b'{"time": "2026-01-01T00:00')  # the computer lost its power here
+    record(audit, "second")
+    whole = []
+    for line in audit.path.read_text().splitlines():
+        try:
+            whole.append(json.loads(line)["request_id"])
+        except ValueError:
+            pass
+    assert whole == ["first", "second"]
+
+
+def test_a_full_disk_leaves_whole_lines_and_is_said_in_the_reply_in_the_error_and_later_in_the_file(monkeypatch):
+    audit = AuditLog()
+    record(audit, "before")
+    real = os.write
+
+    def full(handle: int, data: bytes) -> int:
+        if len(data) <= 5:
+            raise OSError(28, "No space left on device")
+        return real(handle, data[:5])
+
+    with f.FaultServer([f.ok(), f.status(404), f.ok()]) as server, EndpointClient(server.url, audit=audit) as client:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "write", full)
+            assert "could not be recorded in" in client.send(b"{}").warnings[0]
+            assert len(audit.path.read_text().splitlines()) == 1
+            with pytest.raises(EndpointError, match="the audit file could not be written"):
+                client.send(b"{}")
+        assert client.send(b"{}").warnings == []
+    lines = [json.loads(line) for line in audit.path.read_text().splitlines()]
+    assert [line.get("not_recorded") for line in lines] == [None, 2, None]
+
+
+def test_a_full_audit_file_is_put_aside_and_only_so_many_are_kept(monkeypatch):
+    from MedImageParseLib.transport import audit as module
+
+    monkeypatch.setattr(module, "MOST_BYTES", 1000)
+    monkeypatch.setattr(module, "KEPT", 2)
+    audit = AuditLog()
+    for number in range(40):
+        record(audit, f"id{number}")
+    files = sorted(path.name for path in audit.path.parent.glob("audit.jsonl*") if not path.name.endswith(".lock"))
+    assert files == ["audit.jsonl", "audit.jsonl.1", "audit.jsonl.2"]
+    kept = [json.loads(line)["request_id"] for name in reversed(files) for line in (audit.path.parent / name).read_text().splitlines()]
+    assert kept == [f"id{number}" for number in range(40 - len(kept), 40)]
+    assert all((audit.path.parent / name).stat().st_size < 1400 for name in files)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="file modes mean nothing on Windows")
+def test_a_key_file_that_others_can_read_is_warned_about_in_every_reply(tmp_path):
+    from MedImageParseLib.profiles.connection import connect
+
+    path = tmp_path / "key.txt"
+    path.write_text(KEY)
+    for mode, is_warned in ((0o644, True), (0o640, True), (0o600, False), (0o400, False)):
+        path.chmod(mode)
+        with f.FaultServer([f.ok()]) as server, connect(server.url, key_file=path) as client:
+            warnings = client.send(b"{}").warnings
+        assert bool(warnings) is is_warned and not any(KEY in sentence for sentence in warnings)
+        assert not is_warned or "can be read by other users" in warnings[0]
+
+
+def test_an_old_urllib3_is_named_before_the_first_request_to_another_computer(monkeypatch):
+    import urllib3
+
+    monkeypatch.setattr(urllib3, "__version__", "2.2.3")
+    (sentence,) = EndpointClient(AZURE).warnings
+    assert "urllib3 2.2.3" in sentence and "pip_install" in sentence
+    assert EndpointClient("http://localhost:5001/score").warnings == []
+    for version in ("2.6.3", "2.10.0", "3.0", "unknown"):
+        monkeypatch.setattr(urllib3, "__version__", version)
+        assert EndpointClient(AZURE).warnings == []

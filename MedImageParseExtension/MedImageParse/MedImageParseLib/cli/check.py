@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 from ..api import segment
 from .options import add_common, add_connection, connection_options
@@ -24,5 +25,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Returns the exit status."""
-    print(segment.check(model=arguments.model, cancellation=arguments.cancellation, **connection_options(arguments)).sentence)
+    result = segment.check(model=arguments.model, cancellation=arguments.cancellation, **connection_options(arguments))
+    print(result.sentence)
+    for warning in [] if arguments.quiet else result.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
     return 0

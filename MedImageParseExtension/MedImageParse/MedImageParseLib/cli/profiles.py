@@ -10,7 +10,7 @@ from ..errors import UsageError
 from ..profiles.profiles import AZURE_ML_SCOPES, DIALECTS, ENTRA_METHODS, MODELS, SIGN_INS, Profile, ProfileStore
 from ..profiles.sharing import TRUST_SETTINGS
 from ..progress import Cancellation
-from ..signin.auth import delete_from_keyring, environment_key, read_key_file, save_in_keyring
+from ..signin.auth import delete_from_keyring, environment_key, key_file_warning, read_key_file, save_in_keyring
 from ..transport.address import parse_address
 from .options import RefuseKey
 
@@ -121,6 +121,8 @@ def _add(store: ProfileStore, arguments: argparse.Namespace) -> None:
     taken = any(known.name == profile.name for known in store.profiles())
     if arguments.keep_key and (arguments.replace or not taken):
         key = read_key_file(arguments.key_file) if arguments.key_file else environment_key()
+        if arguments.key_file and (sentence := key_file_warning(arguments.key_file)):
+            print(f"note: {sentence}", file=sys.stderr)
         if not key:
             raise UsageError("--keep-key needs the key in MEDIMAGEPARSE_KEY or in a file named by --key-file.")
         save_in_keyring(profile.name, profile.url, key, profile.route)

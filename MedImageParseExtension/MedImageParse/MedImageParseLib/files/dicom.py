@@ -160,6 +160,8 @@ def _header(path: Path) -> Dataset | None:
 
     try:
         return pydicom.dcmread(path, force=True, stop_before_pixels=True, specific_tags=_TAGS)
+    except MemoryError:
+        raise  # no reason to leave the file out
     except Exception as error:  # damaged files bring pydicom to raise nearly anything
         _log.info("a DICOM header cannot be read (%s)", type(error).__name__)
         return None

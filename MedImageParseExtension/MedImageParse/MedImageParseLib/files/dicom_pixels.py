@@ -123,6 +123,8 @@ def _by_pydicom(path: Path, header: Dataset, rescales: list[tuple[float, float]]
                 from pydicom.pixel_data_handlers.util import convert_color_space
 
                 stored = convert_color_space(stored, whole.PhotometricInterpretation, "RGB")
+    except MemoryError:
+        raise
     except Exception as error:  # decoders of many makers, each with exceptions of its own
         raise InputError(_undecodable(path, header, error)) from error
     shape = (-1, int(header.Rows), int(header.Columns)) + ((3,) if color else ())

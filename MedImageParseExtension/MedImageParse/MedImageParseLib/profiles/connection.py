@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
+from ..signin.auth import key_file_warning
 from ..signin.methods import choose_sign_in, make_auth
 from ..transport.audit import AuditLog
 from ..transport.client import EndpointClient
@@ -79,6 +80,8 @@ def connect(
         max_in_flight=profile.max_in_flight,
         audit=AuditLog(),
     )
+    if key_file and (sentence := key_file_warning(key_file)):
+        client.warnings.append(sentence)
     granted = consent or (profile.consent and not ca_bundle)  # what the profile agrees to, it agrees to for its own certificates
     _require_consent(profile, client, granted, sends_image_data, signs_in=how != "none")
     return client

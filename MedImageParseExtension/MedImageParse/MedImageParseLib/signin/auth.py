@@ -17,6 +17,7 @@ import json
 import logging
 import os
 import re
+import stat
 import threading
 import time
 from collections.abc import Callable
@@ -150,6 +151,15 @@ def read_key_file(path: str | os.PathLike[str]) -> str:
     except UnicodeDecodeError:
         raise UsageError(f"The key file{shown} is not text: leave only the key or token in it.") from None
     return clean_key(text, f"The key file{shown}")
+
+
+def key_file_warning(path: str | os.PathLike[str]) -> str:
+    """A sentence where a key file can be read by other users of this computer; "" where not, and on Windows, whose rights are others."""
+    try:
+        is_open = os.name == "posix" and bool(os.stat(path).st_mode & (stat.S_IRGRP | stat.S_IROTH))
+    except (OSError, ValueError):
+        return ""
+    return f"The key file{_shown_path(path)} can be read by other users of this computer: run `chmod 600` on it." if is_open else ""
 
 
 def environment_key() -> str:

@@ -374,6 +374,7 @@ def make_session(ca_bundle: str = "", proxy: str = "") -> requests.Session:
             return super().proxy_manager_for(proxy, ssl_context=context, **kwargs)
 
     session = requests.Session()
+    session.headers["Accept-Encoding"] = "identity"  # nothing that unfolds
     session.mount("https://", TrustingAdapter())
     # With an authentication of its own, even one that adds nothing, requests does not look into ~/.netrc.
     session.auth = lambda request: request

@@ -7,7 +7,7 @@ eight small ones.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -39,6 +39,7 @@ class CheckResult:
         latency_s: seconds for the probe, upload and download included.
         reply_form: which of the documented forms the reply had.
         engine: what a local endpoint calls its engine, "" for the published models.
+        warnings: sentences, such as on a key file that others can read.
     """
 
     sentence: str
@@ -46,6 +47,7 @@ class CheckResult:
     latency_s: float
     reply_form: str
     engine: str = ""
+    warnings: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True, frozen=True)
@@ -92,7 +94,7 @@ def check_endpoint(
         found = _recognize(reply.body)
         if model not in ("auto", found.model):
             raise _wrong_model(client, model, found, reply.request_id)
-        return _healthy(client, found, reply.wait_s - reply.paused_s)
+        return _healthy(client, found, reply.wait_s - reply.paused_s, reply.warnings)
     assert first is not None
     raise first
 
@@ -171,12 +173,12 @@ def _recognize(body: bytes) -> _Found:
     return _Found("medimageparse3d", masks.form, masks.engine)
 
 
-def _healthy(client: EndpointClient, found: _Found, latency_s: float) -> CheckResult:
+def _healthy(client: EndpointClient, found: _Found, latency_s: float, warnings: list[str]) -> CheckResult:
     engine = redactor.quote(found.engine, 80)
     who = f"the {engine}" if engine else MODEL_NAMES[found.model]
     how = f"asked as {MODEL_NAMES[found.model]}; " if engine else ""
     sentence = f"{client.name} answers in {duration(latency_s)} with {who} ({how}reply: {found.form}); only a tiny made-up probe was sent."
-    return CheckResult(sentence, found.model, latency_s, found.form, engine)
+    return CheckResult(sentence, found.model, latency_s, found.form, engine, warnings)
 
 
 def _wrong_model(client: EndpointClient, asked: str, found: _Found, request_id: str) -> ReplyError:

@@ -107,6 +107,7 @@ class RunLog:
             self.bytes_received += len(reply.body)
             self.tries += reply.tries
             self.request_ids += reply.request_ids
+        self.warn(*getattr(reply, "warnings", ()))
         return reply.body
 
     def report(self, volume: Volume, client: Client, window: str) -> dict:

@@ -48,7 +48,10 @@ class AuditLog:
     @property
     def is_on(self) -> bool:
         """Whether requests are recorded: yes, until the person switches it off."""
-        return not self._switch.exists()
+        try:
+            return not self._switch.exists()
+        except OSError:
+            return True  # a folder that cannot be looked into; writing will say so
 
     def switch(self, on: bool) -> None:
         """Record from now on, or stop recording; remembered. What is in the file stays there.
@@ -116,6 +119,7 @@ class AuditLog:
             finally:
                 os.close(handle)
         self.not_recorded = 0
+        self.trouble = ""
 
     def _rotate(self) -> None:
         """Start a new file where this one is full; called with the lock held."""

@@ -128,6 +128,8 @@ class EndpointClient:
         self._refresh_lock = threading.Lock()
         _check_deployment(self.deployment)
         sockets.check_bundle(ca_bundle)
+        if not self.address.is_loopback and (sentence := sockets.old_library()):
+            self.warnings.append(sentence)
 
     def __repr__(self) -> str:
         return f"EndpointClient({self.name!r})"
@@ -193,9 +195,9 @@ class EndpointClient:
             fault = outcome.fault
             if fault is None:
                 seconds = time.monotonic() - began
-                warnings = list(self.warnings) + ([self._audit.trouble] if self._audit is not None and self._audit.trouble else [])
+                warnings = [*self.warnings, *([self._audit.trouble] if self._audit is not None and self._audit.trouble else [])]
                 return Reply(
-                    redactor.clean_bytes(outcome.body), 200, outcome.headers, request_ids[-1], len(request_ids), seconds, len(body),
+                    outcome.body, 200, outcome.headers, request_ids[-1], len(request_ids), seconds, len(body),
                     request_ids, persistence.waited, warnings,
                 )  # fmt: skip
             _log.debug("try %d, %s: %s %s", persistence.tries, exchange.request_id, fault.kind, redactor.quote(fault.detail, 2000))
@@ -206,7 +208,8 @@ class EndpointClient:
             if wait is None:
                 break
             persistence.wait(wait, progress, cancellation)
-        raise _error(fault, request_ids, time.monotonic() - began, persistence.stopped_by)
+        unrecorded = self._audit is not None and bool(self._audit.trouble)
+        raise _error(fault, request_ids, time.monotonic() - began, persistence.stopped_by, unrecorded=unrecorded)
 
     def close(self) -> None:
         """Close the kept connections. The client may be used again after that."""
@@ -287,8 +290,10 @@ def _check_deployment(name: str) -> None:
         raise UsageError("The deployment's name holds characters that no deployment has: copy it from the endpoint's page.")
 
 
-def _error(fault: faults.Fault, request_ids: list[str], seconds: float, stopped_by: str) -> EndpointError:
+def _error(fault: faults.Fault, request_ids: list[str], seconds: float, stopped_by: str, *, unrecorded: bool = False) -> EndpointError:
     notes = [stopped_by] if stopped_by else []
+    if unrecorded:
+        notes.append("the audit file could not be written")
     if len(request_ids) > 1:
         notes.append(f"tried {len(request_ids)} times in {faults.duration(seconds)}")
     if request_ids:

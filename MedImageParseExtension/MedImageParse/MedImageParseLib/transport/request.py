@@ -211,7 +211,7 @@ class Exchange:
             return Outcome(headers=headers, fault=faults.reply_too_large(self._place, 0, self._max_reply_bytes))
         if self._received < self._announced:
             return Outcome(headers=headers, fault=faults.connection_lost(self._place, "downloading", self._received, self._announced))
-        return Outcome(body, headers, self._judge(body, headers))
+        return Outcome(redactor.clean_bytes(body), headers, self._judge(body, headers))
 
     def _drain(self, response: Any, limit: int) -> bytes | None:
         """The whole body, or None when it grows past the limit. Nothing is unfolded: no encoding was asked for."""

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import requests
 
 # Certificate authorities that requests users name in the environment, besides SSL_CERT_FILE, which OpenSSL reads itself.
+# Older ones unfold what is packed in packed data without a bound (GHSA-gm62-xv2j-4w53, GHSA-2xpw-w6gg-jr37, GHSA-38jv-5279-wg99).
+OLDEST_URLLIB3 = (2, 6, 3)
 _BUNDLE_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
@@ -52,6 +54,23 @@ def open_session(ca_bundle: str = "", connections: int = 10, *, uses_tls: bool =
     if uses_tls:
         session.mount("https://", adapter)
     return session
+
+
+def old_library() -> str:
+    """A sentence where the urllib3 of this Python (3D Slicer brings its own) is older than it should be; "" where it is not.
+
+    Nothing here unfolds a reply, so requests to an endpoint are safe with any version; sign-in and Azure's control plane lean on urllib3.
+    """
+    import urllib3
+
+    numbers = tuple(int(part) for part in urllib3.__version__.split(".")[:3] if part.isdecimal())
+    if not numbers or numbers >= OLDEST_URLLIB3:
+        return ""
+    wanted = ".".join(map(str, OLDEST_URLLIB3))
+    return (
+        f"The package urllib3 {urllib3.__version__} in this Python has known faults; update it to {wanted} or later (in 3D Slicer's Python "
+        f"console: slicer.util.pip_install('urllib3>={wanted}'))."
+    )
 
 
 def tls_context(ca_bundle: str = "") -> ssl.SSLContext:
