@@ -12,7 +12,7 @@ pytest.importorskip("PySide6", reason="PySide6 is not installed: there is no Qt 
 
 
 class Editor:
-    """The two things of qMRMLSegmentEditorWidget that matter here, with the real history of segments behind them."""
+    """What of qMRMLSegmentEditorWidget matters here, with the real history of segments behind it."""
 
     def __init__(self, node):
         self._node, self.saved = node, 0
@@ -28,6 +28,9 @@ class Editor:
 
     def undo(self):
         self._history.RestorePreviousState()
+
+    def redo(self):
+        self._history.RestoreNextState()
 
 
 @pytest.fixture
@@ -58,6 +61,78 @@ def test_one_undo_in_the_segment_editor_takes_a_whole_run_back(opened, painted, 
     assert names(node) == ["cube"]
     opened.host.click("undoButton")
     assert names(node) == [], "the run before is the next that the panel takes back"
+
+
+def shown(opened) -> list[str]:
+    """The names in the results table."""
+    opened.host.process()
+    return [row[0] for row in opened.results()]
+
+
+def test_the_panel_and_the_editor_move_in_one_history(opened, painted):
+    node, editor = painted
+    for prompt in ("bar", "cube & bar"):
+        opened.host.type("promptsEdit", prompt)
+        opened.run()
+    everything = names(node)
+    assert shown(opened) == [*everything[2:], "bar", "cube"]
+
+    editor.undo()
+    assert names(node) == everything[:2] and shown(opened) == ["bar", "cube"]
+    assert opened.host.find("redoButton").enabled
+    editor.redo()
+    assert names(node) == everything and len(shown(opened)) == 4
+
+    opened.host.click("undoButton")
+    assert names(node) == everything[:2], "the editor's undo and the panel's take back the same run"
+    editor.redo()
+    assert names(node) == everything and len(shown(opened)) == 4
+    editor.undo()
+    opened.host.process()
+    opened.host.click("undoButton")
+    assert names(node) == everything[:1], "the panel goes on where the editor is"
+    opened.host.click("redoButton")
+    assert names(node) == everything[:2] and shown(opened) == ["bar", "cube"]
+    opened.host.click("redoButton")
+    assert names(node) == everything and not opened.host.find("redoButton").enabled
+
+
+def test_without_an_editor_runs_are_taken_back_and_brought_back(opened, endpoint):
+    opened.makeReady(endpoint[0], "cube")
+    node = opened.run().result.segmentationNode
+    opened.host.type("promptsEdit", "bar")
+    opened.run()
+    for _time in range(2):
+        opened.host.click("undoButton")
+        opened.host.click("undoButton")
+        assert names(node) == [] and shown(opened) == []
+        opened.host.click("redoButton")
+        assert names(node) == ["cube"] and shown(opened) == ["cube"]
+        opened.host.click("redoButton")
+        assert names(node) == ["cube", "bar"] and shown(opened) == ["bar", "cube"]
+    assert not opened.host.find("redoButton").enabled
+
+
+def test_a_new_run_ends_what_could_be_brought_back(opened, endpoint):
+    opened.makeReady(endpoint[0], "cube")
+    node = opened.run().result.segmentationNode
+    opened.host.click("undoButton")
+    assert opened.host.find("redoButton").enabled
+    opened.host.type("promptsEdit", "bar")
+    opened.run()
+    assert not opened.host.find("redoButton").enabled and names(node) == ["bar"]
+
+
+def test_deleted_segments_and_segmentations_are_no_longer_listed(opened, endpoint):
+    opened.makeReady(endpoint[0], "cube & bar")
+    node = opened.run().result.segmentationNode
+    node.GetSegmentation().RemoveSegment(node.GetSegmentation().GetSegmentIdBySegmentName("cube"))
+    assert shown(opened) == ["bar"]
+    node.GetSegmentation().GetNthSegment(0).SetName("my bar")
+    assert shown(opened) == ["my bar"]
+    slicer.mrmlScene.RemoveNode(node)
+    assert shown(opened) == [] and not opened.host.find("undoButton").enabled
+    assert opened.host.find("resultsTable").isHidden()
 
 
 def test_a_run_that_finds_nothing_leaves_the_editors_history_alone(opened, painted):

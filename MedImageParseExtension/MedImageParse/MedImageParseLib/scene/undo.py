@@ -41,6 +41,8 @@ class ImportStep:
         mark: what every segment of the import carries as MARK_TAG.
         state: the segments as the import left them, see `_stateOf`.
         undone: (a vtkSegmentationHistory with the import in it, fingerprints without it) once it has been taken back here.
+        isOut: it was not in effect when somebody looked last.
+        followsDirectly: nobody has edited voxels between the import before and this one.
     """
 
     addedIds: list[str] = field(default_factory=list)
@@ -50,12 +52,16 @@ class ImportStep:
     mark: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
     state: tuple = ()
     undone: tuple[Any, dict[str, int]] | None = None
+    isOut: bool = False
+    followsDirectly: bool = False
 
 
 def beginStep(segmentationNode: Any, *, changesExisting: bool) -> ImportStep:
     """Note the state before an import."""
     segmentation = segmentationNode.GetSegmentation()
     step = ImportStep(parametersBefore=segmentation.SerializeAllConversionParameters())
+    before = lastInEffect(segmentationNode)
+    step.followsDirectly = any(each.mark == before and each.state == _stateOf(segmentationNode) for each in _stepsOf(segmentationNode))
     if changesExisting:
         step.history = importSlicer().vtkSegmentationHistory()
         step.history.SetSegmentation(segmentation)
@@ -101,7 +107,27 @@ def markOf(segment: Any) -> str:
 
 def lastInEffect(segmentationNode: Any) -> str:
     """The mark of the import that undoLastImport would take back, "" where there is none."""
-    return next((step.mark for step in reversed(_stepsOf(segmentationNode)) if isInEffect(segmentationNode, step.mark)), "")
+    _notice(segmentationNode)
+    return next((step.mark for step in reversed(_stepsOf(segmentationNode)) if not step.isOut), "")
+
+
+def _notice(segmentationNode: Any) -> None:
+    """See which imports are in effect.
+
+    Where somebody else has moved (the editor's Undo or Redo), segments are as an import left them, in labelmaps that are new.
+    """
+    steps, last = _stepsOf(segmentationNode), -1
+    changed = set()
+    for number, step in enumerate(steps):
+        wasOut, step.isOut = step.isOut, not isInEffect(segmentationNode, step.mark)
+        if not step.isOut:
+            last = number
+        if wasOut != step.isOut:
+            changed.add(number)
+    cameBack = last in changed
+    wentDirectly = last + 1 in changed and steps[last + 1].followsDirectly
+    if last >= 0 and (cameBack or wentDirectly):
+        steps[last].state = _stateOf(segmentationNode)
 
 
 def canRedo(segmentationNode: Any, editor: Any = None) -> bool:
@@ -181,7 +207,10 @@ def undoLastImport(segmentationNode: Any, editor: Any = None) -> bool:
     if editor is not None and step.state == _stateOf(segmentationNode):
         editor.undo()
         if not isInEffect(segmentationNode, mark):
+            _notice(segmentationNode)
             return True
+        if step.state != _stateOf(segmentationNode):
+            editor.redo()  # that was something else
     if step.history is not None and step.fingerprints != segmentFingerprints(segmentationNode):
         raise UsageError(
             'Segments of "{name}" have been edited since the import, so it cannot be taken back without losing '

@@ -1,0 +1,112 @@
+"""What was chosen stays chosen, whatever is opened, loaded or reloaded around it."""
+
+from __future__ import annotations
+
+import pytest
+from panel_support import MODULE, Opened
+from search_panel_support import SearchOpened
+
+slicer = pytest.importorskip("slicer", reason="slicer-core is not installed: there is no MRML to test against")
+pytest.importorskip("PySide6", reason="PySide6 is not installed: there is no Qt to test against")
+
+ROLES = {"InputVolume": "CT", "Segmentation": "Mine", "Region": "Here", "SearchRegion": "There"}
+
+
+def sceneWithChoices():
+    """A scene as another session left it. Returns what is chosen in it, by role."""
+    from MedImageParseLib.panels.parameters import PanelParameters
+
+    kinds = {"CT": "vtkMRMLScalarVolumeNode", "Mine": "vtkMRMLSegmentationNode"}
+    for name in ("Another", *ROLES.values()):
+        slicer.mrmlScene.AddNewNodeByClass(kinds.get(name, "vtkMRMLMarkupsROINode"), name)
+    slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "Not this one")
+    parameters = PanelParameters(slicer.mrmlScene)
+    for role, name in ROLES.items():
+        parameters.setNodeFor(role, slicer.util.getNode(name))
+    return chosen()
+
+
+def chosen():
+    node = slicer.mrmlScene.GetSingletonNode("MedImageParse", "vtkMRMLScriptedModuleNode")
+    nodes = {role: node.GetNodeReference(role) for role in ROLES}
+    return {role: each.GetName() if each is not None else None for role, each in nodes.items()}
+
+
+@pytest.fixture
+def hosted():
+    from host import Host
+
+    with Host() as host:
+        host.load_module("MedImageParse", MODULE, open_it=False)
+        yield host
+        assert host.slot_errors == []
+
+
+def test_opening_the_module_its_second_tab_and_reload_keep_every_choice(hosted):
+    assert sceneWithChoices() == ROLES
+    hosted.open_module("MedImageParse")
+    assert chosen() == ROLES
+    search = SearchOpened(hosted)
+    search.openTab()
+    assert chosen() == ROLES
+    hosted.reload_module()
+    assert chosen() == ROLES
+    SearchOpened(hosted).openTab()
+    assert chosen() == ROLES
+    assert hosted.find("searchVolumeSelector").currentNode().GetName() == "CT"
+    assert hosted.find("queryRegionSelector").currentNode().GetName() == "There"
+
+
+def test_a_scene_that_is_loaded_keeps_its_choices_in_both_tabs(hosted, tmp_path):
+    hosted.open_module("MedImageParse")
+    SearchOpened(hosted).openTab()
+    sceneWithChoices()
+    path = str(tmp_path / "scene.mrb")
+    assert slicer.mrmlScene.WriteToMRB(path)
+    hosted.close_scene()
+    assert slicer.mrmlScene.ReadFromMRB(path)
+    hosted.process()
+    assert chosen() == ROLES
+
+
+def test_both_tabs_share_the_volume(hosted):
+    hosted.open_module("MedImageParse")
+    opened, search = Opened(hosted), SearchOpened(hosted)
+    opened.addVolume("First")
+    opened.addVolume("Second")
+    hosted.choose("volumeSelector", "First")
+    search.openTab()
+    assert hosted.find("searchVolumeSelector").currentNode().GetName() == "First"
+    hosted.choose("searchVolumeSelector", "Second")
+    hosted.find("moduleTabBar").setCurrentIndex(0)
+    hosted.process()
+    assert hosted.find("volumeSelector").currentNode().GetName() == "Second"
+
+
+def test_a_person_can_still_choose_no_segmentation(hosted):
+    sceneWithChoices()
+    hosted.open_module("MedImageParse")
+    hosted.find("segmentationSelector").setCurrentNode(None)
+    assert chosen() == {**ROLES, "Segmentation": None}
+
+
+def test_the_contents_keep_slicers_usual_margins_to_the_panels_edge(hosted):
+    hosted.open_module("MedImageParse")
+    usual = hosted.widget.panel.widget.style().pixelMetric(hosted.qt.QStyle.PM_LayoutLeftMargin)
+    left = hosted.find("profileComboBox").parent().mapTo(hosted.panel.window, hosted.qt.QPoint(0, 0)).x()
+    assert usual > 0 and left >= usual
+
+
+@pytest.mark.parametrize("missing", ["qMRMLSegmentsTableView", "ctkCollapsibleButton", "qMRMLNodeComboBox"])
+def test_a_panel_that_cannot_be_built_says_so_in_one_sentence(monkeypatch, missing):
+    from host import Host, qt_module
+
+    monkeypatch.delitem(qt_module._doubles, missing)
+    with Host() as host:
+        host.load_module("MedImageParse", MODULE)
+        text = host.find("panelFaultLabel").text
+        assert missing in text and text.count(". ") == 0 and text.endswith(".")
+        assert not host.find("panelFaultLabel").isHidden()
+        told = ("The host has no class", "which does not exist: QWidget has no attribute")  # what Qt says of such a file
+        assert [each for each in host.slot_errors if not any(text in each for text in told)] == []
+        host.slot_errors.clear()
