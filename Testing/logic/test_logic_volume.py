@@ -44,6 +44,18 @@ def test_rows_tell_found_and_absent_the_volume_in_ml_and_a_place_to_jump_to(logi
     assert result.report["prompts"][1]["found"] is False and result.report["timings_s"]["total"] > 0
 
 
+@pytest.mark.parametrize("how", ["segmentVolume", "segmentSlices"])
+@pytest.mark.parametrize("scale", [(0.9, 0.9, 0.9), (1.0, 2.0, -1.5)])
+def test_millilitres_are_those_of_the_world_under_a_scaling_transform(logic, scene, how, scale):
+    affine, mask = oblique(), phantom() == 100
+    node = ct(affine)
+    node.SetAndObserveTransformNodeID(linear_transform(scene, np.diag([*scale, 1.0]) @ oblique((0.3, 0.2, 0.1), (1, 1, 1))).GetID())
+    options = {"slices": "all"} if how == "segmentSlices" else {}
+    result = getattr(logic, how)(node, "cube", client=HeldClient(), **options)
+    expected = mask.sum() * 0.8 * 1.1 * 3.0 / 1000 * abs(np.prod(scale))
+    assert result.rows[0].volumeMl == pytest.approx(expected, abs=1e-6) == result.report["prompts"][0]["volume_ml"]
+
+
 def test_nothing_found_makes_no_segmentation_and_changes_none(logic, scene):
     node = ct()
     result = logic.segmentVolume(node, "unicorn", client=HeldClient())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import tempfile
 from contextlib import contextmanager
 
@@ -164,9 +165,21 @@ def test_a_local_demo_that_ends_by_itself_is_noticed():
         assert opened.text("demoButton") == "Start local demo"
 
 
-def test_reload_brings_a_working_module_with_everything_new():
-    import sys
+@pytest.mark.parametrize("last", ["ImportError: No module named numpy", "<b>bold</b> & \x1b[31mred\x07"])
+def test_a_local_demo_that_dies_at_start_says_its_last_words(tmp_path, monkeypatch, last):
+    script = tmp_path / "python"
+    script.write_bytes(b"#!/bin/sh\ncat >&2 <<'END'\nTraceback\n" + last.encode() + b"\n\nEND\nexit 1\n")
+    script.chmod(0o755)
+    with openedPanel() as opened:
+        monkeypatch.setattr(sys.modules["MedImageParseLib.panels.local_demo"], "pythonExecutable", lambda: str(script))
+        opened.host.click("demoButton")
+        opened.host.wait_until(lambda: not opened.panel.endpoint.demo.isStarted, 10)
+        shown = "".join(each if each.isprintable() else " " for each in last)
+        assert opened.text("statusLabel") == f"The local demo has stopped ({shown}); start it again."
+        assert opened.host.find("statusLabel").textFormat == opened.host.qt.Qt.PlainText
 
+
+def test_reload_brings_a_working_module_with_everything_new():
     double = EndpointDouble(GrayRanges(GRAYS))
     with double.serve() as url, openedPanel() as opened:
         old = sys.modules["MedImageParseLib.panels.segment_panel"]

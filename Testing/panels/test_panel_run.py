@@ -93,6 +93,34 @@ def test_slices_follow_the_view_that_the_mouse_was_in(opened, endpoint):
     assert node.GetName() == "CT"
 
 
+@pytest.mark.parametrize("orientation", ["Axial", "Coronal", "Sagittal"])
+def test_the_slice_of_a_view_that_came_with_another_layout_is_named_and_sent(opened, endpoint, orientation):
+    """Slice4 and its like are made when a layout that shows them is chosen for the first time, long after the panel."""
+    import slicer
+
+    opened.makeReady(endpoint[0], "cube")
+    opened.host.choose("modeComboBox", "This slice (2D)")
+    view = slicer.mrmlScene.CreateNodeByClass("vtkMRMLSliceNode")
+    view.UnRegister(None)
+    view.SetLayoutName("Slice4")
+    view.SetName("Slice4")
+    view = slicer.mrmlScene.AddNode(view)
+    view.SetOrientation(orientation)
+    slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLCrosshairNode").SetCursorPositionXYZ([1.0, 1.0, 0.0], view)
+    axis, step, last = {"Axial": (2, 2.0, 11), "Coronal": (1, -1.0, 39), "Sagittal": (0, -1.0, 47)}[orientation]
+    for index in (3, 6, 5):
+        view.JumpSliceByCentering(*np.eye(3)[axis] * index * step)
+        opened.host.process()
+        assert opened.text("planeLabel") == f"{orientation} slice {index} of 0 to {last}, as in the Slice4 view"
+    view.JumpSliceByCentering(*np.eye(3)[axis] * (9 if axis == 0 else 7) * step)
+    job = opened.run()
+    named = int(opened.text("planeLabel").split(" slice ")[1].split()[0])
+    bounds = np.zeros(6)
+    job.result.segmentationNode.GetSegmentation().GetNthSegment(0).GetBounds(bounds)
+    sent = (bounds[2 * axis] + bounds[2 * axis + 1]) / 2 / step
+    assert sent == pytest.approx(named) and named == {2: 7, 1: 7, 0: 9}[axis]
+
+
 def test_slices_of_a_range_gather_in_one_segment_and_grow_as_they_come(opened, endpoint):
     url, double = endpoint
     opened.makeReady(url, "cube")

@@ -97,6 +97,33 @@ def test_two_tabs_share_the_local_demo():
         assert not demo.isStarted and search.text("searchDemoButton") == "Start local demo"
 
 
+def test_nothing_that_needs_texts_is_offered_on_the_demo(search):
+    """The demo engine cannot read text: classifying with a label set would fail only after the image was sent."""
+    search.addCt("CT")
+    search.host.choose("searchVolumeSelector", "CT")
+    search.do("indexButton")
+    search.host.click("classifySection")
+    box = search.host.find("labelSetComboBox")
+    sets = [box.itemText(row) for row in range(box.count)]
+    search.host.choose("labelSetComboBox", sets[-1])
+    assert search.host.find("classifyButton").enabled
+    demo = search.panel.endpoint.demo
+    search.host.choose("searchProfileComboBox", "Local demo")
+    search.host.click("searchDemoButton")
+    search.host.wait_until(lambda: demo.url, 20)
+    search.host.process()
+    assert search.host.find("indexButton").enabled
+    for each in sets:
+        search.host.choose("labelSetComboBox", each)
+        assert not search.host.find("classifyButton").enabled
+        assert "does not support text" in search.text("classifyReasonLabel")
+    search.host.choose("queryModeComboBox", "This text")
+    search.host.type("queryTextEdit", "computed tomography chest")
+    assert not search.host.find("similarButton").enabled and "does not support text" in search.text("similarReasonLabel")
+    search.host.choose("queryModeComboBox", "This slice")
+    assert search.host.find("similarButton").enabled
+
+
 def test_nothing_is_cut_off_in_a_narrow_tab_or_with_large_fonts(search):
     search.addCt("CT")
     search.host.choose("searchVolumeSelector", "CT")
