@@ -129,6 +129,8 @@ def checked_host(host: str, where: str) -> str:
         name = _punycode(name, where)
     if ":" in name:
         try:
+            if "%" in name:
+                raise ValueError  # a zone, which programs write in several ways
             return ipaddress.IPv6Address(name).compressed
         except ValueError:
             raise UsageError(f"{where} has an IPv6 address that is none: check it.") from None
