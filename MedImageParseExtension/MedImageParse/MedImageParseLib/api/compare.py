@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
-from ..files.write import check_writable
+from ..files.write import after_requests, check_writable
 from ..progress import Cancellation, Progress, no_progress
 from ..tasks.embed import AT_ONCE, BATCH, Selection
 from ..tasks.preprocessing import Preprocessing
@@ -72,9 +72,17 @@ def classify(
 
         names = [one.name for one in result.labels]
         title = f"Labels of {Path(reading[1]).name}" if reading[1] else "Labels"
-        write_label_chart(
-            path, names, result.volume, result.slices, result.indices, title=title, note=result.report["note"], thumbnail=result.thumbnail
-        )
+        with after_requests():
+            write_label_chart(
+                path,
+                names,
+                result.volume,
+                result.slices,
+                result.indices,
+                title=title,
+                note=result.report["note"],
+                thumbnail=result.thumbnail,
+            )
     return result
 
 

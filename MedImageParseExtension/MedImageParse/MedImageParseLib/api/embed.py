@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import UsageError
-from ..files.write import check_writable
+from ..files.write import after_requests, check_writable
 from ..imaging.volume import Volume
 from ..progress import Cancellation, Progress, no_progress
 from ..tasks.embed import AT_ONCE, BATCH, MODEL, Selection
@@ -103,7 +103,8 @@ def embed(
     order = {tally.series: number for number, tally in reversed(list(enumerate(result.tallies)))}
     records = sorted(keeper.records, key=lambda record: (order.get(record.series, 0), record.slice_index))
     if path:
-        write_vectors(path, records, keeper.provenance, result.report["scaling_factor"])
+        with after_requests():
+            write_vectors(path, records, keeper.provenance, result.report["scaling_factor"])
     return EmbedResult(records, np.stack([record.vector for record in records]), keeper.provenance, result.report, result.failure)
 
 
@@ -203,7 +204,8 @@ def index_search(
         result.report["input"]["path"] = reading[1]
         result.report["warnings"] = [*reading[2], *result.report["warnings"]]
     if path:
-        _write_grid(path, result, str(text or ""), Path(reading[1]).name if reading else "")
+        with after_requests():
+            _write_grid(path, result, str(text or ""), Path(reading[1]).name if reading else "")
     return result
 
 

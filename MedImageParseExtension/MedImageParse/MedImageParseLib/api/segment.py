@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
+from ..files.write import after_requests
 from ..imaging.geometry import PLANES, SliceView, parse_slices
 from ..imaging.volume import Volume
 from ..progress import Cancellation, Progress, no_progress
@@ -98,7 +99,8 @@ def segment(
         if own:
             own.close()
     cancellation.check()
-    outputs.finish(result, reading, wanted, progress)
+    with after_requests():
+        outputs.finish(result, reading, wanted, progress)
     return result
 
 

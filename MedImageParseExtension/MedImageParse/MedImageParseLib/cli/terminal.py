@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from ..errors import EndpointError, MedImageParseError, PartlyDone
-from ..files.write import check_writable, write_atomically
+from ..files.write import after_requests, check_writable, write_atomically
 from ..transport.address import parse_address
 
 
@@ -79,11 +79,12 @@ def reported(arguments: argparse.Namespace, terminal: Terminal, work: Callable[[
     except MedImageParseError as error:
         terminal.end()
         if arguments.report:
-            _write(arguments.report, failure_report(arguments, error, inputs))
+            _write_failure(arguments, terminal, error, inputs)
         raise
     terminal.end()
     if arguments.report:
-        _write(arguments.report, result.report)
+        with after_requests():
+            _write(arguments.report, result.report)
     for warning in result.report["warnings"]:
         terminal.say(f"warning: {warning}")
     return result
@@ -125,6 +126,14 @@ def _endpoint_name(url: str | None) -> str | None:
         return parse_address(url, allow_plain_http=True).name if url else None
     except MedImageParseError:
         return None
+
+
+def _write_failure(arguments: argparse.Namespace, terminal: Terminal, error: MedImageParseError, inputs: list[str]) -> None:
+    """The report of a run that failed. Where that cannot be written either, the run's own error stays the one to tell."""
+    try:
+        _write(arguments.report, failure_report(arguments, error, inputs))
+    except MedImageParseError as second:
+        terminal.say(f"warning: {second}")
 
 
 def _write(path: str, report: dict) -> None:

@@ -18,14 +18,14 @@ import re
 import secrets
 import unicodedata
 import zlib
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
-from ..errors import UsageError
+from ..errors import Cancelled, EndpointError, MedImageParseError, PartlyDone, UsageError
 from ..imaging.nifti import encode_nifti
 from ..imaging.volume import Volume
 from ..search.records import Provenance, Record
@@ -51,6 +51,23 @@ def check_writable(path: str | os.PathLike, extensions: tuple[str, ...] = ()) ->
         raise UsageError(f"{path} is a folder; give the name of a file.")
     _check_folder(path.parent, path.name)
     return path
+
+
+@contextmanager
+def after_requests() -> Iterator[None]:
+    """For what is written once the endpoint has answered: a file that cannot be written is no bad usage then, as data has been sent.
+
+    Raises:
+        PartlyDone: in place of an error about a file; its sentence names the file.
+    """
+    try:
+        yield
+    except (EndpointError, PartlyDone, Cancelled):
+        raise
+    except MedImageParseError as error:
+        raise PartlyDone(
+            "{error} The endpoint had answered by then; what was written before is kept.", error=error, cause=error, code="not-written"
+        ) from error
 
 
 def _check_folder(folder: Path, name: str) -> None:

@@ -18,7 +18,7 @@ from typing import Protocol
 
 import numpy as np
 
-from ..errors import Cancelled, MedImageParseError, UsageError
+from ..errors import Cancelled, InputError, MedImageParseError, PartlyDone, UsageError
 from ..imaging.volume import Volume
 from ..progress import Cancellation, Progress, no_progress
 from ..search.index import EmbeddingIndex
@@ -181,6 +181,8 @@ class _Run:
         added = sum(tally.embedded for tally in self._tallies)
         first = failure or next(iter(self._errors), None)
         if first is not None and not (added or (done and failure is None)):
+            if isinstance(failure, InputError) and self._log.tries:
+                raise PartlyDone("{error} The endpoint had answered by then.", error=failure, cause=failure) from failure
             raise first
         if first is None and not done:
             raise UsageError(f"{_SEVERAL_EMPTY}; choose others, or leave out --content.")
