@@ -128,3 +128,22 @@ def test_an_endpoint_that_is_down_is_one_sentence_and_status_3(bench):
         assert bench.segment("--prompt", "cube", "--labels", bench.path("labels.nii.gz"), "--retries", "1", url=url) == 3
     assert "127.0.0.1" in assert_one_error_line(bench)
     assert not bench.new_files()
+
+
+@pytest.mark.parametrize("foreign", ["\x1b]0;owned\x07", "\x1b[2J", "\x9b31m", "\u202egpj.exe", "\x08\x08\x08ok", "a\rerror: none"])
+def test_nothing_that_is_printed_commands_the_terminal(bench, foreign):
+    assert bench.segment("--prompt", "cube", "--labels", bench.path("o.nii.gz"), image=f"no{foreign}.nii.gz") == 2
+    assert "nii.gz" in bench.err
+    told = [bench.out, bench.err]
+    bench.segment("--prompt", f"cube{foreign}", "--labels", bench.path("o.nii.gz"))
+    for text in (*told, bench.out, bench.err):
+        assert all(letter.isprintable() or letter == "\n" for letter in text), repr(text)
+
+
+def test_a_row_of_a_listed_profile_stays_one_row(capsys):
+    from MedImageParseLib.cli.terminal import PlainStream
+
+    stream = PlainStream(__import__("sys").stdout)
+    print("name\tmodel\u2028next", "\x1b[1mbold", file=stream)
+    stream.write("\rprogress 1 of 2\x07")
+    assert capsys.readouterr().out == "name\tmodel next  [1mbold\n\rprogress 1 of 2 "

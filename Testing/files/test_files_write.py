@@ -16,7 +16,7 @@ from test_files_read import affines
 from MedImageParseLib.errors import UsageError
 from MedImageParseLib.files import write
 from MedImageParseLib.files.read import read_image
-from MedImageParseLib.files.write import safe_file_stem, write_labels, write_probabilities
+from MedImageParseLib.files.write import csv_cell, safe_file_stem, write_labels, write_probabilities
 from MedImageParseLib.imaging.volume import Volume
 
 nib = pytest.importorskip("nibabel", reason="nibabel is the oracle here and is not installed")
@@ -151,3 +151,9 @@ def test_the_check_before_the_work_refuses_what_writing_would_refuse(tmp_path):
         with pytest.raises(UsageError, match=words):
             write.check_writable(path, (".png",) if path != tmp_path else ())
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t=", "\r", " =", "＝", "＋", "－", "＠"])
+def test_no_cell_of_a_table_begins_as_a_formula(start):
+    assert csv_cell(start + "cmd|' /C calc'!A0") == "'" + start + "cmd|' /C calc'!A0"
+    assert csv_cell("left kidney - cyst = 3") == "left kidney - cyst = 3" and csv_cell("") == ""

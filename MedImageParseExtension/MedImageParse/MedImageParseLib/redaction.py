@@ -41,11 +41,21 @@ def is_plain(text: str) -> bool:
     return (text.isascii() and text.isprintable()) or not any(unicodedata.category(letter) in _UNSEEN for letter in text)
 
 
+def visible(text: str, keep: str = "") -> str:
+    """The text with a space in place of each control, direction or invisible character.
+
+    Args:
+        text: from outside: an endpoint, a file, somebody else's profile.
+        keep: characters that stay as they are, such as line ends.
+    """
+    if is_plain(text):
+        return text
+    return "".join(" " if letter not in keep and unicodedata.category(letter) in _UNSEEN else letter for letter in text)
+
+
 def plain(text: str) -> str:
     """The text on one line, with a space in place of each run of control, direction and invisible characters."""
-    if not is_plain(text):
-        text = "".join(" " if unicodedata.category(letter) in _UNSEEN else letter for letter in text)
-    return " ".join(text.split())
+    return " ".join(visible(text).split())
 
 
 def brief(value: object, limit: int = QUOTED) -> str:

@@ -143,8 +143,7 @@ def _status(arguments: argparse.Namespace, azure: Azure) -> int:
 
 
 def _logs(arguments: argparse.Namespace, azure: Azure) -> int:
-    text = azure.logs(arguments.target, arguments.workspace, arguments.subscription)
-    print("".join(letter for letter in text if letter in "\n\t" or letter.isprintable()))
+    print(azure.logs(arguments.target, arguments.workspace, arguments.subscription))
     return 0
 
 

@@ -10,10 +10,12 @@ import sys
 import traceback
 import warnings
 from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
 
 from ..errors import Cancelled, MedImageParseError
 from ..progress import Cancellation
 from .options import Parser
+from .terminal import PlainStream
 
 COMMANDS = ("segment", "embed", "index", "classify", "outliers", "evaluate", "check", "serve", "discover", "profiles", "deploy")
 
@@ -24,7 +26,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         0 done, 2 bad usage or input, 3 endpoint failed, 4 partly done, 130 cancelled.
     """
-    argv = list(sys.argv[1:] if argv is None else argv)
+    with redirect_stdout(PlainStream(sys.stdout)), redirect_stderr(PlainStream(sys.stderr)):
+        return _main(list(sys.argv[1:] if argv is None else argv))
+
+
+def _main(argv: list[str]) -> int:
     cancellation = Cancellation()
     previous = _cancel_on_interrupt(cancellation)
     try:

@@ -11,11 +11,35 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ..errors import EndpointError, MedImageParseError, PartlyDone
 from ..files.write import after_requests, check_writable, write_atomically
+from ..redaction import visible
 from ..transport.address import parse_address
+
+
+class PlainStream:
+    """Whatever a command prints, without control and direction characters: most of it comes from endpoints, files and profiles.
+
+    A terminal obeys such characters (colors, titles, lines that overwrite others). Line ends and tabs stay, and so does the return at the
+    beginning of a line of progress.
+
+    Args:
+        stream: where it goes, such as sys.stdout.
+    """
+
+    def __init__(self, stream: Any):
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Print a text. Returns its length."""
+        start = "\r" if text.startswith("\r") else ""
+        self._stream.write(start + visible(text[len(start) :], keep="\n\t"))
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 class Terminal:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..files.write import csv_cell
 from .evaluate import Evaluation, by_modality, mean_and_interval
 from .labels import structure_key
 
@@ -41,13 +42,13 @@ def csv_table(evaluation: Evaluation) -> str:
         for row in evaluation.rows:
             if row.case == case.case:
                 measures = {name: _cell(getattr(row.overlap, name)) for name in _MEASURES}
-                writer.writerow({"case": _harmless(row.case), "structure": _harmless(row.structure), **measures, **common})
-        whole = {"dice": _cell(case.dice), "nsd": _cell(case.nsd), "failure": _harmless(case.failure)}
+                writer.writerow({"case": csv_cell(row.case), "structure": csv_cell(row.structure), **measures, **common})
+        whole = {"dice": _cell(case.dice), "nsd": _cell(case.nsd), "failure": csv_cell(case.failure)}
         if case.instances:
             found = case.instances
             whole |= {"instance_f1": found.f1, "dsc_tp": found.dice_of_hits, "hits": found.hits}
             whole |= {"false_positives": found.false_positives, "false_negatives": found.false_negatives}
-        writer.writerow({"case": _harmless(case.case), "structure": WHOLE_CASE, **whole, **common})
+        writer.writerow({"case": csv_cell(case.case), "structure": WHOLE_CASE, **whole, **common})
     return text.getvalue()
 
 
@@ -200,8 +201,3 @@ def _text(words: str) -> str:
 
 def _cell(value: float | str) -> float | str:
     return "" if isinstance(value, float) and np.isnan(value) else value
-
-
-def _harmless(text: str) -> str:
-    """A cell that no spreadsheet takes for a formula."""
-    return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text

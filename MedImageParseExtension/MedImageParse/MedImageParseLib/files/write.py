@@ -30,6 +30,13 @@ from ..imaging.nifti import encode_nifti
 from ..imaging.volume import Volume
 from ..search.records import Provenance, Record
 
+_FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")  # the last four are the first four in full width
+
+
+def csv_cell(text: str) -> str:
+    """A text from outside as the cell of a table that a spreadsheet may open: none takes it for a formula."""
+    return f"'{text}" if text.lstrip(" ").startswith(_FORMULA) else text
+
 
 def check_writable(path: str | os.PathLike, extensions: tuple[str, ...] = ()) -> Path:
     """Make sure, before anything is computed or sent, that `path` can be written later.
@@ -287,5 +294,6 @@ def _csv(columns: dict[str, list], vectors: np.ndarray, made: dict[str, str]) ->
     writer.writerow([*columns, *made, *(f"v{number}" for number in range(vectors.shape[1]))])
     for row, values in enumerate(zip(*columns.values())):
         # Nine digits bring a float32 back exactly.
-        writer.writerow([*values, *made.values(), *(f"{value:.9g}" for value in vectors[row])])
+        texts = [csv_cell(value) if isinstance(value, str) else value for value in (*values, *made.values())]
+        writer.writerow([*texts, *(f"{value:.9g}" for value in vectors[row])])
     return text.getvalue().encode()

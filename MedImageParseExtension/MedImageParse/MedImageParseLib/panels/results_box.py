@@ -10,6 +10,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..errors import UsageError
+from ..files.write import csv_cell
 from ..logic.history import RunHistory, RunRecord
 from ..logic.runs import ABSENT, COVERED, FOUND, ResultRow
 from ..scene import tables, undo
@@ -252,5 +253,4 @@ def _milliliters(volume: float) -> str:
 
 def _cell(text: str) -> str:
     """A cell for a spreadsheet: on one line, and no formula whatever it begins with."""
-    text = " ".join(plain(text).split())
-    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+    return csv_cell(" ".join(plain(text).split()))

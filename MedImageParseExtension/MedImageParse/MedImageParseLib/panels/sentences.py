@@ -78,7 +78,7 @@ def _terms() -> tuple[tuple[str, str], ...]:
 
 def signInText(url: str, code: str, expires: datetime) -> str:
     """Where to enter a device code, with a link to click."""
-    link = f'<a href="{html.escape(url)}">{html.escape(url)}</a>'
+    link = f'<a href="{html.escape(url)}">{html.escape(url)}</a>' if url.startswith("https://") else html.escape(url)
     return _("To sign in, open {link} and enter the code <b>{code}</b> before {time}.").format(
         link=link, code=html.escape(code), time=f"{expires.astimezone():%H:%M}"
     )

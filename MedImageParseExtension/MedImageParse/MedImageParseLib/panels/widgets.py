@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import html
 import os
-import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import qt
+
+from ..redaction import visible
 
 Option = tuple[str, str]  # (key, text for the person)
 _STEPS = 1000  # of a progress bar
@@ -17,11 +18,8 @@ _FEWEST_PIXELS = 40  # of a table's height, whatever it holds
 
 
 def plain(text: str) -> str:
-    """Words from outside (an endpoint, a file, somebody else's profile) without characters that are not seen but change what is.
-
-    Control characters, and the marks that reverse or hide text (Unicode categories Cc and Cf), become spaces; lines stay.
-    """
-    return "".join(each if each == "\n" or unicodedata.category(each) not in ("Cc", "Cf") else " " for each in text)
+    """Words from outside (an endpoint, a file, somebody else's profile) without characters that are not seen but change what is."""
+    return visible(text, keep="\n")
 
 
 def plainTip(text: str) -> str:
