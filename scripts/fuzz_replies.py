@@ -1,4 +1,6 @@
-"""Feed the reply decoders damaged replies and watch for crashes, hangs and memory: `python3 scripts/fuzz_replies.py [--seconds 300]`.
+"""Feed the client damaged replies and watch for crashes, hangs and memory: `python3 scripts/fuzz_replies.py [--seconds 300]`.
+
+Half of the time goes to whole HTTP replies (see fuzz_http.py), half to the decoders of their bodies; `--only` chooses one.
 
 Every documented reply form is taken as a seed and damaged in one or several ways: bytes changed, cut or doubled, numbers of the JSON
 made huge, negative or of another kind, cells replaced, headers of the NIfTI inside changed, gzip bombs put in. A decoder may accept
@@ -186,13 +188,17 @@ def main() -> int:
     """Returns 1 where anything was found."""
     import environment
 
-    parser = argparse.ArgumentParser(description="Fuzz the reply decoders.")
-    parser.add_argument("--seconds", type=float, default=300)
+    parser = argparse.ArgumentParser(description="Fuzz HTTP replies and the decoders of their bodies.")
+    parser.add_argument("--seconds", type=float, default=300, help="in all (default 300)")
+    parser.add_argument("--only", choices=("http", "bodies"), help="one of the two")
     parser.add_argument("--seed", type=int, default=int(time.time()))
     arguments = parser.parse_args()
     environment.ensure(("test",))
     print(f"seed {arguments.seed}")
-    return 1 if fuzz(arguments.seconds, arguments.seed)[1] else 0
+    import fuzz_http
+
+    parts = [fuzz] * (arguments.only != "http") + [fuzz_http.fuzz] * (arguments.only != "bodies")
+    return 1 if [finding for part in parts for finding in part(arguments.seconds / len(parts), arguments.seed)[1]] else 0
 
 
 if __name__ == "__main__":
