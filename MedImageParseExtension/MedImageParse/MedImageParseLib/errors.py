@@ -13,14 +13,17 @@ An error is raised with a template and its parameters, and every face puts the t
     >>> error.sentence({"The file {path} does not exist: check its name.": "Es gibt keine Datei {path}."}.get)
     'Es gibt keine Datei ct.nii.'
 
-A finished sentence, `UsageError(f"…")`, works too; it is its own template then. No code ever edits or compares a sentence: programs
-look at the class, at `kind` and at `code`.
+A finished sentence, `UsageError(f"…")`, works too; it is its own template then. Where it says what to do, and the panel has another name
+for that than the command line, it is a `remedies.Sentence`. No code ever edits or compares a sentence: programs look at the class, at
+`kind` and at `code`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+
+from .remedies import Remedy, Sentence, worded
 
 
 class MedImageParseError(Exception):
@@ -48,6 +51,21 @@ class MedImageParseError(Exception):
         self.params = params
         self.code = code or type(self).code or self.kind
         super().__init__(_filled(template, params, str))
+
+    def __str__(self) -> str:
+        """The English sentence with the command line's words; a `Sentence` where the template is one."""
+        return self.template if isinstance(self.template, Sentence) and not self.params else super().__str__()
+
+    def worded(self, words: Callable[[Remedy], str]) -> str:
+        """The English sentence with another face's words for what a person can do.
+
+        Args:
+            words: gives the words for a remedy.
+        """
+        if not self.params:
+            return worded(self.template, words)
+        ready = {name: value.worded(words) if hasattr(value, "worded") else value for name, value in self.params.items()}
+        return self.template.format_map(ready)
 
     def sentence(self, translate: Callable[[str], str | None] | None = None) -> str:
         """The sentence in another language.

@@ -10,6 +10,7 @@ from typing import Any
 from ..errors import UsageError
 from ..profiles.profiles import DEFAULT_ARM_URL, DEFAULT_SCOPE, Profile
 from ..progress import Cancellation, Progress, no_progress
+from ..remedies import ANOTHER_TENANT, Sentence
 from ..signin.entra import EntraOptions
 from .resource_manager import ControlPlaneError, ResourceManager, checked_subscription
 
@@ -171,8 +172,9 @@ def discover(
         }
     if not names:
         raise ControlPlaneError(
-            "You are signed in, but you can see no Azure subscription: ask its owner for the role Reader, "
-            "or name another tenant with --tenant.",
+            Sentence(
+                "You are signed in, but you can see no Azure subscription: ask its owner for the role Reader, or ", ANOTHER_TENANT, "."
+            ),
             code="no-subscriptions",
         )
     workspaces: list[tuple[str, dict[str, Any]]] = []

@@ -24,6 +24,7 @@ from urllib.parse import urljoin, urlsplit
 from ..errors import EndpointError, UsageError
 from ..profiles.profiles import DEFAULT_ARM_URL
 from ..progress import Cancellation
+from ..remedies import GIVE_AUTHORITY, NAME_TENANT, Sentence
 from ..signin.auth import AuthProvider, Token, origin
 from ..signin.entra import make_session
 
@@ -294,8 +295,11 @@ class ResourceManager:
             return self._session.request(method, url, auth=sign, json=body, timeout=_TIMEOUTS_S, allow_redirects=False)
         except requests.exceptions.SSLError as error:
             raise ControlPlaneError(
-                f"The certificate of {self._host} is not trusted: where a proxy of your organization replaces certificates, "
-                "give its authority with --ca-bundle or in the profile.",
+                Sentence(
+                    f"The certificate of {self._host} is not trusted: where a proxy of your organization replaces certificates, ",
+                    GIVE_AUTHORITY,
+                    ".",
+                ),
                 code="tls",
             ) from error
         except requests.exceptions.ProxyError as error:
@@ -311,7 +315,9 @@ class ResourceManager:
 def _refusal(status: int, host: str, what: str, permission: str) -> ControlPlaneError:
     action = f"{_PROVIDER}/{permission}" if permission else ""
     if status == 401:
-        sentence = f"{host} does not accept the sign-in for {what}: sign in again, and with --tenant where you have several organizations."
+        sentence: str = Sentence(
+            f"{host} does not accept the sign-in for {what}: sign in again, and ", NAME_TENANT, " where you have several organizations."
+        )
     elif status == 403:
         asked = f" (it takes the permission {action})" if action else ""
         sentence = f"You may not read {what}{asked}: ask the owner of the subscription or the workspace."

@@ -1,4 +1,4 @@
-"""Sentences of the rooms below name command-line options; in the panel they name what the person sees here.
+"""The panel's words for errors and warnings: where the command line names an option, they name what the person sees here.
 
 How far a run is, in the person's language.
 """
@@ -11,21 +11,19 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
+from .. import remedies
 from ..errors import MedImageParseError
+from ..remedies import Remedy
 
 
 def worded(sentence: str) -> str:
     """A finished sentence (a warning, a note) in the panel's terms."""
-    for there, here in _terms():
-        sentence = sentence.replace(there, here)
-    return sentence
+    return remedies.worded(sentence, _inThePanel)
 
 
 def words(error: BaseException) -> str:
     """An error as the person reads it, without the request's identifier, which only the endpoint's owner can use."""
-    identifier = requestId(error)
-    sentence = str(error)
-    return worded(sentence.replace(f" (request id {identifier})", "") if identifier else sentence)
+    return error.worded(_inThePanel) if isinstance(error, MedImageParseError) else str(error)
 
 
 def jobWords(job: Any) -> str:
@@ -38,42 +36,34 @@ def requestId(error: BaseException | None) -> str:
     return str(getattr(error, "request_id", "") or "")
 
 
-def _terms() -> tuple[tuple[str, str], ...]:
-    """(what the command line says, what the panel says), the longer before the shorter."""
-    return (
-        (
-            "set MEDIMAGEPARSE_KEY, name a --key-file, or choose another sign-in",
-            _("type the key in Settings, or choose another sign-in there"),
-        ),
-        ("set MEDIMAGEPARSE_KEY or use --key-file", _("type it in Settings")),
-        ("give the key with --key-file or MEDIMAGEPARSE_KEY", _("type the key in Settings")),
-        ("put it into MEDIMAGEPARSE_KEY, a key file or the system's keyring, and take it out here", _("type it as the key instead")),
-        ("give its authority with --ca-bundle or in the profile", _("give its certificates in Settings, under More")),
-        ("give its authorities with --ca-bundle or in the profile", _("give its certificates in Settings, under More")),
-        ("allow plain http for this endpoint in its profile", _("allow an unencrypted connection in Settings, under More")),
-        ("give its PEM file as the CA bundle", _("give its PEM file in Settings, under More, Certificates")),
-        (
-            "raise the timeout here and in the deployment",
-            _("increase the response timeout in the endpoint's settings and in the deployment"),
-        ),
-        ("start the server there (the local demo with `mip.py serve`)", _("start the server there (the local demo with Start local demo)")),
-        ("--ca-bundle", _("Certificates in Settings")),
-        ("add --consent once if it may", _("press Run again and agree if it may")),
-        ("--group each sends every prompt by itself", _("choose one prompt per request in Options")),
-        ("and with --tenant where", _("and name the tenant where")),
-        ("or name another tenant with --tenant", _("or name another tenant")),
-        ("or leave out --content", _("or switch off Skip empty slices, in Index options")),
-        ("name one --deployment", _("name one deployment in Settings")),
-        (
-            "check it, and export what is readable into a new one",
-            _("choose another index file in Index options, or rescue what is readable with mip.py index export"),
-        ),
-        ("--slabs", _("Slabs in Options")),
-        ("--region", _("Region in Options")),
-        ("--key-file", _("the key field")),
-        ("MEDIMAGEPARSE_KEY", _("the key field")),
-        ("--timeout", _("the response timeout in Settings")),
-    )
+def _inThePanel(remedy: Remedy) -> str:
+    """What a person does here where the command line names an option."""
+    return panelRemedies()[remedy.name]
+
+
+def panelRemedies() -> dict[str, str]:
+    """The panel's words for every remedy, in the middle of a sentence."""
+    return {
+        "request-id": "",  # it stands in the message's tool tip and on the clipboard
+        "give-key": _("type it in Settings"),
+        "sign-in-somehow": _("type the key in Settings, or choose another sign-in there"),
+        "key-not-in-url": _("type the key in Settings"),
+        "key-not-in-profile": _("type it as the key instead"),
+        "give-authority": _("give its certificates in Settings, under More"),
+        "give-pem": _("give its PEM file in Settings, under More, Certificates"),
+        "allow-plain-http": _("allow an unencrypted connection in Settings, under More"),
+        "raise-timeout": _("increase the response timeout in Settings"),
+        "raise-both-timeouts": _("increase the response timeout in Settings and in the deployment"),
+        "start-server": _("start the server there (the local demo with Start local demo)"),
+        "agree": _("press Run again and agree if it may"),
+        "one-prompt-a-request": _("choose one prompt per request in Options"),
+        "name-tenant": _("name the tenant in Settings"),
+        "another-tenant": _("name another tenant in Settings"),
+        "name-scope": _("add the endpoint anew in Settings"),
+        "keep-empty-slices": _("switch off Skip empty slices, in Index options"),
+        "one-deployment": _("name one deployment in Settings"),
+        "rescue-index": _("choose another index file in Index options, or rescue what is readable with mip.py index export"),
+    }
 
 
 def signInText(url: str, code: str, expires: datetime) -> str:

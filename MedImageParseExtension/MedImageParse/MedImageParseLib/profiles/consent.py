@@ -11,6 +11,7 @@ from pathlib import Path
 from ..configuration import configuration_folder, write_atomically
 from ..errors import ConsentError
 from ..redaction import redactor
+from ..remedies import AGREE, Sentence
 from ..transport.address import is_loopback_host, parse_address
 
 CONSENT_FILE = "consent.json"
@@ -137,9 +138,7 @@ def require_consent(
         return
     if not granted:
         place = parse_address(url, allow_plain_http=True).host + in_words(proxy, ca_bundle)
-        raise ConsentError(
-            f"{what} would leave this computer for {place}, and nobody has agreed to that yet: add --consent once if it may."
-        )
+        raise ConsentError(Sentence(f"{what} would leave this computer for {place}, and nobody has agreed to that yet: ", AGREE, "."))
     store.grant(destination(url, proxy, ca_bundle))
 
 

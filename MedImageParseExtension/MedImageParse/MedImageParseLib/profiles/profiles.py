@@ -25,6 +25,7 @@ from urllib.parse import parse_qsl, urlsplit
 from ..configuration import configuration_folder, locked, write_atomically
 from ..errors import InputError, UsageError
 from ..redaction import is_plain, plain
+from ..remedies import KEY_NOT_IN_PROFILE, Sentence
 from ..transport.address import checked_host, parse_address
 from .sharing import PERSONAL, check_trust, describe_place, is_demo_name, received
 
@@ -403,8 +404,7 @@ def _refuse_secret(where: str, name: str, value: Any, *, known: bool) -> None:
     looks_secret = not known and (words & _SECRET_WORDS or name.lower() in _SECRET_WORDS)
     if looks_secret or (isinstance(value, str) and _SECRET_VALUE.search(value)):
         raise UsageError(
-            f'{where}: the field "{name}" looks like a secret, which a profile never keeps; '
-            "put it into MEDIMAGEPARSE_KEY, a key file or the system's keyring, and take it out here."
+            Sentence(f'{where}: the field "{name}" looks like a secret, which a profile never keeps; ', KEY_NOT_IN_PROFILE, ".")
         )
     if isinstance(value, dict):
         for inner, content in value.items():

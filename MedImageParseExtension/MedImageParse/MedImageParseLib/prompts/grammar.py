@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 
 from ..errors import UsageError
+from ..remedies import ONE_PROMPT_A_REQUEST, Sentence
 from .catalogue import Match, Target, find
 from .vocabulary import bag, split_words
 
@@ -87,9 +88,10 @@ def nested_warning(prompts: Sequence[str]) -> str | None:
     if not pairs:
         return None
     listed = ", ".join(pairs[:3]) + (f" and {len(pairs) - 3} more pairs" if len(pairs) > 3 else "")
-    return (
-        f"Targets that contain each other or mean the same can suppress one another when sent to MedImageParse 3D together ({listed}): "
-        "--group each sends every prompt by itself."
+    return Sentence(
+        f"Targets that contain each other or mean the same can suppress one another when sent to MedImageParse 3D together ({listed}): ",
+        ONE_PROMPT_A_REQUEST,
+        ".",
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from ..remedies import RESCUE_INDEX, Remedy, Sentence
 from .records import Provenance
 
 
@@ -33,12 +34,12 @@ _SENTENCES = (
         "The disk refused to read or write the index {path} (full, over quota, or gone); see to it and run again: what was stored is kept.",
     ),
     ("locked", "busy", "The index {path} is in use by another program for too long; try again when that has finished."),
-    ("malformed", "damaged", "The index {path} is damaged; check it, and export what is readable into a new one: nothing was changed."),
+    ("malformed", "damaged", ("The index {path} is damaged; ", RESCUE_INDEX, ": nothing was changed.")),
     ("not a database", "damaged", "The file {path} is not an index, or its beginning is damaged; choose another file or restore a copy."),
     (
         "could not decode",
         "damaged",
-        "The index {path} is damaged (a text is unreadable); check it, and export what is readable into a new one.",
+        ("The index {path} is damaged (a text is unreadable); ", RESCUE_INDEX, "."),
     ),
     ("readonly", "read-only", "The index {path} is read-only; change its permissions or copy it to another folder."),
     ("unable to open", "missing", "The index {path} cannot be opened; check the folder and its permissions."),
@@ -56,14 +57,15 @@ def as_sentences(path: Path | str) -> Iterator[None]:
     try:
         yield
     except BrokenContent as error:
-        raise IndexFault(
-            f"The index {path} is damaged ({error}); check it, and export what is readable into a new one: nothing was changed.", "damaged"
-        ) from error
+        raise IndexFault(Sentence(f"The index {path} is damaged ({error}); ", RESCUE_INDEX, ": nothing was changed."), "damaged") from error
     except sqlite3.Error as error:
         message = str(error).lower()
         for part, kind, sentence in _SENTENCES:
             if part in message:
-                raise IndexFault(sentence.format(path=path), kind) from error
+                parts = (sentence,) if isinstance(sentence, str) else sentence
+                raise IndexFault(
+                    Sentence(*(each if isinstance(each, Remedy) else each.format(path=path) for each in parts)), kind
+                ) from error
         raise IndexFault(f"The index {path} cannot be used ({error}); check it.", "other") from error
 
 

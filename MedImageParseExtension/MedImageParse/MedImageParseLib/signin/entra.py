@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 from ..errors import Cancelled, InputError, MedImageParseError, UsageError
 from ..progress import Cancellation
+from ..remedies import GIVE_AUTHORITY, Sentence
 from .auth import RefreshingToken, SignInError, Token
 
 if TYPE_CHECKING:
@@ -296,9 +297,10 @@ def _unreachable(error: BaseException, options: EntraOptions) -> str:
     if options.method == "managed-identity":
         where = "of the managed identity"
     if "SSLError" in names or "CertificateError" in names or "SSLCertVerificationError" in names:
-        return (
-            f"The certificate of the sign-in server {where} is not trusted: where a proxy of your organization replaces certificates, "
-            "give its authority with --ca-bundle or in the profile."
+        return Sentence(
+            f"The certificate of the sign-in server {where} is not trusted: where a proxy of your organization replaces certificates, ",
+            GIVE_AUTHORITY,
+            ".",
         )
     if "ProxyError" in names:
         return "The proxy did not let the sign-in through: check the proxy's address and whether it asks for a sign-in of its own."

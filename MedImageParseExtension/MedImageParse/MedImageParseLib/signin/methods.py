@@ -17,8 +17,8 @@ from ..errors import UsageError
 from ..profiles.profiles import AZURE_ML_SCOPES, DEFAULT_SCOPE, SIGN_INS, Profile
 from ..progress import Cancellation
 from ..redaction import redactor
+from ..remedies import GIVE_KEY, NAME_SCOPE, Sentence
 from .auth import (
-    KEY_VARIABLE,
     AuthProvider,
     NoAuth,
     RefreshingToken,
@@ -84,7 +84,7 @@ def make_auth(
         return _from_control_plane(profile, session, how, token_from_text(secret) if secret else None)
     if not secret:
         what = "key" if how == "key" else "token"
-        raise UsageError(f"The endpoint asks for a {what} and none was given: set {KEY_VARIABLE} or use --key-file ({_HOW_TO_GET_ONE}).")
+        raise UsageError(Sentence(f"The endpoint asks for a {what} and none was given: ", GIVE_KEY, f" ({_HOW_TO_GET_ONE})."))
     return StaticKey(secret) if how == "key" else _aml_token(secret, key_file)
 
 
@@ -151,8 +151,12 @@ def _checked_scope(profile: Profile) -> str:
     """A token for another audience would open whatever that is to whoever runs the profile's host."""
     if profile.scope not in AZURE_ML_SCOPES and not profile.allow_other_scope:
         raise UsageError(
-            f'The profile "{profile.name}" asks Entra for a token for {redactor.quote(profile.scope, 100)}, which is not Azure ML\'s, and its '
-            "host would get it: if you trust that host with it, add the profile anew with --scope."
+            Sentence(
+                f'The profile "{profile.name}" asks Entra for a token for {redactor.quote(profile.scope, 100)}, which is not Azure ML\'s, '
+                "and its host would get it: if you trust that host with it, ",
+                NAME_SCOPE,
+                ".",
+            )
         )
     return profile.scope
 

@@ -19,6 +19,7 @@ from ..imaging.geometry import parse_slices
 from ..imaging.volume import Volume
 from ..progress import Progress, no_progress
 from ..prompts import grammar
+from ..remedies import KEEP_EMPTY_SLICES, ONE_DEPLOYMENT, Sentence
 from ..search.compare import study_vector, volume_vector
 from ..wire import medimageinsight
 from .preprocessing import PictureMaker, Preprocessing, encode_square, has_content, hash_of
@@ -244,7 +245,9 @@ class Embedder:
             self.scaling_factor = reply.scaling_factor if self.scaling_factor is None else self.scaling_factor
             self.is_factor_given = "scaling_factor given" in reply.form
         if changed:
-            sentence = "The endpoint's vectors changed their kind during the run, so more than one model answers; name one --deployment."
+            sentence = Sentence(
+                "The endpoint's vectors changed their kind during the run, so more than one model answers; ", ONE_DEPLOYMENT, "."
+            )
             raise ReplyError(sentence, code="reply-shape")
         if reply.engine:
             log.warn(LOCAL_ENGINE_WARNING.format(engine=reply.engine))
@@ -281,7 +284,7 @@ def embed_volume(
         (one for some in embedder.images(pictures_of(maker, selection), count) for one in some), key=lambda one: one.picture.index
     )
     if not found:
-        raise UsageError("Nothing is seen on any of the chosen slices; choose others, or leave out --content.")
+        raise UsageError(Sentence("Nothing is seen on any of the chosen slices; choose others, or ", KEEP_EMPTY_SLICES, "."))
     vectors = np.stack([one.vector for one in found])
     if preprocessing.pool != "none":
         vectors = pool_vectors(vectors, preprocessing.pool)[None]

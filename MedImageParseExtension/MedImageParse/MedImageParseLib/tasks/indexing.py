@@ -21,6 +21,7 @@ import numpy as np
 from ..errors import Cancelled, InputError, MedImageParseError, PartlyDone, UsageError
 from ..imaging.volume import Volume
 from ..progress import Cancellation, Progress, no_progress
+from ..remedies import KEEP_EMPTY_SLICES, Sentence
 from ..search.index import EmbeddingIndex
 from ..search.records import Provenance, Record, content_hash, series_name
 from .embed import AT_ONCE, BATCH, MODEL, Embedded, Embedder, Picture, Selection, pictures_of, pool_vectors
@@ -185,13 +186,13 @@ class _Run:
                 raise PartlyDone("{error} The endpoint had answered by then.", error=failure, cause=failure) from failure
             raise first
         if first is None and not done:
-            raise UsageError(f"{_SEVERAL_EMPTY}; choose others, or leave out --content.")
-        sentence = ""
+            raise UsageError(Sentence(f"{_SEVERAL_EMPTY}; choose others, or ", KEEP_EMPTY_SLICES, "."))
+        sentence: str = ""
         if failure is not None:
-            sentence = f"{added} of the pictures were embedded and are kept, then the run stopped: {failure}"
+            sentence = Sentence(f"{added} of the pictures were embedded and are kept, then the run stopped: ", str(failure))
         elif self._errors:
             more = f" (and {len(self._errors) - 1} more)" if len(self._errors) > 1 else ""
-            sentence = f"{len(self._errors)} of {len(self._sources)} inputs could not be used{more}: {self._errors[0]}"
+            sentence = Sentence(f"{len(self._errors)} of {len(self._sources)} inputs could not be used{more}: ", str(self._errors[0]))
         return IndexingResult(self._tallies, self._report(), sentence)
 
     def _learn_engine(self) -> None:
@@ -340,7 +341,7 @@ class _Run:
             found += some
             self._progress("embedding", len(found), pictures)
         if not found:
-            error = UsageError(f"{_SEVERAL_EMPTY} of {tally.name}; choose others, or leave out --content.")
+            error = UsageError(Sentence(f"{_SEVERAL_EMPTY} of {tally.name}; choose others, or ", KEEP_EMPTY_SLICES, "."))
             tally.error = str(error)
             self._errors.append(error)
             return

@@ -14,6 +14,7 @@ from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from ..errors import UsageError
 from ..redaction import is_plain
+from ..remedies import ALLOW_PLAIN_HTTP, KEY_NOT_IN_URL, Sentence
 
 DIALECTS = ("auto", "azureml", "mlflow")
 # Hosts of Azure ML's online endpoints, in the public cloud and the two others. Source: the endpoints' own scoring URLs and
@@ -90,8 +91,7 @@ def parse_address(url: str, *, allow_plain_http: bool = False) -> Address:
         host = (parts.hostname or "").lower()
         before = host if host and _HOST.fullmatch(host) else "the host"
         raise UsageError(
-            f"The endpoint's URL holds a user name or password before {before}: take it out, and give "
-            "the key with --key-file or MEDIMAGEPARSE_KEY."
+            Sentence(f"The endpoint's URL holds a user name or password before {before}: take it out, and ", KEY_NOT_IN_URL, ".")
         )
     host = checked_host(parts.hostname or "", "The endpoint's URL")
     is_https = parts.scheme == "https"
@@ -106,8 +106,12 @@ def parse_address(url: str, *, allow_plain_http: bool = False) -> Address:
         )
     if not is_https and not address.is_loopback and not allow_plain_http:
         raise UsageError(
-            "The endpoint's URL is plain http, so images would cross the network readable by anyone: if the server speaks https, use "
-            f"https://{bracketed}{f':{port}' if port else ''}{parts.path}; else allow plain http for this endpoint in its profile."
+            Sentence(
+                "The endpoint's URL is plain http, so images would cross the network readable by anyone: if the server speaks https, use "
+                f"https://{bracketed}{f':{port}' if port else ''}{parts.path}; else ",
+                ALLOW_PLAIN_HTTP,
+                ".",
+            )
         )
     return address
 

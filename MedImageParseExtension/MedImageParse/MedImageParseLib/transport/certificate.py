@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from ..remedies import GIVE_PEM, Sentence
 from .faults import Fault, duration
 
 # OpenSSL's X509_V_ERR_ numbers.
@@ -66,15 +67,18 @@ def refused(error: ssl.SSLCertVerificationError, place: str, peer: PeerCertifica
         sentence = f"The certificate shown by {place} belongs to another name{whose}: check the URL, and whether a proxy is in between."
         return Fault("certificate-other-host", sentence, detail=detail)
     if peer.issuer and peer.issuer == peer.subject:
-        sentence = (
-            f"The certificate of {place} is self-signed by “{peer.issuer}”, so nothing vouches for it: give its "
-            "PEM file as the CA bundle if you know it to be right."
+        sentence = Sentence(
+            f"The certificate of {place} is self-signed by “{peer.issuer}”, so it is not trusted: ",
+            GIVE_PEM,
+            " if you know it to be right.",
         )
     else:
         by = f", which “{peer.issuer}” issued," if peer.issuer else ""
-        sentence = (
+        sentence = Sentence(
             f"The certificate of {place}{by} is not trusted on this computer: if that is your hospital's or company's own authority "
-            "(a proxy that reads TLS), give its PEM file as the CA bundle."
+            "(a proxy that reads TLS), ",
+            GIVE_PEM,
+            ".",
         )
     return Fault("certificate-untrusted", sentence, detail=detail)
 

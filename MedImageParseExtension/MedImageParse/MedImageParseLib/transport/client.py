@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import Cancelled, EndpointError, ReplyError, UsageError
 from ..progress import Cancellation, Progress, no_progress
 from ..redaction import RedactingFilter, redactor
+from ..remedies import annotated
 from ..signin.auth import AuthProvider, NoAuth, StaticKey
 from . import faults, sockets
 from .address import parse_address, resolve_dialect
@@ -296,8 +297,6 @@ def _error(fault: faults.Fault, request_ids: list[str], seconds: float, stopped_
         notes.append("the audit file could not be written")
     if len(request_ids) > 1:
         notes.append(f"tried {len(request_ids)} times in {faults.duration(seconds)}")
-    if request_ids:
-        notes.append(f"request id {request_ids[-1]}")
-    sentence = fault.sentence if not notes else f"{fault.sentence.rstrip('.')} ({'; '.join(notes)})."
+    sentence = annotated(fault.sentence, notes, request_ids[-1] if request_ids else "")
     kind: Any = ReplyError if fault.kind in _REPLY_FAULTS else EndpointError
     return kind(sentence, request_id=request_ids[-1] if request_ids else "", status=fault.status, tries=len(request_ids), code=fault.kind)

@@ -10,6 +10,8 @@ import errno
 import socket
 from dataclasses import dataclass
 
+from ..remedies import RAISE_BOTH_TIMEOUTS, RAISE_TIMEOUT, SIGN_IN_SOMEHOW, START_SERVER, Sentence
+
 SCORE_PERMISSION = "Microsoft.MachineLearningServices/workspaces/onlineEndpoints/score/action"
 MODEL_STATUS_HEADER = "ms-azureml-model-error-statuscode"
 MODEL_REASON_HEADER = "ms-azureml-model-error-reason"
@@ -92,7 +94,7 @@ def no_connection(host: str, port: int, error: OSError | None, is_proxy: bool, i
         if is_this_computer and not is_proxy:
             return Fault(
                 "refused",
-                f"Nothing listens at {who}: start the server there (the local demo with `mip.py serve`), or check the URL and its port.",
+                Sentence(f"Nothing listens at {who}: ", START_SERVER, ", or check the URL and its port."),
                 detail=detail,
             )
         check = (
@@ -130,12 +132,17 @@ def too_slow(phase: str, place: str, seconds: float) -> Fault:
     if phase == "downloading":
         return Fault(
             "timeout",
-            f"{place} began to reply but had not finished {duration(seconds)} after the request: check the network, or raise the timeout.",
+            Sentence(
+                f"{place} began to reply but had not finished {duration(seconds)} after the request: check the network, or ",
+                RAISE_TIMEOUT,
+                ".",
+            ),
         )
     return Fault(
         "timeout",
-        f"{place} gave no reply within {duration(seconds)}: send a smaller volume or fewer prompts, or "
-        "raise the timeout here and in the deployment.",
+        Sentence(
+            f"{place} gave no reply within {duration(seconds)}: send a smaller volume or fewer prompts, or ", RAISE_BOTH_TIMEOUTS, "."
+        ),
     )
 
 
@@ -348,8 +355,7 @@ def _sign_in(answer: Answer) -> tuple[str, str]:
         quoted = f": “{answer.said.rstrip('.')}”" if answer.said else ""
         return (
             "401",
-            f"{answer.place} requires a sign-in (401{quoted}) and none was given: set MEDIMAGEPARSE_KEY, name a --key-file, "
-            "or choose another sign-in.",
+            Sentence(f"{answer.place} requires a sign-in (401{quoted}) and none was given: ", SIGN_IN_SOMEHOW, "."),
         )
     if not answer.said:
         return (
@@ -381,7 +387,7 @@ def _forbidden(answer: Answer) -> str:
     if said:
         return f"You are not allowed to use {answer.place} (403: “{said}”): if that does not say why, {role}."
     if not answer.has_key:
-        return f"{answer.place} does not let anyone in without a sign-in (403): set MEDIMAGEPARSE_KEY, name a --key-file, or choose another sign-in."
+        return Sentence(f"{answer.place} does not let anyone in without a sign-in (403): ", SIGN_IN_SOMEHOW, ".")
     return f"You are signed in, but not allowed to use {answer.place} (403): {role}."
 
 
