@@ -71,7 +71,18 @@ def test_the_panel_has_words_for_every_remedy_and_they_name_no_option():
 
 
 # What the panel never shows: command-line tools for Azure, cohorts, files and the local server.
-_NOT_IN_THE_PANEL = ("api", "cli", "cohort", "files", "local_endpoint", "panels", "engines", "azure/plan.py", "azure/deploy.py", "remedies.py")
+_NOT_IN_THE_PANEL = (
+    "api",
+    "cli",
+    "cohort",
+    "files",
+    "local_endpoint",
+    "panels",
+    "engines",
+    "azure/plan.py",
+    "azure/deploy.py",
+    "remedies.py",
+)
 _ALLOWED = {("signin/auth.py", "--key-file")}  # a key file is named on the command line only
 
 
