@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import gzip
 import http.client
 import io
@@ -11,6 +12,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from MedImageParseLib.engines.classical.engine import ENGINE_NAME
 from MedImageParseLib.errors import UsageError
 from MedImageParseLib.imaging.nifti import encode_nifti
 from MedImageParseLib.local_endpoint import score
+from MedImageParseLib.local_endpoint.limits import Limits
 from MedImageParseLib.local_endpoint.server import LocalEndpoint
 
 LIBRARY = Path(score.__file__).resolve().parents[2]
@@ -111,14 +114,17 @@ def wait_until_healthy(port: int, process: subprocess.Popen, log: Path) -> None:
 
 
 JSON = {"Content-Type": "application/json"}
+PARSE = JSON | {"x-medimageparse-model": "medimageparse"}  # as this project's client names the model to a server on the same computer
 LONG = "x" * 101
 REQUESTS = {
     "health": ("GET", "/", None, {}),
-    "a picture": ("POST", "/score", table([[png(picture()), "object & unicorn"]]), JSON),
-    "two pictures": ("POST", "/score", table([[png(picture()), "object"], [png(picture().T), "unicorn & object"]]), JSON),
+    "a picture": ("POST", "/score", table([[png(picture()), "object & unicorn"]]), PARSE),
+    "two pictures": ("POST", "/score", table([[png(picture()), "object"], [png(picture().T), "unicorn & object"]]), PARSE),
+    "a picture with text that fits two models": ("POST", "/score", table([[png(picture()), "object"]], params={}), JSON),
+    "a volume for a model that takes pictures": ("POST", "/score", table([[volume(), "body"]]), PARSE),
     "a volume": ("POST", "/score", table([[volume(), "body & unicorn"]]), JSON),
     "a description": ("POST", "/score", table([[png(picture()), ""]], params={"get_scaling_factor": True}), JSON),
-    "columns the other way round": ("POST", "/score", table([["object", png(picture())]], columns=("text", "image")), JSON),
+    "columns the other way round": ("POST", "/score", table([["object", png(picture())]], columns=("text", "image")), PARSE),
     "identifiers": ("POST", "/score", table([[png(picture()), ""]]), JSON | {"x-ms-client-request-id": "mine", "x-request-id": "theirs"}),
     "an old identifier": ("POST", "/score", table([[png(picture()), ""]]), JSON | {"x-ms-request-id": "old"}),
     "no content type": ("POST", "/score", table([[png(picture()), ""]]), {}),
@@ -133,7 +139,7 @@ REQUESTS = {
     "an index that is a number": ("POST", "/score", table([["", "x"]], index=1), JSON),
     "no prompt": ("POST", "/score", table([[volume(), " & "]]), JSON),
     "a text file": ("POST", "/score", table([[base64.b64encode(b"not an image at all").decode(), "liver"]]), JSON),
-    "a damaged picture": ("POST", "/score", table([[png(picture())[:200], "object"]]), JSON),
+    "a damaged picture": ("POST", "/score", table([[png(picture())[:200], "object"]]), PARSE),
     "a truncated volume": ("POST", "/score", table([[volume()[:400], "body"]]), JSON),
     "a form": ("POST", "/score", "a=1", {"Content-Type": "application/x-www-form-urlencoded"}),
     "not UTF-8": ("POST", "/score", b"\xff\xfe{}", JSON),
@@ -188,7 +194,7 @@ def test_neither_host_listens_beyond_loopback(ours, real):
 
 def test_mlflow_form_is_answered_with_predictions(ours):
     body = json.dumps({"dataframe_split": json.loads(table([[png(picture()), "object"]]))["input_data"]})
-    status, headers, reply = ask(ours, "POST", "/invocations", body, JSON)
+    status, headers, reply = ask(ours, "POST", "/medimageparse/invocations", body, JSON)
     assert status == 200 and headers["content-type"] == "application/json"
     inner = json.loads(json.loads(reply)["predictions"][0]["image_features"])
     assert inner["shape"] == [1, 120, 150] and inner["dtype"] == "uint8"
@@ -217,8 +223,8 @@ def test_mlflow_routes_are_there(ours):
 def test_a_chunked_upload_is_read_whole(ours):
     body = table([[png(picture()), "object"]]).encode()
     pieces = (body[start : start + 1000] for start in range(0, len(body), 1000))
-    status, _headers, reply = ask(ours, "POST", "/score", pieces, JSON | {"Transfer-Encoding": "chunked"}, chunked=True)
-    assert status == 200 and reply == ask(ours, "POST", "/score", body, JSON)[2]
+    status, _headers, reply = ask(ours, "POST", "/score", pieces, PARSE | {"Transfer-Encoding": "chunked"}, chunked=True)
+    assert status == 200 and reply == ask(ours, "POST", "/medimageparse/score", body, JSON)[2]
 
 
 def test_a_body_over_the_limit_gets_413_and_the_next_request_is_served():
@@ -231,7 +237,7 @@ def test_a_body_over_the_limit_gets_413_and_the_next_request_is_served():
 
 def test_a_client_that_asks_first_is_told_before_it_sends_too_much():
     with LocalEndpoint(body_limit=1000) as endpoint, socket.create_connection(("127.0.0.1", endpoint.port), timeout=20) as connection:
-        connection.sendall(b"POST /score HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\nExpect: 100-continue\r\n\r\n")
+        connection.sendall(b"POST /score HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5000\r\nExpect: 100-continue\r\n\r\n")
         answer = b"".join(iter(lambda: connection.recv(4096), b""))
     assert answer.startswith(b"HTTP/1.1 413 ") and answer.count(b"HTTP/1.1") == 1
 
@@ -242,6 +248,118 @@ def test_no_query_header_or_body_reaches_the_log(ours, caplog):
     ask(ours, "GET", "/nowhere?patient=Doe")
     assert "POST /score 500" in caplog.text and "GET /nowhere 404" in caplog.text
     assert "Doe" not in caplog.text
+
+
+@pytest.mark.parametrize("path", ["/score", "/medimageparse3d/score", "/medimageparse/score"])
+def test_a_request_that_fails_leaves_a_line_in_the_log_that_says_why(ours, caplog, path):
+    caplog.set_level("WARNING")
+    assert ask(ours, "POST", path, table([[base64.b64encode(b"no image of Doe").decode(), "liver"]]), JSON)[0] in (400, 500)
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == 1 and lines[0].startswith(f"POST {path} ") and "NIfTI" in lines[0] and "Doe" not in lines[0]
+
+
+FROM_A_PAGE = {
+    "an origin": {"Origin": "https://example.org"},
+    "a local origin": {"Origin": "http://127.0.0.1:5001"},
+    "an opaque origin": {"Origin": "null"},
+    "an empty origin": {"Origin": ""},
+    "a picture in a page": {"Sec-Fetch-Site": "cross-site"},
+    "another name": {"Host": "attacker.example"},
+    "another name with our port": {"Host": "attacker.example:5001"},
+    "a name that begins like ours": {"Host": "127.0.0.1.attacker.example"},
+    "a name that ends like ours": {"Host": "attacker-localhost"},
+    "another address": {"Host": "192.168.1.7"},
+    "no name": {"Host": ""},
+    "a user in front": {"Host": "localhost@attacker.example"},
+    "two names": {"Host": "localhost, attacker.example"},
+}
+
+
+@pytest.mark.parametrize("name", FROM_A_PAGE)
+@pytest.mark.parametrize("method, path", [("POST", "/score"), ("POST", "/medimageinsight/score"), ("GET", "/"), ("OPTIONS", "/score")])
+def test_a_page_in_a_browser_is_refused(ours, name, method, path):
+    body = table([[png(picture()), ""]]) if method == "POST" else None
+    status, headers, reply = ask(ours, method, path, body, (JSON if body else {}) | FROM_A_PAGE[name])
+    assert status == 403 and json.loads(reply)["message"].endswith(".")
+    assert not [header for header in headers if header.startswith("access-control")]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "LOCALHOST:5001", "127.0.0.1:80", "[::1]:5001", "localhost."])
+def test_this_computers_own_names_are_answered(ours, host):
+    assert ask(ours, "GET", "/", headers={"Host": host})[0] == 200
+
+
+def test_a_whole_url_in_the_first_line_is_held_to_the_same_rule(ours):
+    assert ask(ours, "GET", "http://attacker.example/", headers={"Host": "127.0.0.1"})[0] == 403
+    assert ask(ours, "GET", f"http://127.0.0.1:{ours}/", headers={"Host": "127.0.0.1"})[0] == 200
+
+
+def raw(port: int, sent: bytes, seconds: float = 20.0) -> bytes:
+    """What comes back for bytes that are no library's, until the server closes."""
+    with socket.create_connection(("127.0.0.1", port), timeout=seconds) as connection:
+        connection.sendall(sent)
+        received = b""
+        with contextlib.suppress(ConnectionResetError):
+            while part := connection.recv(65536):
+                received += part
+    return received
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [b"Content-Length: -5", b"Content-Length: " + b"9" * 5000, b"Content-Length: \xb2", b"Content-Length: 1e3", b"Content-Length: +7"]
+    + [b"Transfer-Encoding: chunked\r\n\r\n" + size + b"\r\n{}" for size in (b"-5", b"+2", b"0x2", b"1_0", b"9" * 300, b"")],
+)
+def test_lengths_that_are_none_are_answered_with_a_status_and_not_with_silence(ours, headers):
+    answer = raw(ours, b"POST /score HTTP/1.1\r\nHost: localhost\r\n" + headers + b"\r\n\r\n")
+    assert answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 413 "))
+
+
+def test_connections_beyond_the_bound_are_told_to_wait_and_room_comes_back():
+    with LocalEndpoint(limits=Limits(connections=3, header_s=30)) as endpoint, contextlib.ExitStack() as held:
+        for _ in range(3):
+            connection = held.enter_context(socket.create_connection(("127.0.0.1", endpoint.port), timeout=20))
+            connection.sendall(b"GET / HTT")
+        assert any(raw(endpoint.port, b"").startswith(b"HTTP/1.1 429 ") for _ in range(20))
+        before = threading.active_count()
+        for _ in range(20):
+            raw(endpoint.port, b"")
+        assert threading.active_count() <= before
+        held.close()
+        for _ in range(200):
+            with contextlib.suppress(OSError):
+                if ask(endpoint.port, "GET", "/")[0] == 200:
+                    return
+            time.sleep(0.05)
+    raise AssertionError("no room came back")
+
+
+def test_requests_that_do_not_end_are_ended():
+    with LocalEndpoint(limits=Limits(header_s=0.5, body_s=0.5)) as endpoint:
+        assert raw(endpoint.port, b"GET / HTT") == b""
+        assert raw(endpoint.port, b"POST /score HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nab").startswith(b"HTTP/1.1 408 ")
+        with socket.create_connection(("127.0.0.1", endpoint.port), timeout=20) as slow:
+            with pytest.raises(OSError):  # a byte now and then does not put it off
+                for _ in range(600):
+                    slow.sendall(b"x")
+                    time.sleep(0.05)
+        assert ask(endpoint.port, "GET", "/")[0] == 200
+
+
+def test_bodies_under_way_are_bounded_together_and_the_bytes_are_given_back():
+    with LocalEndpoint(body_limit=60_000, limits=Limits(bodies_bytes=100_000)) as endpoint:
+        head = b"POST /score HTTP/1.1\r\nHost: localhost\r\nContent-Length: 60000\r\n\r\n"
+        with socket.create_connection(("127.0.0.1", endpoint.port), timeout=20) as held:
+            held.sendall(head + b"x" * 59_000)
+            for _ in range(200):
+                if (answer := raw(endpoint.port, head + b"x" * 60_000)).startswith(b"HTTP/1.1 429 "):
+                    break
+            assert answer.startswith(b"HTTP/1.1 429 ")
+        for _ in range(200):
+            if (answer := raw(endpoint.port, head + b"x" * 60_000)).startswith(b"HTTP/1.1 500 "):
+                break
+            time.sleep(0.05)
+        assert answer.startswith(b"HTTP/1.1 500 ")  # read whole: it is no JSON
 
 
 def test_a_taken_port_is_told_in_a_sentence(ours):

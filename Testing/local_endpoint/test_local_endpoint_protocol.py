@@ -13,7 +13,7 @@ import zlib
 import numpy as np
 import pytest
 
-from MedImageParseLib.engines.classical.engine import ENGINE_NAME
+from MedImageParseLib.engines.classical.engine import DESCRIBER_NAME, ENGINE_NAME
 from MedImageParseLib.local_endpoint import protocol, score
 
 SIXTEEN_CLASSES = {
@@ -54,7 +54,7 @@ def volume_file(folder, name="volume.nii.gz"):
 @pytest.mark.parametrize("kind, mode", [("PNG", "L"), ("PNG", "RGB"), ("PNG", "RGBA"), ("PNG", "P"), ("JPEG", "RGB")])
 def test_a_picture_with_text_is_answered_as_medimageparse_does(kind, mode):
     data = picture(kind, mode)
-    reply = protocol.answer_score(body([[encoded(data), "object & unicorn & liver"]]))
+    reply = protocol.answer_score(body([[encoded(data), "object & unicorn & liver"]]), "medimageparse")
     assert len(reply) == 1 and set(reply[0]) == {"image_features", "text_features", "engine"}
     inner = json.loads(reply[0]["image_features"])
     assert inner["shape"] == [3, 96, 128] and inner["dtype"] == "uint8"
@@ -65,7 +65,7 @@ def test_a_picture_with_text_is_answered_as_medimageparse_does(kind, mode):
 
 
 def test_each_row_of_a_picture_request_is_answered_in_order():
-    wide = protocol.answer_score(body([[encoded(picture()), "object"], [encoded(picture()), "unicorn & object"]]))
+    wide = protocol.answer_score(body([[encoded(picture()), "object"], [encoded(picture()), "unicorn & object"]]), "medimageparse")
     assert [json.loads(row["image_features"])["shape"][0] for row in wide] == [1, 2]
 
 
@@ -101,13 +101,16 @@ def test_pictures_without_text_are_answered_as_medimageinsight_does(empty):
 
 def test_mlflow_form_gets_the_same_rows_inside_predictions():
     rows = [[encoded(picture()), "object"]]
-    assert protocol.answer_invocations(body(rows, key="dataframe_split")) == {"predictions": protocol.answer_score(body(rows))}
+    assert protocol.answer_invocations(body(rows, key="dataframe_split"), "medimageparse") == {
+        "predictions": protocol.answer_score(body(rows), "medimageparse")
+    }
 
 
 def test_base64_with_line_feeds_is_read():
     data = base64.encodebytes(picture()).decode()
     assert "\n" in data.strip()
-    assert protocol.answer_score(body([[data, "object"]])) == protocol.answer_score(body([[encoded(picture()), "object"]]))
+    plain = protocol.answer_score(body([[encoded(picture()), "object"]]), "medimageparse")
+    assert protocol.answer_score(body([[data, "object"]]), "medimageparse") == plain
 
 
 @pytest.mark.parametrize("image", ["", None])
@@ -146,7 +149,7 @@ def test_an_image_that_would_unpack_to_gigabytes_is_refused(cells):
     resource = pytest.importorskip("resource", reason="peak memory is read with the resource module, which Windows does not have")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(protocol.BadRequest):
-        protocol.answer_score(body([cells]))
+        protocol.answer_score(body([cells]), "medimageparse" if cells[1] and cells[0].startswith("iVBOR") else "")
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kB
 
 
@@ -159,7 +162,7 @@ def test_an_image_that_would_unpack_to_gigabytes_is_refused(cells):
         (body([]), "no rows"), (body([["a"]]), "one cell for each column"), (body([[1, "x"]]), "not a string"),
         (body([["eHg=", 5]]), "not a string"), (body([["", ""]]), "neither"), (body([["eHg=", "a"], ["", "b"]]), "separate requests"),
         (body([["a", "liver"]]), "not base64"), (body([["eHh4", "liver"]]), "neither PNG, JPEG nor NIfTI"),
-        (body([["eHh4", " & "]]), "no prompt"), (body([[encoded(picture()[:100]), "object"]]), "damaged"),
+        (body([["eHh4", " & "]]), "no prompt"), (body([[encoded(picture()[:100]), ""]]), "damaged"),
         (body([[encoded(b"\x1f\x8bxxxxxx"), "liver"]]), "cannot be read"),
         (body([[encoded(picture()), ""]], params={"get_scaling_factor": "true"}), "true or false"),
         (body([[encoded(gzip.compress(b"x" * 400)), ""]]), "PNG or JPEG"),
@@ -182,7 +185,77 @@ def test_the_entry_script_loads_by_file_name_from_another_folder(tmp_path):
         "print(json.dumps(module.run(sys.stdin.read())))\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, input=body([[encoded(picture()), "object"]]), capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", code], cwd=tmp_path, input=body([[encoded(picture()), ""]]), capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)[0]["engine"] == ENGINE_NAME
+    assert json.loads(done.stdout)[0]["engine"] == DESCRIBER_NAME
+
+
+PICTURE, VOLUME = encoded(picture()), encoded(gzip.compress(bytes(nifti_bomb()[:0]) + b"x" * 400))
+FITS = {
+    "a picture with text": ([PICTURE, "object"], None, ()),
+    "a picture with text and empty params, as MedImageInsight's own sample": ([PICTURE, "x-ray chest"], {}, ()),
+    "a picture with text and MedImageInsight's parameter": ([PICTURE, "x-ray chest"], {"get_scaling_factor": True}, ("medimageinsight",)),
+    "a picture alone": ([PICTURE, ""], None, ("medimageinsight",)),
+    "a picture with blanks": ([PICTURE, "  "], None, ("medimageinsight",)),
+    "a picture with a separator and no prompt": ([PICTURE, " & "], None, ("medimageinsight",)),
+    "text alone": (["", "x-ray chest"], None, ("medimageinsight",)),
+    "a volume with text": ([VOLUME, "liver"], None, ("medimageparse3d",)),
+}
+
+
+@pytest.mark.parametrize("name", FITS)
+@pytest.mark.parametrize("model", ["", *protocol.MODELS])
+def test_a_request_is_answered_at_the_address_of_a_model_that_takes_it_and_refused_at_the_others(name, model):
+    cells, params, only = FITS[name]
+    takes = only or ("medimageparse", "medimageinsight")
+    try:
+        protocol.answer_score(body([cells], params=params), model)
+        said = ""
+    except protocol.BadRequest as refusal:
+        said = "damaged" if "cannot be read" in str(refusal) else "bad"
+    except protocol.WrongAddress as refusal:
+        said = "address"
+        assert str(refusal).endswith(".") and "/score" in str(refusal)
+    except protocol.NotOffered as refusal:
+        said = "no text"
+        assert "no text encoder" in str(refusal)
+    if model in takes or (not model and len(takes) == 1):
+        assert said in ("", "no text", "damaged")  # each but the last is how the model itself would answer; the volume is made up
+    else:
+        assert said in ("address", "bad")
+
+
+@pytest.mark.parametrize("prompts, side", [(250_000, 64), (2_000, 64), (700, 400), (60, 1300)])
+def test_a_small_request_cannot_ask_for_a_large_reply(prompts, side):
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(np.zeros((side, side), np.uint8)).save(buffer, "PNG")
+    request = body([[encoded(buffer.getvalue()), " & ".join(["a"] * prompts)]])
+    if prompts * side * side <= protocol.MOST_MASK_BYTES and prompts <= protocol.MOST_PROMPTS:
+        assert len(json.dumps(protocol.answer_score(request, "medimageparse"))) < 1.4 * protocol.MOST_MASK_BYTES
+    else:
+        with pytest.raises(protocol.BadRequest, match="prompts"):
+            protocol.answer_score(request, "medimageparse")
+
+
+@pytest.mark.parametrize("rows", [[["", "a"]] * 1025, [[PICTURE, ""]] * 1025])
+def test_too_many_rows_are_refused(rows):
+    with pytest.raises(protocol.BadRequest, match="fewer"):
+        protocol.answer_score(body(rows))
+
+
+def test_json_of_many_small_values_is_refused_before_it_unfolds():
+    with pytest.raises(protocol.BadRequest, match="values"):
+        protocol.answer_score('{"input_data":[' + ",".join(["[]"] * 200_000) + "]}")
+
+
+def test_volumes_of_one_request_share_one_bound(monkeypatch):
+    nibabel = pytest.importorskip("nibabel", reason="nibabel is not installed")
+    image = nibabel.Nifti1Image(np.zeros((20, 20, 20), np.uint8), np.eye(4))
+    row = [encoded(gzip.compress(image.to_bytes())), "body"]
+    monkeypatch.setattr(protocol, "MOST_VOLUME_BYTES", 20_000)
+    assert len(protocol.answer_score(body([row, row]))) == 2
+    with pytest.raises(protocol.BadRequest, match="volume"):
+        protocol.answer_score(body([row, row, row]))

@@ -131,11 +131,29 @@ def check(
             own.close()
 
 
-def serve(port: int = 5001) -> None:
-    """Run the local endpoint (a classical demo engine, not MedImageParse) in the foreground, on loopback, until interrupted."""
+def serve(port: int = 5001, *, quiet: bool = False) -> None:
+    """Run the local endpoint (a classical demo engine, not MedImageParse) in the foreground, on loopback, until interrupted.
+
+    Its URL is printed first, then the address of each model. Requests that failed leave a line on stderr.
+
+    Args:
+        port: 0 takes a free one.
+        quiet: print the URL only.
+
+    Raises:
+        UsageError: the port is taken or not allowed.
+    """
+    from ..local_endpoint.protocol import MODELS
+    from ..local_endpoint.server import model_urls
     from ..local_endpoint.server import serve as run
 
-    run(port)
+    def tell(url: str) -> None:
+        print(url, flush=True)
+        if not quiet:
+            for model, address in model_urls(url).items():
+                print(f"{MODELS[model]}: {address}", flush=True)
+
+    run(port, tell, quiet=quiet)
 
 
 def connect(endpoint: str | None = None, profile: str | None = None, **options: Mapping[str, object]) -> EndpointClient:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import signal
 
 from ..api import segment
 
@@ -18,5 +20,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Returns the exit status."""
-    segment.serve(arguments.port)
+    # Ctrl+C ends it at once: there is no work that wants to be stopped step by step.
+    with contextlib.suppress(ValueError):  # not the main thread: signals are not ours to set
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    segment.serve(arguments.port, quiet=arguments.quiet)
     return 0

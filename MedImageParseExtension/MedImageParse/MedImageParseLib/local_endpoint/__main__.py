@@ -1,6 +1,6 @@
 """`python -m MedImageParseLib.local_endpoint [--port N] [--parent-pid N]`: the local endpoint as a process of its own.
 
-Prints its URL on one line when it is ready.
+Prints its URL on one line when it is ready; requests that failed leave a line on its standard error.
 """
 
 from __future__ import annotations

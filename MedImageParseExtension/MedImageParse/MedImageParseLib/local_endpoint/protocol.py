@@ -1,7 +1,8 @@
 """The server's side of the wire: request bodies in, reply objects out, in the forms that the three models' endpoints use.
 
-One server plays all three models, by what the request holds: a PNG or JPEG picture with text is MedImageParse, a NIfTI volume with text
-MedImageParse 3D, a picture without text MedImageInsight. The key "engine" in each reply says who really answered.
+One server plays all three models, each at an address of its own. Where none was named, what the request holds decides: a NIfTI volume with
+text is MedImageParse 3D's, a picture without text or text alone MedImageInsight's. A picture with text is a request that MedImageParse and
+MedImageInsight both take, so it is refused there. The key "engine" in each reply says who really answered.
 
 Dialects: Azure ML's `{"input_data": {"columns", "index", "data"}, "params"}` answered by a bare list, and MLflow's `{"dataframe_split":
 …}` answered by `{"predictions": […]}`.
@@ -23,9 +24,18 @@ from ..imaging.nifti import decode_nifti, encode_nifti
 
 SCALING_FACTOR = 4.513362  # as the real MedImageInsight replies
 
-# A gzip or PNG may claim to hold far more than it sends; no more than this is unpacked.
-MOST_VOLUME_BYTES = 2 << 30
-MOST_PIXELS = 64_000_000
+MODELS = {"medimageparse": "MedImageParse", "medimageparse3d": "MedImageParse 3D", "medimageinsight": "MedImageInsight"}
+"""Names in addresses, and as people read them."""
+MODEL_HEADER = "x-medimageparse-model"
+"""Names the model at an address that does not; this project's client sends it to endpoints on the same computer."""
+
+# What one request may cost, however small it is. A gzip or PNG may claim to hold far more than it sends.
+MOST_VOLUME_BYTES = 1 << 30  # unpacked, all rows together
+MOST_PIXELS = 1 << 24  # of one picture: 4096 x 4096
+MOST_PIXELS_IN_SUM = 1 << 26  # of all rows
+MOST_MASK_BYTES = 96 << 20  # of a reply's masks before base64: 24 prompts on 4 pictures of 1024 x 1024
+MOST_ROWS, MOST_PROMPTS = 1024, 2048  # the documents name 256 and 1024 rows at most
+_MOST_VALUES = 1 << 18  # commas, colons and brackets of the JSON; an image has none
 
 _PNG, _JPEG, _GZIP = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"\x1f\x8b"
 _CLASSES = {"liver": "liver", "lung": "lung", "kidney": "kidney", "brain": "brain anatomies", "tumor": "tumor", "lesion": "other lesion"}
@@ -41,38 +51,50 @@ class NotOffered(MedImageParseError):
     """A sound request for something that the demo engine does not have."""
 
 
+class WrongAddress(NotOffered):
+    """A request that fits another model than the address's, or two models where the address names none."""
+
+
 @dataclass(slots=True, frozen=True)
 class _Row:
     image: bytes
     text: str
 
 
-def answer_score(body: str) -> list[dict[str, object]]:
+def answer_score(body: str, model: str = "") -> list[dict[str, object]]:
     """The reply to a body posted to Azure ML's `/score`.
+
+    Args:
+        body: JSON text.
+        model: the model that the address names (a key of MODELS), "" where it names none.
 
     Raises:
         BadRequest: with a sentence that says what is wrong.
         NotOffered: a text embedding was asked for.
+        WrongAddress: the request is another model's, or fits two and none was named.
     """
     request = _parse_json(body)
     if "input_data" not in request:
         hint = ' ("dataframe_split" belongs to the path /invocations)' if "dataframe_split" in request else ""
         raise BadRequest(f'The request has no "input_data"{hint}; send {{"input_data": {{"columns", "index", "data"}}}}.')
-    return _answer(request["input_data"], request.get("params"))
+    return _answer(request["input_data"], request.get("params"), model)
 
 
-def answer_invocations(body: str) -> dict[str, object]:
-    """The reply to a body posted to MLflow's `/invocations`. Raises as answer_score."""
+def answer_invocations(body: str, model: str = "") -> dict[str, object]:
+    """The reply to a body posted to MLflow's `/invocations`; arguments and errors as answer_score."""
     request = _parse_json(body)
     if "dataframe_split" not in request:
         raise BadRequest('The request has no "dataframe_split"; send {"dataframe_split": {"columns", "index", "data"}}.')
     table = request["dataframe_split"]
     if isinstance(table, dict) and set(table) - {"columns", "index", "data"}:
         raise BadRequest('"dataframe_split" may hold "columns", "index" and "data" only; leave the rest out.')
-    return {"predictions": _answer(table, request.get("params"))}
+    return {"predictions": _answer(table, request.get("params"), model)}
 
 
 def _parse_json(body: str) -> dict[str, object]:
+    # Small values unfold to many times their length, so they are counted before they are read.
+    if sum(body.count(mark) for mark in ",:[{") > _MOST_VALUES:
+        raise BadRequest("The body holds far more values than a request needs; send fewer rows and prompts.")
     try:
         request = json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -82,22 +104,82 @@ def _parse_json(body: str) -> dict[str, object]:
     return request
 
 
-def _answer(table: object, params: object) -> list[dict[str, object]]:
+def _answer(table: object, params: object, model: str) -> list[dict[str, object]]:
     settings = _read_params(params)
     rows = _read_rows(table)
-    with_image = [bool(row.image) for row in rows]
-    if not any(with_image):
-        if not any(row.text for row in rows):
-            raise BadRequest("The request holds neither an image nor text; send at least one of them.")
-        raise NotOffered(_NO_TEXT)
-    if not all(with_image):
+    if not any(row.image or row.text.strip() for row in rows):
+        raise BadRequest("The request holds neither an image nor text; send at least one of them.")
+    if len({bool(row.image) for row in rows}) > 1:
         raise BadRequest("Some rows have an image and some have none; send images and texts in separate requests.")
-    embeds = "get_scaling_factor" in settings or not any(row.text.strip() for row in rows)
-    if embeds and any(row.text.strip() for row in rows):
-        raise NotOffered(_NO_TEXT)
-    if embeds:
-        return [_describe(row, settings.get("get_scaling_factor", True)) for row in rows]
-    return [_segment(row) for row in rows]
+    model = model or _only_model(rows, settings)
+    fault = _misfit(model, rows, settings)
+    if fault is not None:
+        raise fault
+    _check_cost(rows)
+    if model == "medimageinsight":
+        if any(row.text.strip() for row in rows):
+            raise NotOffered(_NO_TEXT)
+        return [_describe(row, bool(settings.get("get_scaling_factor", True))) for row in rows]
+    if model == "medimageparse":
+        return [_segment_picture(row) for row in rows]
+    return _segment_volumes(rows)
+
+
+def _only_model(rows: list[_Row], settings: dict[str, object]) -> str:
+    """The one model that takes such a request."""
+    faults = {name: _misfit(name, rows, settings) for name in MODELS}
+    fits = [name for name, fault in faults.items() if fault is None]
+    if len(fits) == 1:
+        return fits[0]
+    if fits:
+        titles, addresses = " and ".join(MODELS[name] for name in fits), " or ".join(f"/{name}/score" for name in fits)
+        raise WrongAddress(f"This request fits {titles}, which answer differently; send it to {addresses}.")
+    if not any(row.text.strip() for row in rows):
+        likely = "medimageinsight"
+    else:
+        likely = "medimageparse" if _is_picture(rows[0].image) else "medimageparse3d"
+    fault = faults[likely]
+    assert fault is not None
+    raise fault
+
+
+def _misfit(model: str, rows: list[_Row], settings: dict[str, object]) -> MedImageParseError | None:
+    """Why a model does not take such a request, None where it does. All rows have an image, or none has."""
+    pictures = [_is_picture(row.image) for row in rows]
+    if model == "medimageinsight":
+        if rows[0].image and not all(pictures):
+            return BadRequest(
+                "An image without text asks for a description, which needs a PNG or JPEG picture; for a volume name structures."
+            )
+        return None
+    title = MODELS[model]
+    if not rows[0].image:
+        return WrongAddress(f"{title} needs an image in each row; text alone goes to /medimageinsight/score.")
+    if set(settings).intersection(_PARAMS):
+        return WrongAddress(f"The parameters are MedImageInsight's and unknown to {title}; send them to /medimageinsight/score.")
+    if not all(_prompts(row) for row in rows):
+        return BadRequest('A row has an image but no prompt in its text; name structures, separated by "&".')
+    if model == "medimageparse" and not all(pictures):
+        return WrongAddress("MedImageParse takes PNG or JPEG pictures; a NIfTI volume goes to /medimageparse3d/score.")
+    if model == "medimageparse3d" and any(pictures):
+        return WrongAddress("MedImageParse 3D takes NIfTI volumes; a PNG or JPEG picture goes to /medimageparse/score.")
+    return None
+
+
+def _check_cost(rows: list[_Row]) -> None:
+    """A small request must not lead to a large reply, or to hours of work. Raises BadRequest."""
+    prompts = [max(1, row.text.count("&") + 1) for row in rows]
+    if len(rows) > MOST_ROWS or sum(prompts) > MOST_PROMPTS:
+        raise BadRequest(f"The request has more than {MOST_ROWS} rows or {MOST_PROMPTS} prompts; send fewer at a time.")
+    pixels = [_count_pixels(row.image) if _is_picture(row.image) else 0 for row in rows]
+    if sum(pixels) > MOST_PIXELS_IN_SUM:
+        raise BadRequest(f"The pictures have more than {MOST_PIXELS_IN_SUM:,} pixels together; send fewer at a time.")
+    if sum(count * of for count, of in zip(pixels, prompts, strict=True)) > MOST_MASK_BYTES:
+        raise BadRequest(f"The masks asked for would take more than {MOST_MASK_BYTES >> 20} MB; send fewer pictures or prompts at a time.")
+
+
+def _prompts(row: _Row) -> list[str]:
+    return [part for part in (part.strip() for part in row.text.split("&")) if part]
 
 
 def _read_params(params: object) -> dict[str, object]:
@@ -155,23 +237,26 @@ def _read_image(cell: object) -> bytes:
     return image
 
 
-def _segment(row: _Row) -> dict[str, object]:
-    prompts = [part for part in (part.strip() for part in row.text.split("&")) if part]
-    if not prompts:
-        raise BadRequest('A row has an image but no prompt in its text; name structures, separated by "&".')
-    if _is_picture(row.image):
-        masks = segment_image(_open_picture(row.image), prompts)
-        inner = {"data": base64.b64encode(masks.tobytes()).decode("ascii"), "shape": list(masks.shape), "dtype": "uint8"}
-        classes = [_class_of(prompt) for prompt in prompts]
-        return {"image_features": json.dumps(inner), "text_features": classes, "engine": ENGINE_NAME}
-    voxels, ijk_to_ras = _open_volume(row.image)
-    reply = encode_nifti(segment_volume(voxels, ijk_to_ras, prompts), ijk_to_ras)
-    return {"nifti_file": json.dumps({"data": base64.b64encode(reply).decode("ascii")}), "engine": ENGINE_NAME}
+def _segment_picture(row: _Row) -> dict[str, object]:
+    prompts = _prompts(row)
+    masks = segment_image(_open_picture(row.image), prompts)
+    inner = {"data": base64.b64encode(masks).decode("ascii"), "shape": list(masks.shape), "dtype": "uint8"}
+    classes = [_class_of(prompt) for prompt in prompts]
+    return {"image_features": json.dumps(inner), "text_features": classes, "engine": ENGINE_NAME}
+
+
+def _segment_volumes(rows: list[_Row]) -> list[dict[str, object]]:
+    replies: list[dict[str, object]] = []
+    left = MOST_VOLUME_BYTES
+    for row in rows:
+        voxels, ijk_to_ras = _open_volume(row.image, left)
+        left -= voxels.nbytes
+        reply = encode_nifti(segment_volume(voxels, ijk_to_ras, _prompts(row)), ijk_to_ras)
+        replies.append({"nifti_file": json.dumps({"data": base64.b64encode(reply).decode("ascii")}), "engine": ENGINE_NAME})
+    return replies
 
 
 def _describe(row: _Row, with_scaling_factor: bool) -> dict[str, object]:
-    if not _is_picture(row.image):
-        raise BadRequest("An image without text asks for a description, which needs a PNG or JPEG picture; for a volume name structures.")
     reply: dict[str, object] = {"image_features": [describe_image(_open_picture(row.image)).tolist()]}
     if with_scaling_factor:
         reply["scaling_factor"] = SCALING_FACTOR
@@ -188,27 +273,44 @@ def _is_picture(image: bytes) -> bool:
     return image.startswith((_PNG, _JPEG))
 
 
+_DAMAGED = "The picture cannot be read: its PNG or JPEG data is damaged; encode it again."
+
+
+def _count_pixels(image: bytes) -> int:
+    """Rows times columns after the header; nothing is unpacked."""
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(image), formats=("PNG", "JPEG")) as picture:
+            pixels = picture.width * picture.height
+    except Image.DecompressionBombError:
+        pixels = MOST_PIXELS + 1
+    except (OSError, ValueError, SyntaxError) as error:
+        raise BadRequest(_DAMAGED) from error
+    if pixels > MOST_PIXELS:
+        raise BadRequest("The picture has too many pixels for the demo engine; send 1024x1024.")
+    return pixels
+
+
 def _open_picture(image: bytes) -> np.ndarray:
     """uint8 (rows, columns) or (rows, columns, 3)."""
     from PIL import Image
 
     try:
         with Image.open(io.BytesIO(image), formats=("PNG", "JPEG")) as picture:
-            if picture.width * picture.height > MOST_PIXELS:
-                raise BadRequest("The picture has too many pixels for the demo engine; send 1024x1024.")
             if picture.mode.startswith("I"):
                 raise BadRequest("The picture has 16 bits a pixel; send 8 bits.")
             return np.asarray(picture.convert("L" if picture.mode in ("1", "L", "LA") else "RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise BadRequest("The picture cannot be read: its PNG or JPEG data is damaged; encode it again.") from error
+        raise BadRequest(_DAMAGED) from error
 
 
-def _open_volume(image: bytes) -> tuple[np.ndarray, np.ndarray]:
+def _open_volume(image: bytes, max_bytes: int) -> tuple[np.ndarray, np.ndarray]:
     """Voxels in kji order and the affine, mm."""
     if not image.startswith(_GZIP) and image[344:347] not in (b"n+1", b"ni1") and image[4:7] != b"n+2":
         raise BadRequest("The image is neither PNG, JPEG nor NIfTI; send a PNG picture or a .nii.gz volume.")
     try:
-        nifti = decode_nifti(image, max_bytes=MOST_VOLUME_BYTES)
+        nifti = decode_nifti(image, max_bytes=max_bytes)
     except InputError as error:
         raise BadRequest(f"The volume cannot be read: {error}") from error
     voxels = nifti.voxels

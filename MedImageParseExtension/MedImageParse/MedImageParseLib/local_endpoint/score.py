@@ -26,7 +26,10 @@ def init() -> None:
 
 
 def run(raw_data: str) -> object:
-    """Answer one request body.
+    """Answer one request body. Which model is asked for is in the header x-medimageparse-model, or follows from the body.
+
+    Args:
+        raw_data: the body, JSON text.
 
     Returns:
         the reply as lists and dictionaries; under Azure ML's server a response of status 400 for what the engine does not offer, because
@@ -35,11 +38,13 @@ def run(raw_data: str) -> object:
     Raises:
         BadRequest, and NotOffered where no Azure ML server hosts this script.
     """
+    flask = sys.modules.get("flask")
+    request = flask.request if flask is not None and flask.has_request_context() else None
+    model = request.headers.get(protocol.MODEL_HEADER, "") if request else ""
     try:
-        return protocol.answer_score(raw_data)
+        return protocol.answer_score(raw_data, model if model in protocol.MODELS else "")
     except protocol.NotOffered as refusal:
-        flask = sys.modules.get("flask")
-        if flask is None or not flask.has_request_context():
+        if request is None:
             raise
         from azureml_inference_server_http.api.aml_response import AMLResponse
 

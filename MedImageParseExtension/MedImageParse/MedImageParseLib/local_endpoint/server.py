@@ -1,41 +1,54 @@
 """A small HTTP host for the entry script, on the standard library alone and on this computer alone.
 
 It answers as Azure ML's inference server does (azureml-inference-server-http 1.5, its routes, statuses, messages and headers as observed),
-and beside that on `/invocations` as `mlflow models serve` does. It always listens on 127.0.0.1: there is no option for another address.
-One request is scored at a time, as by one worker. Its log holds method, path, status and sizes, never a query, a header or a body.
+and beside that on `/invocations` as `mlflow models serve` does. Each model has both routes at an address of its own,
+`/medimageparse3d/score` for example. It always listens on 127.0.0.1: there is no option for another address. One request is scored at a
+time, as by one worker. Its log holds method, path, status, sizes and what was wrong, never a query, a header or a body.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
 import socket
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http.server import ThreadingHTTPServer
+from typing import Any
 
 from ..errors import UsageError
 from . import score
+from .limits import Budget, Limits
+from .protocol import MODELS
 from .server_requests import Handler
 
 LOOPBACK = "127.0.0.1"
-DEFAULT_BODY_LIMIT = 100 * 1024 * 1024  # as nginx in front of the real models has it
+DEFAULT_BODY_LIMIT = Limits().body_bytes
+_BUSY = (
+    b"HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/json\r\nContent-Length: 56\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"
+    b'{"message": "Too many connections are open; wait a bit"}'
+)
 
 _log = logging.getLogger(__name__)
 
 
 class _Host(ThreadingHTTPServer):
-    """Listens; one thread a connection."""
+    """Listens; one thread a connection, and no more connections than the limits say."""
 
     daemon_threads = True
     # On Windows the option would let two programs share the port; elsewhere it only skips the wait after a restart.
     allow_reuse_address = os.name != "nt"
     request_queue_size = 32
 
-    def __init__(self, port: int, body_limit: int):
-        self.body_limit = body_limit
+    def __init__(self, port: int, limits: Limits):
+        self.limits = limits
+        self.bodies = Budget(limits.bodies_bytes)
         self.scoring = threading.Lock()
+        self._free = threading.BoundedSemaphore(limits.connections)
         super().__init__((LOOPBACK, port), Handler)
 
     def server_bind(self) -> None:
@@ -46,7 +59,26 @@ class _Host(ThreadingHTTPServer):
         self.server_address = self.socket.getsockname()
         self.server_name, self.server_port = LOOPBACK, self.server_address[1]
 
-    def handle_error(self, request: object, client_address: object) -> None:
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if not self._free.acquire(blocking=False):
+            with contextlib.suppress(OSError):
+                request.setblocking(False)
+                request.sendall(_BUSY)
+            self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except BaseException:  # no thread was started
+            self._free.release()
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
         _log.debug("a connection ended early", exc_info=True)
 
 
@@ -56,6 +88,7 @@ class LocalEndpoint:
     Args:
         port: 0 takes a free one.
         body_limit: bytes of a request body beyond which 413 is answered.
+        limits: the other bounds.
 
     Example:
         >>> with LocalEndpoint() as endpoint:
@@ -63,9 +96,9 @@ class LocalEndpoint:
         'http://127.0.0.1:41234/score'
     """
 
-    def __init__(self, port: int = 0, *, body_limit: int = DEFAULT_BODY_LIMIT):
+    def __init__(self, port: int = 0, *, body_limit: int = DEFAULT_BODY_LIMIT, limits: Limits = Limits()):  # noqa: B008 (frozen)
         self._port = port
-        self._body_limit = body_limit
+        self._limits = replace(limits, body_bytes=body_limit)
         self._host: _Host | None = None
         self._thread: threading.Thread | None = None
 
@@ -76,8 +109,16 @@ class LocalEndpoint:
 
     @property
     def url(self) -> str:
-        """Where Azure ML's form of requests goes."""
+        """Where Azure ML's form of requests goes that fit one model only."""
         return f"http://{LOOPBACK}:{self.port}/score"
+
+    def url_of(self, model: str) -> str:
+        """Where Azure ML's form of requests to one model goes.
+
+        Args:
+            model: "medimageparse", "medimageparse3d" or "medimageinsight".
+        """
+        return model_urls(self.url)[model]
 
     @property
     def invocations_url(self) -> str:
@@ -87,7 +128,7 @@ class LocalEndpoint:
     def start(self) -> LocalEndpoint:
         """Listen and answer until stop(). Raises UsageError where the port is taken or not allowed."""
         if self._host is None:
-            self._host = _open(self._port, self._body_limit)
+            self._host = _open(self._port, self._limits)
             self._thread = threading.Thread(
                 target=self._host.serve_forever, kwargs={"poll_interval": 0.1}, name="local endpoint", daemon=True
             )
@@ -110,35 +151,75 @@ class LocalEndpoint:
         self.stop()
 
 
-def serve(port: int = 0, ready: Callable[[str], None] | None = None, *, parent_pid: int = 0, body_limit: int = DEFAULT_BODY_LIMIT) -> None:
+def model_urls(url: str) -> dict[str, str]:
+    """The address of each model behind a local endpoint.
+
+    Args:
+        url: the one that names no model, "http://127.0.0.1:5001/score".
+    """
+    root, _, route = url.rpartition("/")
+    return {model: f"{root}/{model}/{route}" for model in MODELS}
+
+
+def serve(
+    port: int = 0,
+    ready: Callable[[str], None] | None = None,
+    *,
+    parent_pid: int = 0,
+    limits: Limits = Limits(),  # noqa: B008 (frozen)
+    quiet: bool = False,
+) -> None:
     """Listen and answer in the foreground until interrupted (Ctrl+C) or until the process `parent_pid` is gone.
+
+    Requests that failed leave a line on stderr.
 
     Args:
         port: 0 takes a free one.
         ready: called once with the URL when requests are welcome.
         parent_pid: 0 for none.
+        limits: what all requests together may cost.
+        quiet: nothing on stderr.
 
     Raises:
         UsageError: the port is taken or not allowed.
     """
-    host = _open(port, body_limit)
+    host = _open(port, limits)
     if parent_pid:
         threading.Thread(target=_stop_with_parent, args=(host, parent_pid), daemon=True).start()
+    with _warnings_on_stderr(quiet):
+        try:
+            if ready is not None:
+                ready(f"http://{LOOPBACK}:{host.server_port}/score")
+            host.serve_forever(poll_interval=0.2)
+        except KeyboardInterrupt:
+            _log.info("interrupted")
+        finally:
+            host.server_close()
+
+
+@contextlib.contextmanager
+def _warnings_on_stderr(quiet: bool) -> Iterator[None]:
+    """This package's warnings as lines on stderr, whatever a program did with its own log; once where that goes to stderr already."""
+    log = logging.getLogger(__package__)
+    speaks = any(isinstance(handler, logging.StreamHandler) for handler in logging.getLogger().handlers)
+    if quiet or speaks:
+        yield
+        return
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setLevel(logging.WARNING)
+    handler.setFormatter(logging.Formatter("warning: %(message)s"))
+    log.addHandler(handler)
     try:
-        if ready is not None:
-            ready(f"http://{LOOPBACK}:{host.server_port}/score")
-        host.serve_forever(poll_interval=0.2)
-    except KeyboardInterrupt:
-        _log.info("interrupted")
+        yield
     finally:
-        host.server_close()
+        log.removeHandler(handler)
 
 
-def _open(port: int, body_limit: int) -> _Host:
+def _open(port: int, limits: Limits) -> _Host:
     if not 0 <= port <= 65535:
         raise UsageError(f"{port} is not a port; give a number from 1 to 65535, or 0 for any free one.")
     try:
-        host = _Host(port, body_limit)
+        host = _Host(port, limits)
     except PermissionError as error:
         raise UsageError(f"Port {port} may not be used without administrator rights; choose one above 1024.") from error
     except OSError as error:

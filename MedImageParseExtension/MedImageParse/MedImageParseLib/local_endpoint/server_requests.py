@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
+import re
 import time
 import uuid
+from collections.abc import Iterator
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qs, urlsplit
 
 from ..engines.classical.engine import ENGINE_NAME
 from ..errors import MedImageParseError
-from . import protocol, score
+from ..redaction import visible
+from ..transport.headers import parse_count
+from . import protocol
+from .callers import why_refused
+from .limits import TimedReader
 
 SERVER_VERSION = "0.1.0"
 _LONGEST_ID = 100
-_SILENT_SECONDS = 120.0
-_CHUNK = 1 << 20
+_PIECE = 1 << 20
+_CHUNK_SIZE = re.compile(rb"[0-9a-fA-F]{1,8}")
+_DRAINED = 64 << 20  # bytes of an unread body that are taken in after a refusal, for a second at most
 
 _FAILED = "An unexpected error occurred in scoring script. Check the logs for more info."
 _NOT_FOUND = "The requested URL was not found on the server. If you entered the URL manually please check your spelling and try again."
@@ -44,20 +52,36 @@ class _Refused(Exception):
         self.message = message
 
 
+def _split_model(path: str) -> tuple[str, str]:
+    """The model that a path begins with, "" for none, and the route behind it."""
+    first, _, rest = path[1:].partition("/")
+    return (first, f"/{rest}") if first in protocol.MODELS and rest in ("score", "invocations") else ("", path)
+
+
 class Handler(BaseHTTPRequestHandler):
     """Answers one request and closes the connection, as the real server does."""
 
     protocol_version = "HTTP/1.1"
     server_version = f"{ENGINE_NAME}/{SERVER_VERSION}"
     sys_version = ""
-    timeout = _SILENT_SECONDS
+
+    def setup(self) -> None:
+        super().setup()
+        self._reader = TimedReader(self.connection, self.server.limits.header_s)
+        self.rfile = io.BufferedReader(self._reader, _PIECE)
+        self._taken = 0
+
+    def finish(self) -> None:
+        self.server.bodies.give_back(self._taken)
+        super().finish()
 
     def handle_expect_100(self) -> bool:
-        # A body that is too long is refused before it is sent.
-        length = self.headers.get("Content-Length", "")
-        if length.isdigit() and int(length) > self.server.body_limit:
+        # Who may not ask, and a body that is too long, are refused before the body is sent.
+        limit = self.server.limits.body_bytes
+        refused = why_refused(self.headers, self.path)
+        if refused or (parse_count(self.headers.get("Content-Length", "0")) or 0) > limit:
             self.close_connection = True
-            self._send_message(413, _too_long(self.server.body_limit))
+            self._send_message(403 if refused else 413, refused or _too_long(limit))
             return False
         return super().handle_expect_100()
 
@@ -65,17 +89,24 @@ class Handler(BaseHTTPRequestHandler):
         self._started = time.perf_counter()
         self._ids: dict[str, str] = {}
         self.close_connection = True
+        self._reader.within(self.server.limits.body_s)
         parts = urlsplit(self.path)
+        self._model, route = _split_model(parts.path)
         try:
-            if parts.path not in _METHODS:
+            if refused := why_refused(self.headers, self.path):
+                raise _Refused(403, refused)
+            if route not in _METHODS:
                 raise _Refused(404, _NOT_FOUND)
-            if self.command not in _METHODS[parts.path]:
+            if self.command not in _METHODS[route]:
                 raise _Refused(405, _NOT_ALLOWED)
             # The real server names itself and echoes identifiers on its own routes only.
             self._ids = {"x-ms-server-version": self.server_version}
             self._ids |= self._read_ids()
-            self._route(parts.path, parts.query)
+            if not self._model and self.headers.get(protocol.MODEL_HEADER) in protocol.MODELS:
+                self._model = self.headers[protocol.MODEL_HEADER]
+            self._route(route, parts.query)
         except _Refused as refusal:
+            self._warn(refusal.status, refusal.message)
             self._send_message(refusal.status, refusal.message)
             self._drain()
 
@@ -95,24 +126,29 @@ class Handler(BaseHTTPRequestHandler):
         elif path == "/invocations":
             self._invoke()
         elif self.command == "POST":
-            self._score(self._read_text())
+            self._score(self._read_body())
         else:
             # The real server gives the query to the scoring script, which refuses it like any other body of that form.
-            self._score(json.dumps({name: values[-1] for name, values in parse_qs(query).items()}))
+            self._score(json.dumps({name: values[-1] for name, values in parse_qs(query).items()}).encode())
 
-    def _score(self, text: str) -> None:
+    def _score(self, body: bytes) -> None:
+        started = time.perf_counter()
         try:
             with self.server.scoring:
                 started = time.perf_counter()
-                reply = json.dumps(score.run(text)).encode()
+                text = self._text(body)
+                del body
+                reply = json.dumps(protocol.answer_score(text, self._model)).encode()
         except protocol.NotOffered as refusal:
-            _log.warning("%s", refusal)
+            self._warn(400, str(refusal))
             self._send_message(400, str(refusal), {"x-ms-run-fn-exec-ms": _milliseconds(started)})
         except MedImageParseError as error:
-            _log.warning("%s", error)
+            self._warn(500, str(error))
             self._send_message(500, _FAILED, {"x-ms-run-function-failed": "True"})
-        except Exception:  # the scoring script may fail in any way; the server goes on, as the real one does
-            _log.exception("the scoring script failed")
+        except _Refused:
+            raise
+        except Exception as error:  # the scoring script may fail in any way; the server goes on, as the real one does
+            self._fell(500, error)
             self._send_message(500, _FAILED, {"x-ms-run-function-failed": "True"})
         else:
             self._send(200, reply, "application/json", {"x-ms-run-fn-exec-ms": _milliseconds(started)})
@@ -124,21 +160,22 @@ class Handler(BaseHTTPRequestHandler):
             self._send(415, message.encode(), "text/plain; charset=utf-8")
             self._drain()
             return
-        text = self._read_text()
+        body = self._read_body()
         try:
             with self.server.scoring:
-                reply = json.dumps(protocol.answer_invocations(text)).encode()
+                reply = json.dumps(protocol.answer_invocations(self._text(body), self._model)).encode()
         except MedImageParseError as error:
-            _log.warning("%s", error)
+            self._warn(400, str(error))
             self._send_json(400, {"error_code": "BAD_REQUEST", "message": str(error)})
-        except Exception:  # the engine may fail in any way; the server goes on
-            _log.exception("the engine failed")
+        except _Refused:
+            raise
+        except Exception as error:  # the engine may fail in any way; the server goes on
+            self._fell(400, error)
             self._send_json(400, {"error_code": "BAD_REQUEST", "message": "The demo engine failed; see the server's log."})
         else:
             self._send(200, reply, "application/json")
 
-    def _read_text(self) -> str:
-        body = self._read_body()
+    def _text(self, body: bytes) -> str:
         if self.headers.get_content_type() == "application/x-www-form-urlencoded" and "Content-Type" in self.headers:
             return ""  # the real server takes such a body for a form and leaves the script nothing
         try:
@@ -147,49 +184,61 @@ class Handler(BaseHTTPRequestHandler):
             raise _Refused(400, f"Input cannot be decoded as UTF-8: {error}") from None
 
     def _read_body(self) -> bytes:
-        limit = self.server.body_limit
-        if "chunked" in self.headers.get("Transfer-Encoding", "").lower():
-            return b"".join(self._chunks(limit))
-        length = self.headers.get("Content-Length", "0").strip()
-        if not length.isdigit():
-            raise _Refused(400, "The Content-Length is not a number.")
-        if int(length) > limit:
-            raise _Refused(413, _too_long(limit))
-        body = self.rfile.read(int(length))
-        if len(body) < int(length):
-            raise _Refused(400, "The body ended before its Content-Length.")
-        return body
+        encoded = self.headers.get("Transfer-Encoding", "").lower()
+        try:
+            if "chunked" in encoded:
+                return b"".join(self._chunks(self.server.limits.body_bytes))
+            return b"".join(self._pieces(self._announced()))
+        except TimeoutError:
+            raise _Refused(408, f"The body did not come within {self.server.limits.body_s:g} seconds; send it again.") from None
 
-    def _chunks(self, limit: int):
+    def _announced(self) -> int:
+        """The length of the body."""
+        length = parse_count(self.headers.get("Content-Length", "0"))
+        if length is None:
+            raise _Refused(400, "The Content-Length is not a number.")
+        if length > self.server.limits.body_bytes:
+            raise _Refused(413, _too_long(self.server.limits.body_bytes))
+        return length
+
+    def _pieces(self, length: int) -> Iterator[bytes]:
+        """So many bytes of the body, in pieces: memory is taken as they come, not as they are announced."""
+        while length > 0:
+            part = self.rfile.read1(min(length, _PIECE))
+            if not part:
+                raise _Refused(400, "The body ended before its Content-Length.")
+            if not self.server.bodies.take(len(part)):
+                raise _Refused(429, "The requests under way are too large together; send this one again later.")
+            self._taken += len(part)
+            length -= len(part)
+            yield part
+
+    def _chunks(self, limit: int) -> Iterator[bytes]:
         total = 0
         while True:
             size_text = self.rfile.readline(256).split(b";")[0].strip()
-            try:
-                size = int(size_text, 16)
-            except ValueError:
-                raise _Refused(400, "The chunked body is malformed.") from None
-            if size <= 0:
+            if not _CHUNK_SIZE.fullmatch(size_text):
+                raise _Refused(400, "The chunked body is malformed.")
+            size = int(size_text, 16)
+            if size == 0:
                 break
             total += size
             if total > limit:
                 raise _Refused(413, _too_long(limit))
-            part = self.rfile.read(size)
-            if len(part) < size:
-                raise _Refused(400, "The chunked body ended early.")
+            yield from self._pieces(size)
             self.rfile.readline(8)
-            yield part
-        while self.rfile.readline(4096).strip():
-            pass  # trailers
+        for _ in range(100):  # trailers
+            if not self.rfile.readline(4096).strip():
+                break
 
     def _drain(self) -> None:
         """Take in a little of a body that nobody read: a connection closed on unread bytes resets, and the answer is lost."""
         try:
-            self.connection.settimeout(1.0)
-            most = 4 * self.server.body_limit
+            self._reader.within(1.0)
             is_chunked = "Transfer-Encoding" in self.headers
-            left = most if is_chunked else min(int(self.headers.get("Content-Length", "0") or 0), most)
+            left = _DRAINED if is_chunked else min(parse_count(self.headers.get("Content-Length", "0")) or 0, _DRAINED)
             while left > 0:
-                part = self.rfile.read1(min(left, _CHUNK))
+                part = self.rfile.read1(min(left, _PIECE))
                 if not part:
                     break
                 left -= len(part)
@@ -220,6 +269,7 @@ class Handler(BaseHTTPRequestHandler):
         lines = {"x-ms-run-function-failed": "False"} if content_type == "application/json" else {}
         lines |= getattr(self, "_ids", {}) | (headers or {})
         try:
+            self.connection.settimeout(self.server.limits.reply_s)
             self.send_response(status)
             self.send_header("Content-Type", content_type)
             self.send_header("Content-Length", str(len(body)))
@@ -232,13 +282,26 @@ class Handler(BaseHTTPRequestHandler):
         except OSError:
             _log.debug("the client went away before the answer", exc_info=True)
 
+    def _warn(self, status: int, sentence: str) -> None:
+        """A line in the log for a request that was not answered with 200. No query, header or body is in it."""
+        _log.warning("%s %s %d: %s", self.command, _plain(urlsplit(self.path).path), status, sentence)
+
+    def _fell(self, status: int, error: Exception) -> None:
+        self._warn(status, f"the demo engine failed ({type(error).__name__}); --debug shows more")
+        _log.info("the demo engine failed", exc_info=error)
+
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         status = code.value if isinstance(code, HTTPStatus) else code
-        _log.info("%s %s %s", self.command, urlsplit(self.path).path, status)
+        _log.info("%s %s %s", self.command, _plain(urlsplit(self.path).path), status)
 
     def log_message(self, format: str, *args: object) -> None:
         # The base class writes whole request lines, with the query, to stderr.
         _log.debug("malformed request")
+
+
+def _plain(path: str) -> str:
+    """A path as the log shows it: those that are no route are foreign text."""
+    return path if _split_model(path)[1] in _METHODS else visible(path[:80])
 
 
 def _too_long(limit: int) -> str:
@@ -260,5 +323,9 @@ def _swagger() -> dict[str, object]:
         "paths": {
             "/": {"get": {"operationId": "ServiceHealthCheck", "responses": {"200": {"description": "Healthy"}}}},
             "/score": {"post": {"operationId": "RunMLService", "responses": {"200": {"description": "One object for each row"}}}},
+        }
+        | {
+            f"/{model}/score": {"post": {"operationId": f"Run_{model}", "responses": {"200": {"description": f"As {title} answers"}}}}
+            for model, title in protocol.MODELS.items()
         },
     }

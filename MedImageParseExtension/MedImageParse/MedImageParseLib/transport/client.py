@@ -167,7 +167,7 @@ class EndpointClient:
             progress: told "uploading" and "downloading" in bytes, "model working" in seconds, "waiting to try again" as seconds left.
             cancellation: stops it at any moment.
             max_reply_bytes: a longer reply is an error, and is not read to its end.
-            model: for the audit line.
+            model: for the audit line, and for the local endpoint, which plays three models.
             retry: instead of the client's own policy.
 
         Raises:
@@ -188,7 +188,14 @@ class EndpointClient:
         while True:
             header = self._authorization()
             exchange = Exchange(
-                route, body, header, str(uuid.uuid4()), progress=progress, cancellation=cancellation, max_reply_bytes=max_reply_bytes
+                route,
+                body,
+                header,
+                str(uuid.uuid4()),
+                progress=progress,
+                cancellation=cancellation,
+                max_reply_bytes=max_reply_bytes,
+                model=model,
             )
             persistence.tries += 1
             request_ids.append(exchange.request_id)

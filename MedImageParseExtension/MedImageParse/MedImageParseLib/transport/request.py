@@ -91,6 +91,7 @@ class Exchange:
         progress: as in EndpointClient.send.
         cancellation: as in EndpointClient.send.
         max_reply_bytes: as in EndpointClient.send.
+        model: as in EndpointClient.send.
     """
 
     def __init__(
@@ -103,8 +104,10 @@ class Exchange:
         progress: Progress,
         cancellation: Cancellation,
         max_reply_bytes: int,
+        model: str = "",
     ) -> None:
         self.request_id = request_id
+        self._model = model
         self._route = route
         self._place = route.address.place
         self._body = body
@@ -192,6 +195,9 @@ class Exchange:
         }
         if self._route.deployment:
             headers["azureml-model-deployment"] = self._route.deployment
+        if self._model and self._route.address.is_loopback:
+            # The local endpoint plays three models, and a picture with text fits two of them.
+            headers["x-medimageparse-model"] = self._model.split()[0]
         upload = UploadBody(self._body, self._watch)
         return requests.Request("POST", self._route.address.url, headers=headers, data=upload, auth=Authorization()).prepare()
 
