@@ -4,6 +4,7 @@ Behaviour
 - `ensure()` makes the environment if it is absent or broken, installs what pyproject.toml lists, and starts the calling script again
   inside it. What was installed is noted in `.venv/`, so that the next run needs neither pip nor a network.
 - `reexec_if_present()` only moves into an environment that is there; it never installs anything.
+- With MEDIMAGEPARSE_LOCKED=1 in the environment it installs exactly what requirements-lock.txt pins, checked by its hashes.
 - Whatever goes wrong is one sentence on stderr and exit status 1.
 An environment that somebody made by hand is used as it is, with the missing packages added; only one whose Python does not run, or
 that was left half-made, is removed and made anew.
@@ -23,6 +24,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 OLDEST_PYTHON = (3, 10)
 NOTE = "medimageparse-setup.json"
+LOCKED = "MEDIMAGEPARSE_LOCKED"
 _MOVED = "MEDIMAGEPARSE_MOVED_INTO_VENV"
 _NETWORK_SIGNS = (
     "NewConnectionError",
@@ -91,7 +93,7 @@ def prepare(extras: tuple[str, ...] = (), root: Path = ROOT) -> Path:
         return python
     if not _is_inside(root) and not _runs(python, "import pip"):
         _make(root)
-    _install(python, wanted)
+    _install(python, wanted, root / "requirements-lock.txt")
     installed = {**noted.get("installed", {}), **_digests(root, extras)}
     (root / ".venv" / NOTE).write_text(json.dumps({"python": _version(sys.version_info), "installed": installed}, indent=1) + "\n")
     return python
@@ -178,7 +180,7 @@ def _venv_sentence(output: str) -> str:
     return _disk_sentence(output) or f"The environment .venv could not be made: {_last_line(output)}"
 
 
-def _install(python: Path, wanted: list[str]) -> None:
+def _install(python: Path, wanted: list[str], lock: Path | None = None) -> None:
     if not wanted:
         return
     print(f"Installing {len(wanted)} packages and what they need into .venv (once; a minute or two, about 300 MB) ...", flush=True)
@@ -191,7 +193,7 @@ def _install(python: Path, wanted: list[str]) -> None:
         "--no-input",
         "--progress-bar",
         "off",
-        *wanted,
+        *(["--require-hashes", "-r", str(lock)] if os.environ.get(LOCKED) and lock is not None and lock.exists() else wanted),
     ]
     status, output = _run(command, tell=_tell_pip)
     if status != 0:
