@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from search_support import SPACE, hash_of, made_up, same_record, unit_vectors
 
 from MedImageParseLib.errors import InputError, UsageError
-from MedImageParseLib.search import chunks
 from MedImageParseLib.search.faults import IndexFault
 from MedImageParseLib.search.index import EmbeddingIndex
 from MedImageParseLib.search.records import Provenance, Record, content_hash, series_name
@@ -156,8 +155,7 @@ def test_removal_by_source_number_and_provenance_and_nothing_else(index):
             index.remove(**conditions)
 
 
-def test_compaction_gives_room_back_and_changes_no_result(index, monkeypatch):
-    monkeypatch.setattr(chunks, "CHUNK_BYTES", 128 * 32)
+def test_compaction_gives_room_back_and_changes_no_result(index):
     index.add(made_up(range(2000), thumbnail_bytes=500), SPACE)
     ids = index.vectors(SPACE)[0]
     index.remove(ids=[number for number in ids.tolist() if number % 3])
@@ -242,8 +240,7 @@ STEPS = st.lists(
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(steps=STEPS)
-def test_any_order_of_adding_removing_and_searching_agrees_with_a_plain_dictionary(steps, tmp_path_factory, monkeypatch):
-    monkeypatch.setattr(chunks, "CHUNK_BYTES", 4 * 32 * 4)  # four rows a chunk
+def test_any_order_of_adding_removing_and_searching_agrees_with_a_plain_dictionary(steps, tmp_path_factory):
     path = tmp_path_factory.mktemp("steps") / "a.index"
     held: dict[str, Record] = {}
     index = EmbeddingIndex.open(path)

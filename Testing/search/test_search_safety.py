@@ -61,17 +61,17 @@ def test_a_kill_while_pages_are_being_written_is_undone_by_the_next_to_open(tmp_
         index.add(made_up(range(200), length=1024), SPACE)
     code = """
 import os, signal, sys
-from MedImageParseLib.search import chunks
+from MedImageParseLib.search import rows
 from MedImageParseLib.search.index import EmbeddingIndex
 from search_support import SPACE, made_up
 index = EmbeddingIndex.open(sys.argv[1])
 index._connection.execute("PRAGMA cache_size = 4")  # pages go to the file long before the transaction ends
-def insert_and_die(*arguments, insert=chunks._insert, calls=[]):
+def insert_and_die(*arguments, insert=rows._insert_vector, calls=[]):
     calls.append(insert(*arguments))
-    if len(calls) == 3:
+    if len(calls) == 400:
         os.kill(os.getpid(), signal.SIGKILL)
     return calls[-1]
-chunks._insert = insert_and_die
+rows._insert_vector = insert_and_die
 index.add(made_up(range(1000, 2000), length=1024), SPACE)
 """
     child = in_child(code, path)
@@ -263,10 +263,10 @@ def test_an_index_of_a_newer_version_is_left_untouched(healthy, tmp_path):
     path = tmp_path / "newer.index"
     shutil.copy(healthy, path)
     connection = sqlite3.connect(path)
-    connection.execute("PRAGMA user_version = 2")
+    connection.execute("PRAGMA user_version = 3")
     connection.close()
     before = path.read_bytes()
-    with pytest.raises(IndexFault, match="made by a newer version .*format 2; this one reads up to 1.*not touched") as caught:
+    with pytest.raises(IndexFault, match="made by a newer version .*format 3; this one reads up to 2.*not touched") as caught:
         EmbeddingIndex.open(path)
     assert caught.value.code == "newer" and path.read_bytes() == before and os.listdir(tmp_path) == ["newer.index"]
 

@@ -14,9 +14,8 @@ from ..imaging.regions import Region
 from ..imaging.volume import Volume
 from ..progress import Cancellation, Progress
 from ..scene.geometry import regionFromRoi, regionFromSegment
-from ..search.index import EmbeddingIndex
+from ..search.index import EmbeddingIndex, Study
 from ..search.records import Provenance, series_name
-from ..search.studies import Study, list_studies
 from ..tasks.find_similar import SearchResult
 from .guard import RunGuard, borrowVolume
 from .jobs import Job
@@ -79,7 +78,7 @@ def summarize(path: str) -> IndexSummary:
     if not os.path.exists(path) or not os.path.getsize(path):
         return IndexSummary(path)
     with EmbeddingIndex.open(path, create=False) as index:
-        studies = list_studies(index)
+        studies = index.studies()
         return IndexSummary(path, True, os.path.getsize(path), sum(study.images for study in studies), tuple(studies))
 
 

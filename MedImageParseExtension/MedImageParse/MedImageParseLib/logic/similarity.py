@@ -215,11 +215,10 @@ class MedImageInsightLogic:
 
         def answer(_prepared: object, _progress: Progress, _switch: Cancellation) -> OutlierResult:
             from ..search.index import EmbeddingIndex
-            from ..search.studies import list_studies
             from ..tasks.outliers import find_outliers
 
             with EmbeddingIndex.open(path, create=False) as opened:
-                usual = [study.series for study in list_studies(opened)] if names is None else names
+                usual = [study.series for study in opened.studies()] if names is None else names
                 return find_outliers(opened, usual, by=by, neighbors=neighbors, map_method="pca")
 
         return self._start(self._asking, Job("Outliers", work=answer), callback, cancellation)

@@ -1,5 +1,4 @@
 """Finding similar images: an index of embedding vectors on disk, zero-shot labels, outliers, and a map of the index.
 
-`index.EmbeddingIndex` keeps vectors in one SQLite file; `qdrant_store.QdrantStore` offers the same methods on a Qdrant server. Both
-keep vectors of different provenance (model, deployment, engine, preprocessing) apart.
+`index.EmbeddingIndex` keeps vectors in one SQLite file, those of different provenance (model, deployment, engine, preprocessing) apart.
 """

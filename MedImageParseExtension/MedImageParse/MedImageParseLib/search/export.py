@@ -3,32 +3,42 @@
 .npz: `format` is "medimageparse index 1"; `spaces` the provenances as JSON bytes: a list of [model, deployment, engine, preprocessing];
 for the n-th of them `vectors_n`, float32 (rows, length); `records_n`, JSON bytes: a list with one list a row of [content hash, kind,
 source, series, plane, slice index, position, added]; `thumbnails_n`, all PNGs one after the other, and `thumbnail_ends_n`, the byte
-behind each. Nothing in it is pickled.
+behind each; `factors`, where it is there, the scaling factor of each space as JSON bytes (null for none). Nothing in it is pickled. A
+content that is shown at several places stands there once for each.
 
 Parquet: one row a record with the same names, the position as JSON, and the four parts of the provenance.
+
+A file to import may come from anybody. It is read and checked as a whole before anything is stored: sizes before contents, the headers of
+arrays before their data, and each field by records.Record.
 """
 
 from __future__ import annotations
 
+import ast
 import json
+import math
 import os
 import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from ..errors import InputError, UsageError
 from ..files.write import check_writable, write_whole
-from .records import Provenance, Record
+from .records import LONGEST_VECTOR, Provenance, Record, are_names, unit_rows
 
 if TYPE_CHECKING:
     from .index import EmbeddingIndex
 
 FORMAT = "medimageparse index 1"
 _ENDINGS = (".npz", ".parquet")
+_MOST_SPACES = 1000
+_UNFOLDS = 20  # times its own size a file may hold; what an export holds is hardly compressible
+_FREE_BYTES = 16 * 2**20
+_LONGEST_HEADER = 4096  # bytes of an array's header; NumPy writes 128
 _COLUMNS = ("content_hash", "kind", "source", "series", "plane", "slice_index", "position", "added")
 
 
@@ -51,7 +61,8 @@ def export(index: EmbeddingIndex, path: str | os.PathLike, *, readable_only: boo
     spaces = index.spaces(readable_only=readable_only)
     parts = [(space, list(index.rows_of(space, readable_only=readable_only))) for space in spaces]
     parts = [(space, rows) for space, rows in parts if rows]
-    write_whole(path, lambda file: write(file, parts))
+    factors = {} if readable_only else {space.provenance: space.factor for space in index.info().spaces}
+    write_whole(path, lambda file: write(file, parts, [factors.get(space) for space, _ in parts]))
     return sum(len(rows) for _, rows in parts)
 
 
@@ -63,7 +74,7 @@ def import_(index: EmbeddingIndex, path: str | os.PathLike) -> int:
 
     Raises:
         UsageError: another ending, or pyarrow missing.
-        InputError: the file is missing, damaged, or was not exported from an index.
+        InputError: the file is missing, damaged, or was not exported from an index; nothing of it is stored.
     """
     path = Path(path).expanduser()
     if not path.name.lower().endswith(_ENDINGS):
@@ -71,11 +82,26 @@ def import_(index: EmbeddingIndex, path: str | os.PathLike) -> int:
     if not path.is_file():
         raise InputError(f"There is no file {path}; choose one that was exported from an index.")
     read = _read_npz if path.name.lower().endswith(".npz") else _read_parquet
-    return sum(index.add(records, provenance) for provenance, records in read(path))
+    try:
+        parts = list(read(path))
+    except (OSError, ValueError, KeyError, EOFError, IndexError, TypeError, MemoryError, RecursionError) as error:
+        raise _not_ours(path, str(error)) from error
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:  # RuntimeError: encrypted
+        raise _not_ours(path) from error
+    return sum(index.add(records, provenance, factor=factor) for provenance, records, factor in parts)
 
 
-def _write_npz(file: BinaryIO, parts: list[tuple[Provenance, list[tuple[Record, np.ndarray]]]]) -> None:
-    arrays = {"format": np.array(FORMAT), "spaces": _json_bytes([list(space.as_tuple) for space, _ in parts])}
+def _not_ours(path: Path, why: str = "") -> InputError:
+    clause = f" ({why})" if why and len(why) < 100 and why.isprintable() else ""
+    return InputError(f"The file {path} was not exported from an index, or it is damaged{clause}; choose another.")
+
+
+_Parts = list[tuple[Provenance, list[tuple[Record, np.ndarray]]]]
+
+
+def _write_npz(file: BinaryIO, parts: _Parts, factors: list[float | None]) -> None:
+    arrays: dict[str, Any] = {"format": np.array(FORMAT), "spaces": _json_bytes([list(space.as_tuple) for space, _ in parts])}
+    arrays["factors"] = _json_bytes(factors)
     for place, (_, rows) in enumerate(parts):
         arrays[f"vectors_{place}"] = np.stack([vector for _, vector in rows])
         arrays[f"records_{place}"] = _json_bytes([[getattr(record, column) for column in _COLUMNS] for record, _ in rows])
@@ -88,27 +114,96 @@ def _json_bytes(value: object) -> np.ndarray:
     return np.frombuffer(json.dumps(value, separators=(",", ":")).encode(), np.uint8)
 
 
-def _read_npz(path: Path) -> Iterator[tuple[Provenance, list[Record]]]:
-    try:
-        with np.load(path, allow_pickle=False) as data:
-            if str(data["format"]) != FORMAT:
-                raise InputError(f"The file {path} was exported by another version or program; this one reads {FORMAT}.")
-            for place, space in enumerate(json.loads(data["spaces"].tobytes())):
-                yield Provenance(*space), _records_of(data, place)
-    except (OSError, ValueError, KeyError, EOFError, IndexError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"The file {path} was not exported from an index, or it is damaged; choose another.") from error
+def _read_npz(path: Path) -> Iterator[tuple[Provenance, list[Record], float | None]]:
+    with zipfile.ZipFile(path) as archive:
+        most = _FREE_BYTES + _UNFOLDS * path.stat().st_size
+        if sum(info.file_size for info in archive.infolist()) > most:
+            raise ValueError("it claims to hold far more than its size allows")
+        if str(_array(archive, "format", "U", 0)) != FORMAT:
+            raise InputError(f"The file {path} was exported by another version or program; this one reads {FORMAT}.")
+        spaces = [_provenance(names) for names in _json(archive, "spaces", list)]
+        factors = _json(archive, "factors", list) if "factors.npy" in archive.namelist() else [None] * len(spaces)
+        if len(spaces) > _MOST_SPACES or len(factors) != len(spaces):
+            raise ValueError("its list of spaces cannot be")
+        for place, (space, factor) in enumerate(zip(spaces, factors, strict=True)):
+            yield space, _records_of(archive, place), _factor(factor)
 
 
-def _records_of(data, place: int) -> list[Record]:
-    vectors = data[f"vectors_{place}"]
-    thumbnails = data[f"thumbnails_{place}"].tobytes()
-    ends = data[f"thumbnail_ends_{place}"].tolist()
-    fields = json.loads(data[f"records_{place}"].tobytes())
-    if not len(vectors) == len(ends) == len(fields):
-        raise ValueError("columns of different lengths")
+def _array(archive: zipfile.ZipFile, name: str, kinds: str, dimensions: int) -> np.ndarray:
+    """One array of the archive, its header read and compared with its size before its data.
+
+    Args:
+        archive: the file.
+        name: of the array.
+        kinds: the kinds of numbers that may be in it, as NumPy abbreviates them.
+        dimensions: how many it has.
+    """
+    info = archive.getinfo(f"{name}.npy")
+    with archive.open(info) as file:
+        start = file.read(8)
+        sizes = {b"\x93NUMPY\1\0": 2, b"\x93NUMPY\2\0": 4, b"\x93NUMPY\3\0": 4}
+        if start not in sizes:
+            raise ValueError(f"{name} is no array")
+        length = int.from_bytes(file.read(sizes[start]), "little")
+        if length > _LONGEST_HEADER:
+            raise ValueError(f"{name} has too long a header")
+        try:
+            header = ast.literal_eval(file.read(length).decode("latin-1").strip())
+            kind, shape = np.dtype(header["descr"]), tuple(header["shape"])
+        except (SyntaxError, MemoryError, RecursionError, TypeError):
+            raise ValueError(f"{name} has a header that cannot be read") from None
+        good = kind.kind in kinds and len(shape) == dimensions and all(type(size) is int and size >= 0 for size in shape)
+        if not good or header["fortran_order"] or len(start) + sizes[start] + length + math.prod(shape) * kind.itemsize != info.file_size:
+            raise ValueError(f"{name} is not what an export has there")
+        return np.frombuffer(file.read(), kind).reshape(shape)
+
+
+def _json(archive: zipfile.ZipFile, name: str, kind: type) -> Any:
+    value = json.loads(_array(archive, name, "u", 1).tobytes())
+    if not isinstance(value, kind):
+        raise ValueError(f"{name} is not what an export has there")
+    return value
+
+
+def _provenance(names: object) -> Provenance:
+    if not isinstance(names, list) or len(names) != 4 or not are_names(names):
+        raise ValueError("its list of spaces cannot be")
+    return Provenance(*names)
+
+
+def _factor(value: object) -> float | None:
+    if value is not None and not (isinstance(value, (int, float)) and abs(value) < 1e6):
+        raise ValueError("a scaling factor cannot be")
+    return None if value is None else float(value)
+
+
+def _records_of(archive: zipfile.ZipFile, place: int) -> list[Record]:
+    vectors = _array(archive, f"vectors_{place}", "f", 2)
+    thumbnails = _array(archive, f"thumbnails_{place}", "u", 1).tobytes()
+    ends = [0, *_array(archive, f"thumbnail_ends_{place}", "iu", 1).tolist()]
+    fields = _json(archive, f"records_{place}", list)
+    if not len(vectors) == len(ends) - 1 == len(fields):
+        raise ValueError("its columns have different lengths")
+    if ends != sorted(ends) or ends[-1] != len(thumbnails):
+        raise ValueError("its thumbnails do not fit")
     records = []
-    for row, start, end, vector in zip(fields, [0, *ends], ends, vectors):
+    for row, start, end, vector in zip(fields, ends[:-1], ends[1:], vectors, strict=True):
+        if not isinstance(row, list) or len(row) != len(_COLUMNS):
+            raise ValueError("a record is incomplete")
         records.append(Record(**dict(zip(_COLUMNS, row, strict=True)), thumbnail=thumbnails[start:end], vector=vector))
+    return _sound(records, vectors)
+
+
+def _sound(records: list[Record], vectors: np.ndarray) -> list[Record]:
+    """The records of one space, each field and each vector looked at. Raises ValueError, InputError."""
+    for number, record in enumerate(records):
+        if wrong := record.fault():
+            raise ValueError(f"record {number}: {wrong}")
+    if len(vectors):
+        if vectors.shape[1] > LONGEST_VECTOR:
+            raise ValueError("its vectors are too long")
+        with np.errstate(over="ignore"):
+            unit_rows(vectors.astype(np.float32))
     return records
 
 
@@ -121,7 +216,7 @@ def _pyarrow():
     return pyarrow
 
 
-def _write_parquet(file: BinaryIO, parts: list[tuple[Provenance, list[tuple[Record, np.ndarray]]]]) -> None:
+def _write_parquet(file: BinaryIO, parts: _Parts, factors: list[float | None]) -> None:
     arrow = _pyarrow()
     rows = [(space, record, vector) for space, found in parts for record, vector in found]
     text = arrow.dictionary(arrow.int32(), arrow.string())
@@ -135,23 +230,30 @@ def _write_parquet(file: BinaryIO, parts: list[tuple[Provenance, list[tuple[Reco
         columns[name] = arrow.array(values, arrow.int64() if name == "slice_index" else arrow.string())
     columns["thumbnail"] = arrow.array([record.thumbnail for _, record, _ in rows], arrow.binary())
     columns["vector"] = arrow.array([vector for _, _, vector in rows], arrow.list_(arrow.float32()))
-    table = arrow.table(columns).replace_schema_metadata({"format": FORMAT})
+    given = json.dumps([[list(space.as_tuple), factor] for (space, _), factor in zip(parts, factors, strict=True)])
+    table = arrow.table(columns).replace_schema_metadata({"format": FORMAT, "factors": given})
     arrow.parquet.write_table(table, file, row_group_size=8192)
 
 
-def _read_parquet(path: Path) -> Iterator[tuple[Provenance, list[Record]]]:
+def _read_parquet(path: Path) -> Iterator[tuple[Provenance, list[Record], float | None]]:
     arrow = _pyarrow()
     try:
         with arrow.parquet.ParquetFile(path) as file:
-            if (file.schema_arrow.metadata or {}).get(b"format", b"").decode() != FORMAT:
+            metadata = file.schema_arrow.metadata or {}
+            if metadata.get(b"format", b"").decode() != FORMAT:
                 raise InputError(f"The file {path} was exported by another version or program; this one reads {FORMAT}.")
+            sizes = [file.metadata.row_group(number).total_byte_size for number in range(file.metadata.num_row_groups)]
+            if sum(sizes) > _FREE_BYTES + _UNFOLDS * path.stat().st_size:
+                raise ValueError("it claims to hold far more than its size allows")
+            factors = {_provenance(names): _factor(factor) for names, factor in json.loads(metadata.get(b"factors", b"[]"))}
             for batch in file.iter_batches(batch_size=1024):
                 spaces: dict[Provenance, list[Record]] = {}
                 for row in batch.to_pylist():
-                    space = Provenance(*(row[name] for name in ("model", "deployment", "engine", "preprocessing")))
+                    space = _provenance([row[name] for name in ("model", "deployment", "engine", "preprocessing")])
                     fields = {name: json.loads(row[name]) if name == "position" else row[name] for name in _COLUMNS}
                     record = Record(**fields, thumbnail=row["thumbnail"], vector=np.array(row["vector"], np.float32))
                     spaces.setdefault(space, []).append(record)
-                yield from spaces.items()
-    except (OSError, ValueError, KeyError, TypeError, arrow.ArrowException) as error:
-        raise InputError(f"The file {path} was not exported from an index, or it is damaged; choose another.") from error
+                for space, records in spaces.items():
+                    yield space, _sound(records, np.stack([record.vector for record in records])), factors.get(space)
+    except arrow.ArrowException as error:
+        raise _not_ours(path) from error

@@ -18,7 +18,7 @@ class IndexFault(InputError):
 
     Attributes:
         code: a stable word for programs: "full", "busy", "damaged", "newer", "foreign", "missing", "read-only", "closed", "empty",
-            "provenance", "length", "package", "unreachable", "other".
+            "no-locks", "provenance", "length", "factor", "other".
     """
 
     def __init__(self, template: str = "", code: str = "other", /, **params: Any) -> None:
@@ -33,6 +33,13 @@ _SENTENCES = (
         "full",
         "The disk refused to read or write the index {path} (full, over quota, or gone); see to it and run again: what was stored is kept.",
     ),
+    (
+        "locking protocol",
+        "no-locks",
+        "The drive of the index {path} has no file locks that work, as some network shares; keep the index on a local disk.",
+    ),
+    ("interrupted", "damaged", "The index {path} is damaged: it takes far longer to read than its size explains; restore a copy."),
+    ("too big", "damaged", "The index {path} is damaged: something in it is far larger than it can be; check it, and restore a copy."),
     ("locked", "busy", "The index {path} is in use by another program for too long; try again when that has finished."),
     ("malformed", "damaged", ("The index {path} is damaged; ", RESCUE_INDEX, ": nothing was changed.")),
     ("not a database", "damaged", "The file {path} is not an index, or its beginning is damaged; choose another file or restore a copy."),
@@ -60,6 +67,8 @@ def as_sentences(path: Path | str) -> Iterator[None]:
         raise IndexFault(Sentence(f"The index {path} is damaged ({error}); ", RESCUE_INDEX, ": nothing was changed."), "damaged") from error
     except sqlite3.Error as error:
         message = str(error).lower()
+        if "IOERR" in (name := getattr(error, "sqlite_errorname", "")) and "LOCK" in name:  # Python 3.11
+            message = "locking protocol"
         for part, kind, sentence in _SENTENCES:
             if part in message:
                 parts = (sentence,) if isinstance(sentence, str) else sentence
@@ -72,6 +81,7 @@ def as_sentences(path: Path | str) -> Iterator[None]:
 def other_space(asked: Provenance, present: Iterable[Provenance]) -> IndexFault:
     """The fault for a query with vectors that nothing in the index can be compared with."""
     names = sorted({space.describe() for space in present})
+    names = [*names[:3], f"{len(names) - 3} more"] if len(names) > 4 else names
     if not names:
         return IndexFault("The index is empty; add images to it first.", "empty")
     return IndexFault(
@@ -87,4 +97,16 @@ def other_length(given: int, held: int, provenance: Provenance) -> IndexFault:
         f"The vectors have {given} numbers, but those of {provenance.describe()} in the index have {held}; "
         "another model must be behind the endpoint: give its deployment a name of its own.",
         "length",
+    )
+
+
+def other_factor(given: float, held: float, provenance: Provenance) -> IndexFault:
+    """The fault for vectors of a model whose scaling factor is another: another version of it, which the length does not show."""
+    return IndexFault(
+        "The endpoint's model states the scaling factor {given:.6g}, but the vectors of {space} in the index came with {held:.6g}; another "
+        "version of the model must be behind the endpoint: give its deployment a name of its own.",
+        "factor",
+        given=given,
+        held=held,
+        space=provenance.describe(),
     )

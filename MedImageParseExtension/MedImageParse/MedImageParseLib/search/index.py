@@ -3,6 +3,9 @@
 Whoever changes the file does it in one transaction at a time, so a kill, a full disk or a second writer leaves what was there before
 or the whole change. This file owns that promise; schema.py tells how the data lies.
 
+A vector belongs to a content (the pixels as sent), and a content has any number of places: a record is one of them, with its study, its
+slice and its path. What two studies share is embedded once and found in both.
+
 Example:
     with EmbeddingIndex.open("studies.index") as index:
         index.add(records, provenance)
@@ -25,23 +28,25 @@ import numpy as np
 
 from ..errors import UsageError
 from . import rows
-from .chunks import Matrix, best
-from .faults import IndexFault, as_sentences, other_length, other_space
+from .faults import IndexFault, as_sentences, other_factor, other_length, other_space
 from .integrity import CheckReport, check, readable_rows, readable_spaces
-from .records import KINDS, Hit, Provenance, Record, checked, unit_rows
-from .schema import VERSION, connect
+from .matrix import Matrix, best
+from .records import KINDS, Hit, Provenance, Record, are_names, checked, unit_rows
+from .schema import VERSION, Connection, connect
 
 BATCH = 1024  # records a transaction: what a kill can cost at most
 _QUERIES_AT_ONCE = 32  # bounds the memory for scores
+_SAME_FACTOR = 1e-4  # of a scaling factor; models write it with more or fewer digits
 
 
 @dataclass(slots=True, frozen=True)
 class SpaceInfo:
-    """One provenance in an index: how many records, and the length of their vectors."""
+    """One provenance in an index: how many records, the length of their vectors, and the model's scaling factor where it gave one."""
 
     provenance: Provenance
     records: int
     length: int
+    factor: float | None = None
 
 
 @dataclass(slots=True, frozen=True)
@@ -66,17 +71,30 @@ class IndexInfo:
     thumbnails: int
 
 
+@dataclass(slots=True, frozen=True)
+class Study:
+    """The records of one volume or picture.
+
+    Attributes:
+        series: its stable name, see search.records.series_name.
+        name: the file's or node's name, "" where names are not kept.
+        images: how many records there are of it.
+    """
+
+    series: str
+    name: str
+    images: int
+
+
 class EmbeddingIndex:
     """An index in one file. Safe to use from several threads, and from several programs at once."""
 
-    def __init__(self, path: Path, connection) -> None:
+    def __init__(self, path: Path, connection: Connection) -> None:
         """Use `EmbeddingIndex.open`."""
         self.path = path
         self._connection = connection
         self._lock = threading.RLock()
         self._matrices: dict[int, Matrix] = {}
-        self._seen: dict[int, tuple[int, int]] = {}  # space -> the file's state when its matrix was read
-        self._changes = 0
 
     @classmethod
     def open(cls, path: str | os.PathLike, *, create: bool = True, wait_s: float = 30.0) -> EmbeddingIndex:
@@ -85,9 +103,10 @@ class EmbeddingIndex:
         Args:
             create: make an empty one where there is none.
             wait_s: how long a change waits for another program that is writing, seconds.
+            path: the file. One of an older format is brought up to date, with nothing embedded again.
 
         Raises:
-            IndexFault: absent, not an index, made by a newer version, damaged, or not to be opened.
+            IndexFault: absent, not an index, made by a newer version, damaged, on a drive without file locks, or not to be opened.
         """
         path = Path(path).expanduser()
         return cls(path, connect(path, create=create, wait_s=wait_s))
@@ -97,7 +116,6 @@ class EmbeddingIndex:
         with self._lock:
             self._connection.close()
             self._matrices.clear()
-            self._seen.clear()
 
     def __enter__(self) -> EmbeddingIndex:
         return self
@@ -105,41 +123,60 @@ class EmbeddingIndex:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def add(self, records: Iterable[Record], provenance: Provenance) -> int:
-        """Store records; those whose content hash is there already, with this provenance, are skipped.
+    def add(self, records: Iterable[Record], provenance: Provenance, *, factor: float | None = None) -> int:
+        """Store records. A content that is held already, with this provenance, gets the record as a further place.
 
-        Up to 1024 records go in one transaction: if something fails later, those before are kept. Vectors that are not of unit length
-        are scaled to it.
+        A place that is known is skipped; one whose file is gone, and which has turned up under another path, is changed. Up to 1024
+        records go in one transaction: if something fails later, those before are kept. Vectors that are not of unit length are scaled
+        to it. A record without a vector is a place of a content that is held; where it is not, the record is passed over.
+
+        Args:
+            records: to store.
+            provenance: how all their vectors were made.
+            factor: the scaling factor that the model gave with them, None where it gave none.
 
         Returns:
             how many were stored.
 
         Raises:
             InputError: a vector that cannot be used (zero, not finite, another length).
-            IndexFault: full disk, damaged or read-only file, another program writing for too long.
+            IndexFault: the vectors come from another model than those that are there; full disk, damaged or read-only file, another
+                program writing for too long.
         """
+        if not are_names(provenance.as_tuple):
+            raise UsageError("The names of a model, deployment, engine and preprocessing must be texts of a usual length.")
         added = 0
         for batch in _batches(records):
-            added += self._add_batch(checked(batch), provenance)
+            added += self._add_batch(checked(batch), provenance, factor)
         return added
 
-    def _add_batch(self, batch: list[Record], provenance: Provenance) -> int:
-        length = batch[0].vector.size
+    def _add_batch(self, batch: list[Record], provenance: Provenance, factor: float | None) -> int:
+        length = next((record.vector.size for record in batch if record.vector.size), 0)
         with self._changing() as connection:
-            space, held = rows.find_or_make_space(connection, provenance, length)
-            if held != length:
-                raise other_length(length, held, provenance)
-            known = rows.known_hashes(connection, space, [record.content_hash for record in batch])
-            unique = {record.content_hash: record for record in reversed(batch) if record.content_hash not in known}
-            fresh = list(reversed(unique.values()))
-            rows.insert(connection, space, fresh)
-        return len(fresh)
+            space = rows.find_space(connection, provenance)
+            if space is None:
+                if not length:
+                    return 0
+                space = rows.make_space(connection, provenance, length, factor)
+            if length and space.length != length:
+                raise other_length(length, space.length, provenance)
+            if factor is not None and space.factor is None:
+                rows.set_factor(connection, space, factor)
+            _require_factor(space, factor)
+            return rows.add(connection, space, batch)
+
+    def require_factor(self, provenance: Provenance, factor: float | None) -> None:
+        """Raise IndexFault where the vectors of this provenance came with another scaling factor: another model made them."""
+        with self._reading() as connection:
+            space = rows.find_space(connection, provenance)
+        if space is not None:
+            _require_factor(space, factor)
 
     def has(self, hashes: Iterable[str], provenance: Provenance) -> set[str]:
         """Those of the content hashes that are stored with this provenance: no need to embed them again."""
         with self._reading() as connection:
             space = rows.find_space(connection, provenance)
-            return rows.known_hashes(connection, space[0], list(hashes)) if space else set()
+            return set(rows.held_contents(connection, space.id, hashes)) if space else set()
 
     def search(
         self,
@@ -154,6 +191,7 @@ class EmbeddingIndex:
 
         Args:
             vectors: (length,) for one query, (queries, length) for several. Scaled to unit length where they are not.
+            provenance: how the query was made.
             top: how many at most.
             exclude_series: leave out this series, so that a volume does not find itself.
             kinds: only these of "slice", "picture", "volume", "study".
@@ -171,47 +209,56 @@ class EmbeddingIndex:
             raise UsageError(f'There are no records of the kind "{unknown[0]}"; the kinds are {", ".join(KINDS)}.')
         queries = unit_rows(vectors)
         with self._reading() as connection:
-            described, matrix = self._matrix(connection, provenance)
+            matrix = self._matrix(connection, provenance)
+            places, spots, table = matrix.places, None if matrix.is_plain else matrix.rows, matrix.vectors
             excluded = rows.text_number(connection, exclude_series) if exclude_series else None
-        if queries.shape[1] != matrix.shape[1]:
-            raise other_length(queries.shape[1], matrix.shape[1], provenance)
-        hidden = np.zeros(len(described), bool)
+        if queries.shape[1] != table.shape[1]:
+            raise other_length(queries.shape[1], table.shape[1], provenance)
+        hidden = np.zeros(len(places), bool)
         if excluded is not None:
-            hidden |= described["series"] == excluded
+            hidden |= places[:, 1] == excluded
         if kinds is not None:
-            hidden |= ~np.isin(described["kind"], [KINDS.index(kind) for kind in kinds])
-        found = _search_all(matrix, queries, hidden, top)
-        results = self._hits(described["id"], found)
+            hidden |= ~np.isin(places[:, 2], [KINDS.index(kind) for kind in kinds])
+        found = _search_all(table, spots, queries, hidden, top)
+        results = self._hits(places[:, 0], found)
         return results[0] if np.ndim(vectors) == 1 else results
 
     def _hits(self, ids: np.ndarray, found: list[tuple[np.ndarray, np.ndarray]]) -> list[list[Hit]]:
-        wanted = {int(ids[place]) for places, _ in found for place in places}
+        wanted = {int(ids[place]) for spots, _ in found for place in spots}
         with self._reading() as connection:
             records = rows.read_records(connection, wanted)
         results = []
-        for places, similarities in found:
-            pairs = ((int(ids[place]), float(similarity)) for place, similarity in zip(places, similarities))
+        for spots, similarities in found:
+            pairs = ((int(ids[place]), float(similarity)) for place, similarity in zip(spots, similarities, strict=True))
             # A record that another program removed a moment ago is left out.
             results.append([Hit(similarity, records[number], number) for number, similarity in pairs if number in records])
         return results
 
     def vectors(self, provenance: Provenance) -> tuple[np.ndarray, np.ndarray]:
-        """All vectors of a provenance.
+        """The vector of each record of a provenance; a content that is shown at several places stands there several times.
+
+        Args:
+            provenance: which.
 
         Returns:
-            record numbers (rows,) int64 rising, and vectors float32 (rows, length): a view that must not be, and cannot be, written.
+            record numbers (rows,) int64 rising, and vectors float32 (rows, length) that cannot be written.
 
         Raises:
             IndexFault: there are none; the sentence says what is there.
         """
         with self._reading() as connection:
-            described, matrix = self._matrix(connection, provenance)
-        return described["id"].copy(), matrix
+            matrix = self._matrix(connection, provenance)
+            places, vectors = matrix.places, matrix.vectors
+            if not matrix.is_plain:
+                vectors = vectors[matrix.rows]
+                vectors.flags.writeable = False
+        return places[:, 0].copy(), vectors
 
     def records(self, ids: Iterable[int] | None = None, *, series: str = "", source: str = "") -> dict[int, Record]:
         """Records without their vectors, by number: those asked for, or of a series or a source, or all. Unknown numbers are left out."""
         with self._reading() as connection:
-            return rows.read_records(connection, set(ids) if ids is not None else rows.select(connection, series=series, source=source))
+            wanted = set(ids) if ids is not None else rows.select(connection, self._size(), series=series, source=source)
+            return rows.read_records(connection, wanted)
 
     def provenance_of(self, ids: Iterable[int]) -> dict[int, Provenance]:
         """With which provenance each of these records is stored."""
@@ -241,37 +288,44 @@ class EmbeddingIndex:
         if sum((bool(source), bool(series), bool(ids), provenance is not None)) != 1:
             raise UsageError("Say which records to remove: by source, by series, by number or by provenance, one of these.")
         with self._changing() as connection:
-            wanted = ids or rows.select(connection, source=source, series=series, provenance=provenance)
+            wanted = ids or rows.select(connection, self._size(), source=source, series=series, provenance=provenance)
             return rows.delete(connection, wanted)
 
     def info(self) -> IndexInfo:
         """What the index holds, without reading vectors."""
         with self._reading() as connection:
-            spaces = [SpaceInfo(*entry) for entry in rows.count_spaces(connection)]
+            spaces = [SpaceInfo(space.provenance, count, space.length, space.factor) for space, count in rows.count_spaces(connection)]
             kinds, series, sources, thumbnails = rows.count_records(connection)
-        size = self.path.stat().st_size
-        return IndexInfo(str(self.path), VERSION, size, sum(kinds.values()), tuple(spaces), kinds, series, sources, thumbnails)
+        return IndexInfo(str(self.path), VERSION, self._size(), sum(kinds.values()), tuple(spaces), kinds, series, sources, thumbnails)
+
+    def studies(self) -> list[Study]:
+        """The volumes and pictures, in the order in which they came: for a list that a person chooses from. Reads no vectors."""
+        found: dict[str, Study] = {}
+        with self._reading() as connection:
+            for series, name, count in rows.read_studies(connection):
+                before = found.get(series, Study(series, "", 0))
+                found[series] = Study(series, before.name or name, before.images + count)
+        return list(found.values())
 
     def compact(self) -> int:
-        """Pack what removals have left loose and give the room back to the disk; needs as much free room as the index has.
+        """Give the room of removed records back to the disk; needs as much free room as the index has.
 
         Returns:
             bytes by which the file has shrunk.
         """
-        before = self.path.stat().st_size
-        with self._changing() as connection:
-            rows.repack(connection)
+        before = self._size()
         with self._lock, as_sentences(self.path):
+            self._connection.start_clock(before)
             self._connection.execute("VACUUM")
-        return before - self.path.stat().st_size
+        return before - self._size()
 
     def check(self) -> CheckReport:
-        """Read everything and compare it with its checksums; changes nothing. See checking.check."""
+        """Read everything and compare it with its checksums; changes nothing. See integrity.check."""
         with self._reading() as connection:
             return check(self.path, connection)
 
     def export(self, path: str | os.PathLike, *, readable_only: bool = False) -> int:
-        """Write all records with their vectors to a .npz or .parquet file. See exchange.export.
+        """Write all records with their vectors to a .npz or .parquet file. See export.export.
 
         Args:
             readable_only: of a damaged index, write what can be read instead of stopping.
@@ -305,42 +359,46 @@ class EmbeddingIndex:
             records = self.records(part)
             yield from ((records[number], matrix[start + row]) for row, number in enumerate(part) if number in records)
 
-    def _matrix(self, connection, provenance: Provenance) -> tuple[np.ndarray, np.ndarray]:
-        """What is known of each row, and the vectors, of one space as the open transaction sees them."""
+    def _matrix(self, connection: Connection, provenance: Provenance) -> Matrix:
+        """The vectors and places of one space as the open transaction sees them."""
         space = rows.find_space(connection, provenance)
-        matrix = self._matrices.setdefault(space[0], Matrix(*space)) if space else None
-        if matrix is None:
-            raise other_space(provenance, [entry[0] for entry in rows.count_spaces(connection)])
-        if matrix.length != space[1]:  # the space was emptied and its number given to another
-            matrix = self._matrices[space[0]] = Matrix(*space)
-            self._seen.pop(space[0], None)
-        state = (connection.execute("PRAGMA data_version").fetchone()[0], self._changes)
-        if self._seen.get(space[0]) != state:
-            matrix.refresh(connection)
-            self._seen[space[0]] = state
-        if len(matrix.described) == 0:
-            raise other_space(provenance, [entry[0] for entry in rows.count_spaces(connection)])
-        return matrix.described, matrix.vectors
+        if space is not None:
+            matrix = self._matrices.get(space.id)
+            if matrix is None or matrix.length != space.length:  # the space was emptied and its number given to another
+                matrix = self._matrices[space.id] = Matrix(space.id, space.length)
+            matrix.refresh(connection, space.revision, self._size())
+            if len(matrix.places):
+                return matrix
+        raise other_space(provenance, [space.provenance for space, _ in rows.count_spaces(connection)])
+
+    def _size(self) -> int:
+        """Bytes of the file, 0 where it is gone."""
+        try:
+            return self.path.stat().st_size
+        except OSError:
+            return 0
 
     @contextmanager
-    def _reading(self) -> Iterator:
+    def _reading(self) -> Iterator[Connection]:
         """A transaction in which all reads see the same state."""
         with self._lock, as_sentences(self.path):
             self._connection.execute("BEGIN")
             try:
+                self._connection.execute("PRAGMA schema_version").fetchone()  # waits here for a program that is writing
+                self._connection.start_clock(self._size())
                 yield self._connection
             finally:
                 self._end("COMMIT")
 
     @contextmanager
-    def _changing(self) -> Iterator:
+    def _changing(self) -> Iterator[Connection]:
         """A transaction that is stored whole or not at all; the only way in which this class changes the file."""
         with self._lock, as_sentences(self.path):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
+                self._connection.start_clock(self._size())
                 yield self._connection
                 self._connection.execute("COMMIT")
-                self._changes += 1
             except BaseException:
                 self._end("ROLLBACK")
                 raise
@@ -358,13 +416,22 @@ def _batches(records: Iterable[Record]) -> Iterator[list[Record]]:
         yield batch
 
 
-def _search_all(matrix: np.ndarray, queries: np.ndarray, hidden: np.ndarray, top: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """For each query the places of the best rows and their similarities."""
+def _require_factor(space: rows.Space, factor: float | None) -> None:
+    if factor is not None and space.factor is not None and abs(factor - space.factor) > _SAME_FACTOR * max(1.0, abs(space.factor)):
+        raise other_factor(factor, space.factor, space.provenance)
+
+
+def _search_all(
+    matrix: np.ndarray, rows_of: np.ndarray | None, queries: np.ndarray, hidden: np.ndarray, top: int
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """For each query the best places and their similarities; `rows_of` has the row of each place, None where they are the rows."""
     found = []
     for start in range(0, len(queries), _QUERIES_AT_ONCE):
         block = queries[start : start + _QUERIES_AT_ONCE]
         # One query is a matrix-vector product, which reads the matrix once and nothing else.
         scores = (matrix @ block[0])[None] if len(block) == 1 else block @ matrix.T
+        if rows_of is not None:
+            scores = scores[:, rows_of]
         if hidden.any():
             scores[:, hidden] = -np.inf
         for row in scores:
@@ -373,4 +440,4 @@ def _search_all(matrix: np.ndarray, queries: np.ndarray, hidden: np.ndarray, top
     return found
 
 
-__all__ = ["EmbeddingIndex", "IndexFault", "IndexInfo", "SpaceInfo"]
+__all__ = ["EmbeddingIndex", "IndexFault", "IndexInfo", "SpaceInfo", "Study"]

@@ -11,14 +11,17 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from . import chunks, rows
+from . import rows
 from .faults import BrokenContent
-from .records import KINDS, Provenance, Record
+from .matrix import DESCRIBED_BYTES, HASH_BYTES, unpack
+from .records import LONGEST_VECTOR, Provenance, Record
 
 _SHOWN = 8  # notes and numbers that a sentence shows
+_AT_ONCE = 512  # vectors whose checksums are compared together
 
 
 @dataclass(slots=True, frozen=True)
@@ -49,18 +52,13 @@ class CheckReport:
 def check(path: Path, connection: sqlite3.Connection) -> CheckReport:
     """Read everything: SQLite's structure, each vector's checksum, and that records and vectors belong together."""
     notes = _structure(connection)
-    reader = _Records(connection)
-    seen: set[int] = set()
-    incomplete: list[int] = []
-    expected = {row[0] for row in _scan(connection, "records", "id", notes)}
-    for space, length, _ in _spaces(connection, notes):
-        for described, _, good in _blocks(connection, space, length, notes):
-            expected.update(described["id"].tolist())
-            if not good.all():
-                notes.append("vectors do not match their checksums")
-            found = reader.read(described[good])
-            seen.update(found)
-            incomplete += [number for number, (_, is_whole) in found.items() if not is_whole]
+    numbers = [row[0] for row in _scan(connection, "records", "id", notes) if isinstance(row[0], int)]
+    expected, seen, incomplete = set(numbers), set[int](), list[int]()
+    for space in _spaces(connection, notes):
+        for number, _, _, is_whole in _readable(connection, space, notes):
+            expected.add(number)
+            seen.add(number)
+            incomplete += [] if is_whole else [number]
     unreadable = tuple(sorted(expected - seen))
     if unreadable and not notes:
         notes.append("records and vectors do not belong together")
@@ -84,21 +82,14 @@ def _sentence(path: Path, total: int, readable: int, incomplete: list[int], unre
 
 def readable_rows(connection: sqlite3.Connection, provenance: Provenance) -> Iterator[tuple[Record, np.ndarray]]:
     """The records of a provenance that can be read, with their vectors; details that are lost are empty."""
-    notes: list[str] = []
-    reader = _Records(connection)
-    for space, length, found in _spaces(connection, notes):
-        if found != provenance:
-            continue
-        for described, matrix, good in _blocks(connection, space, length, notes):
-            records = reader.read(described[good])
-            for place in np.flatnonzero(good):
-                if described["id"][place] in records:
-                    yield records[int(described["id"][place])][0], matrix[place]
+    for space in _spaces(connection, []):
+        if space.provenance == provenance:
+            yield from ((record, vector) for _, record, vector, _ in _readable(connection, space, []))
 
 
 def readable_spaces(connection: sqlite3.Connection) -> list[Provenance]:
     """The provenances that can be read."""
-    return [provenance for _, _, provenance in _spaces(connection, [])]
+    return [space.provenance for space in _spaces(connection, [])]
 
 
 def _structure(connection: sqlite3.Connection) -> list[str]:
@@ -109,29 +100,48 @@ def _structure(connection: sqlite3.Connection) -> list[str]:
     return [] if found == ["ok"] else found
 
 
-def _spaces(connection: sqlite3.Connection, notes: list[str]) -> list[tuple[int, int, Provenance]]:
-    """Number, vector length and provenance of each space; where their list is lost, as the blocks of vectors tell it."""
+def _spaces(connection: sqlite3.Connection, notes: list[str]) -> list[rows.Space]:
+    """The spaces; where their list is lost, as the texts tell them once more."""
     try:
-        found = connection.execute("SELECT id, length, model, deployment, engine, preprocessing FROM spaces ORDER BY id").fetchall()
-        return [(row[0], row[1], Provenance(*row[2:])) for row in found]
-    except sqlite3.DatabaseError as error:
+        return rows.read_spaces(connection)
+    except (sqlite3.DatabaseError, BrokenContent) as error:
         notes.append(f"spaces: {error}")
-    told: dict[int, tuple[int, int, Provenance]] = {}
-    for _, space, count, made_by, size in _scan(connection, "chunks", "id, space, count, made_by, length(vectors)", notes):
-        with suppress(ValueError, TypeError, ZeroDivisionError):
-            told.setdefault(space, (space, size // (4 * count), Provenance(*json.loads(made_by))))
-    return list(told.values())
+    told = []
+    for number, text in _scan(connection, "texts", "id, text", notes, "id < 0"):
+        with suppress(ValueError, TypeError, RecursionError, BrokenContent):
+            length, *names = json.loads(text)
+            told.append(rows.as_space((-number, *names, length, None, 0)))
+    return sorted(told, key=lambda space: space.id)
 
 
-def _blocks(
-    connection: sqlite3.Connection, space: int, length: int, notes: list[str]
-) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """The blocks of vectors that can be read: what is known of their rows, vectors, and which rows match their checksums."""
-    for _, described, vectors in _scan(connection, "chunks", "id, described, vectors", notes, f"space = {space:d}"):
-        try:
-            yield chunks.unpack(described, vectors, length)
-        except (BrokenContent, TypeError) as error:
-            notes.append(str(error))
+def _readable(connection: sqlite3.Connection, space: rows.Space, notes: list[str]) -> Iterator[tuple[int, Record, np.ndarray, bool]]:
+    """What can be read of a space: number, record and vector of each place, and whether nothing of the record is lost."""
+    size = 4 * min(space.length, LONGEST_VECTOR)
+    columns = f"id, CASE WHEN length(described) = {DESCRIBED_BYTES} THEN described END, CASE WHEN length(vectors) = {size} THEN vectors END"
+    found = _scan(connection, "chunks", columns, notes, f"space = {space.id:d}")
+    places = _Places(connection, space.id, notes)
+    for part in _in_parts(found):
+        part = [row for row in part if isinstance(row[1], bytes) and isinstance(row[2], bytes) and len(row[2]) == size]
+        if not part:
+            continue
+        matrix, good = unpack([row[1] for row in part], [row[2] for row in part], space.length)
+        if not good.all():
+            notes.append("vectors do not match their checksums")
+        places.prepare([row[0] for row in part])
+        for (chunk, described, _), vector, is_good in zip(part, matrix, good, strict=True):
+            if is_good:
+                for number, record, is_whole in places.of(chunk, described[:HASH_BYTES]):
+                    yield number, record, vector, is_whole
+
+
+def _in_parts(found: Iterator[tuple]) -> Iterator[list[tuple]]:
+    part: list[tuple] = []
+    for row in found:
+        part.append(row)
+        if len(part) == _AT_ONCE:
+            yield part
+            part = []
+    yield part
 
 
 def _scan(connection: sqlite3.Connection, table: str, columns: str, notes: list[str], where: str = "1") -> Iterator[tuple]:
@@ -139,8 +149,8 @@ def _scan(connection: sqlite3.Connection, table: str, columns: str, notes: list[
     last = 0
     try:
         for row in connection.execute(f"SELECT {columns} FROM {table} WHERE {where} ORDER BY id"):
+            last = row[0] if isinstance(row[0], int) else last
             yield row
-            last = row[0]
         return
     except sqlite3.DatabaseError as error:
         notes.append(f"{table}: {error}")
@@ -164,64 +174,51 @@ def _highest(connection: sqlite3.Connection, table: str) -> int:
     return 0
 
 
-class _Records:
-    """Records read in spite of damage: together if that works, else one by one, else what other places tell of them."""
+class _Places:
+    """The records of vectors, read in spite of damage: whole if that works, else as far as they can be."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, space: int, notes: list[str]) -> None:
         self._connection = connection
-        self._hashes: dict[int, bytes] | None = None
+        self._numbers: dict[int, list[int]] = {}
+        for number, chunk in _scan(connection, "records", "id, chunk", notes, f"space = {space:d}"):
+            self._numbers.setdefault(chunk, []).append(number)
+        self._ready: dict[int, Record] = {}
 
-    def read(self, described: np.ndarray) -> dict[int, tuple[Record, bool]]:
-        """Those of a block's rows that can be read, by number, each with whether nothing of it is lost."""
-        ids = described["id"].tolist()
-        with suppress(sqlite3.DatabaseError, BrokenContent):
-            found = rows.read_records(self._connection, set(ids))
-            if len(found) == len(ids):
-                return {number: (record, True) for number, record in found.items()}
-        pieces = {int(row["id"]): self._one(row) for row in described}
-        return {number: piece for number, piece in pieces.items() if piece is not None}
-
-    def _one(self, described: np.void) -> tuple[Record, bool] | None:
-        number = int(described["id"])
-        with suppress(sqlite3.DatabaseError, BrokenContent):
-            found = rows.read_records(self._connection, {number})
-            if number in found:
-                return found[number], True
-        query = "SELECT hash, kind, slice, source, series, plane, position, added FROM records WHERE id = ?"
-        row = _one(self._connection, query, number)
-        if row is None or not isinstance(row[0], bytes) or len(row[0]) != 32 or row[1] not in range(len(KINDS)):
-            # The record's own row is lost; its hash is in the index of hashes, its kind and series beside its vector.
-            digest = self._hash(number)
-            if digest is None or described["kind"] >= len(KINDS):
-                return None
-            row = (digest, int(described["kind"]), -1, 0, int(described["series"]), 0, 0, 0)
-        texts = [_text(self._connection, part) for part in row[3:]]
-        png = _one(self._connection, "SELECT png FROM thumbnails WHERE id = ?", number)
+    def prepare(self, chunks: list[int]) -> None:
+        """Read the records of these vectors together, if that works."""
         try:
-            position = json.loads(texts[3])
-        except ValueError:
-            position = {}
-        thumbnail = png[0] if png else b""
-        return Record(row[0].hex(), KINDS[row[1]], texts[0], texts[1], texts[2], row[2], position, thumbnail, added=texts[4]), False
+            self._ready = rows.read_records(self._connection, {number for chunk in chunks for number in self._numbers.get(chunk, ())})
+        except (sqlite3.DatabaseError, BrokenContent):
+            self._ready = {}
 
-    def _hash(self, number: int) -> bytes | None:
-        if self._hashes is None:
-            self._hashes = {}
+    def of(self, chunk: int, digest: bytes) -> Iterator[tuple[int, Record, bool]]:
+        """Number and record of each place of a vector, and whether nothing of it is lost.
+
+        Where they are all lost, the content alone, under the vector's own number: indexing its images again, which sends nothing, gives
+        it its places.
+        """
+        numbers = self._numbers.get(chunk)
+        if not numbers:
+            yield chunk, Record(digest.hex()), False
+        for number in numbers or ():
+            record = self._ready.get(number)
+            if record is None:
+                with suppress(sqlite3.DatabaseError, BrokenContent):
+                    record = rows.read_records(self._connection, {number}).get(number)
+            if record is None or record.content_hash != digest.hex():
+                yield number, self._without_texts(number, digest), False
+            else:
+                yield number, record, True
+
+    def _without_texts(self, number: int, digest: bytes) -> Record:
+        """What can be known of a record of which a text or the thumbnail cannot be read."""
+        query = "SELECT text FROM records JOIN texts ON texts.id = {} WHERE records.id = ?"
+        known: dict[str, Any] = {}
+        for name in ("source", "series", "plane"):
             with suppress(sqlite3.DatabaseError):
-                self._hashes.update(self._connection.execute("SELECT id, hash FROM records INDEXED BY records_by_hash WHERE hash > ''"))
-        return self._hashes.get(number)
-
-
-def _text(connection: sqlite3.Connection, number: int) -> str:
-    found = _one(connection, "SELECT text FROM texts WHERE id = ?", number)
-    return found[0] if found else ""
-
-
-def _one(connection: sqlite3.Connection, query: str, number: int) -> tuple | None:
-    try:
-        return connection.execute(query, (number,)).fetchone()
-    except sqlite3.DatabaseError:
-        return None
-
-
-# Text in SQLite's message -> kind and sentence. SQLite's messages are stable; its error names reach Python only from 3.11 on.
+                found = self._connection.execute(query.format(name), (number,)).fetchone()
+                known[name] = found[0] if found else ""
+        with suppress(sqlite3.DatabaseError):
+            known["slice_index"] = self._connection.execute("SELECT slice FROM records WHERE id = ?", (number,)).fetchone()[0]
+        record = Record(digest.hex(), **known)
+        return record if not record.fault() else Record(digest.hex())

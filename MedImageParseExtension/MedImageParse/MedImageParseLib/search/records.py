@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
@@ -12,6 +13,12 @@ import numpy as np
 from ..errors import InputError, UsageError
 
 KINDS = ("slice", "picture", "volume", "study")  # the order is part of the file format: append only
+LONGEST_VECTOR = 65536  # numbers; the published model's vectors have 1024, seven statistics of them 7168
+LONGEST_TEXT = 65536  # letters of a path
+LONGEST_NAME = 200  # letters of a model, deployment, engine or recipe
+LARGEST_THUMBNAIL = 2**20  # bytes
+HIGHEST_SLICE = 2**31 - 1
+_DEEPEST = 8  # lists within lists in a position
 
 
 @dataclass(slots=True, frozen=True)
@@ -43,10 +50,13 @@ class Provenance:
 
 @dataclass(slots=True)
 class Record:
-    """One image, volume or study with its vector.
+    """One image, volume or study at one place, with its vector.
+
+    A picture is not its bytes: two studies may show the very same picture, and so may two slices. The vector belongs to the content,
+    which is kept once; each place where it is shown is a record of its own.
 
     Attributes:
-        content_hash: SHA-256 in hex of the pixels as sent and the preprocessing; see `content_hash`. Held once per space.
+        content_hash: SHA-256 in hex of the pixels as sent and the preprocessing; see `content_hash`.
         kind: "slice", "picture", "volume" or "study".
         source: path or address of the file, "" where it is not to be stored.
         series: a stable, hash-based name of the volume, the same for all its slices; see `series_name`.
@@ -54,7 +64,7 @@ class Record:
         slice_index: voxel index along that plane's array axis, -1 where there is none.
         position: anything about the place that JSON can hold: spacing in mm, size, window.
         thumbnail: a small PNG, b"" where it is left out.
-        vector: float32 (length,), of unit length; empty in a search result.
+        vector: float32 (length,), of unit length; empty in a search result, and for a further place of a content that is held already.
         added: when, ISO 8601 in UTC; filled in by the index where it is empty.
     """
 
@@ -69,6 +79,27 @@ class Record:
     vector: np.ndarray = field(default_factory=lambda: np.empty(0, np.float32))
     added: str = ""
 
+    def fault(self) -> str:
+        """What is wrong with the types and bounds of its fields, as a clause; "" for nothing. The vector is `unit_rows`' matter."""
+        if not is_hash(self.content_hash):
+            return "the content hash is not 64 lower-case hex digits (SHA-256)"
+        if self.kind not in KINDS:
+            return f"the kind is none of {', '.join(KINDS)}"
+        for name in ("source", "series", "plane", "added"):
+            if not is_text(getattr(self, name)):
+                return f"its {name} is not a text of at most {LONGEST_TEXT} letters"
+        if isinstance(self.slice_index, bool) or not isinstance(self.slice_index, (int, np.integer)):
+            return "its slice index is not a whole number"
+        if not -1 <= self.slice_index <= HIGHEST_SLICE:
+            return "its slice index is out of bounds"
+        if not isinstance(self.thumbnail, bytes) or len(self.thumbnail) > LARGEST_THUMBNAIL:
+            return f"its thumbnail is not a picture of at most {LARGEST_THUMBNAIL} bytes"
+        try:
+            position_text(self.position)
+        except ValueError as error:
+            return str(error)
+        return ""
+
 
 @dataclass(slots=True, frozen=True)
 class Hit:
@@ -77,12 +108,12 @@ class Hit:
     Attributes:
         similarity: cosine of the angle between the two vectors, 1 for the same image.
         record: what is known of it, without the vector.
-        id: its number in the index (an integer; in a Qdrant store a text).
+        id: its number in the index.
     """
 
     similarity: float
     record: Record
-    id: int | str
+    id: int
 
 
 def content_hash(pixels: np.ndarray | bytes, preprocessing: str) -> str:
@@ -133,23 +164,94 @@ def unit_rows(vectors: np.ndarray) -> np.ndarray:
     return rows
 
 
-def checked(records: Iterable[Record]) -> list[Record]:
-    """The records, ready to be stored: kinds known, hashes well formed, dates filled in, unit vectors of one length.
+def is_hash(value: object) -> bool:
+    """Whether this is a SHA-256 in lower-case hex."""
+    return isinstance(value, str) and len(value) == 64 and not set(value) - set("0123456789abcdef")
+
+
+def is_text(value: object, longest: int = LONGEST_TEXT) -> bool:
+    """Whether this is a text that may be kept: bounded, and without the character zero, which would cut it short elsewhere."""
+    return isinstance(value, str) and len(value) <= longest and "\0" not in value
+
+
+def are_names(values: Iterable[object]) -> bool:
+    """Whether these may be the parts of a Provenance."""
+    return all(is_text(value, LONGEST_NAME) for value in values)
+
+
+def position_text(position: object) -> str:
+    """A position as JSON, the same for the same position.
 
     Raises:
-        UsageError: an unknown kind, or a hash that is not 64 hex digits.
+        ValueError: no JSON object, too large, too deep, or a number that is not finite.
+    """
+    if not isinstance(position, dict) or _depth(position) > _DEEPEST:
+        raise ValueError(f"its position is not an object of at most {_DEEPEST} levels")
+    try:
+        text = json.dumps(position, sort_keys=True, separators=(",", ":"), allow_nan=False, default=lambda value: value.tolist())
+    except (TypeError, ValueError, AttributeError, RecursionError):
+        raise ValueError("its position holds something that JSON cannot hold") from None
+    if len(text) > LONGEST_TEXT:
+        raise ValueError(f"its position is longer than {LONGEST_TEXT} letters")
+    return text
+
+
+def parse_position(text: object) -> dict:
+    """The position behind a JSON text that may come from anywhere.
+
+    Raises:
+        ValueError: none, as for `position_text`.
+    """
+    if not isinstance(text, str) or len(text) > LONGEST_TEXT or text.count("[") + text.count("{") > 1000:
+        raise ValueError("its position is no JSON object of a usual size")
+    try:
+        position = json.loads(text)
+    except RecursionError:
+        raise ValueError("its position is nested too deep") from None
+    position_text(position)
+    return position
+
+
+def _depth(value: object) -> int:
+    """How many levels of lists and objects there are, at most one more than allowed."""
+    level, inside = 0, [value]
+    while inside and level <= _DEEPEST:
+        inside = [
+            part for one in inside if isinstance(one, (dict, list, tuple)) for part in (one.values() if isinstance(one, dict) else one)
+        ]
+        level += 1
+    return level
+
+
+def checked(records: Iterable[Record]) -> list[Record]:
+    """The records, ready to be stored: fields within their bounds, dates filled in, unit vectors of one length.
+
+    Raises:
+        UsageError: a field that cannot be kept.
         InputError: unusable vectors, or vectors of different lengths.
     """
     records = list(records)
-    if not records:
-        return []
     for record in records:
-        if record.kind not in KINDS:
-            raise UsageError(f'The kind of a record must be one of {", ".join(KINDS)}, not "{record.kind}".')
-        if len(record.content_hash) != 64 or set(record.content_hash) - set("0123456789abcdef"):
-            raise UsageError("The content hash of a record must be 64 lower-case hex digits (SHA-256).")
-    if len({np.size(record.vector) for record in records}) != 1:
+        if wrong := record.fault():
+            raise UsageError("A record cannot be kept in an index: {wrong}.", wrong=wrong)
+    sizes = {np.size(record.vector) for record in records} - {0}
+    if len(sizes) > 1:
         raise InputError("The vectors have different lengths; they cannot come from one model.")
-    vectors = unit_rows(np.stack([np.asarray(record.vector).reshape(-1) for record in records]))
+    if sizes and max(sizes) > LONGEST_VECTOR:
+        raise InputError("The vectors have {length} numbers; an index keeps at most {most}.", length=max(sizes), most=LONGEST_VECTOR)
+    with_vector = [record for record in records if np.size(record.vector)]
+    vectors = iter(unit_rows(np.stack([_row(record.vector) for record in with_vector])) if with_vector else ())
     stamp = now()
-    return [replace(record, vector=vector, added=record.added or stamp) for record, vector in zip(records, vectors)]
+    return [
+        replace(record, vector=next(vectors) if np.size(record.vector) else record.vector, added=record.added or stamp)
+        for record in records
+    ]
+
+
+def _row(vector: np.ndarray) -> np.ndarray:
+    """One vector as float32. Raises InputError where it is not numbers."""
+    row = np.asarray(vector).reshape(-1)
+    if row.dtype.kind not in "fiu":
+        raise InputError("A vector does not consist of numbers.")
+    with np.errstate(over="ignore"):  # what overflows becomes infinite, and that is refused
+        return row.astype(np.float32)
