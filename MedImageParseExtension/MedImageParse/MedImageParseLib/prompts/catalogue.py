@@ -112,6 +112,7 @@ def find(prompt: str) -> Match | None:
     Understands bare names, "{target} in {site} {modality}" and the sentences of the model cards (patterns.py).
     """
     known = _index()
+    said = _sides_in(prompt)
     for reading in readings(prompt):
         target = known.get(reading.target)
         if target is None:
@@ -119,7 +120,7 @@ def find(prompt: str) -> Match | None:
         if target.generic:
             target = _specific(target, reading, known)
         target = _on_side(target, reading, known)
-        if target:
+        if target and (not said or _sides_in(target.name) == (said if len(said) == 1 else set())):
             return Match(target, reading)
     return None
 
@@ -189,10 +190,15 @@ def _specific(target: Target, reading: Reading, known: dict[Bag, Target]) -> Tar
 
 
 def _on_side(target: Target, reading: Reading, known: dict[Bag, Target]) -> Target | None:
-    """The target on the side that the context names ("rib 7 on the left"); None where it has no such side, as none must be lost."""
-    if not reading.side or target.side == reading.side:
+    """The target on the side that the context names ("rib 7 on the left"), None where it has no such side."""
+    if not reading.side or _sides_in(target.name):
         return target
-    return None if target.side else known.get(bag((*split_words(target.name), reading.side)))
+    return known.get(bag((*split_words(target.name), reading.side)))
+
+
+def _sides_in(text: str) -> set[str]:
+    """Sides that are said anywhere: what is found must be on the one that is said, or on both where both are. None is ever dropped."""
+    return {word for word in split_words(text) if word in ("left", "right")}
 
 
 @cache

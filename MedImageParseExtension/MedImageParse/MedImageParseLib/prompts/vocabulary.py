@@ -20,6 +20,8 @@ Bag = tuple[str, ...]
 
 # Left out of comparisons: they carry no meaning of their own.
 _STOP_WORDS = frozenset(["the", "a", "an", "of", "and", "or", "structure", "both", "bilateral"])
+# Said of a target as a whole.
+_ALL_OF = frozenset(["all", "entire", "whole", "complete"])
 
 _SPELLING = {
     # British to American
@@ -54,7 +56,7 @@ def split_words(text: str) -> list[str]:
     """The words of a text in order, in the common form: lower case, American, singular, adjectives as organs, numbers as digits."""
     text = unicodedata.normalize("NFKC", text).casefold()
     text = re.sub(r"\bx[\s-]*rays?\b", "xray", text)
-    text = re.sub(r"\b(left|right)[\s-]+sided?\b", r"\1", text)
+    text = re.sub(r"\b(left|right)[\s-]+(?:hand[\s-]+)?sided?\b", r"\1", text)
     text = re.sub(r"\b(\d+)(?:st|nd|rd|th)\b", r"\1", text)
     if "vert" in text:  # "vertebra L-1", "L 1 vertebra"; elsewhere a lone letter is a side
         text = re.sub(r"\b([ctls])[\s_-]?(\d{1,2})\b", r"\1\2", text)
@@ -251,8 +253,19 @@ class Reading:
 
 
 def readings(prompt: str) -> Iterator[Reading]:
-    """The ways to understand a prompt, the plainest first; the first whose target is known is the right one."""
+    """The ways to understand a prompt, the plainest first; the first whose target is known is the right one.
+
+    Args:
+        prompt: as typed.
+    """
     words = split_words(re.sub(r"\bUS\b", "ultrasound", prompt))  # in capitals only: "us" is a word
+    yield from _readings(words)
+    fewer = [word for word in words if word not in _ALL_OF]  # "whole tumor" is a target, "the whole liver" is the liver
+    if len(fewer) < len(words):
+        yield from _readings(fewer)
+
+
+def _readings(words: list[str]) -> Iterator[Reading]:
     yield Reading(bag(words))
     for start, end in _cuts(words):
         core = words[start:end]

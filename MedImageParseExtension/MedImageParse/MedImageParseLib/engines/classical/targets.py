@@ -1,66 +1,53 @@
 """Which structure a prompt asks the local demo engine for.
 
-A prompt is read as the published prompt patterns are built ("liver", "liver in abdomen CT", "Visualization of the liver in abdominal CT
-imaging", "CT imaging of the spleen within the abdomen"): the site and the modality are cut off, what is left must be a known name as a
-whole. So "liver tumor" is not the liver, and anything unknown is nothing at all: the engine never guesses from part of a phrase.
+The catalogue of known targets reads the prompt, so that the engine finds what the segment is named and coded as: the same words, sentences
+and sides. Beside it the engine has a few words of its own for things that are no anatomy ("object") or that no list of targets has. What is
+not understood as a whole is nothing at all, and neither is a side of something that the engine cannot tell apart by sides: the engine never
+guesses from part of a phrase.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
+from functools import cache
 
-_NAMES = {
-    "body": ("body", "patient", "body outline", "torso", "trunk"),
-    "foreground": ("foreground", "object", "subject", "foreground structure"),
-    "skin": ("skin",),
-    "lung": ("lung", "pulmonary parenchyma"),
-    "bone": ("bone", "skeleton", "skeletal structure", "bony structure", "osseous structure", "bone tissue"),
-    "spine": ("spine", "vertebrae", "vertebra", "vertebral column", "spinal column", "backbone", "vertebral body", "vertebral bodies"),
-    "airway": ("airway", "bronchi", "tracheobronchial tree", "airway tree", "trachea and bronchi"),
-    "trachea": ("trachea", "windpipe"),
-    "fat": ("fat", "adipose tissue", "fat tissue", "fatty tissue", "adipose"),
-    "soft tissue": ("soft tissue", "lean tissue"),
-    "liver": ("liver", "hepatic parenchyma"),
-    "spleen": ("spleen",),
-    "kidney": ("kidney",),
-    "head": ("head", "skull and brain"),
-    "brain": ("brain", "whole brain", "brain tissue", "intracranial content"),
-    "lesion": (
-        "lesion",
-        "tumor",
-        "mass",
-        "nodule",
-        "cyst",
-        "melanoma",
-        "polyp",
-        "cancer",
-        "breast tumor",
-        "breast lesion",
-        "breast mass",
-        "skin lesion",
-        "breast cyst",
-        "neoplastic polyp",
-        "malignant tumor",
-        "benign tumor",
-        "breast nodule",
-        "breast cancer",
+from ...prompts.catalogue import find
+from ...prompts.vocabulary import Bag, Reading, bag, readings, split_words
+
+# The engine's structures by the catalogue's names.
+_KINDS = {
+    "body": "body",
+    "skin": "skin",
+    "lung": "lung",
+    "bone": "bone",
+    "spine": "spine",
+    "vertebra": "spine",
+    "airways": "airway",
+    "trachea": "trachea",
+    "fat": "fat",
+    "soft tissue": "soft tissue",
+    "liver": "liver",
+    "spleen": "spleen",
+    "kidney": "kidney",
+    "head": "head",
+    "brain": "brain",
+    **dict.fromkeys(
+        ["lesion", "tumor", "nodule", "cyst", "polyp", "melanoma", "neoplastic polyp", "skin lesion", "breast tumor"], "lesion"
     ),
-    "bright lesion": ("glioma", "lower grade glioma", "low grade glioma", "whole tumor", "brain tumor", "edema", "brain lesion"),
+    **dict.fromkeys(["glioma", "lower-grade glioma", "whole tumor", "brain tumor", "edema", "brain edema"], "bright lesion"),
 }
-_KNOWN = {name: kind for kind, names in _NAMES.items() for name in names}
+# Its own words, for what the catalogue does not list.
+_OWN = {
+    "body": ["torso", "trunk"],
+    "foreground": ["foreground", "object", "subject", "foreground structure"],
+    "spine": ["vertebral body"],
+    "soft tissue": ["lean tissue"],
+    "head": ["skull and brain"],
+    "brain": ["brain tissue", "intracranial content"],
+    "lesion": ["mass", "breast lesion", "breast mass", "breast cyst", "breast nodule", "malignant tumor", "benign tumor"],
+    "bright lesion": ["brain lesion"],
+}
 _SIDED = ("lung", "kidney")
-
-_LEADING = re.compile(
-    r"^(?:(?:\w+ ){0,3}(?:visuali[sz]ation|segmentation|imaging|image|scan|delineation|outline|depiction|view)s? (?:of|showing) )+"
-)
-_CONTEXT = re.compile(r"\b(?:observed in|seen in|visible in|shown in|in|within|inside|on|from|of)\b")
-_FILLER = {"the", "a", "an", "all", "both", "entire", "whole", "patient's", "organ", "organs", "region", "area", "anatomy"}
-_PLURALS = {
-    "lungs": "lung", "bones": "bone", "structures": "structure", "airways": "airway", "kidneys": "kidney", "tissues": "tissue",
-    "lesions": "lesion", "tumors": "tumor", "tumour": "tumor", "tumours": "tumor", "masses": "mass", "nodules": "nodule", "cysts": "cyst",
-    "polyps": "polyp", "objects": "object", "gliomas": "glioma", "contents": "content", "oedema": "edema", "livers": "liver",
-}  # fmt: skip
 
 
 @dataclass(slots=True, frozen=True)
@@ -70,7 +57,7 @@ class Target:
     Attributes:
         kind: a structure of the engine, "" where it knows none.
         side: "left" or "right" of the patient, "" for both.
-        context: what the prompt says besides, lower case: site and modality ("abdomen ct").
+        context: what the prompt says besides, in the catalogue's common form of words: site and modality ("abdominal ct").
     """
 
     kind: str
@@ -81,27 +68,31 @@ class Target:
 def read_prompt(prompt: str) -> Target:
     """The structure that one prompt (one part between `&`) names.
 
+    Args:
+        prompt: as typed.
+
     Example:
         >>> read_prompt("Visualization of the left kidney in abdominal CT imaging")
-        Target(kind='kidney', side='left', context='abdominal ct imaging')
+        Target(kind='kidney', side='left', context='abdominal ct')
         >>> read_prompt("liver tumor").kind
         ''
     """
-    text = re.sub(r"[^a-z0-9']+", " ", prompt.lower()).strip()
-    text = _LEADING.sub("", text)
-    parts = _CONTEXT.split(text, maxsplit=1)
-    context = parts[1].strip() if len(parts) > 1 else ""
-    words = [_PLURALS.get(word, word) for word in parts[0].split()]
-    if " ".join(words) not in _KNOWN:
-        words = [word for word in words if word not in _FILLER]
-    side = ""
-    if " ".join(words) not in _KNOWN:
-        sides = [word for word in words if word in ("left", "right")]
-        if len(sides) == 1:
-            side = sides[0]
-        words = [word for word in words if word not in ("left", "right", "and")] if sides else words
-    kind = _KNOWN.get(" ".join(words), "")
-    if side and kind not in _SIDED:
-        # "left liver" or "right bone" would be a guess.
-        return Target("", "", context)
-    return Target(kind, side, context)
+    match = find(prompt)
+    if match is not None:
+        side = match.target.side
+        kind = _KINDS.get(match.target.base, "")
+        return Target(kind if not side or kind in _SIDED else "", side, _context(match.reading))
+    for reading in readings(prompt):
+        kind = _own_words().get(reading.target, "")
+        if kind:
+            return Target("" if reading.side else kind, reading.side, _context(reading))
+    return Target("")
+
+
+def _context(reading: Reading) -> str:
+    return " ".join(word for word in reading.context if word not in ("left", "right"))
+
+
+@cache
+def _own_words() -> dict[Bag, str]:
+    return {bag(split_words(name)): kind for kind, names in _OWN.items() for name in names}
