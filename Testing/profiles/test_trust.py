@@ -232,6 +232,20 @@ def test_the_key_of_the_environment_is_asked_about_before_it_first_goes_to_a_hos
     monkeypatch.delenv("MEDIMAGEPARSE_KEY")
 
 
+def test_agreeing_that_images_go_to_a_host_does_not_say_that_the_key_of_the_environment_is_meant_for_it(monkeypatch):
+    url = "https://gateway.example/score"
+    connect(url, consent=True)
+    connect(url)
+    monkeypatch.setenv("MEDIMAGEPARSE_KEY", KEY)
+    with pytest.raises(ConsentError, match="Image data and a key or token would leave"):
+        connect(url)
+    connect(url, consent=True)
+    connect(url)
+    assert ConsentStore().hosts() == ["gateway.example", "gateway.example (key)"]
+    ConsentStore().withdraw("gateway.example")
+    assert ConsentStore().hosts() == []
+
+
 def test_without_a_key_a_probe_is_asked_about_nowhere():
     connect("https://stranger.example/score", sends_image_data=False)
 

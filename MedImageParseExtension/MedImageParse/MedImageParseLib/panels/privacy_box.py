@@ -11,7 +11,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from ..profiles.consent import WHAT_LEAVES, ConsentStore, consent_is_needed, destination, in_words
+from ..profiles.consent import WHAT_LEAVES, ConsentStore, in_words, missing_consents
 from ..profiles.profiles import Profile
 from ..transport.address import parse_address
 from ..transport.audit import AuditLog
@@ -96,16 +96,19 @@ def mayBeSent(profile: Profile, parent: Any = None) -> bool:
         UsageError: the profile's URL is none.
     """
     store = ConsentStore()
-    if profile.consent or not consent_is_needed(profile.url, store, proxy=profile.proxy, ca_bundle=profile.ca_bundle):
+    signsIn = profile.sign_in != "none"
+    missing = missing_consents(profile.url, store, signs_in=signsIn, proxy=profile.proxy, ca_bundle=profile.ca_bundle)
+    if profile.consent or not missing:
         return True
     host = parse_address(profile.url, allow_plain_http=True).host
     question = _("Send your images to {host}?\n\n{whatLeaves}").format(
         host=host + in_words(profile.proxy, profile.ca_bundle), whatLeaves=WHAT_LEAVES
     )
-    if profile.sign_in != "none":
+    if signsIn:
         question += "\n\n" + _("Your key or sign-in for this endpoint is sent there too.")
     question += "\n\n" + _("You are asked once for each host. OK sends the images, Cancel sends nothing.")
     if not slicer.util.confirmOkCancelDisplay(plainTip(question), windowTitle=_("Send image data?"), parent=parent):
         return False
-    store.grant(destination(profile.url, profile.proxy, profile.ca_bundle))
+    for each in missing:
+        store.grant(each)
     return True

@@ -93,9 +93,10 @@ def _require_consent(profile: Profile, client: EndpointClient, granted: bool, se
     Only for a host of Azure ML that was typed, where keys and tokens of endpoints are at home, a sign-in is not asked about: a stored
     profile may have been written by somebody else, and a key in the environment may be meant for another host.
     """
-    if sends_image_data or (signs_in and (profile.name or profile.route or not client.address.is_azure_ml)):
-        what = "Image data" if sends_image_data else "A key or token"
-        require_consent(profile.url, granted, ConsentStore(), what, proxy=profile.proxy, ca_bundle=profile.ca_bundle)
+    asks = signs_in and bool(profile.name or profile.route or not client.address.is_azure_ml)
+    require_consent(
+        profile.url, granted, ConsentStore(), images=sends_image_data, signs_in=asks, proxy=profile.proxy, ca_bundle=profile.ca_bundle
+    )
 
 
 def _check_numbers(timeout: float | None, retries: int | None) -> None:

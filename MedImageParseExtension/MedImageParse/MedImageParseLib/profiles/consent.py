@@ -11,7 +11,6 @@ from pathlib import Path
 from ..configuration import configuration_folder, write_atomically
 from ..errors import ConsentError
 from ..redaction import redactor
-from ..remedies import AGREE, Sentence
 from ..transport.address import is_loopback_host, parse_address
 
 CONSENT_FILE = "consent.json"
@@ -103,43 +102,65 @@ def _digest(path: str) -> str:
     return found.hexdigest()[:24]
 
 
-def consent_is_needed(url: str, store: ConsentStore, *, proxy: str = "", ca_bundle: str = "") -> bool:
-    """Whether the person has to be asked before image data goes to this URL on this way.
+def missing_consents(
+    url: str, store: ConsentStore, *, images: bool = True, signs_in: bool = False, proxy: str = "", ca_bundle: str = ""
+) -> list[str]:
+    """What the person has still to agree to before a request goes to this URL on this way, as `ConsentStore.grant` takes it.
+
+    Nothing for this very computer. A key or token is asked about with the host where that is Azure ML's, whose endpoints keys and tokens
+    are made for, and for itself elsewhere: agreeing that images go to a host does not say that a key in the environment is meant for it.
 
     Args:
         url: the endpoint's.
         store: what was agreed before.
+        images: image data would go.
+        signs_in: a key or token would go.
         proxy, ca_bundle: as in `destination`.
 
     Raises:
         UsageError: it is not a URL.
     """
-    host = parse_address(url, allow_plain_http=True).host
-    return not is_loopback_host(host) and not store.has(destination(url, proxy, ca_bundle))
+    address = parse_address(url, allow_plain_http=True)
+    if is_loopback_host(address.host):
+        return []
+    place = destination(url, proxy, ca_bundle)
+    wanted = [place] if images or (signs_in and address.is_azure_ml) else []
+    wanted += [f"{place} (key)"] if signs_in and not address.is_azure_ml else []
+    return [each for each in wanted if not store.has(each)]
+
+
+def consent_is_needed(url: str, store: ConsentStore, *, signs_in: bool = False, proxy: str = "", ca_bundle: str = "") -> bool:
+    """Whether the person has to be asked before image data goes to this URL on this way; arguments as in `missing_consents`."""
+    return bool(missing_consents(url, store, signs_in=signs_in, proxy=proxy, ca_bundle=ca_bundle))
 
 
 def require_consent(
-    url: str, granted: bool, store: ConsentStore, what: str = "Image data", *, proxy: str = "", ca_bundle: str = ""
+    url: str, granted: bool, store: ConsentStore, *, images: bool = True, signs_in: bool = False, proxy: str = "", ca_bundle: str = ""
 ) -> None:
-    """Let image data go to this URL, or refuse.
+    """Let image data or a sign-in go to this URL, or refuse.
 
     Args:
         url: the endpoint's.
-        proxy, ca_bundle: as in `destination`.
-        granted: the person says yes now (`--consent`, a box in the dialog, a profile's flag); remembered for the host.
+        granted: the person says yes now (`--consent`, a box in the dialog, a profile's flag); remembered for the host and the way to it.
         store: what was agreed before.
-        what: would leave: image data, or a sign-in.
+        images, signs_in, proxy, ca_bundle: as in `missing_consents`.
 
     Raises:
         ConsentError: a host other than this computer that nobody has agreed to.
         UsageError: it is not a URL.
     """
-    if not consent_is_needed(url, store, proxy=proxy, ca_bundle=ca_bundle):
+    missing = missing_consents(url, store, images=images, signs_in=signs_in, proxy=proxy, ca_bundle=ca_bundle)
+    if not missing:
         return
     if not granted:
         place = parse_address(url, allow_plain_http=True).host + in_words(proxy, ca_bundle)
-        raise ConsentError(Sentence(f"{what} would leave this computer for {place}, and nobody has agreed to that yet: ", AGREE, "."))
-    store.grant(destination(url, proxy, ca_bundle))
+        what = " and ".join(name for name, goes in (("image data", images), ("a key or token", signs_in)) if goes)
+        raise ConsentError(
+            f"{what[0].upper()}{what[1:]} would leave this computer for {place}, and nobody has agreed to that yet: "
+            "add --consent once if it may."
+        )
+    for each in missing:
+        store.grant(each)
 
 
 def in_words(proxy: str = "", ca_bundle: str = "") -> str:
