@@ -52,7 +52,7 @@ def search_outliers(studio: Any) -> Any:
     _indexed(studio)
     _collapse(studio, "indexSection", "searchSection")
     studio.host.click("outliersSection")
-    studio.host.choose("outliersReferenceComboBox", "The studies ticked below")
+    studio.host.choose("outliersReferenceComboBox", "The studies selected below")
     studies = studio.host.find("studiesList")
     for row in range(studies.count):
         if studies.item(row).text().startswith(_CT):

@@ -211,3 +211,34 @@ def test_a_damaged_file_of_endpoints_is_told_and_the_demo_remains(tmp_path, monk
     with openedPanel() as opened:
         assert opened.host.find("profileComboBox").currentText == "Local demo"
         assert "profiles.json" in opened.text("statusLabel") or "damaged" in opened.text("statusLabel")
+
+
+def test_an_endpoint_that_costs_money_is_reminded_of_until_it_is_deleted(opened, endpoint):
+    from MedImageParseLib.api import deploy
+    from MedImageParseLib.azure.deploy import Deployed
+
+    names = {"Mine": "seg-3d", "Another": "seg-2d"}
+    made = {
+        profile: Deployed(
+            name, "radiology", f"/subscriptions/s/onlineEndpoints/{name}", "medimageparse3d", "", "NC24", 1, "2026-05-01T10:00", ""
+        )
+        for profile, name in names.items()
+    }
+    for profile, deployed in made.items():
+        deploy.remember(profile, deployed)
+        opened.addProfile(profile, endpoint[0])
+    host = opened.host
+    assert '"seg-2d"' in opened.text("costLabel") and "has cost money since 2026-05-01" in opened.text("costLabel")
+    host.choose("profileComboBox", "Mine")
+    assert '"seg-3d"' in opened.text("costLabel") and "seg-2d" not in opened.text("costLabel")
+    assert "delete it" in opened.text("costLabel") and host.find("costLabel").textFormat == host.qt.Qt.PlainText
+    host.choose("profileComboBox", "Local demo")
+    assert host.find("costLabel").isHidden()
+    host.click("settingsButton")
+    assert all(name in opened.text("costsLabel") for name in names.values())
+    for deployed in made.values():
+        deploy.forget(deployed.resource_id)
+    host.choose("profileComboBox", "Mine")
+    opened.panel.enter()
+    host.click("settingsButton")
+    assert host.find("costLabel").isHidden() and host.find("costsLabel").isHidden()

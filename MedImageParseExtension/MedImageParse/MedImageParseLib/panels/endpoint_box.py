@@ -16,7 +16,19 @@ from .local_demo import DemoProcess
 from .parameters import PanelParameters
 from .privacy_box import mayBeSent
 from .sentences import jobWords, signInText, worded, words
-from .widgets import Choice, StatusIcons, setPlain, showRich
+from .widgets import Choice, StatusIcons, setPlain, showRich, showSentence
+
+
+def costs(profile: str = "") -> list[str]:
+    """Sentences on endpoints that were made from this computer and cost money until somebody deletes them.
+
+    Args:
+        profile: only what this profile leads to; "" for all.
+    """
+    from ..api import deploy  # not at file scope: it brings everything for Azure, and most people never make an endpoint here
+
+    advice = _("If you no longer need it, delete it in Azure, or with mip.py deploy delete.")
+    return [f"{sentence} {advice}" for sentence in deploy.reminders(profile)]
 
 
 class EndpointBox:
@@ -43,6 +55,7 @@ class EndpointBox:
         self._role, self._fits, self._model = role, fits or (lambda _profile: True), model
         self._status: dict[str, tuple[str, str]] = {}  # profile name: (icon, sentence)
         self._profiles: dict[str, Profile] = {}
+        self._costs: dict[str, list[str]] = {}  # profile name: what runs behind it and costs money
         self._check: Job | None = None
         self._checked = self._signIn = ""
         self._codes: list[str] = []  # written by a worker, shown by `poll`
@@ -83,6 +96,7 @@ class EndpointBox:
             profiles = [local_demo()]
             self._status[LOCAL_DEMO] = ("Bad", words(error))
         self._profiles = {profile.name: profile for profile in profiles if self._fits(profile)}
+        self._costs = {name: costs(name) for name in self._profiles if name != LOCAL_DEMO}
         self._choice.fill([(name, _("Local demo") if name == LOCAL_DEMO else name) for name in self._profiles])
         self.show()
 
@@ -106,6 +120,7 @@ class EndpointBox:
             showRich(ui.statusLabel, sentence)
         else:
             setPlain(ui.statusLabel, sentence)
+        showSentence(ui.costLabel, "\n".join(self._costs.get(self.name, ())))
         ui.checkButton.setText(_("Stop test") if self._check is not None else _("Test connection"))
         ui.checkButton.setEnabled(self.profile() is not None)
         ui.checkButton.setVisible(self.name != LOCAL_DEMO)

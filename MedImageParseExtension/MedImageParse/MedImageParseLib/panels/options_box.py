@@ -170,7 +170,7 @@ def _choices(ui: Any, choose: Any) -> dict[str, Choice]:
         "Orient": (
             ui.orientComboBox,
             (
-                ("trained", _("As in the training images")),
+                ("trained", _("As in training")),
                 ("radiological", _("Radiological")),
                 ("vote", _("All four rotations, majority vote")),
             ),

@@ -14,7 +14,7 @@ from ..logic.jobs import JobQueue
 from ..profiles.profiles import LOCAL_DEMO, Profile, ProfileStore
 from ..signin.methods import sign_out
 from ..transport.address import parse_address
-from .endpoint_box import EndpointBox
+from .endpoint_box import EndpointBox, costs
 from .find_box import FindBox
 from .privacy_box import PrivacyBox
 from .profile_form import KeyBox, ProfileForm
@@ -59,6 +59,7 @@ class SettingsPanel:
     def open(self) -> None:
         """Show the dialog. It does not wait: runs go on, and the panel can be used beside it."""
         self.show()
+        showSentence(self.ui.costsLabel, "\n".join(costs()))
         self.dialog.show()
         self.dialog.raise_()
         self.dialog.activateWindow()

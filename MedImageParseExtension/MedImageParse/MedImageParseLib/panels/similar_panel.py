@@ -31,7 +31,7 @@ from .tab import Tab, volumeInView
 from .task_box import TaskBox
 from .widgets import StatusIcons, showSentence, signalsBlocked
 
-_ENDPOINT_WIDGETS = ("profileComboBox", "statusIcon", "statusLabel", "checkButton", "demoButton")
+_ENDPOINT_WIDGETS = ("profileComboBox", "statusIcon", "statusLabel", "costLabel", "checkButton", "demoButton")
 
 
 class SimilarPanel(Tab):
