@@ -242,3 +242,13 @@ def test_an_endpoint_that_costs_money_is_reminded_of_until_it_is_deleted(opened,
     opened.panel.enter()
     host.click("settingsButton")
     assert host.find("costLabel").isHidden() and host.find("costsLabel").isHidden()
+
+
+def test_an_export_never_replaces_an_image_that_is_there(settings, tmp_path):
+    image = tmp_path / "ct.nrrd"
+    image.write_bytes(b"NRRD0004")
+    fillIn(settings)
+    settings.host.click("saveButton")
+    settings.host.messages.answers.append(str(image))
+    settings.host.click("exportButton")
+    assert "choose another name" in settings.text("noteLabel") and image.read_bytes() == b"NRRD0004"

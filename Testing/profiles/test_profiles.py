@@ -206,6 +206,30 @@ def test_what_is_handed_around_holds_no_consent_and_arrives_without(store, tmp_p
     assert other.get("Ward 3") == ward(sign_in="key", unknown={"color": "red"})
 
 
+@pytest.mark.parametrize("how", ["file", "link", "hard link", "folder"])
+@pytest.mark.parametrize("content", [b"\x00\x01CT", b"s3cret-key", b'{"meaning": 42}', b'{"schema": 99, "profiles": []}'])
+def test_an_export_replaces_nothing_but_an_export(store, tmp_path, how, content):
+    store.add(ward())
+    there, asked = tmp_path / "ct.nii", tmp_path / "lab.json"
+    there.write_bytes(content)
+    {"file": lambda: there.rename(asked), "link": lambda: asked.symlink_to(there), "hard link": lambda: asked.hardlink_to(there),
+     "folder": asked.mkdir}[how]()  # fmt: skip
+    with pytest.raises(UsageError, match="choose another name"):
+        store.export(asked)
+    assert how == "folder" or asked.read_bytes() == content
+
+
+def test_an_export_replaces_an_earlier_one_but_never_the_store_itself(store, tmp_path):
+    store.add(ward(consent=True))
+    store.export(tmp_path / "lab.json")
+    store.add(ward("Ward 4"))
+    assert store.export(tmp_path / "lab.json") == ["Ward 3", "Ward 4"]
+    before = store.path.read_bytes()
+    with pytest.raises(UsageError, match="your own profiles"):
+        store.export(store.path)
+    assert store.path.read_bytes() == before
+
+
 def test_names_that_clash_on_import_are_asked_about_renamed_or_replaced(store, tmp_path):
     lab = ProfileStore(tmp_path / "lab")
     for profile in (ward(tries=1), ward("Ward 4"), dataclasses.replace(local_demo(), tries=1)):

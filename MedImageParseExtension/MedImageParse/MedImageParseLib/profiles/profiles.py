@@ -27,7 +27,7 @@ from ..errors import InputError, UsageError
 from ..redaction import is_plain, plain
 from ..remedies import KEY_NOT_IN_PROFILE, Sentence
 from ..transport.address import checked_host, parse_address
-from .sharing import PERSONAL, check_trust, describe_place, is_demo_name, received
+from .sharing import PERSONAL, check_export, check_trust, describe_place, is_demo_name, received
 
 FILE_NAME = "profiles.json"
 MODELS = ("medimageparse", "medimageparse3d", "medimageinsight")
@@ -284,7 +284,7 @@ class ProfileStore:
         """Write profiles to a file that a lab can hand around: no secret (there is none), and nobody's consent.
 
         Args:
-            path: the file to write; an existing one is replaced.
+            path: the file to write; an earlier export is replaced, any other file that is there is left alone.
             names: which profiles, all of the person's own where empty.
 
         Returns:
@@ -294,6 +294,7 @@ class ProfileStore:
         if not wanted:
             raise UsageError("There is no profile to export yet: add one first.")
         entries = [{key: value for key, value in profile.to_json().items() if key not in PERSONAL} for profile in wanted]
+        check_export(Path(path), self.path, parse_document)
         write_document(Path(path), {"schema": SCHEMA, "profiles": entries})
         return [profile.name for profile in wanted]
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import dataclasses
 import unicodedata
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import UsageError
+from ..errors import MedImageParseError, UsageError
 from ..redaction import redactor
 from ..signin.auth import origin
 from ..transport.address import parse_address
@@ -34,6 +35,27 @@ TRUST_SETTINGS = {
 # What a person grants on this computer only: never written by an export, never taken from an import.
 PERSONAL = ("consent", "allow_other_authority", "allow_other_scope", "key_in_keyring")
 _SHOWN = 120
+
+
+def check_export(path: Path, store: Path, parse: Callable[[Path], object]) -> None:
+    """Make sure that an export replaces nothing but an earlier export, also through a link: no image, no key, no certificate.
+
+    Args:
+        path: where it is to be written.
+        store: the file that holds the person's own profiles.
+        parse: raises MedImageParseError where a file is no profile file.
+
+    Raises:
+        UsageError: something else is there.
+    """
+    if not path.exists():
+        return
+    if store.exists() and path.samefile(store):
+        raise UsageError(f"{path.name} holds your own profiles: choose another name for the export.")
+    try:
+        parse(path)
+    except MedImageParseError as error:
+        raise UsageError(f"{path.name} exists and is no exported profile, so it is left as it is: choose another name.") from error
 
 
 def check_trust(names: Collection[str]) -> None:
