@@ -15,6 +15,7 @@ from MedImageParseLib.profiles.connection import connect
 from MedImageParseLib.profiles.consent import ConsentStore, destination
 from MedImageParseLib.profiles.profiles import AZURE_ML_SCOPES, LOCAL_DEMO, Profile, ProfileStore, local_demo
 from MedImageParseLib.profiles.sharing import PERSONAL, TRUST_SETTINGS
+from MedImageParseLib.redaction import Redactor
 from MedImageParseLib.signin.auth import session_keys
 from MedImageParseLib.signin.methods import make_auth, sign_out
 
@@ -37,7 +38,10 @@ def store() -> ProfileStore:
 
 
 @pytest.fixture(autouse=True)
-def no_keys():
+def no_keys(monkeypatch):
+    """Neither keys nor what other suites have made the program keep quiet about."""
+    for module in ("sharing", "consent"):
+        monkeypatch.setattr(f"MedImageParseLib.profiles.{module}.redactor", Redactor())
     yield
     sign_out()
 
