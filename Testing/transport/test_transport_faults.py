@@ -12,8 +12,10 @@ import traceback
 import pytest
 
 from doubles import fault_server as f
+from doubles.certificates import self_signed_context
 from doubles.fault_scenarios import BODY, KEY, TIMEOUTS, Scenario, all_scenarios, staged
 from MedImageParseLib.errors import EndpointError, ReplyError
+from MedImageParseLib.redaction import is_plain
 from MedImageParseLib.transport.audit import AuditLog
 from MedImageParseLib.transport.client import EndpointClient, RetryPolicy, StaticKey
 
@@ -181,3 +183,12 @@ def test_nothing_of_a_failed_run_stays_behind():
             with pytest.raises(EndpointError):
                 client.send(BODY)
     assert set(threading.enumerate()) <= threads
+
+
+@pytest.mark.parametrize("name", ["Gate\u202egpj.exe", "Gate\x1b[2J", "Gate\u200b7", f"key {KEY}", "x" * 60])
+def test_a_name_in_a_strangers_certificate_is_quoted_as_foreign_text(name):
+    with f.FaultServer([f.well], tls=self_signed_context(common_name=name)) as server:
+        with EndpointClient(server.url, auth=StaticKey(KEY), timeouts=TIMEOUTS, retry=RetryPolicy(tries=1)) as client:
+            with pytest.raises(EndpointError, match="self-signed") as caught:
+                client.send(BODY)
+    assert is_plain(str(caught.value)) and KEY not in str(caught.value)

@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from ..redaction import redactor
 from ..remedies import GIVE_PEM, Sentence
 from .faults import Fault, duration
 
@@ -90,7 +91,7 @@ def _name(parts: Any) -> str:
     unit = found.get("organizationalUnitName", "")
     name = common or unit
     shown = f"{name} ({organization})" if name and organization and organization not in name else name or organization
-    return " ".join(shown.split())[:120]
+    return redactor.quote(shown, 120)  # whoever answers wrote it
 
 
 def _time(text: Any) -> float | None:
