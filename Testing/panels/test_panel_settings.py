@@ -179,6 +179,25 @@ def test_endpoints_are_exported_without_keys_and_imported(settings, tmp_path):
     assert "Ward 3" in stored() and "ward3.example" in settings.text("noteLabel")
 
 
+def test_an_import_in_the_panel_leaves_out_whom_to_trust_and_names_it(settings, tmp_path):
+    path = tmp_path / "theirs.json"
+    entry = {
+        "name": "Ward 3",
+        "url": "https://ward3.example/score",
+        "proxy": "http://192.0.2.9:3128",
+        "ca_bundle": "theirs.pem",
+        "consent": True,
+    }
+    path.write_text(json.dumps({"schema": 1, "profiles": [entry, entry | {"name": "Local demo"}]}))
+    settings.host.messages.answers.append(str(path))
+    settings.host.click("importButton")
+    kept = stored()
+    assert (kept["Ward 3"].proxy, kept["Ward 3"].ca_bundle, kept["Ward 3"].consent) == ("", "", False)
+    assert kept["Local demo"].url.startswith("http://127.0.0.1:") and "Local demo (2)" in kept
+    note = settings.text("noteLabel")
+    assert "192.0.2.9:3128" in note and "theirs.pem" in note and "built in" in note and "--" not in note
+
+
 def test_a_code_to_sign_in_with_is_shown_with_a_link(opened):
     import datetime
     import threading
