@@ -213,6 +213,12 @@ def test_consent_in_a_profile_ends_where_its_address_or_way_is_edited():
         assert not profile.edited(**change).consent
 
 
+def test_the_azure_resource_that_a_key_is_read_from_stays_behind_when_a_profile_moves_to_another_host():
+    profile = Profile("Ward 3", URL, resource_id=HOSTILE["resource_id"])
+    assert profile.edited(url=URL + "?x=1").resource_id == profile.resource_id
+    assert profile.edited(url="https://stranger.example/score").resource_id == ""
+
+
 def test_a_key_goes_only_the_way_that_it_was_given_for():
     profile = Profile("Ward 3", URL, sign_in="key")
     session_keys.remember(profile.name, profile.url, KEY, profile.route)

@@ -26,6 +26,7 @@ from ..configuration import configuration_folder, locked, write_atomically
 from ..errors import InputError, UsageError
 from ..redaction import is_plain, plain
 from ..remedies import KEY_NOT_IN_PROFILE, Sentence
+from ..signin.auth import origin
 from ..transport.address import checked_host, parse_address
 from .sharing import PERSONAL, check_export, check_trust, describe_place, is_demo_name, received
 
@@ -144,7 +145,8 @@ class Profile:
         return ", ".join(way for way in ways if way)
 
     def edited(self, **values: Any) -> Profile:
-        """The profile with other values; consent that was given for another host or way to it is not carried over.
+        """The profile with other values. Consent that was given for another host or way to it is not carried over, nor is the Azure
+        resource whose key would then go to another host.
 
         Args:
             values: fields by name.
@@ -152,6 +154,8 @@ class Profile:
         changed = dataclasses.replace(self, **values)
         if (changed.url, changed.route, changed.allow_plain_http) != (self.url, self.route, self.allow_plain_http):
             changed.consent = False
+        if origin(changed.url) != origin(self.url) and changed.resource_id == self.resource_id:
+            changed.resource_id = ""
         return changed
 
     def to_json(self) -> dict[str, Any]:
