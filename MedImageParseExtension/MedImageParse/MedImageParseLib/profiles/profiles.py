@@ -4,8 +4,6 @@ The file is `profiles.json` in the user's configuration folder:
 `{"schema": 1, "profiles": [{"name": …, "url": …, …}, …]}`. Who protects what: `ProfileStore` is the only writer; it takes a lock,
 reads the file again, changes it, and replaces it in one step, so that neither a crash nor a second window loses a profile. Fields
 that this version does not know are kept; a file from a newer version is not touched; a damaged one is put aside, not overwritten.
-
-The profile file itself: read, checked for its version, put aside when damaged, locked, and replaced in one step.
 """
 
 from __future__ import annotations

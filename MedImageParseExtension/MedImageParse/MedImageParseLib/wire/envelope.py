@@ -17,7 +17,6 @@ import base64
 import binascii
 import json
 import math
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -36,7 +35,7 @@ LARGEST_REPLY = 2 * 2**30  # bytes, whatever was sent
 _MOST_VALUES = 4096  # commas, colons and brackets in the JSON of a row, beside those of its vectors
 _FREE_VALUES = 2**16  # so many cost a few MB at most, whatever they are
 _SMALL = 2**20  # bytes; a text up to here may hold any letters
-_WIDE = re.compile(rb"[\xf0-\xff]|\\u[dD][89abAB]")  # a letter that makes Python keep the whole text in four bytes a letter
+_WIDE_ESCAPES = [f"\\u{first}{second}".encode() for first in "dD" for second in "89abAB"]
 _PIECE = 3 * 2**18  # bytes; a multiple of three, so that the pieces' base64 can be joined
 
 
@@ -109,7 +108,7 @@ def parse_rows(body: bytes, expected: int, numbers: int = 0) -> Rows:
             f"It began: {quote(body)}",
             code="reply-form",
         )
-    if len(body) > _SMALL and _WIDE.search(body):
+    if len(body) > _SMALL and _is_wide(body):
         raise ReplyError(f"The endpoint's reply holds letters that no reply needs; it began: {quote(body)}", code="reply-form")
     try:
         outer = json.loads(body)
@@ -130,6 +129,14 @@ def parse_rows(body: bytes, expected: int, numbers: int = 0) -> Rows:
             f"The endpoint answered {len(outer)} rows where {expected} objects were expected: {quote(body)}", code="reply-form"
         )
     return Rows(outer, form)
+
+
+def _is_wide(body: bytes) -> bool:
+    """Whether there is a letter beyond U+FFFF, which makes Python keep the whole text in four bytes a letter. An expression over 80 MB would
+    hold Python's lock for a second; this takes a tenth of that."""
+    if np.frombuffer(body, np.uint8).max() >= 0xF0:
+        return True
+    return b"\\u" in body and any(escape in body for escape in _WIDE_ESCAPES)
 
 
 def quote(value: object) -> str:
