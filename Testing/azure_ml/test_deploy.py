@@ -15,7 +15,7 @@ from MedImageParseLib.api import deploy as api
 from MedImageParseLib.api.deploy import Azure, DeployOptions
 from MedImageParseLib.azure.resource_manager import ControlPlaneError, ResourceManager
 from MedImageParseLib.cli.main import main
-from MedImageParseLib.errors import Cancelled, UsageError
+from MedImageParseLib.errors import Cancelled, InputError, PartlyDone, UsageError
 from MedImageParseLib.profiles.profiles import ProfileStore
 from MedImageParseLib.progress import Cancellation
 from MedImageParseLib.signin.auth import StaticKey, session_keys
@@ -309,3 +309,23 @@ def test_microsofts_own_sdk_makes_directs_reads_and_deletes_an_endpoint_through_
     assert client.online_endpoints.get_keys("theirs").primary_key == plane.key
     client.online_endpoints.begin_delete("theirs").result()
     assert plane.endpoints == {} and Model is not None
+
+
+def test_an_endpoint_whose_profile_finds_no_room_is_named_as_made_and_remembered(plane, azure, monkeypatch):
+    def full(*_: object, **__: object) -> None:
+        raise InputError("The profile file profiles.json cannot be written: No space left on device.")
+
+    monkeypatch.setattr(ProfileStore, "add", full)
+    with pytest.raises(PartlyDone, match="ours is made and costs money.*No space left.*deploy delete ours") as caught:
+        deployed(azure)
+    assert caught.value.exit_status == 4 and "ours" in " ".join(api.reminders())
+
+
+def test_a_note_on_cost_that_finds_no_room_is_said_and_the_profile_is_kept(plane, azure, monkeypatch):
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(api, "write_atomically", full)
+    made = deployed(azure)
+    assert any("could not be noted" in note and "No space left" in note for note in made.notes)
+    assert ProfileStore().get(made.profile).url == plane.scoring_url

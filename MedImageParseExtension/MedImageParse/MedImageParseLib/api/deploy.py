@@ -16,11 +16,11 @@ from typing import Any
 
 from ..azure import deploy as steps
 from ..azure import offers
-from ..azure.discovery import CLOUDS, Cloud, FoundDeployment, FoundEndpoint, make_profile
+from ..azure.discovery import CLOUDS, Cloud, FoundDeployment, FoundEndpoint, MadeProfile, make_profile
 from ..azure.plan import Plan, Workspace, find_workspace, make_plan
 from ..azure.resource_manager import ControlPlaneError, ResourceManager, arm_scope
 from ..configuration import configuration_folder, write_atomically
-from ..errors import EndpointError, MedImageParseError, UsageError
+from ..errors import EndpointError, MedImageParseError, PartlyDone, UsageError
 from ..profiles.connection import connect
 from ..profiles.profiles import ProfileStore
 from ..progress import Cancellation, Progress, no_progress
@@ -203,15 +203,20 @@ class Azure:
             scope=self._cloud.scope,
             arm_url=self._arm_url,
         )
-        store = ProfileStore()
-        if made.key:
-            session_keys.remember(made.profile.name, made.profile.url, made.key, made.profile.route)
-            if options.keep_key:
-                save_in_keyring(made.profile.name, made.profile.url, made.key, made.profile.route)
-                made.profile.key_in_keyring = True
-        store.add(made.profile, replace=any(each.name == made.profile.name and each.url == made.profile.url for each in store.profiles()))
-        remember(made.profile.name, steps.describe(self._manager, plan.workspace, described))
         result = Made(made.profile.name, made.profile.url, notes=made.notes)
+        try:
+            remember(made.profile.name, steps.describe(self._manager, plan.workspace, described))
+        except OSError as error:
+            result.notes.append(
+                f"The endpoint costs money, and that could not be noted in {configuration_folder() / RECORD} ({error.strerror})."
+            )
+        try:
+            _keep(made, keep_key=options.keep_key)
+        except MedImageParseError as error:
+            raise PartlyDone(
+                "The endpoint {name} is made and costs money, but its profile could not be kept: {error} `deploy delete {name}` ends the cost.",
+                name=plan.name, error=error, cause=error,
+            ) from error  # fmt: skip
         self._probe(result, plan, progress, cancellation)
         return result
 
@@ -295,7 +300,13 @@ class Azure:
         """
         place = find_workspace(self._manager, workspace, subscription)
         steps.delete(self._manager, place, name, progress=progress, cancellation=cancellation, poll_s=self._poll_s)
-        forget(f"{place.resource_id}/onlineEndpoints/{name}")
+        try:
+            forget(f"{place.resource_id}/onlineEndpoints/{name}")
+        except OSError as error:
+            raise PartlyDone(
+                "The endpoint {name} is deleted, but {path} could not be written ({why}), so you may still be reminded of it.",
+                name=name, path=str(configuration_folder() / RECORD), why=error.strerror or type(error).__name__,
+            ) from error  # fmt: skip
 
     def grant(self, name: str, person: str, workspace: str = "", subscription: str = "", *, kind: str = "User") -> None:
         """Let somebody call an endpoint by Entra sign-in.
@@ -309,6 +320,17 @@ class Azure:
         """
         found = self.status(name, workspace, subscription)
         steps.grant(self._manager, found.resource_id, person, kind=kind)
+
+
+def _keep(made: MadeProfile, *, keep_key: bool) -> None:
+    """Keep a profile, and its key for this session or, if wanted, in the keyring."""
+    store, profile = ProfileStore(), made.profile
+    if made.key:
+        session_keys.remember(profile.name, profile.url, made.key, profile.route)
+        if keep_key:
+            save_in_keyring(profile.name, profile.url, made.key, profile.route)
+            profile.key_in_keyring = True
+    store.add(profile, replace=any(each.name == profile.name and each.url == profile.url for each in store.profiles()))
 
 
 def _may_pass(error: EndpointError) -> bool:
