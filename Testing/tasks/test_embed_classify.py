@@ -94,6 +94,7 @@ def test_a_strange_image_is_the_first_outlier_and_the_distance_is_euclidean(tmp_
     result = outliers(tmp_path / "a.index", reference=usual.tallies[0].series, map=tmp_path / "map.png")
     vectors = np.array([image_vector(png) for png in double.pictures])
     by_hand = [np.linalg.norm(vectors[:10] - vector, axis=1).min() for vector in vectors[10:]]
+    by_hand += [0.0] * 10  # slices of the second volume that the first shows as well
     assert [item.distance for item in result.items] == pytest.approx(sorted(by_hand, reverse=True), abs=1e-5)
     assert result.items[0].record.series == others.tallies[1].series and len(result.members) == 10
     assert (tmp_path / "map.png").read_bytes().startswith(b"\x89PNG")
@@ -101,8 +102,6 @@ def test_a_strange_image_is_the_first_outlier_and_the_distance_is_euclidean(tmp_
 
 def test_studies_are_ranked_by_seven_statistics_of_their_slices(tmp_path):
     volumes = [made_up_ct(count) for count in (8, 10, 9, 9)]
-    for number, volume in enumerate(volumes):  # slices that are alike to the last pixel would be one record
-        volume.voxels[:, 8, 8] = 100 * number
     volumes[3].voxels[:] = -volumes[3].voxels[:, ::-1] // 2
     with reached() as (_double, client):
         added = index_add(tmp_path / "a.index", volumes, client=client)

@@ -35,7 +35,7 @@ def classify(
     slices: str | list[int] = "all",
     every: int = 1,
     content: bool = False,
-    plane: str = "axial",
+    plane: str = "auto",
     window: str = "auto",
     fit: str = "pad",
     at_once: int = AT_ONCE,

@@ -59,7 +59,7 @@ def embed(
     slices: str | list[int] = "all",
     every: int = 1,
     content: bool = False,
-    plane: str = "axial",
+    plane: str = "auto",
     window: str = "auto",
     fit: str = "pad",
     pool: str = "none",
@@ -77,7 +77,8 @@ def embed(
         inputs: paths of image files, DICOM folders or folders of images, or Volumes; one or several.
         endpoint: scoring URL; or `profile`: name of a stored profile; or `client`: a connection to use (it is not closed).
         output: .npz or .csv to write.
-        slices, every, content, plane: which slices: "all", "15", "10:20" or indices; each n-th; only those that show something.
+        slices, every, content: which slices: "all", "15", "10:20" or indices; each n-th; only those that show something.
+        plane: "auto" (the volume's own slices), "axial", "coronal" or "sagittal".
         window: "auto", "percentile", a site or "LOW,HIGH". fit: "pad" or "stretch" to the square that is sent.
         pool: "none" for a vector a slice; "mean" or "statistics" for one a volume.
         at_once, batch: most requests at the same time, images in each.
@@ -118,7 +119,7 @@ def index_add(
     slices: str | list[int] = "all",
     every: int = 1,
     content: bool = False,
-    plane: str = "axial",
+    plane: str = "auto",
     window: str = "auto",
     fit: str = "pad",
     pool: str = "none",
@@ -161,7 +162,7 @@ def index_search(
     profile: str | None = None,
     client: EndpointClient | None = None,
     slices: str | list[int] | None = None,
-    plane: str = "axial",
+    plane: str = "auto",
     top: int = 10,
     other_volumes: bool = False,
     recipe: str | None = None,

@@ -17,8 +17,8 @@ Input = str | os.PathLike | Volume
 def find_sources(inputs: Input | Iterable[Input], modality: str = "") -> list[Source]:
     """One source an image.
 
-    A folder stands for the image files in it and below (.nii, .nrrd, .png, …) and for each folder below that holds DICOM files.
-    Nothing is read yet but the names; hidden files are passed over.
+    A folder stands for the image files in it and below (.nii, .nrrd, .png, …) and for each series in each folder below that holds DICOM
+    files. Nothing is read yet but names and, of DICOM files, headers; hidden files are passed over.
 
     Args:
         inputs: a path, a Volume, or several of them.
@@ -34,7 +34,8 @@ def find_sources(inputs: Input | Iterable[Input], modality: str = "") -> list[So
         if isinstance(one, Volume):
             sources.append(_volume_source(one, f"volume {number}", modality))
         else:
-            sources += [_file_source(path, modality) for path in _images_at(Path(one).expanduser())]
+            for path in _images_at(Path(one).expanduser()):
+                sources += _series_sources(path, modality) if path.is_dir() else [_file_source(path, modality)]
     if not sources:
         raise UsageError("Name at least one image, volume or folder to embed.")
     return sources
@@ -62,14 +63,24 @@ def _images_at(path: Path) -> list[Path]:
     return found
 
 
-def _file_source(path: Path, modality: str) -> Source:
+def _series_sources(folder: Path, modality: str) -> list[Source]:
+    """A DICOM folder: one source a series. Whatever else it holds (reports, segmentations) is passed over beside images."""
+    from ..files.dicom import series_of
+
+    uids = list(series_of(sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))))
+    if len(uids) < 2:
+        return [_file_source(folder, modality)]
+    return [_file_source(folder, modality, uid, f", series {number}") for number, uid in enumerate(uids, start=1)]
+
+
+def _file_source(path: Path, modality: str, series: str = "", which: str = "") -> Source:
     def read() -> tuple[Volume, list[str]]:
         from ..files.read import read_image
 
-        volume, warnings = read_image(path)
+        volume, warnings = read_image(path, series=series)
         return _with_modality(volume, modality), warnings
 
-    return Source(path.name or str(path), os.path.abspath(path), read)
+    return Source(f"{path.name or path}{which}", os.path.abspath(path), read, series)
 
 
 def _volume_source(volume: Volume, name: str, modality: str) -> Source:

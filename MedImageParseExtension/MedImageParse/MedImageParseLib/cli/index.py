@@ -6,6 +6,7 @@ import argparse
 
 from ..api import embed
 from ..errors import InputError, UsageError
+from ..imaging.geometry import AUTO_PLANE, PLANE_CHOICES
 from ..tasks.find_similar import name_of, place_of
 from .options import INPUT_HELP, Parser, add_common, add_connection, add_recipe, add_slices, add_speed, connection_options, image_options
 from .terminal import Terminal, raise_if_partly, reported
@@ -64,7 +65,7 @@ def _add_search(parts: argparse._SubParsersAction) -> None:
     what.add_argument("--image", metavar="INPUT", help="an image; of a volume, --slices says which slice")
     what.add_argument("--text", metavar='"…"', help='such as "x-ray chest anteroposterior pneumonia"')
     parser.add_argument("--slices", metavar="N", help="the slice to search with, its index along the plane's axis")
-    parser.add_argument("--plane", choices=("axial", "coronal", "sagittal"), default="axial")
+    parser.add_argument("--plane", choices=PLANE_CHOICES, default=AUTO_PLANE, help="default auto: the volume's own slices")
     parser.add_argument("--top", type=int, default=10, metavar="N", help="how many (default 10)")
     parser.add_argument("--other-volumes", action="store_true", help="leave out what comes from the same volume")
     parser.add_argument("--recipe", metavar="RECIPE", help="where the index has several, as `index info` prints them")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 
 from ..errors import UsageError
-from ..imaging.geometry import PLANES
+from ..imaging.geometry import AUTO_PLANE, PLANE_CHOICES
 from ..imaging.windows import CT_WINDOWS
 from ..profiles.profiles import DIALECTS, SIGN_INS
 from ..tasks.embed import AT_ONCE, BATCH
@@ -94,7 +94,7 @@ def add_slices(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     )
     group.add_argument("--every", type=int, default=1, metavar="N", help="only each N-th of them")
     group.add_argument("--content", action="store_true", help="only slices on which something is seen")
-    group.add_argument("--plane", choices=PLANES, default="axial")
+    group.add_argument("--plane", choices=PLANE_CHOICES, default=AUTO_PLANE, help="default auto: the volume's own slices")
     return group
 
 

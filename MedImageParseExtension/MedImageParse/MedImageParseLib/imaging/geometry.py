@@ -256,6 +256,76 @@ def _spline_rows(splines: np.ndarray, positions: np.ndarray) -> np.ndarray:
 # plane: (patient axis of the slices, direction in which rows run down, direction in which columns run right)
 _PLANES = {"axial": ("SI", "P", "L"), "coronal": ("AP", "I", "L"), "sagittal": ("RL", "I", "P")}
 PLANES = tuple(_PLANES)
+AUTO_PLANE = "auto"  # the volume's own slices, see `acquisition_plane`
+PLANE_CHOICES = (AUTO_PLANE, *PLANES)
+_NARROW, _NARROW_SHARE = 16, 4  # a strip: fewer rows than this, and less than a quarter of its columns, or the other way round
+_SAME_SPACING = 1.02  # ratio up to which two spacings count as one
+
+
+def acquisition_plane(volume: Volume) -> str:
+    """The plane in which a volume was acquired: its own slices.
+
+    One slice is its own plane. Else the axis whose spacing differs where the other two share theirs: scanners make square pixels, and a
+    file that was turned afterwards keeps its spacings. Else the array's first axis, along which every format that is read here stacks
+    its slices.
+
+    Args:
+        volume: of any orientation; an oblique one takes the nearest patient axis.
+
+    Returns:
+        "axial", "coronal" or "sagittal" ("axial" for a 2D picture, which has no other).
+
+    Example:
+        >>> acquisition_plane(Volume(np.zeros((6, 50, 70)), np.diag([1.0, 1.0, 4.0, 1.0])))
+        'axial'
+    """
+    if volume.is_picture:
+        return "axial"
+    single = [axis for axis, size in enumerate(volume.shape_kji) if size == 1]
+    odd = _odd_axis(volume.spacing_ijk[::-1])
+    axis = single[0] if len(single) == 1 else odd if odd is not None else 0
+    letter = nearest_directions(volume.ijk_to_ras)[axis]
+    return next(plane for plane, (across, _, _) in _PLANES.items() if letter in across)
+
+
+def _odd_axis(spacing: np.ndarray) -> int | None:
+    """The one axis (kji) whose spacing differs while the other two share theirs; the widest where it is by far; else None."""
+    for axis in range(3):
+        first, second = np.delete(spacing, axis)
+        alike = max(first, second) <= _SAME_SPACING * min(first, second)
+        if alike and not min(first, second) / _SAME_SPACING <= spacing[axis] <= max(first, second) * _SAME_SPACING:
+            return axis
+    low, middle, high = np.sort(spacing)
+    return int(np.argmax(spacing)) if high >= 1.5 * middle and middle < 1.5 * low else None
+
+
+def resolve_plane(volume: Volume, plane: str) -> str:
+    """The plane that is meant for this volume, once it is known that its slices are pictures.
+
+    Args:
+        volume: any.
+        plane: "auto" (the acquisition plane), "axial", "coronal" or "sagittal".
+
+    Raises:
+        UsageError: an unknown plane, or one along which each slice is a strip of a few rows, of which no model can say anything.
+    """
+    if plane not in PLANE_CHOICES:
+        raise UsageError(f"The plane '{plane}' is not known; give axial, coronal or sagittal.")
+    own = acquisition_plane(volume)
+    if volume.is_picture or plane in (AUTO_PLANE, own):
+        return own
+    view = SliceView.of(volume, plane)
+    rows, columns = view.fit.shape
+    if min(rows, columns) < _NARROW and _NARROW_SHARE * min(rows, columns) < max(rows, columns):
+        raise UsageError(
+            "Along the {plane} plane each slice of this volume is a strip of {rows} x {columns} pixels; its own slices are {own}: choose that plane.",
+            code="strip",
+            plane=plane,
+            rows=rows,
+            columns=columns,
+            own=own,
+        )
+    return plane
 
 
 @dataclass(slots=True, frozen=True)

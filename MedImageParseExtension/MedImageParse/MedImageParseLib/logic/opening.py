@@ -79,7 +79,7 @@ def _load(record: Record, scene: Any) -> Any:
     if not os.path.exists(source):
         raise InputError(f"{_named(record)} is not in the scene, and its file is no longer where it was; load it and try again.")
     if os.path.isdir(source):
-        return _loadFolder(source, scene)
+        return _loadFolder(source, str(record.position.get("dicom_series") or ""), scene)
     slicer = importSlicer()
     try:
         # One file: else Slicer would take neighbors with numbers in their names (photo1.png, photo2.png) for slices of one volume.
@@ -88,11 +88,11 @@ def _load(record: Record, scene: Any) -> Any:
         raise InputError(f"The file {os.path.basename(source)} could not be loaded; look in the log for details.") from error
 
 
-def _loadFolder(folder: str, scene: Any) -> Any:
-    """A folder of DICOM files, read as it was when it was indexed, so that the slices have the same numbers."""
+def _loadFolder(folder: str, series: str, scene: Any) -> Any:
+    """A folder of DICOM files, or one series of several in it, read as when it was indexed, so that the slices have the same numbers."""
     from ..files.read import read_image
 
-    volume, _warnings = read_image(Path(folder))
+    volume, _warnings = read_image(Path(folder), series=series)
     return nodeFromVolume(volume, scene.GenerateUniqueName(os.path.basename(folder) or "DICOM"), scene)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
-from ..imaging.geometry import PLANES
+from ..imaging.geometry import PLANE_CHOICES
 from ..progress import Cancellation, Progress
 from ..tasks.indexing import IndexingOptions, IndexingResult
 from .indexing_runs import Gathered, IndexingRun, checkedNodes, defaultIndexPath, gatherDatabase, gatherVolumes, openDatabase
@@ -78,7 +78,7 @@ class MedImageInsightLogic:
         return defaultIndexPath()
 
     def indexVolumes(
-        self, volumeNodes: Any, *, index: str = "", plane: str = "axial", every: int = 1, onlyContent: bool = False,
+        self, volumeNodes: Any, *, index: str = "", plane: str = "auto", every: int = 1, onlyContent: bool = False,
         thumbnails: bool = True, paths: bool = True, slices: str = "all", callback: Callable[[Job], object] | None = None, cancellation: Cancellation | None = None,
         **connection: Any,
     ) -> IndexingResult | Job:  # fmt: skip
@@ -86,7 +86,7 @@ class MedImageInsightLogic:
 
         Args:
             volumeNodes: one volume node or several.
-            plane, slices, every, onlyContent: which slices: the plane, "all", "15" or "10:20", each n-th, only those that show something.
+            plane, slices, every, onlyContent: which slices: the plane ("auto" for the volume's own), "all", "15" or "10:20", each n-th, only those that show something.
             thumbnails: keep a small picture of each slice. paths: keep names, and where the volume can be found again.
 
         Returns:
@@ -101,7 +101,7 @@ class MedImageInsightLogic:
         return self._index("Index", lambda: gatherVolumes(nodes), nodes, index, options, connection, callback, cancellation)
 
     def indexFolder(
-        self, path: str | os.PathLike, *, index: str = "", plane: str = "axial", every: int = 1, onlyContent: bool = False,
+        self, path: str | os.PathLike, *, index: str = "", plane: str = "auto", every: int = 1, onlyContent: bool = False,
         thumbnails: bool = True, paths: bool = True, callback: Callable[[Job], object] | None = None,
         cancellation: Cancellation | None = None, **connection: Any,
     ) -> IndexingResult | Job:  # fmt: skip
@@ -115,7 +115,7 @@ class MedImageInsightLogic:
         return self._index("Index a folder", lambda: Gathered(folder=folder), [], index, options, connection, callback, cancellation)
 
     def indexDatabase(
-        self, *, index: str = "", plane: str = "axial", every: int = 1, onlyContent: bool = False, thumbnails: bool = True,
+        self, *, index: str = "", plane: str = "auto", every: int = 1, onlyContent: bool = False, thumbnails: bool = True,
         paths: bool = True, callback: Callable[[Job], object] | None = None, cancellation: Cancellation | None = None, **connection: Any,
     ) -> IndexingResult | Job:  # fmt: skip
         """Put every series of Slicer's DICOM database into an index; nothing is loaded into the scene. Arguments: see indexVolumes."""
@@ -170,7 +170,7 @@ class MedImageInsightLogic:
         return self._start(self._asking, job, callback, cancellation)
 
     def classify(
-        self, volumeNode: Any, labels: str | Sequence[str | Label], *, plane: str = "axial", slices: str = "all", every: int = 1,
+        self, volumeNode: Any, labels: str | Sequence[str | Label], *, plane: str = "auto", slices: str = "all", every: int = 1,
         onlyContent: bool = False, prefix: str = "", callback: Callable[[Job], object] | None = None,
         cancellation: Cancellation | None = None, **connection: Any,
     ) -> ClassificationResult | Job:  # fmt: skip
@@ -344,5 +344,5 @@ def _options(plane: str, every: int, onlyContent: bool, thumbnails: bool, paths:
 
 
 def _checkPlane(plane: str) -> None:
-    if plane not in PLANES:
+    if plane not in PLANE_CHOICES:
         raise UsageError(f"The plane '{plane}' is not known; give axial, coronal or sagittal.")

@@ -7,7 +7,7 @@ through `Embedder.images`, which yields vectors as they come, so that a caller c
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from itertools import islice
@@ -15,9 +15,9 @@ from itertools import islice
 import numpy as np
 
 from ..errors import MedImageParseError, ReplyError, UsageError
-from ..imaging.geometry import parse_slices
+from ..imaging.geometry import AUTO_PLANE, parse_slices
 from ..imaging.volume import Volume
-from ..progress import Progress, no_progress
+from ..progress import Cancellation, Progress, no_progress
 from ..prompts import grammar
 from ..remedies import KEEP_EMPTY_SLICES, ONE_DEPLOYMENT, Sentence
 from ..search.compare import study_vector, volume_vector
@@ -29,6 +29,11 @@ MODEL = "medimageinsight"
 AT_ONCE, BATCH = 4, 4  # the published sample keeps five single images on their way; an endpoint that takes less says 429 and gets less
 MOST_AT_ONCE, MOST_IN_BATCH = 64, 64
 _AHEAD = 4  # requests made ready in advance
+# Faults of a request that fewer images in it mend, and those that may be one image's own.
+_TOO_MUCH = {"413", "408", "504"}
+_OF_AN_IMAGE = _TOO_MUCH | {"400", "422", "424", "500", "bad-vector"}
+_HOPELESS_AT_FIRST, _HOPELESS = 5, 20  # images in a row that fail: while none has come yet, and after some have
+_SAME_FACTOR = 1e-4
 LOCAL_ENGINE_WARNING = "These vectors come from the {engine}; they know nothing of medicine."
 
 
@@ -40,13 +45,13 @@ class Selection:
         slices: "all", "15", "10:20" (end not included) or indices, along the plane's own array axis.
         every: 1 for each of them, n for every n-th.
         only_content: leave out slices on which nothing is seen (preprocessing.has_content).
-        plane: "axial", "coronal" or "sagittal".
+        plane: "auto" (the volume's own slices), "axial", "coronal" or "sagittal".
     """
 
     slices: str | list[int] = "all"
     every: int = 1
     only_content: bool = False
-    plane: str = "axial"
+    plane: str = AUTO_PLANE
 
     def indices(self, count: int) -> list[int]:
         """Raises UsageError for slices that are not there."""
@@ -104,6 +109,9 @@ class _NotSent(MedImageParseError):
     """A request that was ready when another one failed."""
 
 
+Refused = Callable[[Picture, MedImageParseError], None]
+
+
 class Embedder:
     """Sends the pictures and texts of one run to one endpoint.
 
@@ -132,32 +140,38 @@ class Embedder:
         self._client, self._log, self._at_once, self._batch, self._progress = client, log, at_once, batch, progress
         self._length = 0
         self._slots = threading.BoundedSemaphore(at_once)
-        self._has_failed = False
 
     @property
     def model(self) -> str | None:
         """What made the vectors: "medimageinsight" or the local engine's name; None before the first reply."""
         return None if self.engine is None else self.engine or MODEL
 
-    def images(self, pictures: Iterable[Picture], total: int = 0) -> Iterator[list[Embedded]]:
+    def images(
+        self, pictures: Iterable[Picture], total: int = 0, *, refused: Refused | None = None
+    ) -> Generator[list[Embedded], None, None]:
         """Vectors of pictures, a few at a time, in the order in which they come.
 
-        `pictures` is read from the calling thread, only as far ahead as needed. After a failure nothing new is sent; what was on
-        its way and comes is yielded before the failure is raised.
+        `pictures` is read from the calling thread, only as far ahead as needed. A request that is too large (413) or too slow (408, 504)
+        is halved and sent again, down to one picture, and so is one in which the model fails on a picture, where `refused` is given.
+        After a failure nothing new is sent; what was on its way and comes is yielded before the failure is raised. Whoever does not
+        read to the end closes the generator (`contextlib.closing`): requests on their way are cancelled then.
+
+        Args:
+            pictures: what to send.
+            total: how many there are, for the progress; 0 for not known.
+            refused: told each picture that the endpoint cannot answer, with the reason; the rest goes on. None: the first is a failure.
 
         Raises:
             EndpointError, ReplyError: an endpoint that failed. Cancelled.
         """
         batches = iter(lambda source=iter(pictures): list(islice(source, self._batch)), [])  # noqa: B008
-        self._has_failed = False
+        sending = _Sending(self, total, refused)
         # More threads than requests: the next ones are ready, PNG and all, when a place at the endpoint becomes free.
         with ThreadPoolExecutor(self._at_once + _AHEAD, thread_name_prefix="medimageinsight") as pool:
-            waiting: dict[Future, list[Picture]] = {}
             try:
-                yield from self._drive(batches, waiting, pool, total)
+                yield from sending.go(batches, pool)
             finally:
-                for future in waiting:
-                    future.cancel()
+                sending.stop()
 
     def texts(self, texts: list[str]) -> np.ndarray:
         """Vectors of texts, float32 (texts, length); one request a batch of texts, in order.
@@ -181,56 +195,19 @@ class Embedder:
             vectors.append(self._note(medimageinsight.parse_reply(answer, len(part), "text_features")))
         return np.concatenate(vectors)
 
-    def _drive(self, batches: Iterator[list[Picture]], waiting: dict, pool: ThreadPoolExecutor, total: int) -> Iterator[list[Embedded]]:
-        done, failure, is_over = 0, None, False
-        while True:
-            while not is_over and failure is None and len(waiting) < self._at_once + 2 * _AHEAD:
-                try:
-                    self._log.cancellation.check()
-                    with self._log.timed("prepare"):
-                        batch = next(batches, None)
-                except MedImageParseError as error:  # cancelled, or a source that could not be read
-                    failure = error
-                    break
-                is_over = batch is None
-                if batch:
-                    waiting[pool.submit(self._send, batch)] = batch
-            if not waiting:
-                break
-            finished, _ = wait(waiting, return_when=FIRST_COMPLETED)
-            ready: list[Embedded] = []
-            for future in finished:
-                batch = waiting.pop(future)
-                error = future.exception() if not future.cancelled() else _NotSent()
-                if error is not None and not isinstance(error, MedImageParseError):
-                    raise error
-                if isinstance(error, _NotSent):
-                    continue
-                if error is None:
-                    ready += [Embedded(picture, vector) for picture, vector in zip(batch, future.result())]
-                failure = failure or error
-            if failure is not None:
-                for future in waiting:
-                    future.cancel()  # only those that have not begun
-            if ready:
-                done += len(ready)
-                self._progress("embedding", done, max(total, done) if total else 0)
-                yield ready
-        if failure is not None:
-            raise failure
-
-    def _send(self, batch: list[Picture]) -> np.ndarray:
+    def _send(self, batch: list[Picture], sending: _Sending) -> np.ndarray:
         with self._log.timed("encode"):
             body = medimageinsight.build_image_request([encode_square(picture.pixels) for picture in batch], self._client.dialect)
         try:
             with self._slots:
-                if self._has_failed:
+                if sending.has_failed:
                     raise _NotSent
-                answer = self._log.send(self._client, body, medimageinsight.largest_reply(len(batch)))
+                answer = self._log.send(self._client, body, medimageinsight.largest_reply(len(batch)), sending.cancellation)
             with self._log.timed("decode"):
                 return self._note(medimageinsight.parse_reply(answer, len(batch), "image_features"))
-        except MedImageParseError:
-            self._has_failed = True
+        except MedImageParseError as error:
+            if not sending.may_go_on(error, batch):
+                sending.has_failed = True
             raise
 
     def _note(self, reply: medimageinsight.VectorReply) -> np.ndarray:
@@ -241,17 +218,122 @@ class Embedder:
                 log.engines.append(reply.engine)
             self._length = self._length or reply.vectors.shape[1]
             changed = self._length != reply.vectors.shape[1] or self.engine not in (None, reply.engine)
+            given = "scaling_factor given" in reply.form
+            held = self.scaling_factor if self.is_factor_given else None
+            other = given and held is not None and abs(reply.scaling_factor - held) > _SAME_FACTOR * max(1.0, abs(held))
             self.engine = reply.engine if self.engine is None else self.engine
             self.scaling_factor = reply.scaling_factor if self.scaling_factor is None else self.scaling_factor
-            self.is_factor_given = "scaling_factor given" in reply.form
+            self.is_factor_given = self.is_factor_given or given
         if changed:
             sentence = Sentence(
                 "The endpoint's vectors changed their kind during the run, so more than one model answers; ", ONE_DEPLOYMENT, "."
             )
             raise ReplyError(sentence, code="reply-shape")
+        if other:
+            raise ReplyError(
+                "The endpoint's scaling factor changed during the run, from {held:.6g} to {given:.6g}, so two versions of the model take "
+                "turns; name one --deployment.",
+                code="model-changed",
+                held=held,
+                given=reply.scaling_factor,
+            )
         if reply.engine:
             log.warn(LOCAL_ENGINE_WARNING.format(engine=reply.engine))
         return reply.vectors
+
+
+class _Sending:
+    """One call of `Embedder.images`: what is on its way, what has failed, and whether to go on."""
+
+    def __init__(self, embedder: Embedder, total: int, refused: Refused | None) -> None:
+        self._embedder, self._total, self._refused = embedder, total, refused
+        self._log = embedder._log
+        self._waiting: dict[Future, list[Picture]] = {}
+        self._failure: MedImageParseError | None = None
+        self._done = self._in_a_row = 0
+        self.has_failed = False
+        # Of these requests: the caller may give up (a full disk) without the person having cancelled anything.
+        self.cancellation = Cancellation()
+        self._unlink = self._log.cancellation.on_cancel(self.cancellation.cancel)
+
+    def go(self, batches: Iterator[list[Picture]], pool: ThreadPoolExecutor) -> Iterator[list[Embedded]]:
+        """Send what comes, a few requests at once, and yield the vectors as they come."""
+        while True:
+            self._fill(batches, pool)
+            if not self._waiting:
+                break
+            finished, _ = wait(self._waiting, return_when=FIRST_COMPLETED)
+            ready: list[Embedded] = []
+            for future in finished:
+                ready += self._take(future, pool)
+            if self._failure is not None:
+                for future in self._waiting:
+                    future.cancel()  # only those that have not begun
+            if ready:
+                self._done += len(ready)
+                self._embedder._progress("embedding", self._done, max(self._total, self._done) if self._total else 0)
+                yield ready
+        if self._failure is not None:
+            raise self._failure
+
+    def stop(self) -> None:
+        """Nothing more is sent, and nobody waits for what is on its way."""
+        self.has_failed = True
+        for future in self._waiting:
+            future.cancel()
+        if self._waiting:
+            self.cancellation.cancel()
+        self._unlink()
+
+    def may_go_on(self, error: MedImageParseError, batch: list[Picture]) -> bool:
+        """Whether this failure of a request is no reason to stop: fewer images may do, or one of them is to blame."""
+        if len(batch) > 1 and error.code in _TOO_MUCH:
+            return True
+        # The first reply tells which model answers; once it has been the right one, an unusable row is that picture's matter.
+        return self._refused is not None and (error.code in _OF_AN_IMAGE or (error.code == "wrong-model" and self._done > 0))
+
+    def _fill(self, batches: Iterator[list[Picture]], pool: ThreadPoolExecutor) -> None:
+        while self._failure is None and len(self._waiting) < self._embedder._at_once + 2 * _AHEAD:
+            try:
+                self._log.cancellation.check()
+                with self._log.timed("prepare"):
+                    batch = next(batches, None)
+            except MedImageParseError as error:  # cancelled, or a source that could not be read
+                self._failure = error
+                return
+            if batch is None:
+                return
+            self._submit(batch, pool)
+
+    def _submit(self, batch: list[Picture], pool: ThreadPoolExecutor) -> None:
+        self._waiting[pool.submit(self._embedder._send, batch, self)] = batch
+
+    def _take(self, future: Future, pool: ThreadPoolExecutor) -> list[Embedded]:
+        """What a finished request brought; one that failed is halved, or its picture given up, or the run."""
+        batch = self._waiting.pop(future)
+        error = _NotSent() if future.cancelled() else future.exception()
+        if error is None:
+            self._in_a_row = 0
+            return [Embedded(picture, vector) for picture, vector in zip(batch, future.result(), strict=True)]
+        if not isinstance(error, MedImageParseError):
+            raise error
+        if isinstance(error, _NotSent):
+            return []
+        if self._failure is not None or not self.may_go_on(error, batch):
+            self._failure = self._failure or error
+        elif len(batch) > 1:
+            if error.code in _TOO_MUCH:
+                self._embedder._batch = max(1, min(self._embedder._batch, len(batch) // 2))
+            half = len(batch) // 2
+            self._submit(batch[:half], pool)
+            self._submit(batch[half:], pool)
+        elif self._refused is not None:
+            self._in_a_row += 1
+            self._refused(batch[0], error)
+            if self._in_a_row >= (_HOPELESS if self._done else _HOPELESS_AT_FIRST):
+                self._failure = error
+                self.has_failed = True
+        return []
 
 
 def pool_vectors(vectors: np.ndarray, how: str) -> np.ndarray:

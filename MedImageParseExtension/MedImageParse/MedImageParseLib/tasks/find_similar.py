@@ -43,7 +43,7 @@ def search_image(
     client: Client,
     *,
     slices: str | list[int] | None = None,
-    plane: str = "axial",
+    plane: str = "auto",
     top: int = 10,
     other_volumes: bool = False,
     preprocessing: Preprocessing | None = None,

@@ -1,7 +1,9 @@
 """Many images into an index, or into a list: what is there already is not sent again, and what comes is kept as it comes.
 
 A run that is killed, cancelled or failed by its endpoint leaves what it had got in the index; the next run of the same inputs goes on
-from there, because each picture is known by the hash of what would be sent.
+from there, because each picture is known by the hash of what would be sent. A picture that is known already is not sent, but the place
+where it is shown is kept. One that the endpoint cannot answer, or an input that cannot be read, costs only itself: it is named, and the
+next run tries it again.
 
 Where the records of a run go: an index on disk, or a list in memory.
 """
@@ -12,16 +14,18 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from ..errors import Cancelled, InputError, MedImageParseError, PartlyDone, UsageError
+from ..errors import Cancelled, InputError, MedImageParseError, PartlyDone, ReplyError, UsageError
 from ..imaging.volume import Volume
 from ..progress import Cancellation, Progress, no_progress
 from ..remedies import KEEP_EMPTY_SLICES, Sentence
+from ..search.faults import IndexFault
 from ..search.index import EmbeddingIndex
 from ..search.records import Provenance, Record, content_hash, series_name
 from .embed import AT_ONCE, BATCH, MODEL, Embedded, Embedder, Picture, Selection, pictures_of, pool_vectors
@@ -29,21 +33,39 @@ from .preprocessing import SIDE, PictureMaker, Preprocessing, make_thumbnail
 from .run import Client, RunLog
 
 _FLUSH_S, _FLUSH_COUNT = 0.25, 128  # what a kill may lose, against the cost of a commit
+_SHOWN = 5  # pictures and inputs that a sentence names
+_TOO_MUCH = {
+    "413": "the endpoint rejects it as too large, though it is sent alone.",
+    "408": "the model needs longer for it than its deployment allows, though it is sent alone.",
+    "504": "the model needs longer for it than the gateway waits, though it is sent alone.",
+}
 _SEVERAL_EMPTY = "Nothing is seen on any of the chosen slices"
 
 
 @dataclass(slots=True, frozen=True)
 class Source:
-    """One input: a name for people, its path ("" where there is none), and how to read it ((volume, warnings) when called)."""
+    """One input.
+
+    Attributes:
+        name: for people.
+        path: "" where there is none.
+        read: gives (volume, warnings) when called.
+        series: UID or number of the series, where the path holds several; "" otherwise. Kept with the path.
+    """
 
     name: str
     path: str
     read: Callable[[], tuple[Volume, list[str]]]
+    series: str = ""
 
 
 @dataclass(slots=True)
 class Tally:
-    """What became of one input; counts are pictures (volumes where the run pools)."""
+    """What became of one input; counts are pictures (volumes where the run pools).
+
+    `refused` has an entry {"plane", "slice", "error"} for each picture that the endpoint could not answer; `error` is why the input as a
+    whole could not be used, "" where it could.
+    """
 
     name: str
     path: str
@@ -52,10 +74,12 @@ class Tally:
     spacing_mm: list[float] | None = None
     modality: str | None = None
     window: str = ""
+    plane: str | None = None
     chosen: int = 0
     embedded: int = 0
     already_there: int = 0
     without_content: int = 0
+    refused: list[dict] = field(default_factory=list)
     error: str = ""
 
     def report(self) -> dict:
@@ -156,7 +180,10 @@ class _Run:
         # Hashing a whole volume takes a while; nobody has to wait for it before the first picture is sent.
         self._hasher = ThreadPoolExecutor(1, thread_name_prefix="medimageinsight series")
         self._hashes: dict[int, Future[str]] = {}
-        self._seen: set[str] = set()
+        # Contents whose vector is on its way, each with the further places that wait for it.
+        self._coming: dict[str, list[Record]] = {}
+        self._places: list[Record] = []  # of contents that are kept already
+        self._sentences: list[str] = []  # one a picture that the endpoint could not answer
         self._first: Volume | None = None
         self._opened = 0
         self._began = time.perf_counter()
@@ -166,11 +193,14 @@ class _Run:
         engines = self._keeper.engines(self._provenance)
         if engines - {""}:
             self._learn_engine()
-        if self._options.preprocessing.pool == "none":
-            self._keep_all(self._embedder.images(self._pictures()))
-        else:
-            for number in range(len(self._sources)):
-                self._pool_one(number)
+        try:
+            if self._options.preprocessing.pool == "none":
+                self._keep_all()
+            else:
+                for number in range(len(self._sources)):
+                    self._pool_one(number)
+        finally:
+            self._store([])
 
     def close(self) -> None:
         """End the thread that hashes, when it is done with what it has."""
@@ -186,21 +216,27 @@ class _Run:
                 raise PartlyDone("{error} The endpoint had answered by then.", error=failure, cause=failure) from failure
             raise first
         if first is None and not done:
-            raise UsageError(Sentence(f"{_SEVERAL_EMPTY}; choose others, or ", KEEP_EMPTY_SLICES, "."))
-        sentence: str = ""
+            raise UsageError(f"{_SEVERAL_EMPTY}; choose others, or leave out --content.")
+        parts = []
         if failure is not None:
-            sentence = Sentence(f"{added} of the pictures were embedded and are kept, then the run stopped: ", str(failure))
-        elif self._errors:
-            more = f" (and {len(self._errors) - 1} more)" if len(self._errors) > 1 else ""
-            sentence = Sentence(f"{len(self._errors)} of {len(self._sources)} inputs could not be used{more}: ", str(self._errors[0]))
-        return IndexingResult(self._tallies, self._report(), sentence)
+            parts.append(f"{added} of the pictures were embedded and are kept, then the run stopped: {failure}")
+        bad = [tally for tally in self._tallies if tally.error]
+        if bad:
+            parts.append(
+                f"{len(bad)} of {len(self._sources)} inputs could not be used{_others(tally.name for tally in bad[1:])}: {bad[0].error}"
+            )
+        if self._sentences and not (failure is not None and not bad and len(self._sentences) == 1):
+            chosen = sum(tally.chosen for tally in self._tallies)
+            shown = f"{len(self._sentences)} of {chosen} pictures could not be embedded, and the next run tries them again: "
+            parts.append(shown + " ".join(self._sentences[:_SHOWN]) + _more(len(self._sentences) - _SHOWN))
+        return IndexingResult(self._tallies, self._report(), " ".join(parts))
 
     def _learn_engine(self) -> None:
         """The index holds vectors of a local engine: which of them are known here is only clear when it is clear who answers. One
         made-up picture of a few bytes tells."""
         probe = Picture(np.zeros((16, 16), np.uint8), "")
-        for _found in self._embedder.images([probe]):
-            pass
+        with closing(self._embedder.images([probe])) as found:
+            list(found)
 
     def _current(self) -> Provenance:
         at = self._provenance
@@ -216,6 +252,7 @@ class _Run:
             with self._log.timed("read"):
                 volume, warnings = source.read()
             maker = PictureMaker(volume, options.preprocessing, options.selection.plane)
+            tally.plane = maker.plane or None
             tally.chosen = 1 if volume.is_picture else len(options.selection.indices(maker.count))
         except Cancelled:
             raise
@@ -240,12 +277,14 @@ class _Run:
             if maker is None:
                 continue
             tally = self._tallies[number]
+            place = self._place(number, maker)
             for picture in pictures_of(maker, self._options.selection, self._count_empty(tally)):
-                if self._is_known(picture.content_hash):
+                owned = replace(picture, owner=(number, place))
+                if self._is_known(owned):
                     tally.already_there += 1
                     self._tell()
                     continue
-                yield Picture(picture.pixels, picture.content_hash, picture.index, picture.plane, (number, self._place(number, maker)))
+                yield owned
 
     def _count_empty(self, tally: Tally) -> Callable[[int], None]:
         def count(_index: int) -> None:
@@ -253,13 +292,35 @@ class _Run:
 
         return count
 
-    def _is_known(self, digest: str) -> bool:
+    def _is_known(self, picture: Picture) -> bool:
+        """Whether the picture is kept or on its way; this place of it is taken down then."""
         if self._keeper.keeps_copies:
             return False
-        if digest in self._seen or self._keeper.has(digest, self._current()):
-            return True
-        self._seen.add(digest)
-        return False
+        digest = picture.content_hash
+        if digest in self._coming:
+            self._coming[digest].append(self._record(picture))
+        elif self._keeper.has(digest, self._current()):
+            self._places.append(self._record(picture))
+            if len(self._places) >= _FLUSH_COUNT:
+                self._store([])
+        else:
+            self._coming[digest] = []
+            return False
+        return True
+
+    def _refused(self, picture: Picture, error: MedImageParseError) -> None:
+        """Take down a picture that the endpoint could not answer, and the places that waited for it."""
+        waiting = self._coming.pop(picture.content_hash, [])
+        self._errors.append(error)
+        first = self._record(picture)
+        for record in [first, *waiting]:
+            tally = next(tally for tally in self._tallies if tally.series == record.series)
+            tally.already_there -= record is not first
+            index = record.slice_index if record.slice_index >= 0 else None
+            tally.refused.append({"plane": record.plane or None, "slice": index, "error": str(error)})
+            where = f"{tally.name}, {record.plane} slice {index}" if index is not None else tally.name
+            self._sentences.append(f"{where}: {_TOO_MUCH.get(error.code) or error}")
+        self._tell()
 
     def _series_of(self, number: int) -> str:
         tally = self._tallies[number]
@@ -276,52 +337,60 @@ class _Run:
             position["spacing_mm"] = tally.spacing_mm
         if options.paths:
             position["name"] = source.name
+            if source.series:
+                position["dicom_series"] = source.series
         kind = "picture" if volume.is_picture else "slice"
         return Record("", kind, source.path if options.paths else "", position=position)
 
-    def _keep_all(self, found: Iterator[list[Embedded]]) -> None:
+    def _keep_all(self) -> None:
         """Keep vectors as they come: at once where they come slowly, together where they come fast."""
         held: list[Embedded] = []
         kept_at = time.monotonic()
-        try:
-            for some in found:
-                held += some
-                if len(held) >= _FLUSH_COUNT or time.monotonic() - kept_at >= _FLUSH_S:
-                    batch, held = held, []
-                    self._keep(batch)
-                    kept_at = time.monotonic()
-        finally:
-            if held:
-                self._keep(held)
+        # Closed here, not by the garbage collector: where storing fails, requests are on their way.
+        with closing(self._embedder.images(self._pictures(), refused=self._refused)) as found:
+            try:
+                for some in found:
+                    held += some
+                    if len(held) >= _FLUSH_COUNT or time.monotonic() - kept_at >= _FLUSH_S:
+                        batch, held = held, []
+                        self._keep(batch)
+                        kept_at = time.monotonic()
+            finally:
+                if held:
+                    self._keep(held)
 
     def _keep(self, found: list[Embedded]) -> None:
         records = []
         for one in found:
-            number, place = one.picture.owner
-            picture = one.picture
-            thumbnail = make_thumbnail(picture.pixels) if self._options.thumbnails else b""
-            index = picture.index if place.kind == "slice" else -1
-            records.append(
-                Record(
-                    picture.content_hash,
-                    place.kind,
-                    place.source,
-                    self._series_of(number),
-                    picture.plane,
-                    index,
-                    place.position,
-                    thumbnail,
-                    one.vector,
-                )
-            )
+            records.append(replace(self._record(one.picture), vector=one.vector, thumbnail=self._thumbnail(one.picture)))
         self._store(records)
         for one in found:
+            self._places += self._coming.pop(one.picture.content_hash, [])
             self._tallies[one.picture.owner[0]].embedded += 1
         self._tell()
 
+    def _record(self, picture: Picture) -> Record:
+        """The place where a picture is shown, without its vector."""
+        number, place = picture.owner
+        index = picture.index if place.kind == "slice" else -1
+        return replace(place, content_hash=picture.content_hash, series=self._series_of(number), plane=picture.plane, slice_index=index)
+
+    def _thumbnail(self, picture: Picture) -> bytes:
+        return make_thumbnail(picture.pixels) if self._options.thumbnails else b""
+
     def _store(self, records: list[Record]) -> None:
-        with self._log.timed("write"):
-            self._keeper.add(records, self._current())
+        """Keep records, and the places that have gathered."""
+        places, self._places = self._places, []
+        if not records and not places:
+            return
+        factor = self._embedder.scaling_factor if self._embedder.is_factor_given else None
+        try:
+            with self._log.timed("write"):
+                self._keeper.add([*records, *places], self._current(), factor)
+        except IndexFault as fault:
+            if fault.code in ("length", "factor"):  # nothing is wrong with the index: the endpoint has another model
+                raise ReplyError("{fault}", code="model-changed", fault=fault) from fault
+            raise
 
     def _pool_one(self, number: int) -> None:
         """One vector for a whole volume. Its slices are sent again where the volume's vector is not there yet."""
@@ -330,16 +399,28 @@ class _Run:
             return
         tally, options = self._tallies[number], self._options
         place = self._place(number, maker)
-        made_of = f"{self._series_of(number)} {maker.volume.modality} {options.selection}"
+        selection = replace(options.selection, plane=maker.plane or options.selection.plane)
+        made_of = f"{self._series_of(number)} {maker.volume.modality} {selection}"
         digest = content_hash(made_of.encode(), options.preprocessing.text)
         pictures, tally.chosen = tally.chosen, 1
-        if self._is_known(digest):
+        whole = Picture(np.zeros((0, 0), np.uint8), digest, -1, maker.plane, (number, replace(place, kind="volume")))
+        if self._is_known(whole):
             tally.already_there = 1
             return
         found: list[Embedded] = []
-        for some in self._embedder.images(pictures_of(maker, options.selection, self._count_empty(tally))):
-            found += some
-            self._progress("embedding", len(found), pictures)
+        refused: list[MedImageParseError] = []
+        asked = self._embedder.images(
+            pictures_of(maker, options.selection, self._count_empty(tally)), refused=lambda _picture, error: refused.append(error)
+        )
+        with closing(asked):
+            for some in asked:
+                found += some
+                self._progress("embedding", len(found), pictures)
+        if refused:  # a vector of the rest would be another volume's
+            del self._coming[digest]
+            tally.error = f"{tally.name}: {len(refused)} of its slices could not be embedded: {refused[0]}"
+            self._errors.append(refused[0])
+            return
         if not found:
             error = UsageError(Sentence(f"{_SEVERAL_EMPTY} of {tally.name}; choose others, or ", KEEP_EMPTY_SLICES, "."))
             tally.error = str(error)
@@ -348,13 +429,13 @@ class _Run:
         found.sort(key=lambda one: one.picture.index)
         vector = pool_vectors(np.stack([one.vector for one in found]), options.preprocessing.pool)
         middle = found[len(found) // 2].picture
-        thumbnail = make_thumbnail(middle.pixels) if options.thumbnails else b""
         position = {**place.position, "slices": len(found), "shown": middle.index}
-        self._store([Record(digest, "volume", place.source, self._series_of(number), middle.plane, -1, position, thumbnail, vector)])
+        record = replace(self._record(whole), position=position, plane=middle.plane, vector=vector, thumbnail=self._thumbnail(middle))
+        self._store([record, *(replace(waiting, position=position) for waiting in self._coming.pop(digest, []))])
         tally.embedded = 1
 
     def _tell(self) -> None:
-        done = sum(tally.embedded + tally.already_there + tally.without_content for tally in self._tallies)
+        done = sum(tally.embedded + tally.already_there + tally.without_content + len(tally.refused) for tally in self._tallies)
         total = sum(tally.chosen for tally in self._tallies) if self._opened == len(self._sources) else 0
         self._progress("embedding", done, max(done, total) if total else 0)
 
@@ -370,9 +451,19 @@ class _Run:
         report.update(
             inputs=inputs, preprocessing=options.preprocessing.text, side=SIDE, plane=options.selection.plane, pool=options.preprocessing.pool,
             embedded=sum(tally.embedded for tally in self._tallies), already_there=sum(tally.already_there for tally in self._tallies),
-            without_content=sum(tally.without_content for tally in self._tallies), scaling_factor=self._embedder.scaling_factor,
+            without_content=sum(tally.without_content for tally in self._tallies), refused=sum(len(tally.refused) for tally in self._tallies), scaling_factor=self._embedder.scaling_factor,
         )  # fmt: skip
         return report
+
+
+def _others(names: Iterable[str]) -> str:
+    """In brackets, the inputs beside the first."""
+    names = list(names)
+    return f" (also {', '.join(names[:_SHOWN])}{_more(len(names) - _SHOWN)})" if names else ""
+
+
+def _more(count: int) -> str:
+    return f" and {count} more" if count > 0 else ""
 
 
 class Keeper(Protocol):
@@ -390,8 +481,8 @@ class Keeper(Protocol):
     def has(self, digest: str, provenance: Provenance) -> bool:
         """Whether this picture is held."""
 
-    def add(self, records: list[Record], provenance: Provenance) -> None:
-        """Keep these, before returning."""
+    def add(self, records: list[Record], provenance: Provenance, factor: float | None) -> None:
+        """Keep these, before returning; those without a vector are further places of what is held. `factor`: the scaling factor."""
 
 
 @dataclass(slots=True)
@@ -408,7 +499,7 @@ class ListKeeper:
     def has(self, digest: str, provenance: Provenance) -> bool:
         return False
 
-    def add(self, records: list[Record], provenance: Provenance) -> None:
+    def add(self, records: list[Record], provenance: Provenance, factor: float | None) -> None:
         self.provenance = provenance
         self.records += records
 
@@ -438,10 +529,10 @@ class IndexKeeper:
     def has(self, digest: str, provenance: Provenance) -> bool:
         return self._index is not None and bool(self._index.has([digest], provenance))
 
-    def add(self, records: list[Record], provenance: Provenance) -> None:
+    def add(self, records: list[Record], provenance: Provenance, factor: float | None) -> None:
         if self._index is None:
             self._index = EmbeddingIndex.open(self.path)
-        self._index.add(records, provenance)
+        self._index.add(records, provenance, factor=factor)
 
     def close(self) -> None:
         """Give the file back."""

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import UsageError
-from ..imaging.geometry import SliceView
+from ..imaging.geometry import AUTO_PLANE, SliceView, resolve_plane
 from ..imaging.png import encode_png
 from ..imaging.volume import Volume
 from ..imaging.windows import CT_WINDOWS, Window, apply_window, choose_window, looks_like_ct, to_eight_bit
@@ -87,14 +87,15 @@ class PictureMaker:
     Args:
         volume: any orientation.
         preprocessing: the recipe's settings.
-        plane: "axial", "coronal" or "sagittal".
+        plane: "auto" (the volume's own slices), "axial", "coronal" or "sagittal".
 
     Raises:
-        UsageError: unknown plane or window. InputError: the volume cannot be used.
+        UsageError: unknown plane or window, or a plane along which slices are strips. InputError: the volume cannot be used.
     """
 
-    def __init__(self, volume: Volume, preprocessing: Preprocessing, plane: str = "axial") -> None:
+    def __init__(self, volume: Volume, preprocessing: Preprocessing, plane: str = AUTO_PLANE) -> None:
         volume.check()
+        plane = resolve_plane(volume, plane)
         self.volume = volume
         self.preprocessing = preprocessing
         self.plane = "" if volume.is_picture else plane

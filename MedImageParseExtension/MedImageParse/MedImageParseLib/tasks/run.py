@@ -80,20 +80,21 @@ class RunLog:
             self.forms += [] if form in self.forms else [form]
             self.engines += [engine] if engine and engine not in self.engines else []
 
-    def send(self, client: Client, body: bytes, largest_reply: int) -> bytes:
+    def send(self, client: Client, body: bytes, largest_reply: int, cancellation: Cancellation | None = None) -> bytes:
         """Send one request and return the reply's body, with all that is worth reporting taken down.
 
         Args:
             client: where to.
             body: the request's.
             largest_reply: bytes that its reply can need; a longer one is not read.
+            cancellation: of this request; None for the run's.
         """
         with self.timed("wait"):
             try:
                 reply = client.send(
                     body,
                     progress=self.progress,
-                    cancellation=self.cancellation,
+                    cancellation=cancellation or self.cancellation,
                     max_reply_bytes=largest_reply,
                     model=self.model,
                 )

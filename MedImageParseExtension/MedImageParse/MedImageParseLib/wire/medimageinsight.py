@@ -62,7 +62,8 @@ def parse_reply(body: bytes, rows_sent: int, column: str) -> VectorReply:
         column: "image_features" or "text_features".
 
     Raises:
-        ReplyError: none of the documented forms, vectors of different lengths, or numbers that are none.
+        ReplyError: none of the documented forms, vectors of different lengths, or numbers that are none (code "wrong-model"); a vector that
+            is zero or not finite (code "bad-vector").
     """
     rows = parse_rows(body, rows_sent, 2 * rows_sent * _LONGEST_VECTOR)
     vectors = []
@@ -73,8 +74,14 @@ def parse_reply(body: bytes, rows_sent: int, column: str) -> VectorReply:
                 vector = np.asarray(cell, dtype=np.float32).reshape(-1)
         except (ValueError, TypeError, OverflowError):
             vector = np.empty(0, np.float32)
-        if cell is None or vector.size == 0 or not np.isfinite(vector).all():
+        if cell is None or vector.size == 0:
             raise ReplyError(f"The reply has no usable {column}; another model may be behind this URL: {quote(row)}", code="wrong-model")
+        if not np.isfinite(vector).all() or not vector.any():
+            raise ReplyError(
+                "The endpoint answered with a vector that is zero or holds numbers that are not finite, so it cannot be used: {quoted}",
+                code="bad-vector",
+                quoted=quote(row),
+            )
         vectors.append(vector)
     if len({vector.size for vector in vectors}) != 1:
         raise ReplyError(f"The reply's {column} have different lengths: {quote(body)}", code="reply-shape")
