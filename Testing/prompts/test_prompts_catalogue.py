@@ -258,7 +258,7 @@ def test_every_code_is_well_formed(code):
     if scheme == "SCT":
         assert value.isdigit() and has_check_digit(value)
     else:
-        assert scheme == "NCIt" and re.fullmatch(r"C\d+", value)
+        assert re.fullmatch({"NCIt": r"C\d+", "DCM": r"1\d{5}", "MDC": r"7:\d{3}"}[scheme], value)
 
 
 def test_check_digits_of_the_oracle_are_right():
@@ -268,7 +268,7 @@ def test_check_digits_of_the_oracle_are_right():
 def test_codes_that_dicom_lists_mean_there_what_they_mean_here():
     concepts = pytest.importorskip("pydicom.sr._concepts_dict", reason="this pydicom has no table of DICOM's codes").concepts
     meanings = defaultdict(str)
-    for scheme in ("SCT", "NCIt"):
+    for scheme in ("SCT", "NCIt", "DCM", "MDC"):
         for listed in concepts[scheme].values():
             for value, (meaning, _) in listed.items():
                 meanings[scheme, value] += " " + meaning.casefold()

@@ -12,6 +12,7 @@ from ..imaging.geometry import PLANES, SliceView, parse_slices
 from ..imaging.volume import Volume
 from ..progress import Cancellation, Progress, no_progress
 from ..prompts import grammar
+from ..prompts.advice import line_end_warning
 
 if TYPE_CHECKING:
     from ..tasks.check_endpoint import CheckResult
@@ -77,7 +78,8 @@ def segment(
     from ..tasks.segment_volume import segment_volume
     from . import outputs
 
-    prompts = grammar.parse_prompts([prompt] if isinstance(prompt, str) else prompt)
+    texts = [prompt] if isinstance(prompt, str) else list(prompt)
+    prompts = grammar.parse_prompts(texts)
     _check_options(model, plane, slices, orient, slabs, region, group)
     wanted = outputs.Wanted.checked(output, labels, probability, picture)
     cancellation = cancellation or Cancellation()
@@ -99,6 +101,7 @@ def segment(
         if own:
             own.close()
     cancellation.check()
+    result.report["warnings"] += [sentence for sentence in (line_end_warning(texts),) if sentence]
     with after_requests():
         outputs.finish(result, reading, wanted, progress)
     return result

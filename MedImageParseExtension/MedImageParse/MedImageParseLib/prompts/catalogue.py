@@ -7,14 +7,14 @@ The data is catalogue.json beside this file. Fields of a target there:
                 codes as [value, meaning] in SNOMED CT ("SCT") or [scheme, value, meaning]; category is a key of "categories"
     color       red, green, blue, 0 to 255 (that of Slicer's General Anatomy list where the target is in it)
     site        CT window site, a key of imaging.windows.CT_WINDOWS, or null
-    modalities  DICOM modalities in which the model cards recommend the target (OPT, OP, DMS, ES, SM, GM for the 2D-only ones)
+    modalities  DICOM modalities in which the model cards recommend the target (OPT, OP, DMS, ES, SM for the 2D-only ones; GM is microscopy)
     inside      names of targets that contain it
     generic     a finding that a site makes specific: "tumor in liver CT" is "liver tumor"
     broader     the code says less than the name, because no public list has one that says as much
 "families" are series such as vertebrae and ribs, one target a member.
 
-Sources of the codes: 3D Slicer's bundled terminologies, DICOM PS3.16, SlicerTotalSegmentator's mapping;
-SNOMED CT itself for nine that these lack.
+Sources of the codes: 3D Slicer's bundled terminologies, DICOM PS3.16 (muscles of the calf: its CID 3031), SlicerTotalSegmentator's mapping;
+HL7 CodeX's mapping of the TG-263 names for arytenoids and cervical esophagus; SNOMED CT itself for nine that these lack.
 """
 
 from __future__ import annotations

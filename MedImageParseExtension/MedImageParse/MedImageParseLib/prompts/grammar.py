@@ -45,7 +45,7 @@ def parse_prompts(texts: Iterable[str]) -> list[str]:
         _check(prompt)
         same = " ".join(prompt.casefold().split())
         if same in seen:
-            raise UsageError(f"The prompt {_quoted(prompt)} is given twice: leave one out.")
+            raise UsageError(f"The prompt {quoted(prompt)} is given twice: leave one out.")
         seen.add(same)
     return prompts
 
@@ -68,7 +68,7 @@ def token_warning(prompt: str) -> str | None:
     if tokens <= CLIP_TOKENS:
         return None
     return (
-        f"The prompt {_quoted(prompt)} is about {tokens} tokens long and the model reads {CLIP_TOKENS}, "
+        f"The prompt {quoted(prompt)} is about {tokens} tokens long and the model reads {CLIP_TOKENS}, "
         "so its end may be cut off: use fewer words."
     )
 
@@ -84,7 +84,7 @@ def nested_warning(prompts: Sequence[str]) -> str | None:
     for number, (one, first) in enumerate(understood):
         for other, second in understood[number + 1 :]:
             if _overlap(one, first, other, second):
-                pairs.append(f"{_quoted(one)} and {_quoted(other)}")
+                pairs.append(f"{quoted(one)} and {quoted(other)}")
     if not pairs:
         return None
     listed = ", ".join(pairs[:3]) + (f" and {len(pairs) - 3} more pairs" if len(pairs) > 3 else "")
@@ -117,15 +117,15 @@ def _targets_overlap(a: Target, b: Target) -> bool:
 
 def _check(prompt: str) -> None:
     if "[sep]" in prompt.casefold():
-        raise UsageError(f'The prompt {_quoted(prompt)} holds "[SEP]", which the model uses itself: leave it out.')
+        raise UsageError(f'The prompt {quoted(prompt)} holds "[SEP]", which the model uses itself: leave it out.')
     for character in prompt:
         if unicodedata.category(character) in _INVISIBLE:
             raise UsageError(
-                f"The prompt {_quoted(prompt)} holds a control or invisible character (U+{ord(character):04X}): type it anew without it."
+                f"The prompt {quoted(prompt)} holds a control or invisible character (U+{ord(character):04X}): type it anew without it."
             )
 
 
-def _quoted(prompt: str) -> str:
+def quoted(prompt: str) -> str:
     """The prompt as it may stand in a sentence: short and printable."""
-    shown = "".join(character if unicodedata.category(character) not in _INVISIBLE else "?" for character in prompt)
+    shown = "".join(character if character.isprintable() else " " if character.isspace() else "?" for character in prompt)
     return f'"{shown if len(shown) <= _QUOTED_LENGTH else shown[:_QUOTED_LENGTH] + "…"}"'

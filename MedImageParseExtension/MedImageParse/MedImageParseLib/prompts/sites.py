@@ -81,7 +81,7 @@ def trained_orientation(prompt: str, modality: str = "") -> TrainedOrientation |
             itself names counts.
     """
     match = find(prompt)
-    modality = _dicom_modality(modality) or modality_of(prompt) or ""
+    modality = dicom_modality(modality) or modality_of(prompt) or ""
     if match is None or not modality:
         return None
     if modality == "MR" and match.target.base in _GLIOMAS:
@@ -103,6 +103,7 @@ def _glioma_orientation(prompt: str) -> TrainedOrientation | None:
     return None if sequences else RADIOLOGICAL
 
 
-def _dicom_modality(modality: str) -> str:
+def dicom_modality(modality: str) -> str:
+    """The DICOM code of a modality, however people and volumes call it ("MRI", "CR"); "" for none."""
     name = modality.strip().upper()
     return _MODALITY_NAMES.get(name, name)

@@ -45,7 +45,7 @@ _PLURALS = {
     "scapulae": "scapula", "claviculae": "clavicula", "cochleae": "cochlea", "patellae": "patella", "uteri": "uterus",
     "esophagi": "esophagus", "lenses": "lens", "amygdalae": "amygdala", "aortae": "aorta", "masses": "mass", "abscesses": "abscess",
     "sinuses": "sinus", "testes": "testis", "maxillae": "maxilla", "mandibulae": "mandible", "tibiae": "tibia", "fibulae": "fibula",
-    "larynges": "larynx",
+    "larynges": "larynx", "mitochondria": "mitochondrion",
 }  # fmt: skip
 
 _ORDINALS = ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth", "eleventh", "twelfth"]
@@ -163,6 +163,10 @@ _FILLERS = frozenset(
         "photograph",
         "and",
         "cavity",
+        "electron",
+        "light",
+        "sheet",
+        "lightsheet",
     ]
 )
 _FRAMES = frozenset(

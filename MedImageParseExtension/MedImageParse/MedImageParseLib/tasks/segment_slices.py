@@ -14,6 +14,7 @@ from ..imaging.volume import CroppedMask, Volume
 from ..imaging.windows import apply_window, choose_window, is_constant, looks_like_ct, to_eight_bit
 from ..progress import Cancellation, Progress, no_progress
 from ..prompts import grammar, sites
+from ..prompts.advice import advice
 from ..wire import medimageparse
 from .run import Client, RunLog, SegmentationResult, empty_results, run_all
 
@@ -82,7 +83,7 @@ def segment_slices(
         eight_bit = _EightBit(volume, chosen, log)
         if is_constant(volume.voxels):
             log.warn("Every voxel of the volume has the same value; nothing can be seen in it.")
-        log.warn(*(grammar.token_warning(prompt) for prompt in prompts))
+        log.warn(*(grammar.token_warning(prompt) for prompt in prompts), *advice(prompts, volume.modality))
     shots = [_Shot(index, view, members) for index in indices for view, members in views]
     ballots = _Ballots(len(prompts), keep_probabilities)
     tell = _Teller(slice_done, views, ballots, volume.shape_kji) if slice_done else None

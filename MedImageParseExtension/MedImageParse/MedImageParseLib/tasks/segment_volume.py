@@ -16,6 +16,7 @@ from ..imaging.volume import CroppedMask, Volume
 from ..imaging.windows import apply_window, choose_window, is_constant
 from ..progress import Cancellation, Progress, no_progress
 from ..prompts import grammar, sites
+from ..prompts.advice import advice
 from ..wire import medimageparse3d
 from .run import Client, PromptResult, RunLog, SegmentationResult, empty_results, run_all
 
@@ -149,7 +150,7 @@ def _check(volume: Volume, prompts: list[str], group: str, log: RunLog) -> None:
         log.warn("Every voxel of the volume has the same value; nothing can be seen in it.")
     if volume.is_color:
         log.warn("The color volume was sent as luminance; MedImageParse 3D takes one channel.")
-    log.warn(*(grammar.token_warning(prompt) for prompt in prompts))
+    log.warn(*(grammar.token_warning(prompt) for prompt in prompts), *advice(prompts, volume.modality))
     if group == "together":
         log.warn(grammar.nested_warning(prompts))
 
