@@ -19,7 +19,7 @@ class MedImageParse(ScriptedLoadableModule):
         ScriptedLoadableModule.__init__(self, parent)
         self.parent.title = _("MedImageParse")
         self.parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
-        self.parent.dependencies = []
+        self.parent.dependencies = ["Segmentations"]  # whose widgets the panel has: the table of segments, Show 3D
         self.parent.contributors = ["The MedImageParse for 3D Slicer authors"]
         self.parent.helpText = _(
             "Type what you want to see, for example <i>liver &amp; spleen</i>, and get segments. The image goes to the MedImageParse or"
