@@ -11,7 +11,7 @@ from typing import Any
 import slicer
 import slicer.util
 
-from . import ctk_module, messages, other_widgets, qmrml, qt_module, scripted_module, segments_table
+from . import ctk_module, messages, other_widgets, parameter_nodes, qmrml, qt_module, scripted_module, segments_table
 from .application import Application
 from .scene import ApplicationScene
 
@@ -63,6 +63,9 @@ class Installation:
         qt, ctk = qt_module.module(), ctk_module.module()
         self._put_modules({"qt": qt, "ctk": ctk, **scripted_module.pythonModules(), "slicer.packaging": self.installs.module()})
         self._put_attributes(slicer, self._attributes())
+        wrapper = parameter_nodes.pythonModule()
+        self._put_modules({wrapper.__name__: wrapper})
+        self._put_attributes(slicer, {"parameterNodeWrapper": wrapper})
         for name in ("pip_install", "pip_uninstall"):
             self._put_attributes(slicer.util, {name: self.installs.refuse})
         self._undo.append(messages.patch(self.messages, slicer.util, qt, ctk))

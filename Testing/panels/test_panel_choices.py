@@ -110,3 +110,35 @@ def test_a_panel_that_cannot_be_built_says_so_in_one_sentence(monkeypatch, missi
         told = ("The host has no class", "which does not exist: QWidget has no attribute")  # what Qt says of such a file
         assert [each for each in host.slot_errors if not any(text in each for text in told)] == []
         host.slot_errors.clear()
+
+
+def test_a_scene_of_an_earlier_version_or_of_another_hand_keeps_what_makes_sense(hosted):
+    """Slicer's parameterNodeWrapper takes a reference without a parameter of its name for no choice, and would write None."""
+    volume = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "CT")
+    model = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLModelNode", "No segmentation")
+    node = slicer.mrmlScene.CreateNodeByClass("vtkMRMLScriptedModuleNode")
+    node.UnRegister(None)
+    node.SetSingletonTag("MedImageParse")
+    node = slicer.mrmlScene.AddNode(node)
+    node.SetNodeReferenceID("InputVolume", volume.GetID())
+    node.SetNodeReferenceID("Segmentation", model.GetID())
+    for name, value in (("Prompts", "liver"), ("Mode", ""), ("FirstSlice", "many"), ("Orient", "sideways"), ("NoSuchThing", "x")):
+        node.SetParameter(name, value)
+    hosted.open_module("MedImageParse")
+    parameters = hosted.widget.panel.parameters
+    assert parameters.node is node and parameters.nodeFor("InputVolume") is volume
+    assert parameters.nodeFor("Segmentation") is None, "a model is no segmentation"
+    assert (parameters["Prompts"], parameters["Mode"], parameters["Existing"]) == ("liver", "volume", "add")
+    assert parameters.wholeNumber("FirstSlice") == 0
+    assert hosted.find("promptsEdit").toPlainText() == "liver"
+
+
+def test_a_removed_volume_is_let_go_of(hosted):
+    hosted.open_module("MedImageParse")
+    volume = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "CT")
+    hosted.widget.panel.parameters.setNodeFor("InputVolume", volume)
+    hosted.process()
+    slicer.mrmlScene.RemoveNode(volume)
+    hosted.process()
+    assert hosted.widget.panel.parameters.nodeFor("InputVolume") is None
+    assert volume.GetReferenceCount() == 1, "only this test still holds it"

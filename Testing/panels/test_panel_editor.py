@@ -97,6 +97,19 @@ def test_the_panel_and_the_editor_move_in_one_history(opened, painted):
     assert names(node) == everything and not opened.host.find("redoButton").enabled
 
 
+def test_segments_are_followed_after_a_visit_to_another_module(opened, painted):
+    node, editor = painted
+    opened.host.type("promptsEdit", "bar")
+    opened.run()
+    for _visit in range(2):
+        opened.host.leave_module()
+        opened.host.open_module("MedImageParse")
+    editor.undo()
+    assert names(node) == ["cube"] and shown(opened) == ["cube"]
+    editor.redo()
+    assert shown(opened) == ["bar", "cube"]
+
+
 def test_without_an_editor_runs_are_taken_back_and_brought_back(opened, endpoint):
     opened.makeReady(endpoint[0], "cube")
     node = opened.run().result.segmentationNode

@@ -1,30 +1,47 @@
 """What was chosen in the panel, kept in the scene, so that a scene that is saved and loaded again brings it back.
 
-A parameter node is plain text that travels with the scene (as does the whole .mrb): it holds the name of the endpoint's profile,
-never its URL, and no key, token or path. `PanelParameters` is the only writer.
+Slicer's own parameterNodeWrapper reads and writes it. A parameter node is plain text that travels with the scene (as does the whole
+.mrb): it holds the name of the endpoint's profile, never its URL, and no key, token or path. `PanelParameters` is the only writer.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_type_hints
+
+import slicer
+from slicer.parameterNodeWrapper import parameterNodeWrapper
 
 MODULE_NAME = "MedImageParse"
-# What a choice is where nobody has made it yet.
-DEFAULTS = {
-    "Endpoint": "Local demo",
-    "Mode": "volume",
-    "FirstSlice": "0",
-    "LastSlice": "0",
-    "Prompts": "",
-    "Window": "auto",
-    "Slabs": "auto",
-    "Orient": "trained",
-    "Group": "together",
-    "Overlap": "allow",
-    "Existing": "add",
-    "SearchEndpoint": "Local demo",
-}
-NODES = ("InputVolume", "Segmentation", "Region", "SearchRegion")
+
+
+@parameterNodeWrapper
+class PanelState:
+    """Every choice with its kind and what it is where nobody has made it yet; a node is None then.
+
+    Numbers are texts: a scene that somebody else made may hold anything, and Slicer's wrapper would raise while it is made.
+    """
+
+    Endpoint: str = "Local demo"
+    Mode: str = "volume"
+    FirstSlice: str = "0"
+    LastSlice: str = "0"
+    Prompts: str = ""
+    Window: str = "auto"
+    Slabs: str = "auto"
+    Orient: str = "trained"
+    Group: str = "together"
+    Overlap: str = "allow"
+    Existing: str = "add"
+    SearchEndpoint: str = "Local demo"
+    InputVolume: slicer.vtkMRMLVolumeNode
+    Segmentation: slicer.vtkMRMLSegmentationNode
+    Region: slicer.vtkMRMLMarkupsROINode
+    SearchRegion: slicer.vtkMRMLDisplayableNode  # a region of interest or a segmentation
+
+
+_KINDS = get_type_hints(PanelState)
+TEXTS = tuple(name for name, kind in _KINDS.items() if kind is str)
+NODES = tuple(name for name in _KINDS if name not in TEXTS)
 
 
 class PanelParameters:
@@ -34,7 +51,7 @@ class PanelParameters:
         scene: the vtkMRMLScene; the node is made in it where it is not there yet.
 
     Attributes:
-        node: the parameter node.
+        node: the parameter node. state: the same as a PanelState.
     """
 
     def __init__(self, scene: Any):
@@ -45,44 +62,47 @@ class PanelParameters:
         """Find the node again, or make it: the scene has been closed or loaded."""
         self.node = self._scene.GetSingletonNode(MODULE_NAME, "vtkMRMLScriptedModuleNode") or self._make()
         self.node.SetAttribute("ModuleName", MODULE_NAME)  # closing a scene takes it off
+        for role in NODES:
+            # A reference without a parameter beside it (older scenes, scripts) is no choice to Slicer's wrapper, which would write None.
+            if self.node.GetNodeReferenceID(role) and not self.node.HasParameter(role):
+                self.node.SetParameter(role, "")
+        self.state = PanelState(self.node)
 
     def __getitem__(self, name: str) -> str:
-        return self.node.GetParameter(name) or DEFAULTS[name]
+        return getattr(self.state, name) or self.state.default(name).value
 
     def __setitem__(self, name: str, value: str) -> None:
-        if name not in DEFAULTS:
+        if name not in TEXTS:
             raise KeyError(name)
         if self[name] != value:
-            self.node.SetParameter(name, value)
+            setattr(self.state, name, value)
 
     def nodeFor(self, role: str) -> Any:
-        """The node chosen for one of NODES, None where there is none."""
-        return self.node.GetNodeReference(role)
+        """The node chosen for one of NODES, None where there is none, or one of another kind."""
+        node = getattr(self.state, role)
+        return node if isinstance(node, _KINDS[role]) else None
 
     def setNodeFor(self, role: str, node: Any) -> None:
         """Choose a node (or None) for one of NODES."""
         if role not in NODES:
             raise KeyError(role)
-        if self.node.GetNodeReference(role) is not node:
-            self.node.SetNodeReferenceID(role, node.GetID() if node is not None else None)
+        if getattr(self.state, role) is not node:
+            setattr(self.state, role, node)
 
     def snapshot(self) -> dict[str, str]:
         """Every choice as text, nodes by their IDs."""
-        values = {name: self[name] for name in DEFAULTS}
+        values = {name: self[name] for name in TEXTS}
         return values | {role: self.node.GetNodeReferenceID(role) or "" for role in NODES}
 
     def restore(self, choices: dict[str, str]) -> None:
         """Choose as `snapshot` found it; a node that is gone is not chosen."""
-        wasModifying = self.node.StartModify()
-        try:
-            for name in DEFAULTS:
+        with slicer.util.NodeModify(self.state):
+            for name in TEXTS:
                 if name in choices:
                     self[name] = choices[name]
             for role in NODES:
                 if role in choices:
                     self.setNodeFor(role, self._scene.GetNodeByID(choices[role]) if choices[role] else None)
-        finally:
-            self.node.EndModify(wasModifying)
 
     def wholeNumber(self, name: str) -> int:
         """A choice as a whole number, 0 where a scene holds something else."""

@@ -92,8 +92,11 @@ class SegmentPanel(Tab):
         self.logic.cancelAll(_("The scene was closed, so the run was cancelled."))
         self._chores.cancel_all()
 
+    def _observeScene(self) -> None:
+        self._observed = None  # nothing is observed from here on but what is observed anew
+        Tab._observeScene(self)
+
     def _sceneIsAnother(self, caller: object, event: object) -> None:
-        self._observed = None
         self.history.clear()
         Tab._sceneIsAnother(self, caller, event)
 
