@@ -34,6 +34,7 @@ class Host:
     def __init__(self) -> None:
         self.application = QtWidgets.QApplication.instance() or QtWidgets.QApplication(["Slicer"])
         driving.prepare(self.application)
+        idle.keep_none_alive()
         self.folder = Path(tempfile.mkdtemp(prefix="host-"))
         QtCore.QCoreApplication.setOrganizationName("NA-MIC")
         QtCore.QCoreApplication.setApplicationName("Slicer")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from PySide6 import QtCore
 
+_ENOUGH = 10_000_000  # references to None that no session uses up
 _EXEC = "_ZN16QCoreApplication4execEv"
 _PROCESS_EVENTS = "_ZN16QCoreApplication13processEventsE6QFlagsIN10QEventLoop17ProcessEventsFlagEE"
 
@@ -28,6 +29,15 @@ def _library() -> ctypes.PyDLL | str:
     except (OSError, AttributeError) as error:
         return f"PySide6's Qt library cannot be entered directly: {error}"
     return library
+
+
+def keep_none_alive() -> None:
+    """Make up for a fault of PySide: each of its calls that returns nothing gives back a reference to None that it has not taken.
+
+    A long session frees None so, and Python ends at once. From Python 3.12 on None is never freed, and there is nothing to do.
+    """
+    if sys.version_info < (3, 12) and sys.getrefcount(None) < _ENOUGH:
+        ctypes.c_ssize_t.from_address(id(None)).value += 2 * _ENOUGH
 
 
 def why_not() -> str | None:

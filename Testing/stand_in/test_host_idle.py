@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 import time
 
 import pytest
+from places import LIBRARY, ROOT
 
 from host import Host
 
@@ -72,3 +76,11 @@ def test_waiting_ends_as_soon_as_it_holds_and_complains_when_it_never_does():
             host.wait_until(lambda: False, 0.1)
         with pytest.raises(ZeroDivisionError):
             host.wait_until(lambda: 1 / 0, 1)
+
+
+def test_a_long_session_does_not_use_up_none():
+    """PySide gives a reference to None back with each call that returns nothing; before Python 3.12 the session then ended in an abort."""
+    code = "from host import Host\nwith Host() as host:\n    label = host.qt.QLabel()\n    for _ in range(30000): label.setText('x')\nprint('all is well')"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "Testing"), str(LIBRARY)])}
+    outcome = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
+    assert (outcome.returncode, outcome.stdout.strip()) == (0, "all is well"), outcome.stderr[-500:]
