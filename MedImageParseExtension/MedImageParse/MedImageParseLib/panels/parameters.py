@@ -66,7 +66,8 @@ class PanelParameters:
             # A reference without a parameter beside it (older scenes, scripts) is no choice to Slicer's wrapper, which would write None.
             if self.node.GetNodeReferenceID(role) and not self.node.HasParameter(role):
                 self.node.SetParameter(role, "")
-        self.state = PanelState(self.node)
+        wrap: Any = PanelState  # the decorator gives it another constructor
+        self.state: Any = wrap(self.node)
 
     def __getitem__(self, name: str) -> str:
         return getattr(self.state, name) or self.state.default(name).value
