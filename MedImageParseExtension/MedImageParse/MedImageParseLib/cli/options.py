@@ -62,7 +62,9 @@ def add_connection(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--retries", metavar="N", type=int, help="total tries, the first included (default 5)")
     group.add_argument("--ca-bundle", metavar="FILE", help="extra certificate authorities (PEM)")
     group.add_argument(
-        "--consent", action="store_true", help="yes, image data may go to this host (needed once per host that is not loopback)"
+        "--consent",
+        action="store_true",
+        help="yes, image data (and the key, if one is used) may go to this host (needed once per host that is not loopback)",
     )
 
 

@@ -24,7 +24,7 @@ _PICTURE_SIDE = 1024  # what the 2D model is documented to take; a plain disk co
 _VOLUME_KJI = (8, 64, 64)
 # One more try: enough for a lost connection, and a person who tests a connection waits for the answer.
 _CHECK_RETRY = RetryPolicy(tries=2, wait_budget=10.0)
-_REPLY_LIMIT = 64 * 2**20  # bytes; the largest reply to a probe is a 1024 x 1024 map in base64
+_REPLY_LIMIT = 16 * 2**20  # bytes; the largest reply to a probe is a 1024 x 1024 map of float64 in base64, 11 MB
 # What an endpoint says when the body made no sense to the model behind it.
 _MISFITS = {"400", "415", "422", "424", "500"}
 
