@@ -129,7 +129,7 @@ def _search_region(
 ) -> SearchResult:
     """Ask with a part of a slice, windowed as the whole volume is: what the index holds was windowed so."""
     from ..tasks.embed import MODEL, Embedder, Selection, embed_volume
-    from ..tasks.find_similar import choose_space
+    from ..tasks.find_similar import choose_space, require_same_model
     from ..tasks.preprocessing import Preprocessing, make_thumbnail, window_of
     from ..tasks.run import RunLog
 
@@ -145,6 +145,7 @@ def _search_region(
     embedder = Embedder(client, log, progress=progress)
     pictures, vectors = embed_volume(part, embedder, Preprocessing(setting, recipe.fit), Selection("all", plane=query.plane))
     found = Provenance(space.model, space.deployment, embedder.engine or "", space.preprocessing)
+    require_same_model(index, found, embedder)
     excluded = series_name(volume.voxels, volume.ijk_to_ras) if query.other_volumes else ""
     hits = index.search(vectors[0], provenance=found, top=query.top, exclude_series=excluded)
     report = log.report(volume, client, recipe.window) | {"query": {"plane": query.plane, "slices": [query.slice_index], "text": None}}

@@ -44,7 +44,7 @@ class IndexBox:
         )
         self._plane = Choice(
             ui.indexPlaneComboBox,
-            (("axial", _("Axial")), ("coronal", _("Coronal")), ("sagittal", _("Sagittal"))),
+            (("auto", _("Automatic")), ("axial", _("Axial")), ("coronal", _("Coronal")), ("sagittal", _("Sagittal"))),
             lambda key: self._choose("plane", key),
         )
         ui.indexEverySpinBox.connect("valueChanged(int)", lambda value: self._choose("every", value))

@@ -11,13 +11,13 @@ from typing import Any
 
 import qt
 
-from ..imaging.geometry import PLANES
+from ..imaging.geometry import AUTO_PLANE, PLANE_CHOICES
 from ..logic.indexing_runs import defaultIndexPath
 
 _SETTINGS_KEY = "MedImageParse/Search"
 DEFAULTS: dict[str, Any] = {
     "index": "",  # path; "" for the default one
-    "plane": "axial",
+    "plane": AUTO_PLANE,  # the volume's own slices
     "every": 1,
     "content": False,
     "thumbnails": True,
@@ -64,6 +64,6 @@ def _read() -> dict[str, Any]:
         stored = {}
     stored = stored if isinstance(stored, dict) else {}
     values = {name: stored[name] if type(stored.get(name)) is type(default) else default for name, default in DEFAULTS.items()}
-    values["plane"] = values["plane"] if values["plane"] in PLANES else "axial"
+    values["plane"] = values["plane"] if values["plane"] in PLANE_CHOICES else AUTO_PLANE
     values["every"], values["top"] = (min(max(values[name], 1), 100) for name in ("every", "top"))
     return values

@@ -251,6 +251,8 @@ class _Sending:
         self._waiting: dict[Future, list[Picture]] = {}
         self._failure: MedImageParseError | None = None
         self._done = self._in_a_row = 0
+        self._later: list[list[Picture]] = []  # failed requests that wait until it is clear that the endpoint can do anything at all
+        self._is_in_doubt = False
         self.has_failed = False
         # Of these requests: the caller may give up (a full disk) without the person having cancelled anything.
         self.cancellation = Cancellation()
@@ -259,6 +261,7 @@ class _Sending:
     def go(self, batches: Iterator[list[Picture]], pool: ThreadPoolExecutor) -> Iterator[list[Embedded]]:
         """Send what comes, a few requests at once, and yield the vectors as they come."""
         while True:
+            self._settle_doubt(pool)
             self._fill(batches, pool)
             if not self._waiting:
                 break
@@ -293,7 +296,7 @@ class _Sending:
         return self._refused is not None and (error.code in _OF_AN_IMAGE or (error.code == "wrong-model" and self._done > 0))
 
     def _fill(self, batches: Iterator[list[Picture]], pool: ThreadPoolExecutor) -> None:
-        while self._failure is None and len(self._waiting) < self._embedder._at_once + 2 * _AHEAD:
+        while self._failure is None and not self._is_in_doubt and len(self._waiting) < self._embedder._at_once + 2 * _AHEAD:
             try:
                 self._log.cancellation.check()
                 with self._log.timed("prepare"):
@@ -304,6 +307,22 @@ class _Sending:
             if batch is None:
                 return
             self._submit(batch, pool)
+
+    def _settle_doubt(self, pool: ThreadPoolExecutor) -> None:
+        """Go on with requests that failed while nothing had come yet: all of them once something has, one where nothing is under way."""
+        if self._done:
+            self._is_in_doubt = False
+        if self._failure is None and self._later and (self._done or not self._waiting):
+            ready, self._later = (self._later, []) if self._done else (self._later[:1], self._later[1:])
+            for batch in ready:
+                self._halve(batch, pool)
+        if not self._waiting and not self._later:
+            self._is_in_doubt = False
+
+    def _halve(self, batch: list[Picture], pool: ThreadPoolExecutor) -> None:
+        half = len(batch) // 2
+        self._submit(batch[:half], pool)
+        self._submit(batch[half:], pool)
 
     def _submit(self, batch: list[Picture], pool: ThreadPoolExecutor) -> None:
         self._waiting[pool.submit(self._embedder._send, batch, self)] = batch
@@ -324,9 +343,12 @@ class _Sending:
         elif len(batch) > 1:
             if error.code in _TOO_MUCH:
                 self._embedder._batch = max(1, min(self._embedder._batch, len(batch) // 2))
-            half = len(batch) // 2
-            self._submit(batch[:half], pool)
-            self._submit(batch[half:], pool)
+            if self._is_in_doubt and not self._done and error.code not in _TOO_MUCH:
+                self._later.append(batch)
+                self._later.sort(key=len)  # single pictures tell soonest
+            else:
+                self._is_in_doubt = not self._done and error.code not in _TOO_MUCH
+                self._halve(batch, pool)
         elif self._refused is not None:
             self._in_a_row += 1
             self._refused(batch[0], error)

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..errors import UsageError
+from ..errors import ReplyError, UsageError
 from ..imaging.volume import Volume
 from ..progress import Cancellation, Progress, no_progress
-from ..search.faults import other_space
+from ..search.faults import IndexFault, other_space
 from ..search.index import EmbeddingIndex
 from ..search.records import Hit, Provenance, series_name
 from .embed import MODEL, Embedder, Selection, embed_volume
@@ -73,6 +73,7 @@ def search_image(
     embedder = Embedder(client, log, progress=progress)
     pictures, vectors = embed_volume(volume, embedder, recipe, selection)
     found = Provenance(asked.model, asked.deployment, embedder.engine or "", asked.preprocessing)
+    require_same_model(index, found, embedder)
     excluded = series_name(volume.voxels, volume.ijk_to_ras) if other_volumes else ""
     hits = index.search(vectors[0], provenance=found, top=top, exclude_series=excluded)
     middle = pictures[len(pictures) // 2]
@@ -104,6 +105,7 @@ def search_text(
     embedder = Embedder(client, log)
     vector = embedder.texts([text])[0]
     found = Provenance(asked.model, asked.deployment, embedder.engine or "", asked.preprocessing)
+    require_same_model(index, found, embedder)
     hits = index.search(vector, provenance=found, top=top)
     log.timings["total"] = time.perf_counter() - began
     nothing = Volume(np.zeros((1, 1, 1), np.uint8))
@@ -137,6 +139,16 @@ def choose_space(index: EmbeddingIndex, client: Client, preprocessing: Preproces
             f"The index holds vectors of several recipes, which are never mixed: '{best}' is searched, {' and '.join(others)} are left out."
         )
     return Provenance(MODEL, deployment, "", best)
+
+
+def require_same_model(index: EmbeddingIndex, provenance: Provenance, embedder: Embedder) -> None:
+    """Raise ReplyError where the query's vector came with another scaling factor than those of the index: another version made it."""
+    try:
+        index.require_factor(provenance, embedder.scaling_factor if embedder.is_factor_given else None)
+    except IndexFault as fault:
+        if fault.code != "factor":
+            raise
+        raise ReplyError("{fault}", code="model-changed", fault=fault) from fault
 
 
 def _recipe(provenance: Provenance) -> Preprocessing:

@@ -33,7 +33,7 @@ from .preprocessing import SIDE, PictureMaker, Preprocessing, make_thumbnail
 from .run import Client, RunLog
 
 _FLUSH_S, _FLUSH_COUNT = 0.25, 128  # what a kill may lose, against the cost of a commit
-_SHOWN = 5  # pictures and inputs that a sentence names
+_SHOWN, _REASONS = 5, 3  # pictures and inputs, and reasons, that a sentence names
 _TOO_MUCH = {
     "413": "the endpoint rejects it as too large, though it is sent alone.",
     "408": "the model needs longer for it than its deployment allows, though it is sent alone.",
@@ -183,7 +183,7 @@ class _Run:
         # Contents whose vector is on its way, each with the further places that wait for it.
         self._coming: dict[str, list[Record]] = {}
         self._places: list[Record] = []  # of contents that are kept already
-        self._sentences: list[str] = []  # one a picture that the endpoint could not answer
+        self._given_up: dict[str, list[str]] = {}  # why -> the pictures that the endpoint could not answer
         self._first: Volume | None = None
         self._opened = 0
         self._began = time.perf_counter()
@@ -225,10 +225,12 @@ class _Run:
             parts.append(
                 f"{len(bad)} of {len(self._sources)} inputs could not be used{_others(tally.name for tally in bad[1:])}: {bad[0].error}"
             )
-        if self._sentences and not (failure is not None and not bad and len(self._sentences) == 1):
+        count = sum(map(len, self._given_up.values()))
+        if count:
             chosen = sum(tally.chosen for tally in self._tallies)
-            shown = f"{len(self._sentences)} of {chosen} pictures could not be embedded, and the next run tries them again: "
-            parts.append(shown + " ".join(self._sentences[:_SHOWN]) + _more(len(self._sentences) - _SHOWN))
+            reasons = [f"{'; '.join(names[:_SHOWN])}{_more(len(names) - _SHOWN)}: {why}" for why, names in self._given_up.items()]
+            shown = " ".join(reasons[:_REASONS]) + _more(len(reasons) - _REASONS)
+            parts.append(f"{count} of {chosen} pictures could not be embedded, and the next run tries them again: {shown}")
         return IndexingResult(self._tallies, self._report(), " ".join(parts))
 
     def _learn_engine(self) -> None:
@@ -319,7 +321,7 @@ class _Run:
             index = record.slice_index if record.slice_index >= 0 else None
             tally.refused.append({"plane": record.plane or None, "slice": index, "error": str(error)})
             where = f"{tally.name}, {record.plane} slice {index}" if index is not None else tally.name
-            self._sentences.append(f"{where}: {_TOO_MUCH.get(error.code) or error}")
+            self._given_up.setdefault(_TOO_MUCH.get(error.code) or str(error), []).append(where)
         self._tell()
 
     def _series_of(self, number: int) -> str:

@@ -78,9 +78,8 @@ def parse_reply(body: bytes, rows_sent: int, column: str) -> VectorReply:
             raise ReplyError(f"The reply has no usable {column}; another model may be behind this URL: {quote(row)}", code="wrong-model")
         if not np.isfinite(vector).all() or not vector.any():
             raise ReplyError(
-                "The endpoint answered with a vector that is zero or holds numbers that are not finite, so it cannot be used: {quoted}",
+                "The endpoint answered with a vector that is zero or holds numbers that are not finite, so it cannot be used.",
                 code="bad-vector",
-                quoted=quote(row),
             )
         vectors.append(vector)
     if len({vector.size for vector in vectors}) != 1:
