@@ -89,6 +89,32 @@ def test_a_row_of_vectors_longer_than_any_models_is_refused():
         medimageinsight.parse_reply(body, 1, "image_features")
 
 
+READERS = [
+    lambda body: medimageparse.parse_reply(body, 1, 1, (SIDE, SIDE)),
+    lambda body: medimageparse3d.parse_reply(body, 1, SHAPE_KJI),
+    lambda body: medimageinsight.parse_reply(body, 1, "image_features"),
+]
+
+
+@pytest.mark.parametrize("read", READERS)
+@pytest.mark.parametrize("part", ["json.loads", "base64.b64decode", "read_literal"])
+def test_memory_that_does_not_suffice_is_told_and_never_passes_for_a_reply(monkeypatch, read, part):
+    def full(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(f"MedImageParseLib.wire.envelope.{part}", full)
+    cell = (
+        "{'data': 'AAAA', 'shape': [1], 'dtype': 'uint8'}"
+        if part == "read_literal"
+        else '{"data": "AAAA", "shape": [1, 16, 16], "dtype": "uint8"}'
+    )
+    if read is READERS[2]:
+        monkeypatch.setattr("MedImageParseLib.wire.medimageinsight.np.asarray", full)
+    with pytest.raises(ReplyError, match="not enough memory") as caught:
+        read(json.dumps([{"image_features": cell, "nifti_file": cell}]).encode())
+    assert caught.value.code == "memory" and caught.value.exit_status == 3
+
+
 # ---------------------------------------------------------------- the form as Python writes it
 LITERALS = st.recursive(
     st.none()

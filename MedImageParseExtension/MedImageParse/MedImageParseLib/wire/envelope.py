@@ -18,6 +18,7 @@ import binascii
 import json
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,6 +79,21 @@ def _base64(data: bytes) -> Iterator[bytes]:
     view = memoryview(data)
     for start in range(0, len(view), _PIECE):
         yield base64.b64encode(view[start : start + _PIECE])
+
+
+@contextmanager
+def enough_memory() -> Iterator[None]:
+    """Inside, memory that does not suffice is told as a fault of this reply; it never passes for an empty or unreadable one.
+
+    Raises:
+        ReplyError: in place of MemoryError.
+    """
+    try:
+        yield
+    except MemoryError:
+        raise ReplyError(
+            "This computer has not enough memory to read the reply: close other programs, or send less at once.", code="memory"
+        ) from None
 
 
 def reply_limit(data_bytes: int) -> int:

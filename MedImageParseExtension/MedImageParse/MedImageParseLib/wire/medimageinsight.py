@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import ReplyError
-from .envelope import SLACK, build_body, parse_rows, quote
+from .envelope import SLACK, build_body, enough_memory, parse_rows, quote
 
 DEFAULT_SCALING_FACTOR = 4.513362  # recorded from the published model; used where an older deployment leaves it out
 _LONGEST_VECTOR = 8192  # numbers; the published model's have 1024
@@ -55,6 +55,7 @@ def largest_reply(rows: int) -> int:
     return SLACK + 2 * rows * _LONGEST_VECTOR * _NUMBER_BYTES
 
 
+@enough_memory()
 def parse_reply(body: bytes, rows_sent: int, column: str) -> VectorReply:
     """The vectors of a reply.
 

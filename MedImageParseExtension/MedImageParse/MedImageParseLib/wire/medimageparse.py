@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import ReplyError
-from .envelope import Rows, build_body, decode_array, open_cell, parse_rows, quote, reply_limit
+from .envelope import Rows, build_body, decode_array, enough_memory, open_cell, parse_rows, quote, reply_limit
 from .literal import NotALiteral, read_literal
 
 _WIDEST = 8  # bytes a value: float64
@@ -63,6 +63,7 @@ def largest_reply(images: int, prompts: int, shape: tuple[int, int]) -> int:
     return reply_limit(images * prompts * shape[0] * shape[1] * _WIDEST)
 
 
+@enough_memory()
 def parse_reply(body: bytes, images: int, prompts: int, shape: tuple[int, int]) -> list[MapReply]:
     """The maps of each image that was sent.
 

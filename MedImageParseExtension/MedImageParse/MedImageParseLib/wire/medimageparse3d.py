@@ -17,7 +17,7 @@ import numpy as np
 from ..errors import InputError, ReplyError
 from ..imaging.nifti import NiftiReader
 from ..imaging.volume import CroppedMask, bounding_box
-from .envelope import Rows, build_body, decode_array, decode_base64, open_cell, parse_rows, quote, reply_limit
+from .envelope import Rows, build_body, decode_array, decode_base64, enough_memory, open_cell, parse_rows, quote, reply_limit
 
 _WIDEST = 8  # bytes a voxel: float64, as numpy makes probabilities
 _HEADER = 64 * 1024  # bytes of a NIfTI's header and extensions
@@ -59,6 +59,7 @@ def largest_reply(prompts: int, shape_kji: tuple[int, int, int]) -> int:
     return reply_limit(_HEADER + prompts * shape_kji[0] * shape_kji[1] * shape_kji[2] * _WIDEST)
 
 
+@enough_memory()
 def parse_reply(body: bytes, prompts: int, shape_kji: tuple[int, int, int], keep_probabilities: bool = False) -> VolumeReply:
     """The masks in a reply.
 
