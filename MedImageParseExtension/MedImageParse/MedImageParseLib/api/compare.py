@@ -139,7 +139,7 @@ def _write_map(path: Path, result: OutlierResult) -> None:
 
     def point(item: RankedItem, distance: float | None) -> MapPoint:
         place = place_of(item.record) if item.slices == 1 else f"{item.slices} slices"
-        return MapPoint(*item.point, f"{name_of(item.record)}, {place}", distance)
+        return MapPoint(*item.point, f"{name_of(item.record)}, {place}", distance, item.distance if item.in_reference else None)
 
     outside = [item for item in result.items if not item.in_reference]
     points = [point(item, None if outside else item.distance) for item in result.members] + [point(item, item.distance) for item in outside]

@@ -258,16 +258,25 @@ _SIZE, _EDGE, _LIST, _LINE = 820, 32, 420, 30  # pixels
 _BACKGROUND, _TEXT, _QUIET, _FRAME = (20, 21, 24), (238, 238, 238), (166, 168, 174), (72, 74, 80)
 _USUAL, _NEAR, _FAR = (110, 116, 128), (96, 165, 220), (240, 120, 60)
 _NAMED = 10
+_FAR_TIMES = 2.0  # the set's own largest distance: from here on a point is as far as the colors tell
 
 
 @dataclass(slots=True, frozen=True)
 class MapPoint:
-    """A point: place on the map (any unit), distance to the reference set (None for its members), and a name."""
+    """A point on the map.
+
+    Attributes:
+        x, y: its place, any unit.
+        name: for the list.
+        distance: to the reference set; None for its members, which are drawn without.
+        usual: of a member of the set, its distance to the rest of it: what is near and what is far follows from these.
+    """
 
     x: float
     y: float
     name: str
     distance: float | None = None
+    usual: float | None = None
 
 
 def write_index_map(path: str | os.PathLike, points: Sequence[MapPoint], *, title: str = "", note: str = "") -> Path:
@@ -341,9 +350,12 @@ def _draw_points(draw: ImageDraw.ImageDraw, points: Sequence[MapPoint], places: 
     others = sorted(
         (number for number, point in enumerate(points) if point.distance is not None), key=lambda number: points[number].distance
     )
-    low, high = (points[others[0]].distance, points[others[-1]].distance) if others else (0.0, 1.0)
+    usual = max((point.usual for point in points if point.usual is not None), default=0.0)
+    # Whoever is no farther than the set's own members are from one another is near, even where nobody else is there to compare with.
+    far = _FAR_TIMES * usual or max((points[number].distance or 0.0 for number in others), default=0.0)
     for number in others:
-        _dot(draw, places[number], radius + 1, _mixed((points[number].distance - low) / max(high - low, 1e-12)))
+        share = ((points[number].distance or 0.0) - usual) / max(far - usual, 1e-12)
+        _dot(draw, places[number], radius + 1, _mixed(min(max(share, 0.0), 1.0)))
     return others
 
 

@@ -91,7 +91,10 @@ class OutliersBox:
         outside, members = outside[:_MOST_POINTS], self.result.members if outside else self.result.items[_MOST_ROWS:]
         members = members[:: max(1, len(members) // _MOST_POINTS)]
         self._shown = [*members, *(outside or self.result.items[:_MOST_ROWS])]
-        points = [MapPoint(*item.point, "", item.distance if not outside or not item.in_reference else None) for item in self._shown]
+        points = []
+        for item in self._shown:
+            distance = item.distance if not outside or not item.in_reference else None
+            points.append(MapPoint(*item.point, "", distance, item.distance if item.in_reference else None))
         image, self._places = render_small_map(points, side)
         label.setPixmap(pixmapFromPng(pngFromImage(image)))
         label.setFixedHeight(side)
