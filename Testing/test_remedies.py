@@ -12,7 +12,7 @@ from places import LIBRARY
 
 from MedImageParseLib import remedies
 from MedImageParseLib.errors import EndpointError, InputError, PartlyDone, UsageError
-from MedImageParseLib.remedies import GIVE_KEY, RAISE_TIMEOUT, Sentence, annotated
+from MedImageParseLib.remedies import GIVE_KEY, RAISE_TIMEOUT, Sentence, annotated, joined
 
 PACKAGE = LIBRARY / "MedImageParseLib"
 
@@ -30,11 +30,18 @@ def test_a_sentence_reads_as_the_command_line_says_it_and_as_another_face_does()
         assert again == sentence and again.worded(upper) == sentence.worded(upper)
 
 
+def test_sentences_in_a_row_keep_their_remedies():
+    assert joined([]) == "" and joined(["a."]) == "a."
+    row = joined(["a.", Sentence("b: ", GIVE_KEY, "."), "c."])
+    assert row.worded(upper) == "a. b: GIVE-KEY. c." and row == "a. b: set MEDIMAGEPARSE_KEY or use --key-file. c."
+
+
 def test_an_error_keeps_its_remedies_wherever_its_text_goes():
     error = UsageError(Sentence("No key {x}: ", GIVE_KEY, "."))
     assert str(error) == "No key {x}: set MEDIMAGEPARSE_KEY or use --key-file."
     assert remedies.worded(str(error), upper) == error.worded(upper) == "No key {x}: GIVE-KEY."
     assert PartlyDone("3 are kept; {why}", why=error).worded(upper) == "3 are kept; No key {x}: GIVE-KEY."
+    assert InputError("{count} gone; {remedy}.", count=3, remedy=RAISE_TIMEOUT).worded(upper) == "3 gone; RAISE-TIMEOUT."
     assert InputError("The file {path} is gone.", path="a{b}").worded(upper) == "The file a{b} is gone."
     assert pickle.loads(pickle.dumps(error)).worded(upper) == error.worded(upper)
 

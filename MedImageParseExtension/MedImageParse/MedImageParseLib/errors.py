@@ -64,8 +64,7 @@ class MedImageParseError(Exception):
         """
         if not self.params:
             return worded(self.template, words)
-        ready = {name: value.worded(words) if hasattr(value, "worded") else value for name, value in self.params.items()}
-        return self.template.format_map(ready)
+        return self.template.format_map({name: _worded(value, words) for name, value in self.params.items()})
 
     def sentence(self, translate: Callable[[str], str | None] | None = None) -> str:
         """The sentence in another language.
@@ -83,6 +82,12 @@ class MedImageParseError(Exception):
             return _filled(translated, self.params, lambda value: _inner(value, translate))
         except (KeyError, IndexError, ValueError, AttributeError):
             return str(self)
+
+
+def _worded(value: Any, words: Callable[[Remedy], str]) -> Any:
+    if isinstance(value, Remedy):
+        return words(value)
+    return value.worded(words) if isinstance(value, (Sentence, MedImageParseError)) else value
 
 
 def _filled(template: str, params: dict[str, Any], shown: Callable[[Any], Any]) -> str:

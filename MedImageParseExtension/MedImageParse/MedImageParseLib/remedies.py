@@ -72,6 +72,12 @@ def worded(sentence: str, words: Callable[[Remedy], str]) -> str:
     return sentence.worded(words) if isinstance(sentence, Sentence) else sentence
 
 
+def joined(sentences: Sequence[str]) -> Sentence:
+    """Sentences one after the other, with spaces between them."""
+    parts = [part for sentence in sentences for part in (" ", sentence)]
+    return Sentence(*parts[1:])
+
+
 def annotated(sentence: str, notes: Sequence[str], request_id: str = "") -> Sentence:
     """A sentence with notes in brackets before its full stop.
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from ..configuration import configuration_folder, write_atomically
 from ..errors import ConsentError
 from ..redaction import redactor
+from ..remedies import AGREE, Sentence
 from ..transport.address import is_loopback_host, parse_address
 
 CONSENT_FILE = "consent.json"
@@ -156,8 +157,7 @@ def require_consent(
         place = parse_address(url, allow_plain_http=True).host + in_words(proxy, ca_bundle)
         what = " and ".join(name for name, goes in (("image data", images), ("a key or token", signs_in)) if goes)
         raise ConsentError(
-            f"{what[0].upper()}{what[1:]} would leave this computer for {place}, and nobody has agreed to that yet: "
-            "add --consent once if it may."
+            Sentence(f"{what[0].upper()}{what[1:]} would leave this computer for {place}, and nobody has agreed to that yet: ", AGREE, ".")
         )
     for each in missing:
         store.grant(each)

@@ -232,8 +232,9 @@ class Embedder:
         if other:
             raise ReplyError(
                 "The endpoint's scaling factor changed during the run, from {held:.6g} to {given:.6g}, so two versions of the model take "
-                "turns; name one --deployment.",
+                "turns; {remedy}.",
                 code="model-changed",
+                remedy=ONE_DEPLOYMENT,
                 held=held,
                 given=reply.scaling_factor,
             )

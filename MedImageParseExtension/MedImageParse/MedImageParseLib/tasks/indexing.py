@@ -24,7 +24,7 @@ import numpy as np
 from ..errors import Cancelled, InputError, MedImageParseError, PartlyDone, ReplyError, UsageError
 from ..imaging.volume import Volume
 from ..progress import Cancellation, Progress, no_progress
-from ..remedies import KEEP_EMPTY_SLICES, Sentence
+from ..remedies import KEEP_EMPTY_SLICES, Sentence, joined
 from ..search.faults import IndexFault
 from ..search.index import EmbeddingIndex
 from ..search.records import Provenance, Record, content_hash, series_name
@@ -216,22 +216,26 @@ class _Run:
                 raise PartlyDone("{error} The endpoint had answered by then.", error=failure, cause=failure) from failure
             raise first
         if first is None and not done:
-            raise UsageError(f"{_SEVERAL_EMPTY}; choose others, or leave out --content.")
+            raise UsageError(Sentence(f"{_SEVERAL_EMPTY}; choose others, or ", KEEP_EMPTY_SLICES, "."))
         parts = []
         if failure is not None:
-            parts.append(f"{added} of the pictures were embedded and are kept, then the run stopped: {failure}")
+            parts.append(Sentence(f"{added} of the pictures were embedded and are kept, then the run stopped: ", str(failure)))
         bad = [tally for tally in self._tallies if tally.error]
         if bad:
             parts.append(
-                f"{len(bad)} of {len(self._sources)} inputs could not be used{_others(tally.name for tally in bad[1:])}: {bad[0].error}"
+                Sentence(
+                    f"{len(bad)} of {len(self._sources)} inputs could not be used{_others(tally.name for tally in bad[1:])}: ", bad[0].error
+                )
             )
         count = sum(map(len, self._given_up.values()))
         if count:
             chosen = sum(tally.chosen for tally in self._tallies)
-            reasons = [f"{'; '.join(names[:_SHOWN])}{_more(len(names) - _SHOWN)}: {why}" for why, names in self._given_up.items()]
-            shown = " ".join(reasons[:_REASONS]) + _more(len(reasons) - _REASONS)
-            parts.append(f"{count} of {chosen} pictures could not be embedded, and the next run tries them again: {shown}")
-        return IndexingResult(self._tallies, self._report(), " ".join(parts))
+            reasons = [
+                Sentence(f"{'; '.join(names[:_SHOWN])}{_more(len(names) - _SHOWN)}: ", why) for why, names in self._given_up.items()
+            ]
+            beginning = f"{count} of {chosen} pictures could not be embedded, and the next run tries them again: "
+            parts.append(Sentence(beginning, joined(reasons[:_REASONS]), _more(len(reasons) - _REASONS)))
+        return IndexingResult(self._tallies, self._report(), joined(parts))
 
     def _learn_engine(self) -> None:
         """The index holds vectors of a local engine: which of them are known here is only clear when it is clear who answers. One
