@@ -230,9 +230,7 @@ class _Run:
         count = sum(map(len, self._given_up.values()))
         if count:
             chosen = sum(tally.chosen for tally in self._tallies)
-            reasons = [
-                Sentence(f"{'; '.join(names[:_SHOWN])}{_more(len(names) - _SHOWN)}: ", why) for why, names in self._given_up.items()
-            ]
+            reasons = [Sentence(f"{'; '.join(names[:_SHOWN])}{_more(len(names) - _SHOWN)}: ", why) for why, names in self._given_up.items()]
             beginning = f"{count} of {chosen} pictures could not be embedded, and the next run tries them again: "
             parts.append(Sentence(beginning, joined(reasons[:_REASONS]), _more(len(reasons) - _REASONS)))
         return IndexingResult(self._tallies, self._report(), joined(parts))
