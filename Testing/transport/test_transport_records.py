@@ -254,6 +254,6 @@ def test_an_old_urllib3_is_named_before_the_first_request_to_another_computer(mo
     (sentence,) = EndpointClient(AZURE).warnings
     assert "urllib3 2.2.3" in sentence and "pip_install" in sentence
     assert EndpointClient("http://localhost:5001/score").warnings == []
-    for version in ("2.6.3", "2.10.0", "3.0", "unknown"):
+    for version in ("2.7.0", "2.10.0", "3.0", "unknown"):
         monkeypatch.setattr(urllib3, "__version__", version)
         assert EndpointClient(AZURE).warnings == []

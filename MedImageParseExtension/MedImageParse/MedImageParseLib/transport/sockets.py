@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import requests
 
 # Certificate authorities that requests users name in the environment, besides SSL_CERT_FILE, which OpenSSL reads itself.
-# Older ones unfold what is packed in packed data without a bound (GHSA-gm62-xv2j-4w53, GHSA-2xpw-w6gg-jr37, GHSA-38jv-5279-wg99).
-OLDEST_URLLIB3 = (2, 6, 3)
+# Older ones can unfold packed data without a bound: CVE-2025-66418, CVE-2025-66471, CVE-2026-21441, and CVE-2026-44432, mended in 2.7.0.
+OLDEST_URLLIB3 = (2, 7, 0)
 _BUNDLE_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
