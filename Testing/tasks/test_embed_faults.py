@@ -20,7 +20,7 @@ from MedImageParseLib.errors import EndpointError, PartlyDone, ReplyError, Usage
 from MedImageParseLib.imaging.volume import Volume
 from MedImageParseLib.search.faults import IndexFault
 from MedImageParseLib.search.index import EmbeddingIndex
-from MedImageParseLib.tasks.indexing import IndexKeeper
+from MedImageParseLib.tasks.keepers import IndexKeeper
 
 
 class Faulty(InsightDouble):

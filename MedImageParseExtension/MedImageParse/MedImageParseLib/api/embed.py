@@ -16,7 +16,8 @@ from ..files.write import after_requests, check_writable
 from ..imaging.volume import Volume
 from ..progress import Cancellation, Progress, no_progress
 from ..tasks.embed import AT_ONCE, BATCH, MODEL, Selection
-from ..tasks.indexing import IndexingOptions, IndexingResult, IndexKeeper, ListKeeper, embed_sources
+from ..tasks.indexing import IndexingOptions, IndexingResult, embed_sources
+from ..tasks.keepers import IndexKeeper, ListKeeper
 from ..tasks.preprocessing import Preprocessing
 from .sources import Input, find_sources
 

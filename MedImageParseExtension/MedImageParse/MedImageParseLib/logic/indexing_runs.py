@@ -97,7 +97,8 @@ class IndexingRun:
     def _work(self, gathered: Gathered, progress: Progress, cancellation: Cancellation) -> IndexingResult:
         from ..api.sources import find_sources
         from ..tasks.embed import MODEL
-        from ..tasks.indexing import IndexKeeper, embed_sources
+        from ..tasks.indexing import embed_sources
+        from ..tasks.keepers import IndexKeeper
 
         progress("reading", 0, 0)
         sources = find_sources(gathered.folder) if gathered.folder else gathered.sources
