@@ -109,9 +109,16 @@ def test_a_vector_that_cannot_be_used_is_the_endpoints_fault_wherever_it_comes(t
 def test_a_batch_that_is_too_large_or_too_slow_is_halved_down_to_one(tmp_path, status):
     double = Faulty(lambda rows, _size: status if len(rows) > 1 else 0)
     with reached(double) as (_double, client):
-        result = index_add(tmp_path / "a.index", made_up_ct(24), client=client, batch=8, at_once=1)
-    assert result.failure == "" and slices_in(tmp_path / "a.index") == list(range(24))
-    assert double.sizes[-4:] == [1, 1, 1, 1]  # it has learned
+        result = index_add(tmp_path / "a.index", made_up_ct(16), client=client, batch=8, at_once=1)
+    assert result.failure == "" and slices_in(tmp_path / "a.index") == list(range(16))
+    assert double.sizes.count(1) == 16 and max(double.sizes) == 8
+
+
+def test_once_a_batch_was_too_large_the_later_ones_are_smaller(tmp_path):
+    double = Faulty(lambda rows, _size: 413 if len(rows) > 1 else 0)
+    with reached(double) as (_double, client):
+        index_add(tmp_path / "a.index", made_up_ct(30, size=60), client=client, batch=2, at_once=1)
+    assert double.sizes.count(1) == 30 and double.sizes.count(2) < 15
 
 
 def test_a_batch_that_is_too_large_is_halved_for_a_question_as_well(tmp_path):
