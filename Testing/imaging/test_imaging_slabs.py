@@ -27,14 +27,25 @@ def test_the_guess_of_the_published_network_is_known(shape, axis):
 
 @pytest.mark.parametrize(
     "shape_ijk,is_cut",
-    [((512, 512, 300), False), ((512, 512, 308), True), ((240, 240, 155), True), ((122, 101, 30), False), ((256, 256, 1), False)],
+    [
+        ((512, 512, 300), False),
+        ((512, 512, 308), True),
+        ((240, 240, 155), True),
+        ((122, 101, 30), False),
+        ((256, 256, 1), False),
+        ((150, 300, 200), True),
+        ((200, 512, 300), True),
+        ((180, 400, 320), True),
+        ((60, 110, 100), True),
+        ((100, 90, 80), True),
+    ],
 )
 def test_auto_cuts_only_where_the_axis_trap_is(shape_ijk, is_cut):
     slabs, why = slabs_for("auto", shape_ijk[::-1])
     assert (len(slabs) > 1) == is_cut == bool(why)
     if is_cut:
         assert all(axis_of_biomedparse((*shape_ijk[:2], slab.stop - slab.start)) == 2 for slab in slabs)
-        assert all(slab.stop - slab.start <= 0.55 * shape_ijk[1] for slab in slabs)
+        assert all(slab.stop - slab.start < min(0.55 * shape_ijk[1], shape_ijk[0]) for slab in slabs)
 
 
 def test_auto_cuts_a_volume_that_is_larger_than_the_body_limit_into_slabs_that_fit():
@@ -107,7 +118,11 @@ def test_unknown_slabs_are_bad_usage(setting):
 @given(st.integers(4, 700), st.integers(4, 700), st.integers(1, 900))
 def test_auto_never_leaves_a_slab_in_the_trap_where_it_cuts(i, j, k):
     slabs, why = slabs_for("auto", (k, j, i))
+    heights = [slab.stop - slab.start for slab in slabs]
     if axis_of_biomedparse((i, j, k)) == 2:
         assert len(slabs) == 1 and not why
     elif len(slabs) > 1:
-        assert all(axis_of_biomedparse((i, j, slab.stop - slab.start)) == 2 for slab in slabs)
+        assert all(axis_of_biomedparse((i, j, height)) == 2 and height < min(0.55 * j, i) for height in heights)
+    else:  # said aloud, and only where no height of three slices and more would do
+        assert "no cut" in why
+        assert not any(axis_of_biomedparse((i, j, height)) == 2 and height < min(0.55 * j, i) for height in range(3, k))

@@ -53,6 +53,29 @@ def test_several_sites_share_the_range_that_holds_them_all():
     assert (window.low, window.high) == (-55, 230)
 
 
+# The 3D model card's width and level.
+CARD_3D = {"soft": (400, 40), "lung": (1500, -160), "brain": (80, 40), "bone": (1800, 400)}
+
+
+@pytest.mark.parametrize(
+    ("named", "card"),
+    [(["abdomen"], "soft"), (["liver"], "soft"), (["colon", "pelvis"], "soft"), (["pancreas"], "soft"), (["soft"], "soft"), (["lung"], "lung"),
+     (["brain"], "brain"), (["bone"], "bone"), (["lung", "liver"], "lung"), (["bone", "lung"], "lung"), (["bone", "abdomen"], "soft"),
+     (["soft", "bone"], "soft"), (["brain", "lung"], "lung"), (["brain", "bone"], "brain"), (["brain", "pelvis"], "soft")],
+)  # fmt: skip
+def test_the_3d_model_gets_one_of_the_four_windows_of_its_own_training(named, card):
+    width, level = CARD_3D[card]
+    for order in (named, named[::-1]):
+        window = choose_window(Volume(ct(), modality="CT"), "auto", order, "medimageparse3d")
+        assert (window.low, window.high) == (level - width / 2, level + width / 2)
+
+
+def test_sites_by_name_and_unknown_values_are_the_same_for_both_models():
+    for model in ("medimageparse", "medimageparse3d"):
+        assert choose_window(Volume(ct(), modality="CT"), "liver", ["lung"], model).describe() == "liver: -25 to 230"
+        assert choose_window(Volume(mr()), "auto", ["liver"], model).kind == "percentile"
+
+
 @pytest.mark.parametrize("dtype", [np.int16, np.int32, np.float32, np.float64])
 def test_hounsfield_units_are_recognised_where_nobody_said_ct(dtype):
     volume = Volume(ct(dtype))

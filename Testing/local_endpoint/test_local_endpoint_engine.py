@@ -108,12 +108,19 @@ def test_fine_voxels_get_masks_on_their_own_grid(phantom):
     assert dice(labels == 1, fine_truth == LUNGS) > 0.93 and dice(labels == 2, fine_truth == SPINE) > 0.85
 
 
-def test_the_later_prompt_wins_where_structures_overlap(phantom):
-    hu, _truth = phantom
-    voxels = hu.astype(np.int16)
-    alone = segment_volume(voxels, RAS, ["bones"]) == 1
-    assert np.array_equal(segment_volume(voxels, RAS, ["body", "bones"]) == 2, alone)
-    assert not (segment_volume(voxels, RAS, ["bones", "body"]) == 1).any()
+@pytest.mark.parametrize("prompts", [["bones", "body"], ["body", "bones"], ["body", "bones", "spine"], ["spine", "body", "lungs", "bones"]])
+def test_the_smaller_structure_wins_where_structures_overlap_in_any_order(phantom, prompts):
+    voxels = phantom[0].astype(np.int16)
+    alone = [segment_volume(voxels, RAS, [prompt]) == 1 for prompt in prompts]
+    together = segment_volume(voxels, RAS, prompts)
+    assert np.array_equal(together > 0, np.logical_or.reduce(alone))
+    for value, mask in enumerate(alone, 1):
+        over = [
+            other
+            for number, other in enumerate(alone, 1)
+            if np.count_nonzero(other) < np.count_nonzero(mask) or (number > value and np.array_equal(other, mask))
+        ]
+        assert np.array_equal(together == value, mask & ~np.logical_or.reduce([*over, np.zeros_like(mask)]))
 
 
 @pytest.mark.parametrize("prompts, dtype", [(1, np.uint8), (255, np.uint8), (256, np.uint16)])

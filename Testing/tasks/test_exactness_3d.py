@@ -224,7 +224,7 @@ def test_the_real_ct_gets_its_reference_labels_back_in_any_orientation(tmp_path,
     )  # fmt: skip
     labels = np.asarray(nib.load(shared_data / "ct_abdomen_3mm_labels.nii.gz").as_reoriented(turn).dataobj)
     truth = np.select([labels == 5, labels == 1, labels == 52], [1, 2, 3]).astype(np.uint8)
-    assert result.report["window"] == "abdomen: -150 to 250"
+    assert result.report["window"] == "soft: -160 to 240"
     assert truth.any()
     written = nib.load(tmp_path / "labels.nii.gz")
     np.testing.assert_allclose(written.affine, turned.affine, atol=1e-3)

@@ -27,7 +27,7 @@ def build_request(voxels: np.ndarray, ijk_to_ras: np.ndarray, prompts: list[str]
     volume = Volume(voxels, ijk_to_ras, modality="CT")
     volume.check()
     axes = axes_for(ijk_to_ras)
-    window = choose_window(volume, "auto", [site for site in map(sites.site_of, prompts) if site])
+    window = choose_window(volume, "auto", [site for site in map(sites.site_of, prompts) if site], "medimageparse3d")
     sent = np.ascontiguousarray(apply_window(axes.apply(voxels), window))
     matrix = axes.turned_matrix(ijk_to_ras, volume.shape_kji)
     matrix[:3, 3] = 0

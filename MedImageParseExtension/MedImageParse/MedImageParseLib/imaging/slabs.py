@@ -1,7 +1,8 @@
 """Tall volumes cut into slabs along their axial axis, and masks merged exactly.
 
 Why slabs: the published 3D network guesses the slice axis from the shape alone, and takes a tall CT for a sagittal one (get_axis
-in BiomedParse v2: axis 0 where 2 |y - z| / (y + z) < 0.5, else the shortest). Why an overlap of two: it sees each slice with one
+in BiomedParse v2: axis 0 where 2 |y - z| / (y + z) < 0.5, else the shortest). Lower slabs put that right: below about 0.6 of the rows y, and
+below the columns x, which must be no fewer. 0.55 leaves room for servers that round otherwise. Why an overlap of two: it sees each slice with one
 neighbour on either side, so a slab's outermost slice is judged on less; each slab gives up one slice at each inner border.
 """
 
@@ -59,14 +60,8 @@ def slabs_for(setting: str, shape_kji: tuple[int, int, int], bytes_estimate: int
         return slabs, _sentence(slabs, "as asked" if len(slabs) == int(setting) else f"{setting} were asked for, and no more fit") if int(
             setting
         ) > 1 else ""
-    needed, why = 1, ""
-    shape_ijk = shape_kji[::-1]
-    height = int(0.55 * shape_ijk[1])
-    if guessed_axis(shape_ijk) != 2 and height > OVERLAP and guessed_axis((*shape_ijk[:2], min(height, depth))) == 2:
-        needed, why = (
-            int(np.ceil((depth - OVERLAP) / (height - OVERLAP))),
-            "the model may mistake the slice direction of a volume of this shape",
-        )
+    needed = _for_axis(shape_kji)
+    why = "the model may mistake the slice direction of a volume of this shape" if needed > 1 else ""
     for_size = int(np.ceil(bytes_estimate / (0.9 * body_limit))) if body_limit and bytes_estimate > body_limit else 1
     while (
         for_size > 1
@@ -77,7 +72,34 @@ def slabs_for(setting: str, shape_kji: tuple[int, int, int], bytes_estimate: int
     if for_size > needed:
         needed, why = for_size, "the whole volume would be larger than the endpoint takes"
     slabs = _cut(depth, needed)
+    if not all(_is_safe(slab, shape_kji) for slab in slabs) and guessed_axis(shape_kji[::-1]) != 2:
+        cut = f" It went in {len(slabs)} slabs ({why})." if len(slabs) > 1 else ""
+        return slabs, f"{_TRAPPED.format(i=shape_kji[2], j=shape_kji[1], k=depth)}{cut}"
     return slabs, _sentence(slabs, why) if needed > 1 else ""
+
+
+_TRAPPED = (
+    "MedImageParse 3D may take another direction of a volume of {i} x {j} x {k} voxels for that of its slices, and no cut into slabs prevents "
+    "it; send a region of another shape, or look at the result closely."
+)
+
+
+def _is_safe(slab: Slab, shape_kji: tuple[int, int, int]) -> bool:
+    return guessed_axis((shape_kji[2], shape_kji[1], slab.stop - slab.start)) == 2
+
+
+def _for_axis(shape_kji: tuple[int, int, int]) -> int:
+    """How many slabs it takes until the network slices each along k: 1 where it does so anyway, or where no number helps."""
+    depth, rows, columns = shape_kji
+    if guessed_axis(shape_kji[::-1]) == 2:
+        return 1
+    most = int(np.ceil(min(0.55 * rows, columns))) - 1  # slices, below both
+    for height in range(min(most, depth - 1), OVERLAP, -1):
+        count = int(np.ceil((depth - OVERLAP) / (height - OVERLAP)))
+        slabs = _cut(depth, count)
+        if _tallest(slabs) <= height and all(_is_safe(slab, shape_kji) for slab in slabs):
+            return count
+    return 1
 
 
 def merge_slabs(slabs: list[Slab], masks: list[CroppedMask], depth: int) -> CroppedMask:

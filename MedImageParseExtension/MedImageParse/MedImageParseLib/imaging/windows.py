@@ -1,7 +1,9 @@
 """Intensity windows: which range of values becomes 0..255, and doing it without float copies of whole volumes.
 
-The site table is the one that MedImageParse was trained with (BiomedParse processing_utils CT_WINDOWS, the same in Microsoft's
-healthcareai-examples toolkit); soft, brain and bone are the 3D model card's (level and width there, limits here).
+The first six sites are those that MedImageParse (2D) was trained with (BiomedParse processing_utils CT_WINDOWS, the same in Microsoft's
+healthcareai-examples toolkit). MedImageParse 3D was trained with four others, which its model card gives as width and level: soft tissue
+400/40, lung 1500/-160, brain 80/40 and bone 1800/400. (A level of -600 would be usual for lungs; the card's own number is kept, and
+"-1350,150" can be given as a range.)
 """
 
 from __future__ import annotations
@@ -23,6 +25,15 @@ CT_WINDOWS: dict[str, tuple[float, float]] = {
     "soft": (-160, 240),
     "brain": (0, 80),
     "bone": (-500, 1300),
+    "lung-3d": (-910, 590),
+}
+# Which of its four windows MedImageParse 3D gets for a site, the one that shows most first: one image has one window, in which bone and
+# soft tissue still are what they are beside lungs.
+_SITES_3D = {
+    "lung-3d": ("lung", "lung-3d"),
+    "soft": ("abdomen", "pelvis", "liver", "colon", "pancreas", "soft"),
+    "brain": ("brain",),
+    "bone": ("bone",),
 }
 # "No data" as scanners write it: below air by a gap (General Electric -2000 and -3024, others the smallest 16-bit numbers).
 _PADDING = frozenset({-2000.0, -2048.0, -3000.0, -3024.0, -4096.0, -8192.0, -32768.0, -32767.0})
@@ -75,13 +86,15 @@ def looks_like_ct(volume: Volume) -> bool:
     return bool(air >= 0.01 and tissue >= 0.01)
 
 
-def choose_window(volume: Volume, setting: str = "auto", sites: list[str] | tuple[str, ...] = ()) -> Window:
+def choose_window(volume: Volume, setting: str = "auto", sites: list[str] | tuple[str, ...] = (), model: str = "medimageparse") -> Window:
     """The window for a volume.
 
     Args:
+        volume: what is to be sent.
         setting: "auto", "raw", "percentile", a site's name, or "LOW,HIGH".
         sites: what the prompts name, e.g. ["abdomen"]; used by "auto" on CT. Several sites need one range for one image:
-            the lowest low to the highest high of them.
+            the lowest low to the highest high of them; for the 3D model always one of its own four.
+        model: "medimageparse" or "medimageparse3d"; "auto" uses windows of the model's own training.
 
     Raises:
         UsageError: the setting is none of these.
@@ -100,6 +113,9 @@ def choose_window(volume: Volume, setting: str = "auto", sites: list[str] | tupl
     known = list(dict.fromkeys(site for site in sites if site in CT_WINDOWS))
     # Bone stays white and soft tissue stays gray in any narrower window; widening it for them would cost the organs' contrast.
     known = [site for site in known if site not in ("bone", "soft")] or known
+    if known and model == "medimageparse3d" and looks_like_ct(volume):
+        site = next(site for site, served in _SITES_3D.items() if set(served).intersection(known))
+        return Window("site", *CT_WINDOWS[site], site=site)
     if known and looks_like_ct(volume):
         return Window("site", min(CT_WINDOWS[site][0] for site in known), max(CT_WINDOWS[site][1] for site in known), "+".join(known))
     return percentile_window(volume)

@@ -119,9 +119,10 @@ class OptionsBox:
     def _windowOf(self, volume: Volume, setting: str) -> Window:
         """The window of a setting. Finding it looks at millions of voxels, so it is done once for each state of the volume."""
         volumeNode, prompts = self._inputs.volumeNode, self._parameters["Prompts"]
-        key = (volumeNode.GetID(), volumeNode.GetImageData().GetMTime(), volume.modality, setting, *preview.sitesOf(prompts))
+        model = "medimageparse3d" if self._inputs.mode == VOLUME else "medimageparse"
+        key = (volumeNode.GetID(), volumeNode.GetImageData().GetMTime(), volume.modality, setting, model, *preview.sitesOf(prompts))
         if key not in self._windows:
-            self._windows = {key: preview.windowFor(volume, setting, prompts)}
+            self._windows = {key: preview.windowFor(volume, setting, prompts, model)}
         return self._windows[key]
 
     def _choose(self, name: str, value: str) -> None:
@@ -189,6 +190,7 @@ def _windowOptions() -> list[tuple[str, str]]:
     names = {
         "abdomen": _("Abdomen"), "lung": _("Lung"), "pelvis": _("Pelvis"), "liver": _("Liver"), "colon": _("Colon"),
         "pancreas": _("Pancreas"), "soft": _("Soft tissue"), "brain": _("Brain"), "bone": _("Bone"),
+        "lung-3d": _("Lung, 3D model"),
     }  # fmt: skip
     sites = [
         (

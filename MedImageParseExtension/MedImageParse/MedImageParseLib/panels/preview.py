@@ -41,9 +41,9 @@ def sitesOf(prompts: str) -> list[str]:
         return []
 
 
-def windowFor(volume: Volume, setting: str, prompts: str) -> Window:
-    """The window that a run with these choices would use. Raises UsageError for a setting that is none."""
-    return choose_window(volume, setting, sitesOf(prompts))
+def windowFor(volume: Volume, setting: str, prompts: str, model: str = "medimageparse") -> Window:
+    """The window that a run of a model with these choices would use. Raises UsageError for a setting that is none."""
+    return choose_window(volume, setting, sitesOf(prompts), model)
 
 
 def volumePreview(volume: Volume, window: Window, region: str, index: int | None = None) -> Preview:

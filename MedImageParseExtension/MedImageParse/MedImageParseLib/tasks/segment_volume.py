@@ -63,7 +63,7 @@ def segment_volume(
         _check(volume, prompts, group, log)
         axes = AxisMap.towards(volume.ijk_to_ras, ("S", "A", "R"))
         part = Region.parse(region or ":,:,:", volume.shape_kji)
-        chosen = choose_window(volume, window, [site for site in map(sites.site_of, prompts) if site])
+        chosen = choose_window(volume, window, [site for site in map(sites.site_of, prompts) if site], MODEL)
         voxels = part.crop(to_gray(volume.voxels) if volume.is_color else volume.voxels)
         sent = np.ascontiguousarray(apply_window(axes.apply(voxels), chosen))
         matrix = axes.turned_matrix(part.cropped_matrix(volume.ijk_to_ras), voxels.shape)

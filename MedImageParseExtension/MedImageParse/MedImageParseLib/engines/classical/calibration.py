@@ -15,27 +15,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...imaging.windows import CT_WINDOWS
+
 AIR_HU = -1000.0
 FAT_HU = -103.0
 SOFT_HU = 45.0
 LOWEST_HU, HIGHEST_HU = -1024.0, 3000.0
 
-# Low and high end in HU. The sites are those of the published pre-processing; brain, soft tissue and bone those of the 3D training set;
-# the last is the union of them all.
-WINDOWS = {
-    "abdomen": (-150.0, 250.0),
-    "lung": (-1000.0, 1000.0),
-    "pelvis": (-55.0, 200.0),
-    "liver": (-25.0, 230.0),
-    "colon": (-68.0, 187.0),
-    "pancreas": (-100.0, 200.0),
-    "soft tissue": (-160.0, 240.0),
-    "brain": (0.0, 80.0),
-    "bone": (-500.0, 1300.0),
+# Low and high end in HU: the client's own, and two that others send.
+WINDOWS: dict[str, tuple[float, float]] = {
+    **CT_WINDOWS,
     "lung and soft tissue": (-1350.0, 150.0),
     "lung, narrow": (-1000.0, 250.0),
 }
-_ENOUGH = 0.2
+_NARROW_HU = 300.0  # a window that ends below cuts off bone
+_WIDE_HU = 500.0  # one that ends above shows it
+_MOST_CUT_OFF = 0.008
+_LEAST_CUT_OFF, _MOST_BRIGHT, _BRIGHT_HU = 0.001, 0.3, 180.0
+_ENOUGH, _ENOUGH_WITHOUT_FAT = 0.2, 0.3  # one peak alone says less
 
 
 @dataclass(slots=True, frozen=True)
@@ -87,7 +84,7 @@ def calibrate(sample: np.ndarray) -> Calibration:
     best = Calibration("")
     for candidate in _candidates(values, low, high):
         score = _fit(candidate, values)
-        if score > max(best.score, _ENOUGH):
+        if score > max(best.score, _ENOUGH if candidate.shows_fat else _ENOUGH_WITHOUT_FAT):
             best = Calibration(candidate.name, candidate.slope, candidate.intercept, candidate.low_hu, candidate.high_hu, score)
     return best
 
@@ -135,6 +132,14 @@ def _fit(candidate: Calibration, values: np.ndarray) -> float:
         return 0.0
     # Contrast medium brightens organs, nothing darkens them: be lenient above, more so where fat can vouch for the reading.
     score = _bell(soft - SOFT_HU, 25.0 if soft < SOFT_HU else 55.0 if candidate.shows_fat else 35.0)
+    top = candidate.high_hu - 0.02 * (candidate.high_hu - candidate.low_hu)
+    cut_off = float(np.mean(hu[hu > bottom] > top))
+    if candidate.high_hu < _NARROW_HU and cut_off < _LEAST_CUT_OFF:
+        score *= 0.3  # there is bone in nearly every CT, and this window would cut it off
+    if candidate.high_hu > _WIDE_HU and candidate.name != "HU" and cut_off > _MOST_CUT_OFF:
+        score *= 0.5  # hardly anything in a patient is brighter than this window
+    if float(np.mean(tissue > _BRIGHT_HU)) > _MOST_BRIGHT:
+        score *= 0.3  # so much bone has nobody: it is soft tissue, read too bright
     share = float(np.mean(np.abs(tissue - soft) < 45.0))
     if candidate.shows_fat:
         fat = _peak(counts, centers, -140.0, -60.0)

@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .calibration import HIGHEST_HU, LOWEST_HU, Calibration
-from .grid import Grid, closed, coarsen, components, dilate, erode, fill_slices, largest, opened
+from .grid import Grid, closed, coarsen, components, dilate, distance_inside, erode, fill_slices, largest, opened
 
 BONE_HU = 130.0
+_BRIGHTEST_SKIN_HU = 90.0
+_SHELL_MM, _MOST_AIR_BELOW_SKIN = (4.0, 14.0), 0.3
 
 
 @dataclass(slots=True)
@@ -53,6 +55,25 @@ def make_ct_scene(voxels_kji: np.ndarray, grid: Grid, calibration: Calibration) 
     """The scene of a volume as sent."""
     low, high = sorted((calibration.value(LOWEST_HU), calibration.value(HIGHEST_HU)))
     return CtScene(calibration.hu(coarsen(voxels_kji, grid, low, high)), grid, calibration)
+
+
+def is_plausible(scene: CtScene) -> bool:
+    """Whether what was read as a CT has the layers of a patient; the peaks of a head on MR can lie where those of a CT would.
+
+    The bright fat of a scalp would be a skin of bone there, and the dark skull below it a shell of air.
+    """
+    if scene.calibration.name == "HU" and scene.calibration.intercept == 0.0:
+        return True  # negative numbers of that size are Hounsfield units
+    spacing = scene.grid.spacing_kji
+    in_plane = (1e3, *spacing[1:]) if scene.hu.shape[0] < 3 else spacing
+    depth = distance_inside(scene.body, in_plane)
+    voxel = max(in_plane[1:])
+    skin = scene.hu[(depth > 1.2 * voxel) & (depth <= 2.5 * voxel)]
+    if skin.size and float(np.median(skin)) > _BRIGHTEST_SKIN_HU:
+        return False
+    below = scene.hu[(depth > _SHELL_MM[0]) & (depth <= _SHELL_MM[1])]
+    air = float(np.mean(below < scene.calibration.air_below_hu)) if below.size else 0.0
+    return not scene.calibration.shows_fat or air < _MOST_AIR_BELOW_SKIN
 
 
 def find_body(hu: np.ndarray, grid: Grid, calibration: Calibration) -> np.ndarray:

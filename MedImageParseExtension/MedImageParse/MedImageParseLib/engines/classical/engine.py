@@ -15,7 +15,7 @@ from ...imaging.geometry import AxisMap
 from .calibration import HIGHEST_HU, LOWEST_HU, Calibration, calibrate
 from .ct_chest import find_airways, find_lungs
 from .ct_organs import find_organs
-from .ct_scene import BONE_HU, CtScene, make_ct_scene
+from .ct_scene import BONE_HU, CtScene, is_plausible, make_ct_scene
 from .descriptors import describe_image
 from .grid import Grid, coarsen, erode, make_grid, refine
 from .other_volumes import find_brain, find_ct_brain, find_foreground, looks_like_head
@@ -41,7 +41,8 @@ def segment_volume(voxels_kji: np.ndarray, ijk_to_ras: np.ndarray, prompts: Sequ
 
     Returns:
         labelmap of the same shape, uint8 (uint16 beyond 255 prompts): value k where the k-th prompt was found, 0 elsewhere; where
-        structures overlap the later prompt wins. A structure that is unknown or absent has no voxels.
+        structures overlap the smaller one wins, whatever their order: lungs stay lungs inside a body. A structure that is unknown or absent
+        has no voxels.
     """
     labels = np.zeros(voxels_kji.shape[:3], np.uint8 if len(prompts) <= 255 else np.uint16)
     if labels.size == 0:
@@ -53,11 +54,16 @@ def segment_volume(voxels_kji: np.ndarray, ijk_to_ras: np.ndarray, prompts: Sequ
     steps = np.linalg.norm(matrix[:3, :3], axis=0)[::-1]
     finder = _Finder(axes.apply(voxels_kji), tuple(float(steps[axis]) for axis in axes.order))
     view = axes.apply(labels)
+    sizes = [0] * (len(prompts) + 1)
     for value, prompt in enumerate(prompts, start=1):
         found = finder.find(read_prompt(prompt))
-        if found is not None:
-            box, mask = found
-            view[box][mask] = value
+        if found is None:
+            continue
+        box, mask = found
+        sizes[value] = int(np.count_nonzero(mask))
+        part = view[box]
+        larger = [0, *(other for other in range(1, value) if sizes[other] >= sizes[value])]
+        part[mask & np.isin(part, larger)] = value
     return labels
 
 
@@ -107,13 +113,22 @@ class _Finder:
         if not self._calibration.is_ct:
             mask = self._find_elsewhere(target)
             return None if mask is None else refine(mask, self._grid)
-        if self._scene is None:
-            self._scene = make_ct_scene(self._voxels, self._grid, self._calibration)
-        if not self._scene.body.any():
+        scene = self._ct_scene()
+        if scene is None:
+            return self.find(target)  # read anew, as something else
+        if not scene.body.any():
             return None
-        mask = self._find_in_ct(target, self._scene)
+        mask = self._find_in_ct(target, scene)
         found = None if mask is None else refine(mask, self._grid)
         return None if found is None else (found[0], self._sharpened(target.kind, *found))
+
+    def _ct_scene(self) -> CtScene | None:
+        """The landmarks of the CT; None, and no CT any more, where they are no patient's."""
+        if self._scene is None:
+            self._scene = make_ct_scene(self._voxels, self._grid, self._calibration)
+            if self._scene.body.any() and not is_plausible(self._scene):
+                self._scene, self._calibration = None, Calibration("")
+        return self._scene
 
     def _find_in_ct(self, target: Target, scene: CtScene) -> np.ndarray | None:
         spacing = self._grid.spacing_kji
