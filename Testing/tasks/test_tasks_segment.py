@@ -285,3 +285,21 @@ def test_prompts_of_one_way_of_lying_share_a_request_and_each_separates_them(dou
 def test_trained_means_radiological_in_planes_that_were_not_trained_and_the_report_says_so(double, plane):
     report = segment_slices(phantom("uint8", modality="CT"), ["liver"], double.client(), slices=[4], plane=plane).report
     assert report["orient"] == "trained (radiological: liver)" and report["plane"] == plane
+
+
+def coronal(slices: int) -> Volume:
+    """Coronal slices of 50 x 70 pixels: the array's first axis runs to the front."""
+    ijk_to_ras = np.array([[-0.8, 0, 0, 0], [0, 0, 2.5, 0], [0, -0.9, 0, 0], [0, 0, 0, 1]])
+    return Volume(np.random.default_rng(1).integers(1, 255, (slices, 50, 70), dtype=np.uint8), ijk_to_ras)
+
+
+def test_a_volume_of_one_slice_is_that_slice_whatever_the_default_plane(double):
+    result = segment_slices(coronal(1), ["cube"], double.client())
+    assert len(double.seen) == 1 and result.report["plane"] == "coronal" and result.report["slices"] == [0]
+
+
+@pytest.mark.parametrize("count", [1, 6])
+def test_a_plane_along_which_slices_are_strips_is_refused_before_anything_is_sent(double, count):
+    with pytest.raises(UsageError, match=r"strip of .* pixels; its own slices are coronal"):
+        segment_slices(coronal(count), ["cube"], double.client(), slices=list(range(50)), plane="axial")
+    assert not double.seen

@@ -74,7 +74,7 @@ def segment(
         >>> {entry.name: entry.found for entry in result.prompts}
         {'liver': True, 'spleen': True}
     """
-    from ..tasks.segment_slices import segment_slices
+    from ..tasks.segment_slices import plane_to_send, segment_slices
     from ..tasks.segment_volume import segment_volume
     from . import outputs
 
@@ -88,6 +88,9 @@ def segment(
     common = dict(
         window=window, group=group, keep_probabilities=wanted.probability is not None, progress=progress, cancellation=cancellation
     )
+    if model == "medimageparse":
+        reading.volume.check()
+        plane = plane_to_send(reading.volume, plane, slices)
     indices = _slice_indices(reading.volume, plane, slices) if model == "medimageparse" else None
     own = None if client else connect(endpoint, profile, model=model, cancellation=cancellation, **connection)
     try:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import MedImageParseError, UsageError
-from ..imaging.geometry import SIDE, SliceView
+from ..imaging.geometry import SIDE, SliceView, acquisition_plane, resolve_plane
 from ..imaging.png import encode_png
 from ..imaging.volume import CroppedMask, Volume
 from ..imaging.windows import apply_window, choose_window, is_constant, looks_like_ct, to_eight_bit
@@ -77,6 +77,7 @@ def segment_slices(
     with log.timed("prepare"):
         progress("preparing", 0, 0)
         volume.check()
+        plane = plane_to_send(volume, plane, slices)
         views = _views(volume, prompts, plane, orient, group)
         indices = _indices(slices, views[0][0].count(volume), plane)
         chosen = choose_window(volume, window, [site for site in map(sites.site_of, prompts) if site])
@@ -98,6 +99,23 @@ def segment_slices(
     )
     report["prompts"] = [result.report(volume) for result in results]
     return SegmentationResult(volume, results, report, str(failure) if failure else "")
+
+
+def plane_to_send(volume: Volume, plane: str, slices: object) -> str:
+    """The plane of a run: the one that was asked for, or, where no slice is named, that of a volume's only slice.
+
+    Args:
+        volume: the input.
+        plane: "axial", "coronal" or "sagittal".
+        slices: what was said of the slices; None for nothing.
+
+    Raises:
+        UsageError: along that plane each slice is a strip.
+    """
+    own = acquisition_plane(volume)
+    if slices is None and SliceView.of(volume, own).count(volume) == 1:
+        return own
+    return resolve_plane(volume, plane)
 
 
 def _views(volume: Volume, prompts: list[str], plane: str, orient: str, group: str) -> list[tuple[SliceView, tuple[int, ...]]]:
