@@ -8,7 +8,7 @@ It knows nothing of shape, so organs that touch without fat or contrast between 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -43,21 +43,71 @@ class Blob:
     one_sided: float
 
 
+@dataclass(slots=True)
+class Parted:
+    """The soft tissue of a scene in pieces, before any has a name.
+
+    Attributes:
+        scene: where it was found.
+        smooth, gradient: the smoothed picture in HU, and its steepness in HU per mm.
+        soft: where organs may be.
+        labels: the piece of each voxel, 0 for none.
+        blobs: the pieces that are large enough for an organ or a part of one.
+    """
+
+    scene: CtScene
+    smooth: np.ndarray
+    gradient: np.ndarray
+    soft: np.ndarray
+    labels: np.ndarray
+    blobs: list[Blob]
+
+
+NAMES = ("liver", "spleen", "left kidney", "right kidney")
+
+
 def find_organs(scene: CtScene) -> dict[str, np.ndarray]:
-    """Coarse boolean masks of "liver", "spleen", "left kidney", "right kidney"; empty where none was found."""
-    names = ("liver", "spleen", "left kidney", "right kidney")
-    empty = {name: np.zeros(scene.hu.shape, bool) for name in names}
+    """Coarse boolean masks of "liver", "spleen", "left kidney", "right kidney"; empty where none was found.
+
+    Args:
+        scene: a CT in superior, anterior, right order.
+    """
+    parted = part_tissue(scene)
+    return grow_organs(parted, name_blobs(parted.blobs)) if parted else _nothing(scene)
+
+
+def part_tissue(scene: CtScene) -> Parted | None:
+    """The pieces of soft tissue; None where there is too little of a patient to tell organs apart.
+
+    Args:
+        scene: a CT in superior, anterior, right order.
+    """
     if min(scene.hu.shape) < 3 or scene.half_width_mm < 60.0:
-        return empty
+        return None
     smooth = _smoothed(scene)
     gradient = _gradient(smooth, scene.grid.spacing_kji)
     soft = scene.body & (smooth > _SOFT_LOW) & (smooth < _SOFT_HIGH) & ~dilate(scene.bones, 1.0, scene.grid.spacing_kji)
     labels, depth, filler = _blobs(smooth, gradient, soft, scene)
-    named = _name([blob for blob in _describe(labels, depth, smooth, scene) if blob.label != filler])
+    blobs = [blob for blob in _describe(labels, depth, smooth, scene) if blob.label != filler]
+    return Parted(scene, smooth, gradient, soft, labels, blobs)
+
+
+def grow_organs(parted: Parted, named: dict[str, list[Blob]]) -> dict[str, np.ndarray]:
+    """The masks of named pieces, grown back to the edges of the picture.
+
+    Args:
+        parted: from part_tissue.
+        named: from name_blobs.
+    """
     if not any(named.values()):
-        return empty
-    grown = _grow_back(labels, named, names, smooth, gradient, soft, scene)
-    return {name: _tidy(grown == index, 4.0 if "kidney" in name else 7.0, scene) for index, name in enumerate(names, start=1)}
+        return _nothing(parted.scene)
+    scene = parted.scene
+    grown = _grow_back(parted.labels, named, NAMES, parted.smooth, parted.gradient, parted.soft, scene)
+    return {name: _tidy(grown == index, 4.0 if "kidney" in name else 7.0, scene) for index, name in enumerate(NAMES, start=1)}
+
+
+def _nothing(scene: CtScene) -> dict[str, np.ndarray]:
+    return {name: np.zeros(scene.hu.shape, bool) for name in NAMES}
 
 
 def _smoothed(scene: CtScene) -> np.ndarray:
@@ -140,53 +190,108 @@ def _describe(labels: np.ndarray, depth: np.ndarray, smooth: np.ndarray, scene: 
     return found
 
 
-def _name(blobs: list[Blob]) -> dict[str, list[Blob]]:
-    """Which blobs are which organ."""
-    named: dict[str, list[Blob]] = {"liver": [], "spleen": [], "left kidney": [], "right kidney": []}
-    livers = [b for b in blobs if 0.1 < b.lateral < 0.85 and b.ahead_mm > -25.0 and b.ml > 60.0 and b.depth_mm > 12.0 and b.one_sided > 0.4]
-    if livers:
-        main = max(livers, key=lambda b: b.ml * b.depth_mm)
-        tolerance = 12.0
-        named["liver"] = [
-            b for b in blobs
-            if abs(b.hu - main.hu) < tolerance and -0.25 < b.lateral < 0.9 and b.ahead_mm > -30.0 and abs(b.k - main.k) < 110.0
-            and (b is main or (b.depth_mm > 8.0 and b.ml > 10.0))
-        ]  # fmt: skip
-    taken = {b.label for b in named["liver"]}
-    left = [b for b in blobs if b.label not in taken]
-    right_kidney = max(left, key=lambda b: _kidney_score(b, 1.0), default=None)
-    # The left kidney and the spleen compete for the same blobs: the best pair wins, the spleen being the higher one.
-    pairs = [
-        (_kidney_score(kidney, -1.0) + _spleen_score(spleen) - (0.5 if kidney.k > spleen.k + 15.0 else 0.0), kidney, spleen)
-        for kidney in left
-        for spleen in left
-        if kidney is not spleen
-    ]
-    left_kidney, spleen = max(pairs, key=lambda pair: pair[0])[1:] if pairs else (max(left, key=_spleen_score, default=None),) * 2
-    if right_kidney and _kidney_score(right_kidney, 1.0) > _ENOUGH:
-        named["right kidney"] = _joined(right_kidney, [b for b in left if _kidney_score(b, 1.0) > 0.15], 15.0)
-    if spleen and _spleen_score(spleen) > _ENOUGH:
-        named["spleen"] = _joined(spleen, [b for b in left if _spleen_score(b) > 0.3 and b is not left_kidney], 8.0)
-        left = [b for b in left if b not in named["spleen"]]
-    if left_kidney in left and _kidney_score(left_kidney, -1.0) > _ENOUGH:
-        named["left kidney"] = _joined(left_kidney, [b for b in left if _kidney_score(b, -1.0) > 0.15], 15.0)
-    return named
+@dataclass(slots=True, frozen=True)
+class _Place:
+    """Where an organ usually lies and how large a piece of it is; all of it was tried out on CTs and the sample.
+
+    Attributes:
+        lateral, lateral_spread: distance of its center from the spine in half widths of the body, to its own side, and how much it varies.
+        ahead_mm, ahead_spread_mm: the same for the distance in front of the vertebral bodies.
+        ml: volumes between which a piece counts at all.
+        usual_ml: from here on a piece is no better for being larger.
+        depth_mm: radii of the largest ball inside, between which a piece counts.
+        side: 1 to the patient's right, -1 to the left.
+    """
+
+    lateral: float
+    lateral_spread: float
+    ahead_mm: float
+    ahead_spread_mm: float
+    ml: tuple[float, float]
+    usual_ml: float
+    depth_mm: tuple[float, float]
+    side: float
+
+    def score(self, blob: Blob) -> float:
+        """0 to 1: how well a blob's place and size fit."""
+        if not (self.ml[0] < blob.ml < self.ml[1] and self.depth_mm[0] < blob.depth_mm < self.depth_mm[1]):
+            return 0.0
+        aside = (self.side * blob.lateral - self.lateral) / self.lateral_spread
+        ahead = (blob.ahead_mm - self.ahead_mm) / self.ahead_spread_mm
+        return float(np.exp(-(aside**2) - ahead**2)) * min(1.0, blob.ml / self.usual_ml)
 
 
-def _kidney_score(blob: Blob, side: float) -> float:
-    """0 to 1: how well a blob's place and size fit a kidney on one side (1 right, -1 left)."""
-    if not (5.0 < blob.ml < 350.0 and 4.5 < blob.depth_mm < 35.0):
-        return 0.0
-    place = np.exp(-(((side * blob.lateral - 0.42) / 0.16) ** 2) - ((blob.ahead_mm - 8.0) / 40.0) ** 2)
-    return float(place * min(1.0, blob.ml / 40.0))
+_RIGHT_KIDNEY = _Place(0.42, 0.16, 8.0, 40.0, (5.0, 350.0), 40.0, (4.5, 35.0), 1.0)
+_LEFT_KIDNEY = replace(_RIGHT_KIDNEY, side=-1.0)
+_SPLEEN = _Place(0.66, 0.2, 10.0, 50.0, (20.0, 1500.0), 60.0, (8.0, np.inf), -1.0)
+# Further pieces of an organ: as bright as its main piece, within HU, and good enough a fit.
+_KIDNEY_HU, _KIDNEY_PART = 15.0, 0.15
+_SPLEEN_HU, _SPLEEN_PART = 8.0, 0.3
+_LIVER_HU = 12.0
+_KIDNEY_ABOVE_SPLEEN_MM, _KIDNEY_ABOVE_SPLEEN_COST = 15.0, 0.5
 
 
-def _spleen_score(blob: Blob) -> float:
-    """0 to 1: how well a blob's place and size fit the spleen."""
-    if not (20.0 < blob.ml < 1500.0 and blob.depth_mm > 8.0):
-        return 0.0
-    place = np.exp(-(((-blob.lateral - 0.66) / 0.2) ** 2) - ((blob.ahead_mm - 10.0) / 50.0) ** 2)
-    return float(place * min(1.0, blob.ml / 60.0))
+def name_blobs(blobs: list[Blob], mirrored: bool = False) -> dict[str, list[Blob]]:
+    """Which blobs are which organ.
+
+    Args:
+        blobs: of one scene.
+        mirrored: whether left and right are exchanged in the scene.
+    """
+    if mirrored:
+        back = {id(blob): blob for blob in blobs}
+        turned = {id(blob): replace(blob, lateral=-blob.lateral) for blob in blobs}
+        original = {turned[key].label: blob for key, blob in back.items()}
+        return {name: [original[blob.label] for blob in found] for name, found in name_blobs(list(turned.values())).items()}
+    liver = _liver(blobs)
+    left = [blob for blob in blobs if all(blob is not part for part in liver)]
+    left_kidney, spleen = _left_kidney_and_spleen(left)
+    spleens = _organ(_SPLEEN, spleen, [blob for blob in left if blob is not left_kidney], _SPLEEN_HU, _SPLEEN_PART)
+    right_kidney = max(left, key=_RIGHT_KIDNEY.score, default=None)
+    others = [blob for blob in left if all(blob is not part for part in spleens)]
+    return {
+        "liver": liver,
+        "spleen": spleens,
+        "left kidney": _organ(_LEFT_KIDNEY, left_kidney, others, _KIDNEY_HU, _KIDNEY_PART) if left_kidney in others else [],
+        "right kidney": _organ(_RIGHT_KIDNEY, right_kidney, left, _KIDNEY_HU, _KIDNEY_PART),
+    }
+
+
+def _liver(blobs: list[Blob]) -> list[Blob]:
+    """The largest deep piece on the right, and what is as bright near it, the left lobe across the middle too."""
+    mains = [b for b in blobs if 0.1 < b.lateral < 0.85 and b.ahead_mm > -25.0 and b.ml > 60.0 and b.depth_mm > 12.0 and b.one_sided > 0.4]
+    if not mains:
+        return []
+    main = max(mains, key=lambda blob: blob.ml * blob.depth_mm)
+
+    def belongs(blob: Blob) -> bool:
+        is_alike = abs(blob.hu - main.hu) < _LIVER_HU and abs(blob.k - main.k) < 110.0
+        is_near = -0.25 < blob.lateral < 0.9 and blob.ahead_mm > -30.0
+        return is_alike and is_near and (blob is main or (blob.depth_mm > 8.0 and blob.ml > 10.0))
+
+    return [blob for blob in blobs if belongs(blob)]
+
+
+def _left_kidney_and_spleen(blobs: list[Blob]) -> tuple[Blob | None, Blob | None]:
+    """They compete for the same blobs: the best pair wins, the spleen being the higher one."""
+
+    def score(pair: tuple[Blob, Blob]) -> float:
+        kidney, spleen = pair
+        cost = _KIDNEY_ABOVE_SPLEEN_COST if kidney.k > spleen.k + _KIDNEY_ABOVE_SPLEEN_MM else 0.0
+        return _LEFT_KIDNEY.score(kidney) + _SPLEEN.score(spleen) - cost
+
+    pairs = [(kidney, spleen) for kidney in blobs for spleen in blobs if kidney is not spleen]
+    if not pairs:
+        only = blobs[0] if blobs else None
+        return only, only
+    return max(pairs, key=score)
+
+
+def _organ(place: _Place, main: Blob | None, blobs: list[Blob], tolerance_hu: float, least_part: float) -> list[Blob]:
+    """The main piece of an organ and its further ones; empty where the main one does not fit."""
+    if main is None or place.score(main) <= _ENOUGH:
+        return []
+    return _joined(main, [blob for blob in blobs if place.score(blob) > least_part], tolerance_hu)
 
 
 def _joined(main: Blob, others: list[Blob], tolerance_hu: float) -> list[Blob]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from .calibration import Calibration, calibrate
-from .ct_organs import find_organs
+from .ct_organs import grow_organs, name_blobs, part_tissue
 from .ct_scene import CtScene
 from .grid import Grid, closed, components, dilate, erode, largest, opened
 from .other_volumes import find_foreground
@@ -19,7 +19,7 @@ from .radiographs import find_radiograph_lungs
 from .targets import Target
 
 _WORKING_SIZE = 205  # 1024 / 5
-_BODY_WIDTH_MM, _SLICE_MM, _SLICES = 360.0, 8.0, 7
+_BODY_WIDTH_MM, _SLICE_MM, _SLICES = 360.0, 18.0, 3
 _SPACING = (1.0, 1.0)
 # Without a scale, a picture is taken to show about 260 mm.
 _FLAT = (1.0, 260.0 / _WORKING_SIZE, 260.0 / _WORKING_SIZE)
@@ -78,20 +78,27 @@ class _CtSlice:
         rows, columns = (np.flatnonzero(body.any(axis=axis)) for axis in (1, 0))
         self._mm = _BODY_WIDTH_MM / max(rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1)
         self._turns = _turns_to_back(first.bones[0], body)
-        self._flipped, self._knows_sides = False, False
-        poses = []
-        for flipped in (False, True):
-            turned = np.rot90(hu, self._turns)
-            scene = _scene(turned[:, ::-1] if flipped else turned, calibration, self._mm)
-            poses.append((scene, find_organs(scene)))
-        livers = [int(organs["liver"].sum()) for _scene_, organs in poses]
-        self._flipped = livers[1] > livers[0]
-        self._knows_sides = max(livers) > 2 * min(livers) and max(livers) > 0.06 * poses[0][0].body.sum()
-        self._ct, self._organs = poses[int(self._flipped)]
+        self._ct = _scene(np.rot90(hu, self._turns), calibration, self._mm)
+        self._found: dict[str, np.ndarray] | None = None
+        self._mirrored, self._knows_sides = False, False
+
+    def _organs(self) -> dict[str, np.ndarray]:
+        """Organs by name, found when they or a side are first asked for; the pose in which there is more of a liver is the right one."""
+        if self._found is None:
+            parted = part_tissue(self._ct)
+            poses = [name_blobs(parted.blobs, mirrored) if parted else {} for mirrored in (False, True)]
+            livers = [sum(blob.ml for blob in pose.get("liver", [])) for pose in poses]
+            self._mirrored = livers[1] > livers[0]
+            self._found = grow_organs(parted, poses[int(self._mirrored)]) if parted else {}
+            liver = self._found.get("liver", np.zeros(1, bool)).sum()
+            self._knows_sides = bool(max(livers) > 2 * min(livers) and liver > 0.06 * self._ct.body.sum())
+        return self._found
 
     def find(self, target: Target) -> np.ndarray | None:
         """Boolean mask in the shape of the small picture."""
         scene, kind = self._ct, target.kind
+        if kind in ("liver", "spleen", "kidney") or target.side:
+            organs = self._organs()
         if target.side and not self._knows_sides:
             return None
         if kind in ("body", "foreground"):
@@ -105,9 +112,10 @@ class _CtSlice:
         elif kind == "soft tissue":
             mask = scene.body & (scene.hu >= -30.0) & ~scene.bones
         elif kind in ("liver", "spleen"):
-            mask = self._organs[kind] if self._knows_sides else None
+            mask = organs[kind] if self._knows_sides else None
         elif kind == "kidney":
-            mask = np.logical_or.reduce([self._organs[f"{side} kidney"] for side in ([target.side] if target.side else ["left", "right"])])
+            sides = [target.side] if target.side else ["left", "right"]
+            mask = np.logical_or.reduce([organs[f"{side} kidney"] for side in sides]) if organs else None
         else:
             mask = None
         return None if mask is None else self._back(mask[_SLICES // 2])
@@ -122,11 +130,11 @@ class _CtSlice:
         lungs = closed((counts > 0.05 * scene.body.sum())[labels] & scene.air, 4.0, scene.grid.spacing_kji) & scene.body & ~scene.bones
         if side:
             to_the_right = np.arange(lungs.shape[2]) > scene.spine_ji[0, 1]
-            lungs &= to_the_right if side == "right" else ~to_the_right
+            lungs &= to_the_right if (side == "right") is not self._mirrored else ~to_the_right
         return lungs
 
     def _back(self, mask: np.ndarray) -> np.ndarray:
-        return np.rot90(mask[:, ::-1] if self._flipped else mask, -self._turns)
+        return np.rot90(mask, -self._turns)
 
 
 def _scene(hu: np.ndarray, calibration: Calibration, mm: float, slices: int = _SLICES) -> CtScene:
