@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import importlib
 
+from .renamed import keep_old_names
+
 __version__ = "0.1.0"
 _MODULES = {
     "segment": ("check", "segment", "serve"),
@@ -21,6 +23,7 @@ _MODULES = {
     "compare": ("classify", "outliers"),
 }  # fmt: skip
 __all__ = sorted(name for names in _MODULES.values() for name in names)
+keep_old_names()
 
 
 def __getattr__(name: str):
