@@ -423,3 +423,52 @@ def test_a_mask_of_another_size_is_refused_before_anything_is_made(scene):
     with pytest.raises(InputError, match="no volume"):
         importSegments(None, None, [spec("a", blob(SHAPE))])
     assert scene.GetNumberOfNodes() == count
+
+
+# --- layers and who made it -----------------------------------------------------------------------------------------
+
+
+def thirds() -> list[np.ndarray]:
+    """Three masks that cover the volume between them and do not overlap, and one that overlaps two of them."""
+    owner = np.random.default_rng(7).integers(0, 3, SHAPE)
+    return [*((owner == number).astype(np.uint8) for number in range(3)), (owner != 1).astype(np.uint8)]
+
+
+def test_masks_that_do_not_overlap_share_a_layer_and_each_keeps_its_voxels():
+    masks = thirds()
+    result = importSegments(None, ct(oblique()), [spec(name, mask) for name, mask in zip("abcd", masks)])
+    node = result.segmentationNode
+    assert node.GetSegmentation().GetNumberOfLayers() == 2
+    for name, mask in zip("abcd", masks):
+        assert np.array_equal(segment_on_grid(node, result.segmentIds[name], SHAPE), mask)
+
+
+def test_a_segment_of_a_shared_layer_is_replaced_and_taken_back_without_a_voxel_of_the_others_changed():
+    node = ct()
+    masks = thirds()[:3]
+    first = importSegments(None, node, [spec(name, mask) for name, mask in zip("abc", masks)])
+    existing = first.segmentationNode
+    before = snapshot(existing, SHAPE)
+    importSegments(existing, node, [spec("b", blob(SHAPE, 9))], onExisting="replace")
+    for name, mask in zip("ac", (masks[0], masks[2])):
+        assert np.array_equal(segment_on_grid(existing, first.segmentIds[name], SHAPE), mask)
+    assert undoLastImport(existing) and snapshot(existing, SHAPE) == before
+
+
+def test_tags_survive_renaming_copying_and_a_run_of_another_engine_replaces_them():
+    from MedImageParseLib.scene.tags import tagsOf
+
+    node = ct()
+    made = spec("a", thirds()[0])
+    made.tags = {"MedImageParse.Model": "medimageparse3d", "MedImageParse.Prompt": "a | b", "MedImageParse.Engine": "a demo"}
+    result = importSegments(None, node, [made])
+    segment = result.segmentationNode.GetSegmentation().GetSegment(result.segmentIds["a"])
+    segment.SetName("renamed")
+    other = importSegments(None, node, []).segmentationNode
+    other.GetSegmentation().CopySegmentFromSegmentation(result.segmentationNode.GetSegmentation(), result.segmentIds["a"])
+    copied = other.GetSegmentation().GetSegment(other.GetSegmentation().GetNthSegmentID(0))
+    assert tagsOf(copied) == tagsOf(segment) == made.tags | {"MedImageParse.Prompt": "a / b"}
+    again = spec("renamed", thirds()[1])
+    again.tags = {"MedImageParse.Model": "medimageparse"}
+    importSegments(result.segmentationNode, node, [again], onExisting="replace")
+    assert tagsOf(segment) == again.tags

@@ -21,6 +21,7 @@ from ..scene.geometry import regionFromRoi, volumeScale, worldPoint
 from ..scene.preview import GrowingSegments
 from ..scene.segments import EXISTING_RULES, OVERLAP_RULES, importSegments
 from ..scene.session import renderingPaused
+from ..scene.tags import noteMaker
 from ..scene.volumes import volumeFromNode
 from .guard import RunGuard, borrowVolume, segmentVoxels
 from .jobs import Job
@@ -160,7 +161,7 @@ class SegmentationRun:
         return self._growing.add(parts)
 
     def _finish(self, reply: Reply) -> RunResult:
-        from ..api.outputs import segment_specs
+        from ..api.outputs import maker, segment_specs
 
         began = time.perf_counter()
         specs = segment_specs(reply.result)
@@ -183,6 +184,8 @@ class SegmentationRun:
         rows = [self._row(*each, imported) for each in zip(reply.result.prompts, report["prompts"], reply.points)]
         report["timings_s"].update({"import": round(time.perf_counter() - began, 4), "total": round(self.job.elapsed, 4)})
         mark = imported.mark if imported is not None else ""
+        if imported is not None:
+            noteMaker(node, maker(report))
         return RunResult(node, rows, list(report["warnings"]), report["engine"] or "", reply.result.failure, report, mark)
 
     def _makeRoom(self, *, isNeeded: bool) -> tuple[Any, Callable[[], object] | None]:

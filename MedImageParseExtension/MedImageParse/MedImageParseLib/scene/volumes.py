@@ -21,6 +21,7 @@ _PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"}
 _MODALITY_ATTRIBUTE = "DICOM.Modality"
 # Slicer's DICOM reader marks a CT by its unit of measurement, in UCUM code or in words.
 _HOUNSFIELD_UNITS = {"[hnsf'U]", "HU", "Hounsfield unit", "Hounsfield Unit"}
+_NO_IMAGES = ("vtkMRMLDiffusionWeightedVolumeNode", "vtkMRMLDiffusionTensorVolumeNode")
 # numpy types that VTK has no array for, and what holds all of their values.
 _STORED_AS = {"bool": np.uint8, "float16": np.float32}
 
@@ -44,6 +45,10 @@ def volumeFromNode(volumeNode: Any, *, copy: bool = True) -> Volume:
     image = volumeNode.GetImageData() if volumeNode is not None and volumeNode.IsA("vtkMRMLVolumeNode") else None
     if image is None or image.GetPointData().GetScalars() is None or 0 in image.GetDimensions():
         raise InputError("There is no volume to read; load a volume and select it.")
+    if any(volumeNode.IsA(kind) for kind in _NO_IMAGES):
+        raise InputError(
+            f'The volume "{volumeNode.GetName()}" holds diffusion data, which is no picture; choose a scalar volume made from it.'
+        )
     voxels = _voxelsOf(image, volumeNode.GetName())
     # A copy in the machine's own layout, never a view that changes or disappears with the node.
     voxels = np.array(voxels, order="C", copy=True) if copy else voxels
@@ -125,6 +130,9 @@ def _voxelsOf(image: Any, name: str) -> np.ndarray:
         raise InputError(f'The volume "{name}" has {components} values per voxel; choose a scalar volume or an RGB image.')
     from vtk.util.numpy_support import vtk_to_numpy
 
+    # Directions of diffusion and vectors of displacement come in threes and fours too: colors are whole numbers without a sign.
+    if image.GetScalarTypeAsString() not in ("unsigned char", "unsigned short"):
+        raise InputError(f'The volume "{name}" has {components} numbers in every voxel and they are no colors; choose a scalar volume.')
     voxels = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(*image.GetDimensions()[::-1], components)
     return voxels[..., :3]
 

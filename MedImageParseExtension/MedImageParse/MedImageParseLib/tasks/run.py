@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from typing import Protocol
 
 import numpy as np
 
+from .. import __version__
 from ..errors import MedImageParseError
 from ..imaging.volume import CroppedMask, Volume
 from ..progress import Cancellation, Progress, no_progress
@@ -113,7 +115,8 @@ class RunLog:
 
     def report(self, volume: Volume, client: Client, window: str) -> dict:
         """The part of the report that is the same for every task; see the README for its keys."""
-        return {
+        return blank_report() | {
+            "http_status": 200,
             "model": self.model,
             "engine": "; ".join(self.engines) or None,
             "endpoint": client.name,
@@ -134,6 +137,36 @@ class RunLog:
             "prompts": [],
             "warnings": list(self.warnings),
         }
+
+
+def blank_report() -> dict:
+    """Every key that a report has, whether the run went through or not, before anything is known.
+
+    `version` is this program's, `date` now (ISO 8601, UTC), `command` what was typed, `outputs` the files that were written, `kind` of
+    the error ("usage", "input", "endpoint", "cancelled"; None without one), `http_status` the last reply's.
+    """
+    return {
+        "version": __version__,
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "command": [],
+        "outputs": [],
+        "kind": None,
+        "http_status": None,
+        "model": None,
+        "engine": None,
+        "endpoint": None,
+        "dialect": None,
+        "reply_form": None,
+        "request_ids": [],
+        "input": None,
+        "window": None,
+        "bytes_sent": 0,
+        "bytes_received": 0,
+        "tries": 0,
+        "timings_s": {},
+        "prompts": [],
+        "warnings": [],
+    }
 
 
 def run_all(jobs: list[Callable[[], None]], log: RunLog, at_once: int, stage: str = "replies") -> MedImageParseError | None:

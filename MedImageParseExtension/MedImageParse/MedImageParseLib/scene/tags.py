@@ -1,0 +1,39 @@
+"""Who made a segment: tags that Slicer keeps with it in a scene, in a .seg.nrrd, and when it is renamed or copied; and a line on its node."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+TAG = "MedImageParse."
+TAGS = tuple(f"{TAG}{name}" for name in ("Prompt", "Model", "Engine", "Endpoint", "Window", "RequestId", "Date", "Version"))
+_MOST_LINES = 20
+
+
+def setTags(segment: Any, tags: Mapping[str, str]) -> None:
+    """Keep tags with a vtkSegment; those of ours that an earlier run left there go."""
+    for name in TAGS:
+        if tags and segment.HasTag(name):
+            segment.RemoveTag(name)
+    for name, value in tags.items():
+        # | separates tags in the header of a .seg.nrrd.
+        segment.SetTag(name, " ".join(value.replace("|", "/").split()))
+
+
+def tagsOf(segment: Any) -> dict[str, str]:
+    """What a vtkSegment says of who made it: the tags of ours that it has, by name."""
+    import vtk
+
+    found = {}
+    for name in TAGS:
+        value = vtk.reference("")
+        if segment.GetTag(name, value):
+            found[name] = str(value)
+    return found
+
+
+def noteMaker(node: Any, line: str) -> None:
+    """Add who made something in it to a node's description, which Slicer's Data module shows; a line that is there is not added again."""
+    lines = [each for each in (node.GetDescription() or "").splitlines() if each]
+    if line and line not in lines:
+        node.SetDescription("\n".join([*lines, line][-_MOST_LINES:]))
