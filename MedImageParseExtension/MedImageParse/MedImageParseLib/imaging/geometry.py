@@ -304,11 +304,12 @@ def resolve_plane(volume: Volume, plane: str) -> str:
 
     Args:
         volume: any.
-        plane: "auto" (the acquisition plane), "axial", "coronal" or "sagittal".
+        plane: "auto" (the acquisition plane), "axial", "coronal" or "sagittal"; "" for axial, but for a volume of one slice that slice.
 
     Raises:
         UsageError: an unknown plane, or one along which each slice is a strip of a few rows, of which no model can say anything.
     """
+    plane = plane or (AUTO_PLANE if 1 in volume.shape_kji else "axial")
     if plane not in PLANE_CHOICES:
         raise UsageError(f"The plane '{plane}' is not known; give axial, coronal or sagittal.")
     own = acquisition_plane(volume)

@@ -40,7 +40,7 @@ def segment_slices(
     client: Client,
     *,
     slices: list[int] | None = None,
-    plane: str = "axial",
+    plane: str = "",
     window: str = "auto",
     orient: str = "trained",
     group: str = "together",
