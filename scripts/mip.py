@@ -12,6 +12,13 @@ import environment
 
 if __name__ == "__main__":
     environment.reexec_if_present()
-    from MedImageParseLib.cli.main import main
+    try:
+        from MedImageParseLib.cli.main import main
+    except ModuleNotFoundError as error:
+        print(
+            f"error: The package {error.name} is not installed here: run `python3 scripts/try_it.py` once, which sets up all that is needed.",
+            file=sys.stderr,
+        )
+        sys.exit(2)
 
     sys.exit(main())

@@ -181,7 +181,7 @@ def test_info_remove_compact_check_export_and_import(double_url, pictures, capsy
         (["embed", "PICTURE", "--output", "v.npz", "--at-once", "0"], "at once"),
         (["embed", "PICTURE", "--output", "v.npz", "--window", "raw"], "window"),
         (["index", "add", "INDEX", "absent.png"], "no file"),
-        (["index", "add", "PICTURE", "PICTURE"], "not an index"),
+        (["index", "add", "PICTURE", "PICTURE"], "would replace"),
         (["classify", "PICTURE", "--label", "one"], "two labels"),
         (["classify", "PICTURE", "--labels", "Nothing like it"], "no ready label set"),
         (["outliers", "INDEX", "--reference", "nobody"], "nobody"),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
+from ..files.collisions import check_outputs
 from ..files.write import after_requests, check_writable
 from ..progress import Cancellation, Progress, no_progress
 from ..tasks.embed import AT_ONCE, BATCH, Selection
@@ -58,6 +59,7 @@ def classify(
     from ..tasks.classify import classify as run
 
     path = check_writable(picture, (".png",)) if picture else None
+    check_outputs({"picture": path}, [input, labels, connection.get("key_file"), connection.get("ca_bundle")])
     chosen = _labels(label, labels, label_set, prefix)
     reading = read_one(input, modality, progress)
     with connected(client, endpoint, profile, cancellation, connection) as used:
@@ -109,6 +111,7 @@ def outliers(
     from ..tasks.outliers import find_outliers
 
     path = check_writable(map, (".png",)) if map else None
+    check_outputs({"map": path}, [index])
     names = [reference] if isinstance(reference, str) else list(reference)
     with open_index(index) as opened:
         result = find_outliers(opened, names, by=by, neighbors=neighbors, recipe=recipe, map_method=map_method)

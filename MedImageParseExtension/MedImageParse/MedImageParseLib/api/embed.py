@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import UsageError
+from ..files.collisions import check_outputs
 from ..files.write import after_requests, check_writable
 from ..imaging.volume import Volume
 from ..progress import Cancellation, Progress, no_progress
@@ -97,6 +98,7 @@ def embed(
     from ..files.write import VECTOR_EXTENSIONS, write_vectors
 
     path = check_writable(output, VECTOR_EXTENSIONS) if output else None
+    check_outputs({"output": path}, [*_listed(inputs), connection.get("key_file"), connection.get("ca_bundle")])
     options = IndexingOptions(Preprocessing(window, fit, pool), Selection(slices, every, content, plane), at_once, batch, False, paths)
     sources = find_sources(inputs, modality)
     keeper = ListKeeper()
@@ -145,6 +147,7 @@ def index_add(
         IndexingResult: `.embedded`, `.already_there`, `.tallies` (one an input), `.report`, `.failure`.
     """
     options = IndexingOptions(Preprocessing(window, fit, pool), Selection(slices, every, content, plane), at_once, batch, thumbnails, paths)
+    check_outputs({"index": index}, [*_listed(inputs), connection.get("key_file"), connection.get("ca_bundle")])
     sources = find_sources(inputs, modality)
     keeper = IndexKeeper(check_writable(index))
     try:
@@ -193,6 +196,7 @@ def index_search(
     if top < 1:
         raise UsageError("The number of results must be at least 1.")
     path = check_writable(picture, (".png",)) if picture else None
+    check_outputs({"picture": path}, [index, image, connection.get("key_file"), connection.get("ca_bundle")])
     preprocessing = _parse_recipe(recipe)
     reading = read_one(image, modality, progress) if image is not None else None
     common: dict = {"top": top, "preprocessing": preprocessing, "progress": progress, "cancellation": cancellation}
@@ -242,6 +246,7 @@ def index_compact(index: Path_) -> int:
 
 def index_export(index: Path_, output: Path_, *, readable_only: bool = False) -> int:
     """Write an index to .npz or .parquet; returns how many records."""
+    check_outputs({"output": output}, [index])
     with open_index(index) as opened:
         return opened.export(output, readable_only=readable_only)
 
@@ -252,8 +257,13 @@ def index_import(index: Path_, input: Path_) -> int:
 
     if not Path(input).is_file():
         raise UsageError(f"There is no file {input}; check the path.")
+    check_outputs({"index": index}, [input])
     with EmbeddingIndex.open(check_writable(index)) as opened:
         return opened.import_(input)
+
+
+def _listed(inputs: Input | Iterable[Input]) -> list[Input]:
+    return [inputs] if isinstance(inputs, (str, os.PathLike, Volume)) else list(inputs)
 
 
 @contextmanager

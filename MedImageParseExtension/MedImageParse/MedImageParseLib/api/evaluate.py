@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
+from ..files.collisions import check_outputs
 from ..files.write import check_writable, write_atomically
 from ..progress import Cancellation, Progress, no_progress
 
@@ -109,14 +110,7 @@ def _outputs(csv, table, picture, inputs) -> dict[str, Path]:
     endings = {"csv": (".csv",), "table": (".md", ".txt"), "picture": (".png",)}
     given = {"csv": csv, "table": table, "picture": picture}
     targets = {name: check_writable(path, endings[name]) for name, path in given.items() if path}
-    for path in targets.values():
-        for source in (Path(one).expanduser() for one in inputs if one):
-            same = path.exists() and source.exists() and path.samefile(source)
-            inside = path.exists() and source.is_dir() and path.parent.resolve() == source.resolve()
-            if same or inside:
-                raise UsageError("{name} is one of the inputs and would be overwritten; choose another name.", name=path.name)
-    if len({path.resolve() for path in targets.values()}) < len(targets):
-        raise UsageError("Two outputs have the same name; give each its own.")
+    check_outputs(targets, inputs)
     return targets
 
 

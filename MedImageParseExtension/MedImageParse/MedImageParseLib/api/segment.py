@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from ..errors import UsageError
 from ..files.write import after_requests
-from ..imaging.geometry import PLANES, SliceView, parse_slices
+from ..imaging.geometry import PLANE_CHOICES, SliceView, parse_slices, resolve_plane
 from ..imaging.volume import Volume
 from ..progress import Cancellation, Progress, no_progress
-from ..prompts import grammar
+from ..prompts import catalogue, grammar
 from ..prompts.advice import line_end_warning
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def segment(
     labels: str | os.PathLike | None = None,
     probability: str | os.PathLike | None = None,
     picture: str | os.PathLike | None = None,
-    plane: str = "axial",
+    plane: str = "",
     slices: str | list[int] | None = None,
     window: str = "auto",
     orient: str | None = None,
@@ -54,7 +54,7 @@ def segment(
         model: "medimageparse3d" for volumes, "medimageparse" for slices and 2D pictures.
         endpoint: scoring URL; or `profile`: name of a stored profile; or `client`: a connection to use (it is not closed).
         output: .seg.nrrd to write. labels: labelmap to write. probability: folder for probability volumes. picture: .png to write.
-        plane, slices: for "medimageparse" on a volume; slices as "15", "10:20", "all" or a list of indices.
+        plane, slices: for "medimageparse" on a volume; plane "axial" (the default), "coronal", "sagittal" or "auto" (its own slices); slices as "15", "10:20", "all" or a list of indices.
         window: "auto", "raw", "percentile", a site or "LOW,HIGH".
         orient: "trained", "radiological" or "vote" ("medimageparse" on a volume).
         slabs: "none", "auto" or a number ("medimageparse3d").
@@ -81,7 +81,8 @@ def segment(
     texts = [prompt] if isinstance(prompt, str) else list(prompt)
     prompts = grammar.parse_prompts(texts)
     _check_options(model, plane, slices, orient, slabs, region, group)
-    wanted = outputs.Wanted.checked(output, labels, probability, picture)
+    read = (input, connection.get("key_file"), connection.get("ca_bundle"))
+    wanted = outputs.Wanted.checked(output, labels, probability, picture, read, catalogue.segment_names(prompts))
     cancellation = cancellation or Cancellation()
     reading = outputs.Reading.of(input, modality, progress)
     cancellation.check()
@@ -174,7 +175,7 @@ def _check_options(model: str, plane: str, slices: object, orient: str | None, s
         raise UsageError(f"The model '{model}' does not segment; give medimageparse3d (volumes) or medimageparse (slices and 2D pictures).")
     if group not in ("together", "each"):
         raise UsageError(f"The group '{group}' is not known; give together or each.")
-    if plane not in PLANES:
+    if plane and plane not in PLANE_CHOICES:
         raise UsageError(f"The plane '{plane}' is not known; give axial, coronal or sagittal.")
     if model == "medimageparse3d" and (slices is not None or orient is not None):
         raise UsageError("Slices and orientation belong to the model medimageparse; medimageparse3d takes the whole volume.")
@@ -185,4 +186,4 @@ def _check_options(model: str, plane: str, slices: object, orient: str | None, s
 def _slice_indices(volume: Volume, plane: str, slices: str | list[int] | None) -> list[int] | None:
     if slices is None or isinstance(slices, list):
         return slices
-    return parse_slices(slices, SliceView.of(volume, plane).count(volume))
+    return parse_slices(slices, SliceView.of(volume, resolve_plane(volume, plane)).count(volume))

@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
             **image_options(arguments), progress=terminal.progress, cancellation=arguments.cancellation, **connection_options(arguments),
         )  # fmt: skip
 
-    result = reported(arguments, terminal, work, [arguments.input])
+    result = reported(arguments, terminal, work, [arguments.input, *([arguments.labels] if arguments.labels else [])])
     names = [label.name for label in result.labels]
     print("\t".join(["slice", *names]))
     for index, row in zip(result.indices, result.slices):

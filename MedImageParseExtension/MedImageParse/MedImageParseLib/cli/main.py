@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import importlib
 import logging
 import signal
@@ -12,7 +13,9 @@ import warnings
 from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
 
-from ..errors import Cancelled, MedImageParseError
+from .. import __version__
+from ..errors import Cancelled, MedImageParseError, UsageError
+from ..packages import missing_package
 from ..progress import Cancellation
 from .options import Parser
 from .terminal import PlainStream
@@ -34,11 +37,17 @@ def _main(argv: list[str]) -> int:
     cancellation = Cancellation()
     previous = _cancel_on_interrupt(cancellation)
     try:
-        arguments = build_parser().parse_args(_bind_negative_values(argv))
-        arguments.cancellation = cancellation
+        _guess_command(argv)
+        parser = build_parser()
+        arguments, rest = parser.parse_known_args(_bind_negative_values(argv))
+        if rest:
+            _refuse(rest, parser, argv[0] if argv else "")
+        arguments.cancellation, arguments.words = cancellation, argv
         return _run(arguments)
     except MedImageParseError as error:
         return _tell(error, "--debug" in argv)
+    except ModuleNotFoundError as error:
+        return _tell(missing_package(error), "--debug" in argv)
     except KeyboardInterrupt:
         return _tell(Cancelled(), False)
     except BrokenPipeError:
@@ -65,10 +74,45 @@ def build_parser() -> Parser:
         prog="mip.py",
         description="Segment medical images by text prompts, and find similar ones, through MedImageParse and MedImageInsight endpoints.",
     )
+    parser.add_argument("--version", action="version", version=f"medimageparse {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=Parser)
     for name in COMMANDS:
         importlib.import_module(f".{name}", __package__).add_parser(commands)
+    parser.commands = dict(commands.choices)
     return parser
+
+
+def _guess_command(argv: list[str]) -> None:
+    """Raises UsageError for a command that there is not, with the one that was probably meant."""
+    word = argv[0] if argv else ""
+    if not word or word.startswith("-") or word in COMMANDS:
+        return
+    near = difflib.get_close_matches(word.lower(), COMMANDS, 1)
+    # What was typed may be anything, a key as well: only what looks like a command is repeated.
+    named = f" '{word}'" if word.isalpha() and len(word) < 20 else ""
+    raise UsageError(
+        f"There is no command{named}; did you mean {near[0]}?"
+        if near
+        else f"There is no command{named}; the commands are {', '.join(COMMANDS)}."
+    )
+
+
+def _refuse(rest: list[str], parser: Parser, command: str) -> None:
+    """Raises UsageError for words that no option takes. What was typed beside an option may be a secret: only options are repeated."""
+    unknown = [word.partition("=")[0] for word in rest if word.startswith("-")]
+    named = parser.commands.get(command, parser)
+    see = f"see `{named.prog} --help`"
+    if not unknown:
+        many = (
+            "there are too many words: put a prompt of several words in quotation marks"
+            if command == "segment"
+            else "there are too many words"
+        )
+        raise UsageError(f"{many[:1].upper()}{many[1:]}; {see}.")
+    known = [option for action in named._actions for option in action.option_strings]
+    near = difflib.get_close_matches(unknown[0], known, 1)
+    meant = f"did you mean {near[0]}? Otherwise {see}" if near else see
+    raise UsageError(f"Unknown {', '.join(unknown)}; {meant}.")
 
 
 def _run(arguments: argparse.Namespace) -> int:

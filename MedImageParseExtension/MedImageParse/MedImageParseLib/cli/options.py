@@ -29,12 +29,9 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, *arguments: object, **options: object) -> None:
         super().__init__(*arguments, **{"allow_abbrev": False, **options})
+        self.commands: dict[str, argparse.ArgumentParser] = {}  # of the whole program, by name
 
     def error(self, message: str) -> None:
-        if message.startswith("unrecognized arguments"):
-            # Whatever was typed beside an option may be a secret: only the options are repeated.
-            options = [word.partition("=")[0] for word in message.split()[2:] if word.startswith("-")]
-            message = f"unknown {', '.join(options)}" if options else "there are too many words"
         raise UsageError(f"{message[:1].upper()}{message[1:]}; see `{self.prog} --help`.")
 
 

@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING
 
 from ..api import segment
 from ..errors import UsageError
+from ..imaging.geometry import PLANE_CHOICES
 from ..imaging.windows import CT_WINDOWS
 from .options import add_common, add_connection, connection_options
 from .terminal import Terminal, raise_if_partly, reported
 
 if TYPE_CHECKING:
     from ..tasks.run import SegmentationResult
+
+
+OUTPUTS = ("output", "labels", "picture")
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -28,7 +32,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     outputs.add_argument("--probability", metavar="DIR", help="folder for one float volume a prompt, where the reply carries them")
     outputs.add_argument("--picture", metavar="FILE.png", help="the input with the masks over it")
     image = parser.add_argument_group("image")
-    image.add_argument("--plane", choices=("axial", "coronal", "sagittal"), default="axial")
+    image.add_argument(
+        "--plane", choices=PLANE_CHOICES, default="", help="default axial; auto: the volume's own slices, as for a volume of one slice"
+    )
     image.add_argument(
         "--slices", metavar="15|10:20|all", help="medimageparse on a volume: indices along the plane's axis, end not included"
     )
@@ -50,7 +56,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Returns the exit status."""
-    result = reported(arguments, terminal := Terminal(arguments.quiet), lambda: _segment(arguments, terminal), [arguments.input])
+    result = reported(arguments, terminal := Terminal(arguments.quiet), lambda: _segment(arguments, terminal), [arguments.input], OUTPUTS)
     for entry in result.report["prompts"]:
         print(_line(entry))
     for path in (arguments.output, arguments.labels, arguments.probability, arguments.picture):

@@ -10,12 +10,14 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from ..errors import EndpointError, MedImageParseError, PartlyDone
+from ..files.collisions import check_outputs
 from ..files.write import after_requests, check_writable, write_atomically
-from ..redaction import visible
+from ..redaction import redactor, visible
+from ..tasks.run import blank_report
 from ..transport.address import parse_address
 
 
@@ -94,8 +96,29 @@ def _words(stage: str, done: float, total: float) -> str:
 Result = TypeVar("Result")
 
 
-def reported(arguments: argparse.Namespace, terminal: Terminal, work: Callable[[], Result], inputs: list[str]) -> Result:
-    """Do the work; write `--report` from its result's `report`, or from the error that it raises. Warnings go to stderr."""
+# Options that name what a command writes, and those that name what it reads beside its inputs.
+_WRITTEN = ("output", "picture", "map", "csv", "table", "report")
+_READ = ("index", "image", "key_file", "ca_bundle", "names", "images")
+
+
+def reported(
+    arguments: argparse.Namespace, terminal: Terminal, work: Callable[[], Result], inputs: list[str], written: Sequence[str] = _WRITTEN
+) -> Result:
+    """Do the work; write `--report` from its result's `report`, or from the error that it raises. Warnings go to stderr.
+
+    Args:
+        arguments: the command's options.
+        terminal: where warnings go.
+        work: the command's work, which gives something with a `report`.
+        inputs: paths that it reads.
+        written: the options that name files to write.
+
+    Raises:
+        UsageError: something that is to be written is read as well; no report is written then either.
+    """
+    outputs = {f"--{name.replace('_', '-')}": getattr(arguments, name, None) for name in dict.fromkeys((*written, "report"))}
+    read = [*inputs, *(getattr(arguments, name, None) for name in _READ)]
+    check_outputs(outputs, read, [getattr(arguments, "probability", None)])
     if arguments.report:
         check_writable(arguments.report)
     try:
@@ -108,7 +131,9 @@ def reported(arguments: argparse.Namespace, terminal: Terminal, work: Callable[[
     terminal.end()
     if arguments.report:
         with after_requests():
-            _write(arguments.report, result.report)
+            written_files = [str(path) for name, path in outputs.items() if path]
+            given = {"command": command_of(arguments), "outputs": result.report.get("outputs") or written_files}
+            _write(arguments.report, result.report | given)
     for warning in result.report["warnings"]:
         terminal.say(f"warning: {warning}")
     return result
@@ -123,25 +148,32 @@ def raise_if_partly(failure: str) -> None:
 def failure_report(arguments: argparse.Namespace, error: MedImageParseError, inputs: list[str]) -> dict:
     """The report of a run that gave nothing: the same keys as far as they are known, and the error."""
     is_endpoint = isinstance(error, EndpointError)
-    return {
+    return blank_report() | {
+        "command": command_of(arguments),
+        "kind": error.kind,
+        "http_status": error.status or None if is_endpoint else None,
         "model": getattr(arguments, "model", None) or "medimageinsight",
-        "engine": None,
         "endpoint": _endpoint_name(getattr(arguments, "endpoint", None)),
         "dialect": getattr(arguments, "dialect", None) or "auto",
-        "reply_form": None,
         "request_ids": [error.request_id] if is_endpoint and error.request_id else [],
         "input": {"path": inputs[0], "size_kji": None, "spacing_mm": None, "modality": None} if len(inputs) == 1 else None,
         "inputs": [{"path": path} for path in inputs],
-        "window": None,
-        "bytes_sent": 0,
-        "bytes_received": 0,
-        "timings_s": {},
         "tries": error.tries if is_endpoint else 0,
-        "prompts": [],
-        "warnings": [],
         "error": str(error),
         "exit_status": error.exit_status,
     }
+
+
+def command_of(arguments: argparse.Namespace) -> list[str]:
+    """The words of the command as they were typed; of a URL only scheme, host and path, as the rest may be a secret."""
+    return [_shown(word) for word in getattr(arguments, "words", [])]
+
+
+def _shown(word: str) -> str:
+    option, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+    if "://" in value:
+        value = _endpoint_name(value) or "(a URL)"
+    return redactor.clean(f"{option}{equals}{value}")
 
 
 def _endpoint_name(url: str | None) -> str | None:

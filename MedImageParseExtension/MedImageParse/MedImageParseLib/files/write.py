@@ -30,6 +30,7 @@ from ..imaging.nifti import encode_nifti
 from ..imaging.volume import Volume
 from ..search.records import Provenance, Record
 
+_LONGEST_PART = 255  # bytes
 _FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")  # the last four are the first four in full width
 
 
@@ -52,12 +53,20 @@ def check_writable(path: str | os.PathLike, extensions: tuple[str, ...] = ()) ->
         UsageError: the ending is not one of these, the folder is missing or not writable, the path is a folder.
     """
     path = Path(path).expanduser()
+    check_name(path)
     if extensions and not path.name.lower().endswith(extensions):
         raise UsageError(f"The file {path.name} cannot be written: its name must end with {' or '.join(extensions)}.")
     if path.is_dir():
         raise UsageError(f"{path} is a folder; give the name of a file.")
     _check_folder(path.parent, path.name)
     return path
+
+
+def check_name(path: Path) -> None:
+    """Raises UsageError for a path that no file system takes: a part of more than 255 bytes, or a zero byte in it."""
+    for part in path.parts:
+        if len(os.fsencode(part)) > _LONGEST_PART or "\0" in part:
+            raise UsageError(f"The name {part[:40]}… is longer than a file's name may be (255 bytes): choose a shorter one.")
 
 
 @contextmanager

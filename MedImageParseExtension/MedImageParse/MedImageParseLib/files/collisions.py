@@ -1,0 +1,133 @@
+"""Nothing that is read is ever written: what a command reads and what it will write, compared before anything is read or sent.
+
+Two paths are the same file where they lead to one place, through symbolic links, hard links, or a file system that takes "A.nii" and
+"a.nii" for one name. A folder that is read (a DICOM series) protects every file in it; new names in it are allowed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from ..configuration import configuration_folder
+from ..errors import UsageError
+from .write import check_name
+
+PathLike = str | os.PathLike
+_REPORT = ".json"
+_MOST_FILES = 100_000  # of an input folder that are compared one by one
+# Headers that name a second file, which holds the voxels.
+_COMPANIONS = {".mhd": (".raw", ".zraw"), ".nhdr": (".raw", ".raw.gz"), ".hdr": (".img", ".img.gz"), ".img": (".hdr",)}
+
+
+def check_outputs(outputs: Mapping[str, PathLike | None], inputs: Iterable[object], folders: Iterable[PathLike | None] = ()) -> None:
+    """Make sure that no output replaces what is read, a setting, or another output.
+
+    Args:
+        outputs: what will be written, by how the person knows it, e.g. {"--labels": "l.nii.gz"}; None where it is not asked for.
+        inputs: files and folders that are read: images, indexes, a key file, certificates. What is no path (None, a volume) is passed over.
+        folders: output folders, which must not be input files; the names in them that will be written belong into `outputs`.
+
+    Raises:
+        UsageError: one sentence that names both.
+    """
+    wanted = {name: Path(path).expanduser() for name, path in outputs.items() if path}
+    for path in wanted.values():
+        check_name(path)
+    read = [Path(path).expanduser() for path in inputs if isinstance(path, str | os.PathLike) and os.fspath(path)]
+    read = [path for path in read if _can_be(path)]
+    read += [found for path in read for found in _companions(path)]
+    _check_report(wanted)
+    settings = configuration_folder()
+    for name, path in wanted.items():
+        for source in read:
+            if _is_same(path, source):
+                raise UsageError(f"{_of(name)} would replace {source}, which is read: give it another name.")
+            if source.is_dir() and _is_file_of(path, source):
+                raise UsageError(f"{_of(name)} would replace a file of the folder {source}, which is read: give it another name.")
+        if path.exists() and _lies_in(path, settings):
+            raise UsageError(f"{_of(name)} would replace {path.name} among the settings of this program: give it another place.")
+    names = list(wanted)
+    for number, name in enumerate(names):
+        for other in names[:number]:
+            if _is_same(wanted[name], wanted[other]):
+                raise UsageError(f"Two outputs have the same name ({other} and {name}): give each its own.")
+    for folder in folders:
+        if folder and any(_is_same(Path(folder).expanduser(), source) and source.is_file() for source in read):
+            raise UsageError(f"{folder} is read, so it cannot be a folder for results: choose another one.")
+
+
+def check_report(path: PathLike | None) -> None:
+    """Raises UsageError where a report's name does not end with .json: any other file of that name is not a report to be replaced."""
+    if path:
+        _check_report({"--report": Path(path)})
+
+
+def _check_report(wanted: Mapping[str, Path]) -> None:
+    path = wanted.get("--report")
+    if path is not None and not path.name.lower().endswith(_REPORT):
+        raise UsageError(f"The report's name must end with .json, which '{path.name}' does not: give --report FILE.json.")
+
+
+def _of(name: str) -> str:
+    return f"The {name}" if not name.startswith("-") else name
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    try:
+        if one.exists() and other.exists():
+            return one.samefile(other)
+        return _key(one) == _key(other)
+    except (OSError, ValueError, RuntimeError):
+        return False
+
+
+def _key(path: Path) -> str:
+    """What two names of one file that is not there yet have in common, on file systems that ignore case too."""
+    return os.path.join(os.path.realpath(path.parent), path.name).casefold()
+
+
+def _is_file_of(path: Path, folder: Path) -> bool:
+    """Whether a path is a file in a folder or below it, whatever name it goes by."""
+    if not path.exists():
+        return False
+    if _lies_in(path, folder):
+        return True
+    status = path.stat()
+    if status.st_nlink < 2:
+        return False
+    seen = 0
+    for below, _folders, names in os.walk(folder):
+        for name in names:
+            seen += 1
+            try:
+                if os.path.samestat(status, os.stat(os.path.join(below, name))):
+                    return True
+            except OSError:
+                continue
+        if seen > _MOST_FILES:
+            return False
+    return False
+
+
+def _lies_in(path: Path, folder: Path) -> bool:
+    try:
+        return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+    except (OSError, ValueError):
+        return False
+
+
+def _can_be(path: Path) -> bool:
+    """Whether a file system could hold such a path at all; what is wrong with it is said by whoever reads it."""
+    try:
+        check_name(path)
+    except UsageError:
+        return False
+    return True
+
+
+def _companions(path: Path) -> list[Path]:
+    """The second files of an image of two files."""
+    endings = _COMPANIONS.get(path.suffix.lower(), ())
+    return [found for ending in endings if (found := path.with_suffix(ending)).is_file()]
