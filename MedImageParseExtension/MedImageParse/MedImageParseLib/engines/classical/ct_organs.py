@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .ct_scene import CtScene
-from .grid import closed, dilate, distance_inside, erode, largest, opened
+from .grid import closed, dilate, distance_inside, erode, fill_slices, largest, opened
 
 _SOFT_LOW, _SOFT_HIGH = -10.0, 280.0
 _ENOUGH = 0.25  # of a score that is 1 at the usual place and size
@@ -103,7 +103,12 @@ def grow_organs(parted: Parted, named: dict[str, list[Blob]]) -> dict[str, np.nd
         return _nothing(parted.scene)
     scene = parted.scene
     grown = _grow_back(parted.labels, named, NAMES, parted.smooth, parted.gradient, parted.soft, scene)
-    return {name: _tidy(grown == index, 4.0 if "kidney" in name else 7.0, scene) for index, name in enumerate(NAMES, start=1)}
+    masks = {name: _tidy(grown == index, 4.0 if "kidney" in name else 7.0, scene) for index, name in enumerate(NAMES, start=1)}
+    for name in NAMES:
+        if "kidney" in name:
+            # Contrast medium reaches the cortex first; medulla and pelvis are darker, and part of the kidney.
+            masks[name] |= fill_slices(masks[name]) & scene.body & ~scene.bones
+    return masks
 
 
 def _nothing(scene: CtScene) -> dict[str, np.ndarray]:

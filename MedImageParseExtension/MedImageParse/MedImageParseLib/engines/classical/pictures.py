@@ -18,7 +18,7 @@ from .other_volumes import find_foreground
 from .radiographs import find_radiograph_lungs
 from .targets import Target
 
-_WORKING_SIZE = 205  # 1024 / 5
+_WORKING_SIZE = 171  # 1024 / 6
 _BODY_WIDTH_MM, _SLICE_MM, _SLICES = 360.0, 18.0, 3
 _SPACING = (1.0, 1.0)
 # Without a scale, a picture is taken to show about 260 mm.
