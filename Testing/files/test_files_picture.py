@@ -158,3 +158,21 @@ def test_reference_ct_shows_liver_on_the_patients_right_and_spleen_on_the_left(s
     shown = dict(draw_panel(volume, axial, masks, display_window(volume), (488, 404)).shown)
     assert np.nonzero(shown[0])[1].mean() < 200 < 300 < np.nonzero(shown[1])[1].mean()  # liver at the left of the picture
     assert np.nonzero(shown[1])[0].mean() > 202  # spleen in the back: below the middle
+
+
+def test_a_structures_number_stands_where_no_smaller_structure_lies(monkeypatch):
+    """A body's thickest place is in the middle of the organs in it: the number there would read as theirs."""
+    from PIL import ImageDraw
+
+    from MedImageParseLib.files import picture
+
+    rows, columns = np.indices((400, 400))
+    body, organ = np.hypot(rows - 200, columns - 200) < 190, np.hypot(rows - 200, columns - 200) < 110
+    said = {}
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", lambda self, place, text, *more, **rest: said.update({text: place}))
+    raster = picture.Raster(np.zeros((400, 400, 3), np.uint8), [(0, body), (1, organ)])
+    sheet = Image.new("RGB", (400, 400))
+    picture._number(ImageDraw.Draw(sheet), raster, 0, 0)
+    (body_x, body_y), (organ_x, organ_y) = said["1"], said["2"]
+    assert organ[int(organ_y), int(organ_x)]
+    assert body[int(body_y), int(body_x)] and not organ[int(body_y), int(body_x)]

@@ -163,7 +163,10 @@ def _frame(draw: ImageDraw.ImageDraw, panel: Panel, x: int, y: int, size: tuple[
 
 
 def _number(draw: ImageDraw.ImageDraw, raster: Raster, x: int, y: int) -> None:
-    """The legend's number on each structure: inside it at its thickest place, beside it where it is too small."""
+    """The legend's number on each structure: inside it at its thickest place, or beside it with a line to it where it is too small.
+
+    Where structures lie inside one another, the larger one's number stands where no smaller one is.
+    """
     taken: list[tuple[float, float, float, float]] = []
     font = _font(21)
     height, width = raster.pixels.shape[:2]
@@ -176,15 +179,22 @@ def _number(draw: ImageDraw.ImageDraw, raster: Raster, x: int, y: int) -> None:
         fits = left >= 0 and upper >= 0 and right <= width and lower <= height
         return fits and not any(left < other[2] and other[0] < right and upper < other[3] and other[1] < lower for other in taken)
 
+    smaller = np.zeros((height, width), bool)
     for number, inside in sorted(raster.shown, key=lambda one: int(one[1].sum())):
         text = str(number + 1)
         half = (draw.textlength(text, font) / 2 + 3, 12.0)
-        within, beside = _tag_places(inside, half)
+        own = inside & ~smaller
+        smaller |= inside
+        within, beside = _tag_places(own if own.any() else inside, half)
         # Beside a small structure, a place on another structure would read as that one's number: only if there is no other.
         on_nothing = [place for place in beside if is_free(place, half) and not covered[int(place[1]), int(place[0])]]
         place = next((place for place in [*within, *on_nothing, *beside] if is_free(place, half)), None)
         if place is not None:
             taken.append((place[0] - half[0], place[1] - half[1], place[0] + half[0], place[1] + half[1]))
+            if place not in within:
+                rows, columns = np.nonzero(inside)
+                nearest = int(np.argmin((columns - place[0]) ** 2 + (rows - place[1]) ** 2))
+                draw.line((x + place[0], y + place[1], x + int(columns[nearest]), y + int(rows[nearest])), (255, 255, 255), 1)
             draw.text((x + place[0], y + place[1]), text, (255, 255, 255), font, anchor="mm", stroke_width=2, stroke_fill=(0, 0, 0))
 
 

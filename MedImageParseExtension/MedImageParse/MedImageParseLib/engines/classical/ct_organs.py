@@ -107,7 +107,7 @@ def grow_organs(parted: Parted, named: dict[str, list[Blob]]) -> dict[str, np.nd
     for name in NAMES:
         if "kidney" in name:
             # Contrast medium reaches the cortex first; medulla and pelvis are darker, and part of the kidney.
-            masks[name] |= fill_slices(masks[name]) & scene.body & ~scene.bones
+            masks[name] |= fill_slices(masks[name]) & parted.soft & (parted.smooth > 10.0)
     return masks
 
 
