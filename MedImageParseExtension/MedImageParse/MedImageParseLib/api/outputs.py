@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from ..errors import UsageError
@@ -17,8 +18,13 @@ from ..imaging.volume import Volume
 from ..packages import require
 from ..progress import Progress
 from ..redaction import redactor
-from ..tasks.run import PromptResult, SegmentationResult
+from ..tasks.run import PromptResult, SegmentationResult, voxel_volume_ml
 
+if TYPE_CHECKING:
+    from ..files.dicom_export import SourceSeries
+
+MODELS = {"medimageparse": "MedImageParse", "medimageparse3d": "MedImageParse 3D"}
+FILES = ("output", "labels", "picture", "statistics", "dicom_seg", "rtstruct")
 _LABEL_ENDINGS = (".nii.gz", ".nii", ".nrrd")
 
 
@@ -30,13 +36,32 @@ class Wanted:
     labels: Path | None = None
     probability: Path | None = None
     picture: Path | None = None
+    masks: Path | None = None
+    statistics: Path | None = None
+    dicom_seg: Path | None = None
+    rtstruct: Path | None = None
+    instances: float | None = None
 
     @classmethod
-    def checked(cls, output, labels, probability, picture, inputs: Iterable[object] = (), names: Iterable[str] = ()) -> Wanted:
+    def checked(
+        cls,
+        output,
+        labels,
+        probability,
+        picture,
+        inputs: Iterable[object] = (),
+        names: Iterable[str] = (),
+        *,
+        masks=None,
+        statistics=None,
+        dicom_seg=None,
+        rtstruct=None,
+        instances: float | None = None,
+    ) -> Wanted:
         """What to write, checked before anything is sent.
 
         Args:
-            output, labels, probability, picture: as `segment` takes them.
+            output, labels, probability, picture, masks, statistics, dicom_seg, rtstruct, instances: as `segment` takes them.
             inputs: what is read; volumes and None are passed over.
             names: of the segments to come, which name the probability volumes.
 
@@ -49,23 +74,37 @@ class Wanted:
             )
         if labels and str(labels).lower().endswith(".seg.nrrd"):
             raise UsageError("The labelmap's name ends with .seg.nrrd, which is a segmentation's; end it with .nrrd or .nii.gz.")
-        if probability:
-            check_name(Path(probability))
-        if probability and Path(probability).exists() and not Path(probability).is_dir():
-            raise UsageError(f"{probability} is a file; give a folder for the probability volumes.")
+        for folder, purpose in ((probability, "probability volumes"), (masks, "masks")):
+            if folder:
+                check_name(Path(folder))
+            if folder and Path(folder).exists() and not Path(folder).is_dir():
+                raise UsageError(f"{folder} is a file; give a folder for the {purpose}.")
+        if instances is not None and not instances >= 0:
+            raise UsageError("The smallest size of separate structures is a number of millilitres, 0 or more.")
         wanted = cls(
             output and check_writable(output),
             labels and check_writable(labels, _LABEL_ENDINGS),
             Path(probability) if probability else None,
             picture and check_writable(picture, (".png",)),
+            Path(masks) if masks else None,
+            statistics and check_writable(statistics, (".csv", ".json")),
+            dicom_seg and check_writable(dicom_seg, (".dcm",)),
+            rtstruct and check_writable(rtstruct, (".dcm",)),
+            instances,
         )
-        given = {"output": wanted.output, "labels": wanted.labels, "picture": wanted.picture}
-        if wanted.probability:
-            given |= {f"probability of {name}": wanted.probability / f"{safe_file_stem(name)}.nii.gz" for name in names}
-        check_outputs(given, inputs, [wanted.probability])
+        given: dict[str, Path | None] = {name: getattr(wanted, name) for name in FILES}
+        for folder, what in ((wanted.probability, "probability"), (wanted.masks, "mask")):
+            given |= {f"{what} of {name}": folder / f"{safe_file_stem(name)}.nii.gz" for name in names if folder}
+        check_outputs(given, inputs, [wanted.probability, wanted.masks])
+        if wanted.dicom_seg:
+            require("highdicom", "highdicom", "writing a DICOM segmentation")
         if wanted.output:
             require("slicer", "slicer-core", "writing a .seg.nrrd", "or ask for --labels, which needs no further package")
         return wanted
+
+    def paths(self) -> list[str]:
+        """What is written, files and folders."""
+        return [str(path) for name in (*FILES, "probability", "masks") if (path := getattr(self, name))]
 
 
 @dataclass(slots=True, frozen=True)
@@ -97,21 +136,31 @@ class Reading:
         return cls(volume, path, list(warnings), start, time.perf_counter() - start)
 
 
-def finish(result: SegmentationResult, reading: Reading, wanted: Wanted, progress: Progress) -> None:
-    """Write the files, and complete the report with the input, the warnings and the times."""
+def finish(result: SegmentationResult, reading: Reading, wanted: Wanted, progress: Progress, source: SourceSeries | None = None) -> None:
+    """Write the files, and complete the report with the input, the warnings and the times.
+
+    Args:
+        result: of the run.
+        reading: the input.
+        wanted: what to write.
+        progress: told that files are being written.
+        source: the DICOM images that the input was read from, where DICOM results are wanted.
+    """
     report = result.report
     timings = report["timings_s"]
     report["input"]["path"] = reading.path
     report["warnings"] = [*reading.warnings, *report["warnings"]]
     timings["read"] = round(reading.seconds, 4)
     progress("writing", 0, 0)
-    if wanted.labels or wanted.picture or wanted.probability:
+    report["outputs"] = wanted.paths()
+    found = pieces(result, wanted.instances)
+    if any(getattr(wanted, name) for name in (*FILES[1:], "probability", "masks")):
         start = time.perf_counter()
         _write_files(result, wanted, report)
+        _write_pieces(result, found, wanted, source)
         timings["write"] = round(time.perf_counter() - start, 4)
     if wanted.output:
-        _write_segmentation(result, wanted.output, timings)
-    report["outputs"] = [str(path) for path in (wanted.output, wanted.labels, wanted.probability, wanted.picture) if path]
+        _write_segmentation(result, found, wanted.output, timings)
     timings["total"] = round(time.perf_counter() - reading.started, 4)
 
 
@@ -148,13 +197,36 @@ def maker(report: dict) -> str:
     return f"{redactor.quote(report['engine'] or report['model'])} at {where}, {report['date'][:10]}"
 
 
-def segment_specs(result: SegmentationResult) -> list:
+def pieces(result: SegmentationResult, instances: float | None) -> list[PromptResult]:
+    """What becomes a segment: each found prompt, or, where asked for, each of its separate structures ("liver tumor 1" the largest).
+
+    Args:
+        result: its report's prompts get `instances`, a list of name, voxels and volume_ml.
+        instances: millilitres; smaller structures are left out. None for whole prompts.
+    """
+    if instances is None:
+        return result.found
+    from ..cohort.instances import split_instances
+
+    voxel_ml = voxel_volume_ml(result.volume)
+    parted: list[PromptResult] = []
+    for prompt, entry in zip(result.prompts, result.report["prompts"]):
+        masks = split_instances(prompt.mask, voxel_ml, instances)
+        parts = [dataclasses.replace(prompt, name=f"{prompt.name} {number}", mask=mask) for number, mask in enumerate(masks, start=1)]
+        entry["instances"] = [
+            {"name": part.name, "voxels": part.mask.count, "volume_ml": round(part.mask.count * voxel_ml, 6)} for part in parts
+        ]
+        parted += parts
+    return parted
+
+
+def segment_specs(result: SegmentationResult, found: list[PromptResult] | None = None) -> list:
     """What the scene needs of each found prompt: name, mask, color, terminology, and who made it."""
     from ..prompts import catalogue
     from ..scene.segments import SegmentSpec
 
     specs = []
-    for prompt in result.found:
+    for prompt in result.found if found is None else found:
         target = catalogue.lookup(prompt.text)
         specs.append(
             SegmentSpec(prompt.name, prompt.mask, prompt.color, target.terminology_entry() if target else "", provenance(result, prompt))
@@ -162,11 +234,11 @@ def segment_specs(result: SegmentationResult) -> list:
     return specs
 
 
-def _write_segmentation(result: SegmentationResult, path: Path, timings: dict) -> None:
+def _write_segmentation(result: SegmentationResult, found: list[PromptResult], path: Path, timings: dict) -> None:
     start = time.perf_counter()
     from ..scene.storage import writeSegmentation
 
-    specs = segment_specs(result)
+    specs = segment_specs(result, found)
     timings["import"] = round(time.perf_counter() - start, 4)
     start = time.perf_counter()
     writeSegmentation(path, result.volume.shown, specs, name=path.name.removesuffix(".seg.nrrd"))
@@ -190,3 +262,45 @@ def _write_files(result: SegmentationResult, wanted: Wanted, report: dict) -> No
     if wanted.picture:
         masks = [(prompt.name, prompt.color, prompt.mask) for prompt in result.prompts]
         picture.write_picture(wanted.picture, result.volume, masks, title=report["engine"] or "")
+
+
+def find_source(wanted: Wanted, reading: Reading) -> SourceSeries | None:
+    """The DICOM images that results in DICOM refer to, found before anything is sent; None where none are wanted.
+
+    Raises:
+        UsageError: the input is no DICOM. InputError: its images are not the volume's slices one by one.
+    """
+    if not (wanted.dicom_seg or wanted.rtstruct):
+        return None
+    from ..files import dicom_export
+
+    if not reading.path:
+        raise UsageError("DICOM results need a DICOM file or folder as input; write --output or --labels instead.")
+    return dicom_export.find_source(Path(reading.path).expanduser(), reading.volume)
+
+
+def _write_pieces(result: SegmentationResult, found: list[PromptResult], wanted: Wanted, source: SourceSeries | None) -> None:
+    """Everything that has one entry a structure."""
+    from ..files import dicom_export, write
+
+    report = result.report
+    engine = report["engine"] or ""
+    if wanted.masks:
+        for piece in found:
+            write.write_mask(wanted.masks, piece.name, piece.mask.full(), result.volume, description=engine)
+    if wanted.statistics:
+        from ..cohort.statistics import describe, write_statistics
+
+        absent = [prompt for prompt in result.prompts if not prompt.found]
+        write_statistics(wanted.statistics, [(piece.name, describe(result.volume, piece.mask)) for piece in (*found, *absent)])
+    if source is None:
+        return
+    maker = dicom_export.Maker(engine or MODELS.get(report["model"], report["model"]), report["version"], is_ai=not engine)
+    structures = [dicom_export.Structure(piece.text, piece.name, piece.color, piece.mask) for piece in found]
+    if wanted.dicom_seg and not structures:
+        report["warnings"].append("Nothing was found, and a DICOM segmentation cannot be empty, so none was written.")
+        report["outputs"] = [path for path in report["outputs"] if path != str(wanted.dicom_seg)]
+    elif wanted.dicom_seg:
+        dicom_export.write_dicom_seg(wanted.dicom_seg, result.volume, structures, source, maker)
+    if wanted.rtstruct:
+        dicom_export.write_rtstruct(wanted.rtstruct, result.volume, structures, source, maker)

@@ -34,6 +34,11 @@ def segment(
     labels: str | os.PathLike | None = None,
     probability: str | os.PathLike | None = None,
     picture: str | os.PathLike | None = None,
+    masks: str | os.PathLike | None = None,
+    statistics: str | os.PathLike | None = None,
+    dicom_seg: str | os.PathLike | None = None,
+    rtstruct: str | os.PathLike | None = None,
+    instances: float | None = None,
     plane: str = "",
     slices: str | list[int] | None = None,
     window: str = "auto",
@@ -54,6 +59,9 @@ def segment(
         model: "medimageparse3d" for volumes, "medimageparse" for slices and 2D pictures.
         endpoint: scoring URL; or `profile`: name of a stored profile; or `client`: a connection to use (it is not closed).
         output: .seg.nrrd to write. labels: labelmap to write. probability: folder for probability volumes. picture: .png to write.
+        masks: folder for one labelmap a found structure. statistics: .csv or .json to write: voxels, ml, values, place of each structure.
+        dicom_seg, rtstruct: .dcm to write, for DICOM input: a Segmentation object, an RT Structure Set.
+        instances: millilitres; separate structures of at least that size become segments of their own, "liver tumor 1" the largest.
         plane, slices: for "medimageparse" on a volume; plane "axial" (the default), "coronal", "sagittal" or "auto" (its own slices); slices as "15", "10:20", "all" or a list of indices.
         window: "auto", "raw", "percentile", a site or "LOW,HIGH".
         orient: "trained", "radiological" or "vote" ("medimageparse" on a volume).
@@ -82,10 +90,23 @@ def segment(
     prompts = grammar.parse_prompts(texts)
     _check_options(model, plane, slices, orient, slabs, region, group)
     read = (input, connection.get("key_file"), connection.get("ca_bundle"))
-    wanted = outputs.Wanted.checked(output, labels, probability, picture, read, catalogue.segment_names(prompts))
+    wanted = outputs.Wanted.checked(
+        output,
+        labels,
+        probability,
+        picture,
+        read,
+        catalogue.segment_names(prompts),
+        masks=masks,
+        statistics=statistics,
+        dicom_seg=dicom_seg,
+        rtstruct=rtstruct,
+        instances=instances,
+    )
     cancellation = cancellation or Cancellation()
     reading = outputs.Reading.of(input, modality, progress)
     cancellation.check()
+    source = outputs.find_source(wanted, reading)
     common = dict(
         window=window, group=group, keep_probabilities=wanted.probability is not None, progress=progress, cancellation=cancellation
     )
@@ -107,7 +128,7 @@ def segment(
     cancellation.check()
     result.report["warnings"] += [sentence for sentence in (line_end_warning(texts),) if sentence]
     with after_requests():
-        outputs.finish(result, reading, wanted, progress)
+        outputs.finish(result, reading, wanted, progress, source)
     return result
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..tasks.run import SegmentationResult
 
 
-OUTPUTS = ("output", "labels", "picture")
+OUTPUTS = ("output", "labels", "picture", "statistics", "dicom_seg", "rtstruct")
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -31,6 +31,13 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     outputs.add_argument("--labels", metavar="FILE", help=".nii.gz or .nrrd labelmap on the input's own grid; value k = k-th prompt")
     outputs.add_argument("--probability", metavar="DIR", help="folder for one float volume a prompt, where the reply carries them")
     outputs.add_argument("--picture", metavar="FILE.png", help="the input with the masks over it")
+    outputs.add_argument("--masks", metavar="DIR", help="folder for one labelmap a found structure")
+    outputs.add_argument("--statistics", metavar="FILE", help=".csv or .json: voxels, ml, values and place of each structure")
+    outputs.add_argument("--dicom-seg", metavar="FILE.dcm", help="a DICOM Segmentation object (DICOM input)")
+    outputs.add_argument("--rtstruct", metavar="FILE.dcm", help="an RT Structure Set (DICOM input)")
+    outputs.add_argument(
+        "--instances", metavar="ML", type=float, help="separate structures of at least so many ml become segments of their own"
+    )
     image = parser.add_argument_group("image")
     image.add_argument(
         "--plane", choices=PLANE_CHOICES, default="", help="default axial; auto: the volume's own slices, as for a volume of one slice"
@@ -59,15 +66,14 @@ def run(arguments: argparse.Namespace) -> int:
     result = reported(arguments, terminal := Terminal(arguments.quiet), lambda: _segment(arguments, terminal), [arguments.input], OUTPUTS)
     for entry in result.report["prompts"]:
         print(_line(entry))
-    for path in (arguments.output, arguments.labels, arguments.probability, arguments.picture):
-        if path:
-            print(path)
+    for path in result.report["outputs"]:
+        print(path)
     raise_if_partly(result.failure)
     return 0
 
 
 def _segment(arguments: argparse.Namespace, terminal: Terminal) -> SegmentationResult:
-    if not (arguments.output or arguments.labels or arguments.picture or arguments.probability or arguments.report):
+    if not any(getattr(arguments, name) for name in (*OUTPUTS, "probability", "masks", "report")):
         raise UsageError("Say what to write: --output OUT.seg.nrrd, --labels FILE, --picture FILE.png or --report FILE.json.")
     return segment.segment(
         arguments.input,
@@ -77,6 +83,11 @@ def _segment(arguments: argparse.Namespace, terminal: Terminal) -> SegmentationR
         labels=arguments.labels,
         probability=arguments.probability,
         picture=arguments.picture,
+        masks=arguments.masks,
+        statistics=arguments.statistics,
+        dicom_seg=arguments.dicom_seg,
+        rtstruct=arguments.rtstruct,
+        instances=arguments.instances,
         plane=arguments.plane,
         slices=arguments.slices,
         window=arguments.window,

@@ -175,13 +175,37 @@ def write_probabilities(folder: str | os.PathLike, name: str, probabilities_kji:
     probabilities = np.asarray(probabilities_kji, dtype=np.float32)
     if probabilities.shape != volume.shape_kji:
         raise UsageError(f"The probabilities have size {probabilities.shape} and the volume {volume.shape_kji} (kji); they must be alike.")
+    path = _named(folder, name)
+    return write_atomically(path, _encode(path, probabilities, volume))
+
+
+def write_mask(folder: str | os.PathLike, name: str, mask_kji: np.ndarray, volume: Volume, *, description: str = "") -> Path:
+    """Write one structure as a labelmap of its own (1 inside), a .nii.gz named after it.
+
+    Args:
+        folder: created if only its last part is missing.
+        name: the structure; see `safe_file_stem`.
+        mask_kji: the size of `volume`.
+        volume: whose grid the file gets.
+        description: as for `write_labels`.
+
+    Returns:
+        the path written.
+
+    Raises:
+        UsageError: the folder cannot be made or written, or the sizes differ.
+    """
+    return write_labels(_named(folder, name), mask_kji, volume, description=description)
+
+
+def _named(folder: str | os.PathLike, name: str) -> Path:
+    """The .nii.gz of a prompt in a folder, which is made if need be."""
     folder = make_folder(folder)
     stem = safe_file_stem(name)
     # Windows and macOS take "Liver" and "liver" for one file; two prompts must never share one.
     if any(other.name != f"{stem}.nii.gz" and other.name.lower() == f"{stem}.nii.gz".lower() for other in folder.iterdir()):
         stem = f"{stem}-{_fingerprint(name)}"
-    path = folder / f"{stem}.nii.gz"
-    return write_atomically(path, _encode(path, probabilities, volume))
+    return folder / f"{stem}.nii.gz"
 
 
 def make_folder(folder: str | os.PathLike) -> Path:
