@@ -41,6 +41,9 @@ def segment_volume(
     The voxels are windowed to 8 bits (unless `window` says raw), turned to the nearest RAS axes by flips and permutations,
     and sent as .nii.gz with spacing and directions but no origin and no text. Masks come back by the exact inverse.
 
+    MedImageParse 3D is not deterministic: it draws random numbers while it looks (its attention masks are sampled at inference too), so two
+    identical requests may differ in some voxels. Compare two settings only beside two runs of one setting. The report says so.
+
     Args:
         volume: any orientation, sheared ones too; colour volumes are sent as luminance.
         prompts: as `prompts.grammar.parse_prompts` returns them.
@@ -82,6 +85,7 @@ def segment_volume(
         log.warn(f"The run stopped before these prompts had their answer: {missing}.")
     report = log.report(volume, client, chosen.describe())
     report["slabs"], report["group"], report["region"] = len(cut), group, region or None
+    report["deterministic"] = None if report["engine"] else False  # of another engine nothing is known
     report["prompts"] = [result.report(volume) for result in results]
     return SegmentationResult(volume, results, report, str(failure) if failure else "")
 
