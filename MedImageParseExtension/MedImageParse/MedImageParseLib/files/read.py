@@ -21,6 +21,7 @@ from ..errors import InputError
 from ..imaging.nifti import decode_nifti
 from ..imaging.volume import Volume, usable_matrix
 from .dicom import is_dicom_file, read_dicom
+from .packed import MGH_EXTENSIONS, PACKED_EXTENSIONS, only_image, read_mgh, unpacked
 from .quiet import quiet_codecs
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ ITK_EXTENSIONS = {
     ".hdr": "NiftiImageIO",  # the header of a pair with .img
 }
 READABLE = (
-    ".nii, .nii.gz, .nrrd, .nhdr, .mha, .mhd, .gipl, .hdr/.img, .png, .jpg, .tif, .bmp, a DICOM file, or a folder with one DICOM series"
+    ".nii, .nii.gz, .nrrd, .nhdr, .mha, .mhd, .gipl, .hdr/.img, .mgz, .png, .jpg, .tif, .bmp, a DICOM file (also .dcm.gz or a DICOMDIR), "
+    "a folder with one DICOM series, or a .zip of one"
 )
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -101,6 +103,12 @@ def _read_any(path: Path, warnings: list[str], series: str, frame: int | None) -
     path.open("rb").close()  # says at once, and for every kind alike, when the file may not be read
     if path.stat().st_size == 0:
         raise InputError(f"The file {path.name} is empty (0 bytes); copy or export it again.")
+    if path.name.upper() == "DICOMDIR":
+        return _read_any(path.parent, warnings, series, frame)
+    if known_extension(path, MGH_EXTENSIONS):
+        return read_mgh(path, frame)
+    if known_extension(path, PACKED_EXTENSIONS):
+        return _read_packed(path, warnings, series, frame)
     if known_extension(path, NIFTI_EXTENSIONS):
         return _read_nifti(path, warnings, frame)
     extension = known_extension(path, tuple(ITK_EXTENSIONS))
@@ -111,6 +119,16 @@ def _read_any(path: Path, warnings: list[str], series: str, frame: int | None) -
     if is_dicom_file(path):
         return read_dicom([path], f"The file {path.name}", warnings, series=series, frame=frame)
     raise InputError(f"The file {path.name} is of a kind that is not read here; give {READABLE}.")
+
+
+def _read_packed(path: Path, warnings: list[str], series: str, frame: int | None) -> Volume:
+    """What is in an archive, read as if it lay beside it."""
+    with unpacked(path) as folder:
+        image = only_image(folder, (*NIFTI_EXTENSIONS, *ITK_EXTENSIONS, *PICTURE_EXTENSIONS, *MGH_EXTENSIONS))
+        if image is not None:
+            return _read_any(image, warnings, series, frame)
+        files = sorted(each for each in folder.iterdir())
+        return read_dicom(files, f"The file {path.name}", warnings, series=series, frame=frame)
 
 
 def _read_nifti(path: Path, warnings: list[str], frame: int | None) -> Volume:
