@@ -421,3 +421,16 @@ def test_forms_can_be_combined_freely():
     for form in (replace(VOLUME_FORMS["int16 labels"], packed=False, inner="object", outer="predictions", axes=(2, 1, 0), affine="wrong"),):
         reply = medimageparse3d.parse_reply(wrap([volume_row(masks, np.eye(4), form)], form, "mlflow"), 3, SHAPE_KJI)
         np.testing.assert_array_equal(reply.masks[0].full(), masks[0].transpose(2, 1, 0))
+
+
+@pytest.mark.parametrize("reply", [b'[[{"label": "a", "score": 0.9}, {"label": "b", "score": 0.1}]]', b'[{"label": "a", "score": 0.9}]'])
+def test_a_reply_of_labels_and_scores_is_told_as_a_classification_endpoints(reply):
+    from MedImageParseLib.wire import medimageinsight, medimageparse, medimageparse3d
+
+    for parse in (
+        lambda: medimageparse.parse_reply(reply, 1, 1, (8, 8)),
+        lambda: medimageparse3d.parse_reply(reply, 1, (2, 3, 4)),
+        lambda: medimageinsight.parse_reply(reply, 1, "image_features"),
+    ):
+        with pytest.raises(ReplyError, match="classification endpoint"):
+            parse()

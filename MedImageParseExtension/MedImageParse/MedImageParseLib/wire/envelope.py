@@ -133,6 +133,12 @@ def parse_rows(body: bytes, expected: int, numbers: int = 0) -> Rows:
         raise ReplyError(
             f"The endpoint answered with {kind}; check that the URL is the scoring URL. It began: {quote(body)}", code="not-json"
         ) from None
+    if _is_classification(outer):
+        raise ReplyError(
+            f"This is a classification endpoint (it answers with labels and scores), which neither segments nor embeds: choose an endpoint of "
+            f"the model. Its reply began: {quote(body)}",
+            code="classification",
+        )
     form = "list"
     if isinstance(outer, dict) and isinstance(outer.get("predictions"), list):
         outer, form = outer["predictions"], "predictions"
@@ -153,6 +159,13 @@ def _is_wide(body: bytes) -> bool:
     if np.frombuffer(body, np.uint8).max() >= 0xF0:
         return True
     return b"\\u" in body and any(escape in body for escape in _WIDE_ESCAPES)
+
+
+def _is_classification(outer: object) -> bool:
+    """Whether a reply is a fine-tuned adapter's: for each image a list of {label, score}, best first."""
+    first = outer[0] if isinstance(outer, list) and outer else None
+    best = first[0] if isinstance(first, list) and first else first
+    return isinstance(best, dict) and {"label", "score"} <= set(best)
 
 
 def quote(value: object) -> str:
