@@ -22,6 +22,26 @@ for folder in (LIBRARY, ROOT / "Testing", ROOT / "scripts"):
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
 
+# Suites that take more than five seconds together; `run_tests.py --quick` leaves them out. `--durations=0` tells how long each test takes.
+SLOW_SUITES = {
+    "test_bench", "test_cli_embedding", "test_cli_segment", "test_deploy", "test_discovery", "test_embed_faults", "test_embed_index",
+    "test_engines_targets", "test_engines_windows", "test_exactness_2d", "test_exactness_3d", "test_files_picture", "test_foreign_text",
+    "test_fuzz_replies", "test_host_modules", "test_imaging_squares", "test_key_stays_secret", "test_local_endpoint_engine",
+    "test_local_endpoint_hosts", "test_logic_console", "test_logic_jobs", "test_logic_slices", "test_logic_volume", "test_panel_choices",
+    "test_panel_click_path", "test_panel_editor", "test_panel_endings", "test_panel_foreign_words", "test_panel_package",
+    "test_panel_run", "test_panel_settings", "test_panel_sizes", "test_readme_examples", "test_real_servers", "test_scene_session",
+    "test_scene_storage", "test_search_endings", "test_search_exchange", "test_search_foreign", "test_search_messages",
+    "test_search_panel", "test_search_safety", "test_search_sections", "test_setup_environment", "test_setup_phantom", "test_signin",
+    "test_supply", "test_transport_faults", "test_transport_foreign_replies", "test_transport_throughput", "test_trust",
+}  # fmt: skip
+
+
+def pytest_collection_modifyitems(items):
+    """Mark the slow suites as such, in one place."""
+    for item in items:
+        if Path(item.path).stem in SLOW_SUITES:
+            item.add_marker(pytest.mark.slow)
+
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
