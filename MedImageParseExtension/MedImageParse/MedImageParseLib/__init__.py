@@ -4,7 +4,8 @@
     >>> result = segment("ct.nii.gz", "liver & spleen", model="medimageparse3d", endpoint="http://127.0.0.1:5001/score")
 
 `segment`, `check`, `serve`, `embed`, `index_add`, `index_search` (and info, remove, check, compact, export, import), `classify` and
-`outliers` do what `mip.py` does under these names, with the same option names. Importing this package loads numpy and nothing else;
+`outliers` do what `mip.py` does under these names, with the same option names; `Volume` is an image in memory, and every error is a
+`MedImageParseError`. Importing this package loads numpy and nothing else;
 each function brings in what it needs.
 """
 
@@ -16,11 +17,15 @@ from .renamed import keep_old_names
 
 __version__ = "0.1.0"
 _MODULES = {
-    "segment": ("check", "segment", "serve"),
-    "embed": (
+    "api.segment": ("check", "segment", "serve"),
+    "api.embed": (
         "embed", "index_add", "index_check", "index_compact", "index_export", "index_import", "index_info", "index_remove", "index_search",
     ),
-    "compare": ("classify", "outliers"),
+    "api.compare": ("classify", "outliers"),
+    "imaging.volume": ("Volume",),
+    "errors": (
+        "Cancelled", "ConsentError", "EndpointError", "InputError", "MedImageParseError", "PartlyDone", "ReplyError", "UsageError",
+    ),
 }  # fmt: skip
 __all__ = sorted(name for names in _MODULES.values() for name in names)
 keep_old_names()
@@ -29,7 +34,7 @@ keep_old_names()
 def __getattr__(name: str):
     for module, names in _MODULES.items():
         if name in names:
-            return getattr(importlib.import_module(f".api.{module}", __name__), name)
+            return getattr(importlib.import_module(f".{module}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

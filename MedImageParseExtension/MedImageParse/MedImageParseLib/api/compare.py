@@ -12,7 +12,9 @@ from ..files.write import after_requests, check_writable
 from ..progress import Cancellation, Progress, no_progress
 from ..tasks.embed import AT_ONCE, BATCH, Selection
 from ..tasks.preprocessing import Preprocessing
+from .calls import in_sentences
 from .embed import Path_, connected, open_index, read_one
+from .inputs import check_kind
 from .sources import Input
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from ..transport.client import EndpointClient
 
 
+@in_sentences
 def classify(
     input: Input,
     *,
@@ -49,6 +52,7 @@ def classify(
     """Compare an image with labels, without training: each slice, and the whole.
 
     Args:
+        input: a path or an image in memory: a Volume, a nibabel or SimpleITK image, a tuple (array in kji order, affine to RAS in mm).
         label: labels; `prefix` begins each one's text ("x-ray chest anteroposterior").
         labels: a CSV file of labels, or the name of a ready set ("CT chest"); adds to `label`. label_set: which set of a file of several.
         picture: .png to write: the probabilities as a chart.
@@ -58,6 +62,7 @@ def classify(
     """
     from ..tasks.classify import classify as run
 
+    check_kind(input)
     path = check_writable(picture, (".png",)) if picture else None
     check_outputs({"picture": path}, [input, labels, connection.get("key_file"), connection.get("ca_bundle")])
     chosen = _labels(label, labels, label_set, prefix)
@@ -88,6 +93,7 @@ def classify(
     return result
 
 
+@in_sentences
 def outliers(
     index: Path_,
     *,

@@ -20,6 +20,8 @@ from ..tasks.embed import AT_ONCE, BATCH, MODEL, Selection
 from ..tasks.indexing import IndexingOptions, IndexingResult, embed_sources
 from ..tasks.keepers import IndexKeeper, ListKeeper
 from ..tasks.preprocessing import Preprocessing
+from .calls import in_sentences
+from .inputs import check_kind, listed
 from .sources import Input, find_sources
 
 if TYPE_CHECKING:
@@ -51,6 +53,7 @@ class EmbedResult:
     failure: str = ""
 
 
+@in_sentences
 def embed(
     inputs: Input | Iterable[Input],
     *,
@@ -76,7 +79,8 @@ def embed(
     """Vectors of slices, 2D pictures or whole volumes.
 
     Args:
-        inputs: paths of image files, DICOM folders or folders of images, or Volumes; one or several.
+        inputs: paths of image files, DICOM folders or folders of images, or images in memory: Volumes, nibabel or SimpleITK images,
+            tuples (array in kji order, affine to RAS in mm); one or several.
         endpoint: scoring URL; or `profile`: name of a stored profile; or `client`: a connection to use (it is not closed).
         output: .npz or .csv to write.
         slices, every, content: which slices: "all", "15", "10:20" or indices; each n-th; only those that show something.
@@ -98,7 +102,8 @@ def embed(
     from ..files.write import VECTOR_EXTENSIONS, write_vectors
 
     path = check_writable(output, VECTOR_EXTENSIONS) if output else None
-    check_outputs({"output": path}, [*_listed(inputs), connection.get("key_file"), connection.get("ca_bundle")])
+    inputs = listed(inputs)
+    check_outputs({"output": path}, [*inputs, connection.get("key_file"), connection.get("ca_bundle")])
     options = IndexingOptions(Preprocessing(window, fit, pool), Selection(slices, every, content, plane), at_once, batch, False, paths)
     sources = find_sources(inputs, modality)
     keeper = ListKeeper()
@@ -112,6 +117,7 @@ def embed(
     return EmbedResult(records, np.stack([record.vector for record in records]), keeper.provenance, result.report, result.failure)
 
 
+@in_sentences
 def index_add(
     index: Path_,
     inputs: Input | Iterable[Input],
@@ -147,7 +153,8 @@ def index_add(
         IndexingResult: `.embedded`, `.already_there`, `.tallies` (one an input), `.report`, `.failure`.
     """
     options = IndexingOptions(Preprocessing(window, fit, pool), Selection(slices, every, content, plane), at_once, batch, thumbnails, paths)
-    check_outputs({"index": index}, [*_listed(inputs), connection.get("key_file"), connection.get("ca_bundle")])
+    inputs = listed(inputs)
+    check_outputs({"index": index}, [*inputs, connection.get("key_file"), connection.get("ca_bundle")])
     sources = find_sources(inputs, modality)
     keeper = IndexKeeper(check_writable(index))
     try:
@@ -157,6 +164,7 @@ def index_add(
         keeper.close()
 
 
+@in_sentences
 def index_search(
     index: Path_,
     *,
@@ -179,7 +187,7 @@ def index_search(
     """The images of an index that are most like an image or that fit a text best.
 
     Args:
-        image: a path or Volume, with `slices` the one slice of a volume; or `text`, such as "x-ray chest anteroposterior pneumonia".
+        image: a path or an image in memory as `embed` takes it, with `slices` the one slice of a volume; or `text`, such as "x-ray chest anteroposterior pneumonia".
         top: how many.
         other_volumes: leave out what comes from the same volume.
         recipe: where the index holds vectors of several recipes, which one to search, as `index_info` prints it.
@@ -193,6 +201,8 @@ def index_search(
 
     if (image is None) == (text is None):
         raise UsageError('Say what to search for: --image INPUT or --text "…", one of the two.')
+    if image is not None:
+        check_kind(image)
     if top < 1:
         raise UsageError("The number of results must be at least 1.")
     path = check_writable(picture, (".png",)) if picture else None
@@ -215,12 +225,14 @@ def index_search(
     return result
 
 
+@in_sentences
 def index_info(index: Path_) -> IndexInfo:
     """What an index holds: records, spaces (model, deployment, engine, recipe), kinds, size."""
     with open_index(index) as opened:
         return opened.info()
 
 
+@in_sentences
 def index_remove(index: Path_, *, source: Path_ = "", series: str = "", ids: Iterable[int] = ()) -> int:
     """Remove the records of one file, one series, or by number (one of these); returns how many there were."""
     ids = list(ids)
@@ -232,18 +244,21 @@ def index_remove(index: Path_, *, source: Path_ = "", series: str = "", ids: Ite
         return opened.remove(source=kept, series=series, ids=ids)
 
 
+@in_sentences
 def index_check(index: Path_) -> CheckReport:
     """Read an index from end to end and compare everything with its checksums."""
     with open_index(index) as opened:
         return opened.check()
 
 
+@in_sentences
 def index_compact(index: Path_) -> int:
     """Give the room of removed records back to the disk; returns the bytes."""
     with open_index(index) as opened:
         return opened.compact()
 
 
+@in_sentences
 def index_export(index: Path_, output: Path_, *, readable_only: bool = False) -> int:
     """Write an index to .npz or .parquet; returns how many records."""
     check_outputs({"output": output}, [index])
@@ -251,6 +266,7 @@ def index_export(index: Path_, output: Path_, *, readable_only: bool = False) ->
         return opened.export(output, readable_only=readable_only)
 
 
+@in_sentences
 def index_import(index: Path_, input: Path_) -> int:
     """Add the records of an exported file to an index, made anew where there is none; returns how many were new."""
     from ..search.index import EmbeddingIndex
@@ -260,10 +276,6 @@ def index_import(index: Path_, input: Path_) -> int:
     check_outputs({"index": index}, [input])
     with EmbeddingIndex.open(check_writable(index)) as opened:
         return opened.import_(input)
-
-
-def _listed(inputs: Input | Iterable[Input]) -> list[Input]:
-    return [inputs] if isinstance(inputs, (str, os.PathLike, Volume)) else list(inputs)
 
 
 @contextmanager

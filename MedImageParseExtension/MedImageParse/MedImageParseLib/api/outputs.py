@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
 from ..errors import UsageError
@@ -19,6 +19,7 @@ from ..packages import require
 from ..progress import Progress
 from ..redaction import redactor
 from ..tasks.run import PromptResult, SegmentationResult, voxel_volume_ml
+from .inputs import Image, as_volume, check_kind, is_path
 
 if TYPE_CHECKING:
     from ..files.dicom_export import SourceSeries
@@ -118,19 +119,29 @@ class Reading:
     seconds: float
 
     @classmethod
-    def of(cls, source: str | os.PathLike | Volume, modality: str, progress: Progress) -> Reading:
-        """Read a file or folder, or take a Volume as it is."""
+    def of(cls, source: Image, modality: str, progress: Progress, series: str | int = "", frame: int | None = None) -> Reading:
+        """Read a file or folder, or take an image in memory as it is.
+
+        Args:
+            source: a path, or what `inputs.as_volume` takes.
+            modality: DICOM modality code, where the source does not say.
+            progress: told that reading begins.
+            series: UID or number of a folder's DICOM series. frame: of an image with several volumes, from 0.
+        """
         start = time.perf_counter()
         warnings: list[str] = []
         path = ""
-        if isinstance(source, Volume):
-            volume = source
+        check_kind(source)
+        if not is_path(source):
+            if series != "":
+                raise UsageError("A series is chosen in a DICOM folder; the image given is in memory already, so leave it out.")
+            volume = as_volume(source, frame=frame)
         else:
             from ..files.read import read_image
 
             progress("reading", 0, 0)
-            path = os.fspath(source)
-            volume, warnings = read_image(Path(path))
+            path = os.fspath(cast("str | os.PathLike", source))
+            volume, warnings = read_image(Path(path), series=str(series), frame=frame)
         if modality:
             volume = dataclasses.replace(volume, modality=modality.upper())
         return cls(volume, path, list(warnings), start, time.perf_counter() - start)

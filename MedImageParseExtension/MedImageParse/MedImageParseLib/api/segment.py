@@ -13,6 +13,8 @@ from ..imaging.volume import Volume
 from ..progress import Cancellation, Progress, no_progress
 from ..prompts import catalogue, grammar
 from ..prompts.advice import line_end_warning
+from .calls import in_sentences
+from .inputs import Image, check_kind
 
 if TYPE_CHECKING:
     from ..tasks.check_endpoint import CheckResult
@@ -22,8 +24,9 @@ if TYPE_CHECKING:
 MODELS = ("medimageparse3d", "medimageparse")
 
 
+@in_sentences
 def segment(
-    input: str | os.PathLike | Volume,
+    input: Image,
     prompt: str | Iterable[str],
     *,
     model: str,
@@ -47,6 +50,8 @@ def segment(
     region: str = "",
     group: str = "together",
     modality: str = "",
+    series: str | int = "",
+    frame: int | None = None,
     progress: Progress = no_progress,
     cancellation: Cancellation | None = None,
     **connection,
@@ -54,7 +59,8 @@ def segment(
     """Segment an image by text prompts, and write what is asked for.
 
     Args:
-        input: path of an image file or DICOM folder, or a Volume.
+        input: path of an image file or DICOM folder, or an image in memory: a Volume, a nibabel or SimpleITK image, or a tuple of an array
+            in kji order (slice, row, column) and its 4x4 affine from i, j, k to RAS in mm.
         prompt: "A & B", or a list of such.
         model: "medimageparse3d" for volumes, "medimageparse" for slices and 2D pictures.
         endpoint: scoring URL; or `profile`: name of a stored profile; or `client`: a connection to use (it is not closed).
@@ -69,24 +75,29 @@ def segment(
         region: "I0:I1,J0:J1,K0:K1" in voxels to send only that part of the volume ("medimageparse3d").
         group: "together" or "each".
         modality: DICOM modality code, where the file does not say.
+        series: UID or number (from 1) of the DICOM series to take, where a folder holds several.
+        frame: which volume to take, counted from 0, where the image holds several (times, phases).
         connection: further options of `connect` (auth, key_file, timeout, retries, ca_bundle, deployment, dialect, consent).
 
     Returns:
-        SegmentationResult: `.prompts` with masks on the input's grid, `.report` as written by `--report`, `.failure`.
+        SegmentationResult: `result["liver"].array`, `.to_sitk()`, `.to_nibabel()`, `.table()`, `.prompts` with masks on the input's grid, `.report` as written by `--report`, `.failure`.
 
     Raises:
         MedImageParseError with one sentence; its `exit_status` is the command line's.
 
     Example:
         >>> result = segment("ct.nii.gz", "liver & spleen", model="medimageparse3d", profile="Local demo", output="organs.seg.nrrd")
-        >>> {entry.name: entry.found for entry in result.prompts}
-        {'liver': True, 'spleen': True}
+        >>> result
+        <SegmentationResult: liver 1,403.2 ml; spleen 214.7 ml>
     """
     from ..tasks.segment_slices import plane_to_send, segment_slices
     from ..tasks.segment_volume import segment_volume
     from . import outputs
 
     texts = [prompt] if isinstance(prompt, str) else list(prompt)
+    if not all(isinstance(text, str) for text in texts):
+        raise UsageError('A prompt is a text such as "liver & spleen", or a list of texts.')
+    check_kind(input)
     prompts = grammar.parse_prompts(texts)
     _check_options(model, plane, slices, orient, slabs, region, group)
     read = (input, connection.get("key_file"), connection.get("ca_bundle"))
@@ -104,7 +115,7 @@ def segment(
         instances=instances,
     )
     cancellation = cancellation or Cancellation()
-    reading = outputs.Reading.of(input, modality, progress)
+    reading = outputs.Reading.of(input, modality, progress, series, frame)
     cancellation.check()
     source = outputs.find_source(wanted, reading)
     common = dict(
@@ -132,6 +143,7 @@ def segment(
     return result
 
 
+@in_sentences
 def check(
     endpoint: str | None = None,
     profile: str | None = None,
@@ -159,6 +171,7 @@ def check(
             own.close()
 
 
+@in_sentences
 def serve(port: int = 5001, *, quiet: bool = False) -> None:
     """Run the local endpoint (a classical demo engine, not MedImageParse) in the foreground, on loopback, until interrupted.
 
@@ -184,6 +197,7 @@ def serve(port: int = 5001, *, quiet: bool = False) -> None:
     run(port, tell, quiet=quiet)
 
 
+@in_sentences
 def connect(endpoint: str | None = None, profile: str | None = None, **options: Mapping[str, object]) -> EndpointClient:
     """A connection to an endpoint; see `transport.connection.connect`."""
     from ..profiles.connection import connect as make

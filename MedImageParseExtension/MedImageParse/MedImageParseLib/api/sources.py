@@ -10,8 +10,9 @@ from pathlib import Path
 from ..errors import InputError, UsageError
 from ..imaging.volume import Volume
 from ..tasks.indexing import Source
+from .inputs import Image, as_volume, is_path, listed
 
-Input = str | os.PathLike | Volume
+Input = Image
 
 
 def find_sources(inputs: Input | Iterable[Input], modality: str = "") -> list[Source]:
@@ -21,17 +22,15 @@ def find_sources(inputs: Input | Iterable[Input], modality: str = "") -> list[So
     files. Nothing is read yet but names and, of DICOM files, headers; hidden files are passed over.
 
     Args:
-        inputs: a path, a Volume, or several of them.
+        inputs: a path, a Volume or another image in memory (`inputs.as_volume`), or several of them.
         modality: DICOM modality code, where the files do not say.
 
     Raises:
-        UsageError: no input. InputError: a path that is not there, or a folder without images.
+        UsageError: no input, or an object that is no image. InputError: a path that is not there, or a folder without images.
     """
-    if isinstance(inputs, (str, os.PathLike, Volume)):
-        inputs = [inputs]
     sources: list[Source] = []
-    for number, one in enumerate(inputs, start=1):
-        if isinstance(one, Volume):
+    for number, one in enumerate(listed(inputs), start=1):
+        if not is_path(one):
             sources.append(_volume_source(one, f"volume {number}", modality))
         else:
             for path in _images_at(Path(one).expanduser()):
@@ -83,8 +82,8 @@ def _file_source(path: Path, modality: str, series: str = "", which: str = "") -
     return Source(f"{path.name or path}{which}", os.path.abspath(path), read, series)
 
 
-def _volume_source(volume: Volume, name: str, modality: str) -> Source:
-    return Source(name, "", lambda: (_with_modality(volume, modality), []))
+def _volume_source(image: Image, name: str, modality: str) -> Source:
+    return Source(name, "", lambda: (_with_modality(as_volume(image), modality), []))
 
 
 def _with_modality(volume: Volume, modality: str) -> Volume:

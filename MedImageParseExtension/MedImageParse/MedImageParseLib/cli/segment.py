@@ -57,6 +57,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "--group", choices=("together", "each"), default="together", help="all prompts in one request, or one request a prompt"
     )
     image.add_argument("--modality", default="", help="DICOM modality code (CT, MR, …), where the file does not say")
+    image.add_argument("--series", default="", metavar="UID|NUMBER", help="which DICOM series of a folder that holds several")
+    image.add_argument("--frame", type=int, metavar="N", help="which volume of an image that holds several, counted from 0")
     add_connection(parser)
     add_common(parser)
 
@@ -96,6 +98,8 @@ def _segment(arguments: argparse.Namespace, terminal: Terminal) -> SegmentationR
         region=arguments.region,
         group=arguments.group,
         modality=arguments.modality,
+        series=arguments.series,
+        frame=arguments.frame,
         progress=terminal.progress,
         cancellation=arguments.cancellation,
         **connection_options(arguments),

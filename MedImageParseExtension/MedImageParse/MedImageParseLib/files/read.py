@@ -137,7 +137,7 @@ def _read_nifti(path: Path, warnings: list[str], frame: int | None) -> Volume:
     except InputError as error:
         raise InputError(f"{path.name}: {error}") from error
     warnings += image.header.remarks
-    voxels = _one_volume(image.voxels, image.is_color, frame)
+    voxels = one_volume(image.voxels, image.is_color, frame)
     return Volume(voxels, image.ijk_to_ras, forms=image.header.forms, shown_ijk_to_ras=_shown_by_itk(path, image.ijk_to_ras))
 
 
@@ -166,12 +166,25 @@ def _read_with_itk(path: Path, image_io: str, frame: int | None) -> Volume:
         raise InputError(
             f"The file {path.name} is damaged, incomplete or not of the kind that its name says; copy or export it again."
         ) from error
+    return volume_of_itk(image, frame)
+
+
+def volume_of_itk(image: sitk.Image, frame: int | None = None) -> Volume:
+    """A SimpleITK image as a Volume in RAS.
+
+    Args:
+        image: of two or more dimensions, LPS as ITK has it, in colour or not.
+        frame: which volume to take, counted from 0, of an image with several.
+
+    Raises:
+        InputError: several volumes and no `frame`, or several numbers in every voxel that are no colours.
+    """
     dimension = image.GetDimension()
     is_color = image.GetNumberOfComponentsPerPixel() > 1
     voxels = sitk.GetArrayFromImage(image)
     if dimension == 2:
         voxels = voxels[np.newaxis]
-    return Volume(_one_volume(voxels, is_color, frame), itk_geometry(image), _stated_modality(image))
+    return Volume(one_volume(voxels, is_color, frame), itk_geometry(image), _stated_modality(image))
 
 
 def itk_geometry(image: sitk.Image | sitk.ImageFileReader) -> np.ndarray:
@@ -194,7 +207,7 @@ def _stated_modality(image: sitk.Image) -> str:
     return ""
 
 
-def _one_volume(voxels: np.ndarray, is_color: bool, frame: int | None) -> np.ndarray:
+def one_volume(voxels: np.ndarray, is_color: bool, frame: int | None) -> np.ndarray:
     """The single volume in `voxels`: leading axes of length one are dropped, alpha is dropped, of several the wanted one is taken."""
     rank = 4 if is_color else 3
     while voxels.ndim > rank and voxels.shape[0] == 1:

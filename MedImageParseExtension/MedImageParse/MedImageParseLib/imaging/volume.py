@@ -42,6 +42,12 @@ class Volume:
     forms: NiftiForms | None = None
     shown_ijk_to_ras: np.ndarray | None = None
 
+    def __repr__(self) -> str:
+        size = "x".join(str(length) for length in self.shape_kji)
+        spacing = "x".join(f"{length:.4g}" for length in self.spacing_ijk[::-1])
+        kind = " picture" if self.is_picture else f" {self.modality}" if self.modality else ""
+        return f"<Volume{kind}: {size} voxels of {spacing} mm (kji), {self.voxels.dtype}{', color' if self.is_color else ''}>"
+
     @property
     def shown(self) -> Volume:
         """The same voxels where ITK and Slicer show the file that they come from."""
@@ -129,6 +135,13 @@ class CroppedMask:
         grid = np.zeros(self.shape_kji, np.uint8)
         grid[self.box] = self.voxels
         return grid
+
+    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
+        """What `np.asarray(mask)` gives: the mask on its full grid, made anew each time."""
+        if copy is False:
+            raise ValueError("A cropped mask is not stored as a full array, so numpy cannot have it without a copy.")
+        full = self.full()
+        return full if dtype is None else full.astype(dtype, copy=False)
 
     def trimmed(self) -> CroppedMask:
         """The same mask in the tightest box."""

@@ -12,15 +12,16 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from .. import __version__
-from ..errors import MedImageParseError
+from ..errors import MedImageParseError, UsageError
 from ..imaging.volume import CroppedMask, Volume
 from ..progress import Cancellation, Progress, no_progress
 from ..prompts import catalogue
+from . import showing
 
 STAGES = ("read", "prepare", "encode", "wait", "decode", "import", "write", "total")
 LOCAL_ENGINE_WARNING = "These masks come from the {engine}."
@@ -222,6 +223,7 @@ class PromptResult:
         mask: on the input's own grid; empty where the structure was not found.
         is_done: False where the run stopped before this prompt had its answer.
         probability: float32 kji volume in 0..1 on the input's own grid, where the reply carried it and it was asked for.
+        volume: the input, for its grid; None where the result stands alone.
         agreement: share of the votes that agree with the result, over the mask's voxels (four rotations only).
     """
 
@@ -232,10 +234,42 @@ class PromptResult:
     is_done: bool = True
     probability: np.ndarray | None = None
     agreement: float | None = None
+    volume: Volume | None = field(default=None, compare=False)
+
+    def __repr__(self) -> str:
+        if self.volume is None:
+            return f"<PromptResult {self.name!r}: {self.mask.count} voxels>"
+        return f"<PromptResult {self.name!r}: {showing.finding(self.report(self.volume))}>"
 
     @property
     def found(self) -> bool:
         return self.mask.count > 0
+
+    @property
+    def array(self) -> np.ndarray:
+        """The mask on the input's grid: uint8, kji, 0 or 1; made anew each time."""
+        return self.mask.full()
+
+    def to_sitk(self) -> Any:
+        """The mask as a SimpleITK image (uint8, LPS) on the input's grid.
+
+        Raises:
+            InputError: the input's axes are not at right angles, which SimpleITK cannot hold.
+        """
+        return showing.to_itk(self.array, self._grid())
+
+    def to_nibabel(self) -> Any:
+        """The mask as a nibabel NIfTI image (uint8, ijk, RAS) on the input's grid.
+
+        Raises:
+            UsageError: nibabel is not installed.
+        """
+        return showing.to_nibabel(self.array, self._grid())
+
+    def _grid(self) -> Volume:
+        if self.volume is None:
+            raise UsageError("This result has lost the volume that it belongs to; take the one in the run's own result.")
+        return self.volume
 
     @property
     def color(self) -> tuple[float, float, float]:
@@ -275,6 +309,46 @@ class SegmentationResult:
     report: dict = field(default_factory=dict)
     failure: str = ""
 
+    def __getitem__(self, prompt: str | int) -> PromptResult:
+        """The result of a prompt, by its text or its segment's name, in upper or lower case, or by its place from 0.
+
+        Raises:
+            UsageError: there is no such prompt; the sentence names those that there are.
+        """
+        if isinstance(prompt, int) and -len(self.prompts) <= prompt < len(self.prompts):
+            return self.prompts[prompt]
+        for same in (str, str.casefold):
+            for one in self.prompts:
+                if isinstance(prompt, str) and same(prompt) in (same(one.text), same(one.name)):
+                    return one
+        listed = ", ".join(one.name for one in self.prompts)
+        raise UsageError("The result has no {prompt}; it has {listed}.", code="no-such-prompt", prompt=repr(prompt), listed=listed)
+
+    def __iter__(self) -> Iterator[PromptResult]:
+        return iter(self.prompts)
+
+    def __len__(self) -> int:
+        return len(self.prompts)
+
+    def __contains__(self, prompt: object) -> bool:
+        """Whether a text or name is one of the prompts, found or not."""
+        names = {name.casefold() for one in self.prompts for name in (one.text, one.name)}
+        return prompt.casefold() in names if isinstance(prompt, str) else any(one is prompt for one in self.prompts)
+
+    def __repr__(self) -> str:
+        findings = [f"{row['name']} {showing.finding(row)}" for row in self.table()]
+        return f"<SegmentationResult: {'; '.join(findings)}>"
+
+    def _repr_html_(self) -> str:
+        return showing.as_html(self)
+
+    def _repr_png_(self) -> bytes:
+        return showing.picture_png(self)
+
+    def table(self) -> list[dict[str, Any]]:
+        """A row a prompt: name, text, label, found (None where not done), voxels, volume_ml (None for a picture); as pandas takes it."""
+        return showing.table(self)
+
     @property
     def found(self) -> list[PromptResult]:
         return [prompt for prompt in self.prompts if prompt.found]
@@ -305,6 +379,6 @@ def empty_results(prompts: list[str], volume: Volume) -> list[PromptResult]:
     """One result a prompt, nothing found and nothing done yet."""
     names = catalogue.segment_names(prompts)
     return [
-        PromptResult(text, name, number, CroppedMask.empty(volume.shape_kji), is_done=False)
+        PromptResult(text, name, number, CroppedMask.empty(volume.shape_kji), is_done=False, volume=volume)
         for number, (text, name) in enumerate(zip(prompts, names), start=1)
     ]

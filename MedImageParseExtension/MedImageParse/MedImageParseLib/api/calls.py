@@ -1,0 +1,95 @@
+"""What a person typed wrongly in a call, said in one sentence before anything is read or sent."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import inspect
+import numbers
+import os
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar, cast
+
+import numpy as np
+
+from ..errors import UsageError
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+_SET_BY_THE_COMMAND = ("model", "sends_image_data", "cancellation")
+_KINDS: dict[str, tuple[str, Callable[[object], bool]]] = {
+    "str": ("a text", lambda value: isinstance(value, str)),
+    "int": ("a whole number", lambda value: isinstance(value, numbers.Integral) and not isinstance(value, bool)),
+    "float": ("a number", lambda value: isinstance(value, numbers.Real) and not isinstance(value, bool)),
+    "bool": ("True or False", lambda value: isinstance(value, (bool, np.bool_))),
+    "list[int]": ("a list of whole numbers", lambda value: isinstance(value, list) and all(isinstance(one, numbers.Integral) for one in value)),
+    "Path_": ("a path", lambda value: isinstance(value, (str, os.PathLike))),
+    "os.PathLike": ("a path", lambda value: isinstance(value, os.PathLike)),
+    "Iterable[str]": ("several texts", lambda value: isinstance(value, Iterable) and not isinstance(value, (bytes, np.ndarray))),
+    "Iterable[int]": ("several whole numbers", lambda value: isinstance(value, Iterable) and not isinstance(value, (str, bytes))),
+    "None": ("None", lambda value: value is None),
+}  # fmt: skip
+
+
+def in_sentences(function: _Function) -> _Function:
+    """A console function whose wrong options are UsageErrors with one sentence, those of its connection among them.
+
+    Args:
+        function: its `**connection`, where it has one, goes to `profiles.connection.connect`.
+    """
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def checked(*given: Any, **options: Any) -> Any:
+        check_call(function.__name__, signature, given, options)
+        return function(*given, **options)
+
+    return cast(_Function, checked)
+
+
+def check_call(name: str, signature: inspect.Signature, given: tuple, options: dict[str, Any]) -> None:
+    """Raises UsageError for an option that is unknown, missing, given twice, or of a kind that it cannot be."""
+    parameters = {each.name: each for each in signature.parameters.values() if each.kind is not each.VAR_KEYWORD}
+    if len(parameters) < len(signature.parameters):
+        own = () if name == "connect" else _SET_BY_THE_COMMAND
+        parameters |= {each: one for each, one in _connection_parameters().items() if each not in (*parameters, *own)}
+    for option in options:
+        if option not in parameters:
+            raise UsageError(_unknown(name, option, list(parameters)), code="unknown-option")
+    positional = [each.name for each in parameters.values() if each.kind is each.POSITIONAL_OR_KEYWORD]
+    if len(given) > len(positional):
+        listed = " and ".join(positional) or "nothing"
+        raise UsageError(f"{name} takes {listed} without a name; give everything else as option=value.", code="too-many")
+    values = dict(zip(positional, given))
+    for option in values:
+        if option in options:
+            raise UsageError(f"{name} was given {option} twice; give it once.", code="given-twice")
+    values |= options
+    for each in parameters.values():
+        if each.name not in values and each.default is each.empty and each.kind is not each.VAR_POSITIONAL:
+            raise UsageError(f"{name} needs {each.name}; give it as {each.name}=….", code="missing-option")
+        if each.name in values:
+            _check_value(each, values[each.name])
+
+
+def _unknown(name: str, option: str, known: list[str]) -> str:
+    alike = difflib.get_close_matches(option, known, 2)
+    rest = f"did you mean {' or '.join(alike)}?" if alike else f"it has {', '.join(known)}."
+    return f"{name} has no option '{option}'; {rest}"
+
+
+def _check_value(parameter: inspect.Parameter, value: object) -> None:
+    """Only plain kinds are looked at; what takes files, images or objects of ours says itself what it takes."""
+    kinds = [part.strip() for part in str(parameter.annotation).split("|")]
+    if not set(kinds) <= set(_KINDS) or any(_KINDS[kind][1](value) for kind in kinds):
+        return
+    if "None" in kinds and len(kinds) > 1:
+        kinds.remove("None")
+    listed = " or ".join(_KINDS[kind][0] for kind in kinds)
+    raise UsageError(f"The option {parameter.name} is {listed}, not of the type {type(value).__name__}.", code="option-kind")
+
+
+@functools.cache
+def _connection_parameters() -> dict[str, inspect.Parameter]:
+    from ..profiles.connection import connect
+
+    return dict(inspect.signature(connect).parameters)
