@@ -40,7 +40,7 @@ def as_own(phantom):
 
 @pytest.mark.parametrize("make", [as_nibabel, as_sitk, as_pair, as_own])
 def test_every_kind_of_image_is_segmented_where_it_lies(make, phantom, url):
-    result = segment(make(phantom), PROMPT, model="medimageparse3d", endpoint=url)
+    result = segment(make(phantom), PROMPT, model="medimageparse3d", window="raw", endpoint=url)
     for number, name in enumerate(("cube", "rod", "corner"), start=1):
         truth = phantom.labels == number
         assert np.array_equal(result[name].array, truth.transpose(2, 1, 0))
@@ -55,14 +55,14 @@ def test_every_kind_of_image_is_segmented_where_it_lies(make, phantom, url):
 
 def test_a_mask_for_simpleitk_fits_the_image_that_was_given(phantom, url):
     image = as_sitk(phantom)
-    mask = segment(image, "cube", model="medimageparse3d", endpoint=url)["cube"].to_sitk()
+    mask = segment(image, "cube", model="medimageparse3d", window="raw", endpoint=url)["cube"].to_sitk()
     statistics = sitk.LabelStatisticsImageFilter()
     statistics.Execute(image, mask)  # refuses what lies elsewhere
     assert (statistics.GetMinimum(1), statistics.GetMaximum(1)) == (45, 45)
 
 
 def test_the_2d_model_takes_them_too(phantom, url):
-    result = segment(as_nibabel(phantom), "cube", model="medimageparse", slices="all", endpoint=url)
+    result = segment(as_nibabel(phantom), "cube", model="medimageparse", slices="all", window="raw", endpoint=url)
     assert np.array_equal(result["cube"].array, (phantom.labels == 1).transpose(2, 1, 0))
 
 
@@ -103,8 +103,8 @@ def test_of_several_volumes_a_frame_is_taken_and_without_one_they_are_refused(ph
 def test_the_frame_of_segment_is_the_volume_that_is_sent(phantom, url):
     empty = np.zeros_like(phantom.voxels)
     image = nib.Nifti1Image(np.stack([empty, phantom.voxels], axis=-1), phantom.affine)
-    assert segment(image, "cube", model="medimageparse3d", endpoint=url, frame=1)["cube"].found
-    assert not segment(image, "cube", model="medimageparse3d", endpoint=url, frame=0)["cube"].found
+    assert segment(image, "cube", model="medimageparse3d", window="raw", endpoint=url, frame=1)["cube"].found
+    assert not segment(image, "cube", model="medimageparse3d", window="raw", endpoint=url, frame=0)["cube"].found
 
 
 @pytest.mark.parametrize("dtype", [">i2", "?", "<f2", ">f8"])
@@ -126,7 +126,7 @@ def test_a_flat_8_bit_simpleitk_image_is_a_picture():
 )
 def test_anything_else_is_one_sentence_and_nothing_is_sent(thing, served, url):
     for call in (
-        lambda: segment(thing, "cube", model="medimageparse3d", endpoint=url),
+        lambda: segment(thing, "cube", model="medimageparse3d", window="raw", endpoint=url),
         lambda: embed(thing, endpoint=url),
         lambda: classify(thing, label=["a", "b"], endpoint=url),
     ):
@@ -168,11 +168,12 @@ def test_images_in_memory_go_into_an_index_and_are_found_again(phantom, tmp_path
 
     with warnings.catch_warnings(), reached() as (_double, client):
         warnings.simplefilter("error")
-        vectors = embed([as_nibabel(phantom), as_sitk(phantom), as_pair(phantom)], client=client).vectors
-        assert len(vectors) % 3 == 0 and np.array_equal(*np.split(vectors, 3)[:2]) and np.array_equal(*np.split(vectors, 3)[1:])
+        vectors = [embed(make(phantom), client=client).vectors for make in (as_nibabel, as_sitk, as_pair, as_own)]
+        several = embed([as_nibabel(phantom), as_pair(phantom)], client=client).vectors
         added = index_add(tmp_path / "i.mipindex", as_nibabel(phantom), client=client)
         found = index_search(tmp_path / "i.mipindex", image=as_sitk(phantom), slices="4", client=client)
         ranked = classify(as_pair(phantom), label=["one", "other"], client=client).ranked
-    assert added.embedded == len(vectors) // 3
+    assert all(np.allclose(each, vectors[-1], atol=1e-6) for each in vectors)
+    assert len(several) == 2 * len(vectors[0]) and added.embedded == len(vectors[0])
     assert found.hits[0].similarity == pytest.approx(1, abs=1e-5)
     assert len(ranked) == 2

@@ -13,6 +13,7 @@ from cli_support import write_dicom
 from exactness_support import SHEAR
 from PIL import Image
 from places import LIBRARY
+from pydicom import dcmread
 
 import MedImageParseLib
 from MedImageParseLib import InputError, UsageError, Volume, check, classify, embed, index_add, segment
@@ -24,12 +25,12 @@ from MedImageParseLib.imaging.volume import CroppedMask
 @pytest.fixture
 def result(phantom, url):
     image = (phantom.voxels.transpose(2, 1, 0), phantom.affine)
-    return segment(image, ["cube", "Rod", "nothing <b>there</b>"], model="medimageparse3d", endpoint=url)
+    return segment(image, ["cube", "rod", "nothing <b>there</b>"], model="medimageparse3d", window="raw", endpoint=url)
 
 
 def test_a_prompt_is_found_by_text_name_or_place(result):
     assert result["cube"] is result["CUBE"] is result[0] is result.prompts[0]
-    assert result["rod"] is result["Rod"] is result[1]
+    assert result["rod"] is result["Rod"] is result[1] is result[-2]
     assert "cube" in result and "heart" not in result
     assert [prompt.name for prompt in result] == [prompt.name for prompt in result.prompts] and len(result) == 3
 
@@ -139,7 +140,11 @@ def two_series(tmp_path):
     folder.mkdir()
     for series, slices in (("1.2.3.1", 4), ("1.2.3.2", 6)):
         for number in range(1, slices + 1):
-            write_dicom(folder / f"{series}-{number}.dcm", series, number)
+            path = folder / f"{series}-{number}.dcm"
+            write_dicom(path, series, number)
+            dataset = dcmread(path)
+            dataset.SeriesNumber = {"1.2.3.1": 7, "1.2.3.2": 9}[series]
+            dataset.save_as(path)
     return folder
 
 
@@ -149,18 +154,21 @@ def test_a_series_of_a_folder_is_chosen_by_its_uid_or_number(two_series, url):
         for uid in ("1.2.3.1", "1.2.3.2")
     }
     assert by_uid == {"1.2.3.1": 4, "1.2.3.2": 6}
-    by_number = {segment(two_series, "cube", model="medimageparse3d", endpoint=url, series=n).volume.shape_kji[0] for n in (1, 2)}
-    assert by_number == {4, 6}
+    for number, slices in ((7, 4), ("9", 6)):
+        result = segment(two_series, "cube", model="medimageparse3d", endpoint=url, series=number)
+        assert result.volume.shape_kji[0] == slices
+    with pytest.raises(InputError, match="no series has the UID or number 1"):
+        segment(two_series, "cube", model="medimageparse3d", endpoint=url, series=1)
 
 
 def test_the_command_line_chooses_series_and_frame(two_series, phantom, url, tmp_path, capsys):
     import nibabel as nib
 
-    words = ["--model", "medimageparse3d", "--prompt", "cube", "--endpoint", url, "--labels"]
+    words = ["--model", "medimageparse3d", "--window", "raw", "--prompt", "cube", "--endpoint", url, "--labels"]
     assert main(["segment", str(two_series), *words, str(tmp_path / "a.nii.gz"), "--series", "1.2.3.2"]) == 0
     assert nib.load(tmp_path / "a.nii.gz").shape[2] == 6
     nib.save(nib.Nifti1Image(np.stack([0 * phantom.voxels, phantom.voxels], axis=-1), phantom.affine), tmp_path / "four.nii.gz")
     assert main(["segment", str(tmp_path / "four.nii.gz"), *words, str(tmp_path / "b.nii.gz"), "--frame", "1"]) == 0
-    assert np.array_equal(np.asarray(nib.load(tmp_path / "b.nii.gz").dataobj), phantom.labels == 1)
+    assert np.array_equal(np.asarray(nib.load(tmp_path / "b.nii.gz").dataobj) == 1, phantom.labels == 1)
     assert main(["segment", str(tmp_path / "four.nii.gz"), *words, str(tmp_path / "c.nii.gz"), "--frame", "2"]) == 2
     assert "no frame 2" in capsys.readouterr().err

@@ -75,7 +75,7 @@ def segment(
         region: "I0:I1,J0:J1,K0:K1" in voxels to send only that part of the volume ("medimageparse3d").
         group: "together" or "each".
         modality: DICOM modality code, where the file does not say.
-        series: UID or number (from 1) of the DICOM series to take, where a folder holds several.
+        series: UID or series number of the DICOM series to take, where a folder holds several.
         frame: which volume to take, counted from 0, where the image holds several (times, phases).
         connection: further options of `connect` (auth, key_file, timeout, retries, ca_bundle, deployment, dialect, consent).
 
