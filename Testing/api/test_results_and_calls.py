@@ -161,6 +161,18 @@ def test_a_series_of_a_folder_is_chosen_by_its_uid_or_number(two_series, url):
         segment(two_series, "cube", model="medimageparse3d", endpoint=url, series=1)
 
 
+def test_results_in_dicom_refer_to_the_chosen_one_of_two_series_in_the_same_place(tmp_path, url):
+    pytest.importorskip("highdicom", reason="highdicom is not installed: no DICOM results")
+    for series in ("1.2.3.1", "1.2.3.2"):
+        for number in range(1, 5):
+            write_dicom(tmp_path / f"{series}-{number}.dcm", series, number)
+    for series in ("1.2.3.1", "1.2.3.2"):
+        out = tmp_path.parent / f"{tmp_path.name}-{series}.dcm"
+        result = segment(tmp_path, "cube", model="medimageparse3d", endpoint=url, series=series, dicom_seg=out)
+        assert result["cube"].found
+        assert dcmread(out).ReferencedSeriesSequence[0].SeriesInstanceUID == series
+
+
 def test_the_command_line_chooses_series_and_frame(two_series, phantom, url, tmp_path, capsys):
     import nibabel as nib
 

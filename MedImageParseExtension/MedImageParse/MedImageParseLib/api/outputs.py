@@ -275,8 +275,13 @@ def _write_files(result: SegmentationResult, wanted: Wanted, report: dict) -> No
         picture.write_picture(wanted.picture, result.volume, masks, title=report["engine"] or "")
 
 
-def find_source(wanted: Wanted, reading: Reading) -> SourceSeries | None:
+def find_source(wanted: Wanted, reading: Reading, series: str | int = "") -> SourceSeries | None:
     """The DICOM images that results in DICOM refer to, found before anything is sent; None where none are wanted.
+
+    Args:
+        wanted: what to write.
+        reading: the input as it was read.
+        series: the one that the person chose, "" for none.
 
     Raises:
         UsageError: the input is no DICOM. InputError: its images are not the volume's slices one by one.
@@ -287,7 +292,7 @@ def find_source(wanted: Wanted, reading: Reading) -> SourceSeries | None:
 
     if not reading.path:
         raise UsageError("DICOM results need a DICOM file or folder as input; write --output or --labels instead.")
-    return dicom_export.find_source(Path(reading.path).expanduser(), reading.volume)
+    return dicom_export.find_source(Path(reading.path).expanduser(), reading.volume, str(series))
 
 
 def _write_pieces(result: SegmentationResult, found: list[PromptResult], wanted: Wanted, source: SourceSeries | None) -> None:

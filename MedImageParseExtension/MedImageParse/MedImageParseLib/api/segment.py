@@ -117,7 +117,7 @@ def segment(
     cancellation = cancellation or Cancellation()
     reading = outputs.Reading.of(input, modality, progress, series, frame)
     cancellation.check()
-    source = outputs.find_source(wanted, reading)
+    source = outputs.find_source(wanted, reading, series)
     common = dict(
         window=window, group=group, keep_probabilities=wanted.probability is not None, progress=progress, cancellation=cancellation
     )

@@ -88,8 +88,13 @@ class SourceSeries:
         return len(self.headers) == 1 and len(self.frames) > 1
 
 
-def find_source(path: Path, volume: Volume) -> SourceSeries:
+def find_source(path: Path, volume: Volume, chosen: str = "") -> SourceSeries:
     """The images in a DICOM file or folder that make up the volume's slices, found by their places in the patient.
+
+    Args:
+        path: the file or folder.
+        volume: as it was read from there.
+        chosen: UID or series number that the person chose among several, which may lie in the same places; "" for none.
 
     Raises:
         UsageError: the input is no DICOM. InputError: its images are not the volume's slices one by one.
@@ -100,7 +105,9 @@ def find_source(path: Path, volume: Volume) -> SourceSeries:
         raise UsageError("DICOM results need DICOM input, which {name} is not; write --output or --labels instead.", name=path.name)
     series: dict[str, list[Dataset]] = {}
     for header in headers:
-        series.setdefault(str(header.get("SeriesInstanceUID", "")), []).append(header)
+        uid = str(header.get("SeriesInstanceUID", ""))
+        if chosen in ("", uid, str(header.get("SeriesNumber", ""))):
+            series.setdefault(uid, []).append(header)
     for images in series.values():
         frames = _placed(images, volume)
         if frames is not None:
