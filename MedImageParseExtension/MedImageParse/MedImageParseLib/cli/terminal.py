@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 import threading
 import time
@@ -19,6 +20,11 @@ from ..files.write import after_requests, check_writable, write_atomically
 from ..redaction import redactor, visible
 from ..tasks.run import blank_report
 from ..transport.address import parse_address
+from .run_progress import RunProgress
+
+_REDRAW_S = 0.1  # seconds between two states of a changing line
+_LOG_EVERY_S = 10.0  # seconds after which a log gets another line
+_LOG_EVERY_SHARE = 0.1  # of the run, after which it gets one as well
 
 
 class PlainStream:
@@ -45,52 +51,81 @@ class PlainStream:
 
 
 class Terminal:
-    """Progress as a line that changes where stderr is a terminal, as a line a stage elsewhere; silent when quiet."""
+    """One line of progress for the whole run, that changes where stderr is a terminal; silent when quiet.
 
-    def __init__(self, quiet: bool):
-        self._quiet = quiet
+    Elsewhere, as in a log, it is a new line, at most every 10 seconds or 10 % of the run.
+
+    Args:
+        quiet: say nothing.
+        clock: seconds, from any beginning.
+    """
+
+    def __init__(self, quiet: bool, clock: Callable[[], float] = time.monotonic):
+        self._quiet, self._clock = quiet, clock
         self._live = not quiet and sys.stderr.isatty()
-        self._lock = threading.Lock()
-        self._stage = ""
+        self._lock = threading.RLock()
+        self._run = RunProgress(clock)
+        self._line = self._subject = ""
         self._width = 0
-        self._last = 0.0
+        self._last = clock()
+        self._last_done = 0.0
+        self._is_silent = True
 
     def progress(self, stage: str, done: float, total: float) -> None:
         """A Progress callback; safe from several threads."""
         if self._quiet:
             return
         with self._lock:
-            now = time.monotonic()
+            self._run.told(stage, done, total)
             if self._live:
-                if stage == self._stage and now - self._last < 0.1 and done != total:
-                    return
-                line = _words(stage, done, total)
-                sys.stderr.write("\r" + line.ljust(self._width))
-                sys.stderr.flush()
-                self._width = len(line)
-            elif stage != self._stage:
-                print(f"{stage} …", file=sys.stderr)
-            self._stage, self._last = stage, now
+                self._draw()
+            else:
+                self._log()
 
     def say(self, sentence: str) -> None:
         """A line on stderr, unless quiet."""
         if not self._quiet:
-            self.end()
-            print(sentence, file=sys.stderr)
+            with self._lock:
+                self.end()
+                print(sentence, file=sys.stderr)
 
     def end(self) -> None:
         """Finish the changing line."""
-        if self._live and self._width:
-            sys.stderr.write("\r" + " " * self._width + "\r")
-            self._width = 0
+        with self._lock:
+            if self._live and self._width:
+                sys.stderr.write("\r" + " " * self._width)
+                sys.stderr.write("\r")  # alone: PlainStream lets a return through only where a text begins with it
+                sys.stderr.flush()
+                self._width, self._line = 0, ""
 
+    def _draw(self) -> None:
+        """Draw the line anew, not more often than a person can read it. A line that the terminal would break could not be overwritten."""
+        now = self._clock()
+        is_new = self._run.subject != self._subject or self._run.is_complete
+        if now - self._last < _REDRAW_S and not is_new:
+            return
+        self._subject = self._run.subject
+        line = self._run.line()[: max(1, shutil.get_terminal_size().columns - 1)]
+        if line != self._line:
+            sys.stderr.write("\r" + line.ljust(self._width))
+            sys.stderr.flush()
+            self._line, self._width = line, len(line)
+        self._last = now
 
-def _words(stage: str, done: float, total: float) -> str:
-    if stage in ("uploading", "downloading"):
-        return f"{stage} {done / 1e6:.1f}" + (f" of {total / 1e6:.1f} MB" if total else " MB")
-    if stage in ("model working", "waiting to try again"):
-        return f"{stage} {int(done) // 60}:{int(done) % 60:02d}"
-    return f"{stage} {done:g} of {total:g}" if total else stage
+    def _log(self) -> None:
+        """Write a line where one is due. Steps without a number say nothing in a log, unless they take long."""
+        now, run = self._clock(), self._run
+        if run.done < self._last_done:
+            self._last_done = 0.0
+        progressed = run.done - self._last_done
+        is_due = now - self._last >= _LOG_EVERY_S or (self._is_silent and run.is_worker)
+        if run.is_counting:
+            is_due |= run.total > 0 and progressed >= _LOG_EVERY_SHARE * run.total
+            is_due |= run.is_complete and progressed > 0
+        line = run.line() if is_due else ""
+        if line and line != self._line:
+            print(line, file=sys.stderr)
+            self._line, self._last, self._last_done, self._is_silent = line, now, run.done, False
 
 
 Result = TypeVar("Result")

@@ -207,6 +207,7 @@ def evaluate_files(
         except (InputError, UsageError) as error:
             first = first or error
             score.failure = str(error)
+    progress("measuring", len(pairs), len(pairs))
     if first is not None and len(evaluation.failed) == len(evaluation.cases):
         raise first
     evaluation.warnings += [f"Not measured: {case.failure}" for case in evaluation.failed]

@@ -261,6 +261,8 @@ class _Sending:
 
     def go(self, batches: Iterator[list[Picture]], pool: ThreadPoolExecutor) -> Iterator[list[Embedded]]:
         """Send what comes, a few requests at once, and yield the vectors as they come."""
+        if self._total:
+            self._tell()
         while True:
             self._settle_doubt(pool)
             self._fill(batches, pool)
@@ -275,10 +277,13 @@ class _Sending:
                     future.cancel()  # only those that have not begun
             if ready:
                 self._done += len(ready)
-                self._embedder._progress("embedding", self._done, max(self._total, self._done) if self._total else 0)
+                self._tell()
                 yield ready
         if self._failure is not None:
             raise self._failure
+
+    def _tell(self) -> None:
+        self._embedder._progress("embedding", self._done, max(self._total, self._done) if self._total else 0)
 
     def stop(self) -> None:
         """Nothing more is sent, and nobody waits for what is on its way."""

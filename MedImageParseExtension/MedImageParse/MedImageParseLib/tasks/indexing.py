@@ -181,6 +181,7 @@ class _Run:
         self._given_up: dict[str, list[str]] = {}  # why -> the pictures that the endpoint could not answer
         self._first: Volume | None = None
         self._opened = 0
+        self._pooled = 0  # slices of the volumes that have their one vector
         self._began = time.perf_counter()
         self._provenance = Provenance(MODEL, getattr(client, "deployment", ""), "", options.preprocessing.text)
 
@@ -267,6 +268,8 @@ class _Run:
         tally.size_kji = list(volume.shape_kji)
         tally.spacing_mm = [float(f"{length:.9g}") for length in volume.spacing_ijk[::-1]]
         tally.modality, tally.window = volume.modality or None, maker.window_words
+        if self._options.preprocessing.pool == "none":
+            self._tell()
         return maker
 
     def _pictures(self) -> Iterator[Picture]:
@@ -406,6 +409,7 @@ class _Run:
         if self._is_known(whole):
             tally.already_there = 1
             return
+        self._tell_pooled(0, pictures)
         found: list[Embedded] = []
         refused: list[MedImageParseError] = []
         asked = self._embedder.images(
@@ -414,7 +418,8 @@ class _Run:
         with closing(asked):
             for some in asked:
                 found += some
-                self._progress("embedding", len(found), pictures)
+                self._tell_pooled(len(found), pictures)
+        self._pooled += pictures
         if refused:  # a vector of the rest would be another volume's
             del self._coming[digest]
             tally.error = f"{tally.name}: {len(refused)} of its slices could not be embedded: {refused[0]}"
@@ -432,6 +437,11 @@ class _Run:
         record = replace(self._record(whole), position=position, plane=middle.plane, vector=vector, thumbnail=self._thumbnail(middle))
         self._store([record, *(replace(waiting, position=position) for waiting in self._coming.pop(digest, []))])
         tally.embedded = 1
+
+    def _tell_pooled(self, done: int, pictures: int) -> None:
+        """Slices of the whole run, of which those of the volumes before are done; how many there are is known with the last volume."""
+        total = self._pooled + pictures if self._opened == len(self._sources) else 0
+        self._progress("embedding", self._pooled + done, total)
 
     def _tell(self) -> None:
         done = sum(tally.embedded + tally.already_there + tally.without_content + len(tally.refused) for tally in self._tallies)

@@ -170,8 +170,17 @@ def blank_report() -> dict:
     }
 
 
-def run_all(jobs: list[Callable[[], None]], log: RunLog, at_once: int, stage: str = "replies") -> MedImageParseError | None:
+def run_all(
+    jobs: list[Callable[[], None]], log: RunLog, at_once: int, stage: str = "replies", per_item: int = 1
+) -> MedImageParseError | None:
     """Run jobs, at most `at_once` at a time, in order; stop starting new ones at the first failure.
+
+    Args:
+        jobs: what to do, each a request.
+        log: whose progress is told how many items are done, from none to all of them, where there are several.
+        at_once: most jobs at the same time.
+        stage: what an item is called, in the plural.
+        per_item: how many jobs in a row make up an item, such as a slice's four rotations; it is done when all of them are.
 
     Returns:
         the first failure, None where all went through. Jobs that finished have delivered their results; they are kept.
@@ -180,11 +189,17 @@ def run_all(jobs: list[Callable[[], None]], log: RunLog, at_once: int, stage: st
         Cancelled, and whatever is no MedImageParseError.
     """
     failure: list[MedImageParseError] = []
-    done = 0
+    if len(jobs) == per_item:  # one item: its replies are all there is to count
+        stage, per_item = "replies", 1
+    items = len(jobs) // per_item
+    missing = [per_item] * items
     lock = threading.Lock()
 
-    def run(job: Callable[[], None]) -> None:
-        nonlocal done
+    def tell() -> None:
+        if items > 1:
+            log.progress(stage, missing.count(0), items)
+
+    def run(number: int, job: Callable[[], None]) -> None:
         if failure or log.cancellation.is_cancelled:
             return
         try:
@@ -194,16 +209,17 @@ def run_all(jobs: list[Callable[[], None]], log: RunLog, at_once: int, stage: st
                 failure.append(error)
             return
         with lock:
-            done += 1
-            if len(jobs) > 1:
-                log.progress(stage, done, len(jobs))
+            missing[number // per_item] -= 1
+            if not missing[number // per_item]:
+                tell()
 
+    tell()
     if len(jobs) == 1 or at_once <= 1:
-        for job in jobs:
-            run(job)
+        for number, job in enumerate(jobs):
+            run(number, job)
     else:
         with ThreadPoolExecutor(min(at_once, len(jobs)), thread_name_prefix="medimageparse") as pool:
-            waiting = [pool.submit(run, job) for job in jobs]
+            waiting = [pool.submit(run, number, job) for number, job in enumerate(jobs)]
             wait(waiting, return_when=FIRST_EXCEPTION)
             for future in waiting:
                 future.result()

@@ -88,7 +88,8 @@ def segment_slices(
     shots = [_Shot(index, view, members) for index in indices for view, members in views]
     ballots = _Ballots(len(prompts), keep_probabilities)
     tell = _Teller(slice_done, views, ballots, volume.shape_kji) if slice_done else None
-    failure = run_all([_job(shot, eight_bit, prompts, client, log, ballots, tell) for shot in shots], log, client.max_in_flight, "slices")
+    jobs = [_job(shot, eight_bit, prompts, client, log, ballots, tell) for shot in shots]
+    failure = run_all(jobs, log, client.max_in_flight, "slices", per_item=len(views))
     if failure is not None and not ballots.counts:
         raise failure
     with log.timed("decode"):
