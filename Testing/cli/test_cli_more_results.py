@@ -52,3 +52,14 @@ def test_dicom_results_come_of_dicom_input_only_and_are_refused_before_sending_e
     assert report["outputs"] == ([bench.path("d.dcm")] if report["prompts"][0]["found"] or option == "--rtstruct" else [])
     if report["outputs"]:
         assert pydicom.dcmread(bench.path("d.dcm")).PatientID == "4711"
+
+
+def test_repeated_runs_are_sent_and_told_with_their_agreement(bench):
+    words = ["--prompt", "cube", "--window", "raw", "--labels", bench.path("l.nrrd"), "--report", bench.path("report.json")]
+    assert bench.segment(*words) == 0
+    once = len(bench.double.seen)
+    assert bench.segment(*words, "--repeat", "3") == 0
+    assert len(bench.double.seen) == 4 * once
+    report = bench.report()
+    assert report["repeat"] == 3 and report["prompts"][0]["agreement"] == 1.0  # the double always answers alike
+    assert bench.segment(*words, "--repeat", "0") == 2 and len(bench.double.seen) == 4 * once

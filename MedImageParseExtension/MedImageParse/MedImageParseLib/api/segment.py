@@ -49,6 +49,7 @@ def segment(
     slabs: str | int | None = None,
     region: str = "",
     group: str = "together",
+    repeat: int = 1,
     modality: str = "",
     series: str | int = "",
     frame: int | None = None,
@@ -71,6 +72,7 @@ def segment(
         plane, slices: for "medimageparse" on a volume; plane "axial" (the default), "coronal", "sagittal" or "auto" (its own slices); slices as "15", "10:20", "all" or a list of indices.
         window: "auto", "raw", "percentile", a site or "LOW,HIGH".
         orient: "trained", "radiological" or "vote" ("medimageparse" on a volume).
+        repeat: how often to ask "medimageparse3d", which is not deterministic; the majority is kept, with the agreement.
         slabs: "none", "auto" or a number ("medimageparse3d").
         region: "I0:I1,J0:J1,K0:K1" in voxels to send only that part of the volume ("medimageparse3d").
         group: "together" or "each".
@@ -90,6 +92,7 @@ def segment(
         >>> result
         <SegmentationResult: liver 1,403.2 ml; spleen 214.7 ml>
     """
+    from ..tasks.repeat import check_times, repeated
     from ..tasks.segment_slices import plane_to_send, segment_slices
     from ..tasks.segment_volume import segment_volume
     from . import outputs
@@ -99,6 +102,7 @@ def segment(
         raise UsageError('A prompt is a text such as "liver & spleen", or a list of texts.')
     check_kind(input)
     prompts = grammar.parse_prompts(texts)
+    check_times(repeat, model)
     _check_options(model, plane, slices, orient, slabs, region, group)
     read = (input, connection.get("key_file"), connection.get("ca_bundle"))
     wanted = outputs.Wanted.checked(
@@ -128,7 +132,9 @@ def segment(
     own = None if client else connect(endpoint, profile, model=model, cancellation=cancellation, **connection)
     try:
         if model == "medimageparse3d":
-            result = segment_volume(reading.volume, prompts, client or own, slabs=str(slabs or "auto"), region=region, **common)
+            result = repeated(
+                lambda: segment_volume(reading.volume, prompts, client or own, slabs=str(slabs or "auto"), region=region, **common), repeat
+            )
         else:
             result = segment_slices(
                 reading.volume, prompts, client or own, slices=indices, plane=plane, orient=orient or "trained", **common

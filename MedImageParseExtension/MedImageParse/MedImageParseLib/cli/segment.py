@@ -56,6 +56,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     image.add_argument(
         "--group", choices=("together", "each"), default="together", help="all prompts in one request, or one request a prompt"
     )
+    image.add_argument(
+        "--repeat", type=int, default=1, metavar="N", help="medimageparse3d: the majority of N runs, as its answers differ a little"
+    )
     image.add_argument("--modality", default="", help="DICOM modality code (CT, MR, …), where the file does not say")
     image.add_argument("--series", default="", metavar="UID|NUMBER", help="which DICOM series of a folder that holds several")
     image.add_argument("--frame", type=int, metavar="N", help="which volume of an image that holds several, counted from 0")
@@ -97,6 +100,7 @@ def _segment(arguments: argparse.Namespace, terminal: Terminal) -> SegmentationR
         slabs=arguments.slabs,
         region=arguments.region,
         group=arguments.group,
+        repeat=arguments.repeat,
         modality=arguments.modality,
         series=arguments.series,
         frame=arguments.frame,

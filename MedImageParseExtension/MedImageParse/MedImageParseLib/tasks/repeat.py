@@ -34,8 +34,7 @@ def repeated(run: Callable[[], SegmentationResult], times: int) -> SegmentationR
     Raises:
         UsageError: another number. Whatever the first run raises.
     """
-    if type(times) is not int or not 1 <= times <= MOST_RUNS:
-        raise UsageError(f"The number of runs is 1 to {MOST_RUNS}.")
+    check_times(times)
     results = [run()]
     failure = results[0].failure
     while len(results) < times and not failure:
@@ -55,6 +54,14 @@ def repeated(run: Callable[[], SegmentationResult], times: int) -> SegmentationR
     if len(whole) < times:
         report["warnings"].append(f"The majority is that of {len(whole)} of {times} runs.")
     return SegmentationResult(results[0].volume, combined, report, failure)
+
+
+def check_times(times: object, model: str = "medimageparse3d") -> None:
+    """Raises UsageError for a number of runs that cannot be, or more than one for a model that answers alike each time."""
+    if type(times) is not int or not 1 <= times <= MOST_RUNS:
+        raise UsageError(f"The number of runs is 1 to {MOST_RUNS}.")
+    if times > 1 and model != "medimageparse3d":
+        raise UsageError("Repeated runs belong to the model medimageparse3d; medimageparse gives the same answer each time.")
 
 
 def _majority(prompts: Sequence[PromptResult]) -> PromptResult:
