@@ -61,7 +61,7 @@ def check_times(times: object, model: str = "medimageparse3d") -> None:
     if type(times) is not int or not 1 <= times <= MOST_RUNS:
         raise UsageError(f"The number of runs is 1 to {MOST_RUNS}.")
     if times > 1 and model != "medimageparse3d":
-        raise UsageError("Repeated runs belong to the model medimageparse3d; medimageparse gives the same answer each time.")
+        raise UsageError("Repeated runs belong to the model medimageparse3d.")
 
 
 def _majority(prompts: Sequence[PromptResult]) -> PromptResult:
