@@ -22,6 +22,7 @@ _MODULES = {
         "embed", "index_add", "index_check", "index_compact", "index_export", "index_import", "index_info", "index_remove", "index_search",
     ),
     "api.compare": ("classify", "outliers"),
+    "api.targets": ("targets",),
     "imaging.volume": ("Volume",),
     "errors": (
         "Cancelled", "ConsentError", "EndpointError", "InputError", "MedImageParseError", "PartlyDone", "ReplyError", "UsageError",

@@ -20,7 +20,7 @@ from ..progress import Cancellation
 from .options import Parser
 from .terminal import PlainStream
 
-COMMANDS = ("segment", "embed", "index", "classify", "outliers", "evaluate", "check", "serve", "discover", "profiles", "deploy")
+COMMANDS = ("segment", "embed", "index", "classify", "outliers", "evaluate", "targets", "check", "serve", "discover", "profiles", "deploy")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,0 +1,60 @@
+"""What can be asked for: the targets of the model cards, with codes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ..errors import UsageError
+from ..prompts import catalogue
+from ..prompts.sites import dicom_modality, modality_of
+from .segment import MODELS
+
+# Modalities (DICOM codes, GM is microscopy) that only one of the models takes, by the model cards.
+_ONLY_2D = {"DX", "OPT", "OP", "DMS", "ES", "SM"}
+_ONLY_3D = {"GM"}
+
+
+def targets(modality: str = "", model: str = "") -> list[dict]:
+    """The known targets, alphabetically. Anything else may be asked for as well.
+
+    Args:
+        modality: only those that the model cards recommend for it: a DICOM code (CT, MR, US, …) or its usual name (X-ray, pathology).
+        model: only those of "medimageparse3d" (volumes) or "medimageparse" (slices and 2D pictures).
+
+    Returns:
+        for each target `name`, `aliases`, `modalities` (DICOM codes), `inside` (targets that contain it), and `terminology`: its codes by
+        role, each with scheme, value and meaning.
+
+    Raises:
+        UsageError: an unknown modality or model.
+
+    Example:
+        >>> [each["terminology"]["type"]["value"] for each in targets("CT") if each["name"] == "liver"]
+        ['10200004']
+    """
+    if model and model not in MODELS:
+        raise UsageError(f"The model '{model}' does not segment; give medimageparse3d (volumes) or medimageparse (slices and 2D pictures).")
+    known = {one for target in catalogue.targets() for one in target.modalities}
+    code = dicom_modality(modality) if modality else ""
+    wanted = code if code in known else modality_of(modality) or code
+    if wanted and wanted not in known:
+        raise UsageError(f"No target is known for the modality '{modality}'; give one of {', '.join(sorted(known))}.")
+    excluded = _ONLY_2D if model == "medimageparse3d" else _ONLY_3D if model else set()
+    return [
+        _entry(target) for target in sorted(catalogue.targets(), key=lambda each: each.name) if _fits(target.modalities, wanted, excluded)
+    ]
+
+
+def _fits(modalities: Iterable[str], wanted: str, excluded: set[str]) -> bool:
+    left = set(modalities) - excluded
+    return wanted in left if wanted else bool(left)
+
+
+def _entry(target: catalogue.Target) -> dict:
+    return {
+        "name": target.name,
+        "aliases": list(target.aliases),
+        "modalities": list(target.modalities),
+        "inside": list(target.inside),
+        "terminology": {role: dict(zip(("scheme", "value", "meaning"), code)) for role, code in target.codes.items()},
+    }
