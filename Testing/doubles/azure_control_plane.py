@@ -368,6 +368,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(data)))
         if operation:
             self.send_header("Azure-AsyncOperation", operation)
-            self.send_header("Retry-After", "0")
+        # How soon to ask again, as the SDK heeds it: without it, or with 0 seconds, it waits five.
+        self.send_header("x-ms-retry-after-ms", "20")
         self.end_headers()
         self.wfile.write(data)
