@@ -405,3 +405,24 @@ def test_the_command_says_in_one_sentence_that_its_port_is_taken(ours):
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30)
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr.startswith("error: Port") and len(done.stderr.strip().splitlines()) == 1
+
+
+def test_an_interrupt_while_a_connection_is_taken_ends_the_server_and_is_not_lost(monkeypatch):
+
+    from MedImageParseLib.local_endpoint import server
+
+    host = server._open(0, Limits())
+    start = threading.Thread.start
+
+    def interrupted(thread):
+        start(thread)
+        thread.join(10)  # its place is free again before the interrupt comes
+        raise KeyboardInterrupt
+
+    with socket.create_connection(("127.0.0.1", host.server_port)) as client:
+        client.shutdown(socket.SHUT_WR)
+        monkeypatch.setattr(threading.Thread, "start", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            host.handle_request()
+    monkeypatch.undo()
+    host.server_close()

@@ -68,7 +68,7 @@ class _Host(ThreadingHTTPServer):
             return
         try:
             super().process_request(request, client_address)
-        except BaseException:  # no thread was started
+        except Exception:  # no thread was started; after an interrupt one may have been, which gives its place back itself
             self._free.release()
             raise
 
