@@ -48,6 +48,16 @@ class SearchOpened(Opened):
         ct = made_up_ct(**made)
         return self.addVolume(name, ct.voxels, ct.ijk_to_ras)
 
+    def fill(self) -> None:
+        """Everything that the tab can show of one volume: an index, hits, outliers, and every section open."""
+        self.addCt("CT")
+        self.host.choose("searchVolumeSelector", "CT")
+        self.do("indexButton")
+        self.do("similarButton")
+        for section in ("indexOptionsButton", "classifySection", "outliersSection"):
+            self.host.click(section)
+        self.do("outliersButton")
+
     def do(self, button: str) -> Any:
         """Press a button of the tab and wait for the end. Returns the job."""
         task = {box.task._button.objectName: box.task for box in self.tab._boxes}[button]

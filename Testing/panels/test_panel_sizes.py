@@ -83,13 +83,7 @@ def test_no_widget_of_the_settings_asks_for_more_than_300_pixels(opened, endpoin
 
 def test_no_widget_of_the_search_tab_asks_for_more_than_300_pixels(search):
     assert wideOnes(settled(search)) == []
-    search.addCt("CT")
-    search.host.choose("searchVolumeSelector", "CT")
-    search.do("indexButton")
-    search.do("similarButton")
-    for section in ("indexOptionsButton", "classifySection", "outliersSection"):
-        search.host.click(section)
-    search.do("outliersButton")
+    search.fill()
     search.host.type("labelsEdit", "chest x-ray with a finding whose description is long\nchest x-ray without any finding")
     search.do("classifyButton")
     for mode in ("This region", "This text"):

@@ -125,13 +125,7 @@ def test_nothing_that_needs_texts_is_offered_on_the_demo(search):
 
 
 def test_nothing_is_cut_off_in_a_narrow_tab_or_with_large_fonts(search):
-    search.addCt("CT")
-    search.host.choose("searchVolumeSelector", "CT")
-    search.do("indexButton")
-    search.do("similarButton")
-    for section in ("indexOptionsButton", "classifySection", "outliersSection"):
-        search.host.click(section)
-    search.do("outliersButton")
+    search.fill()
     search.host.choose("queryModeComboBox", "This region")
     for width, scale in ((300, 1.0), (420, 1.5)):
         search.host.panel.window.resize(width, 1200)  # the grid is as high as its rows: it takes a moment to come to rest

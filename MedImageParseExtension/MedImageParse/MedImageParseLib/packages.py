@@ -24,12 +24,11 @@ def is_there(module: str) -> bool:
         return False
 
 
-def require(module: str, package: str, purpose: str, otherwise: str = "") -> None:
+def require(module: str, purpose: str, otherwise: str = "") -> None:
     """Make sure that a module is there.
 
     Args:
         module: what is imported, e.g. "slicer".
-        package: what pip calls it, e.g. "slicer-core".
         purpose: what needs it, e.g. "writing a .seg.nrrd".
         otherwise: what a person may do instead, "" for nothing.
 
@@ -37,16 +36,16 @@ def require(module: str, package: str, purpose: str, otherwise: str = "") -> Non
         UsageError: it is not; one sentence with the command that brings it.
     """
     if not is_there(module):
-        raise UsageError(missing_sentence(package, purpose, otherwise), code="missing-package")
-
-
-def missing_sentence(package: str, purpose: str, otherwise: str = "") -> str:
-    """What to say where a package is missing."""
-    rest = f", {otherwise}" if otherwise else ""
-    return f"The package {package}, which {purpose} needs, is not installed: run `python -m pip install {package}`{rest}."
+        raise _missing(module, purpose, otherwise)
 
 
 def missing_package(error: ModuleNotFoundError) -> UsageError:
     """An import that failed, as a sentence."""
-    module = (error.name or "").partition(".")[0]
-    return UsageError(missing_sentence(_ON_PYPI.get(module, module or "that it asks for"), "this command"), code="missing-package")
+    return _missing((error.name or "").partition(".")[0] or "that it asks for", "this command")
+
+
+def _missing(module: str, purpose: str, otherwise: str = "") -> UsageError:
+    package = _ON_PYPI.get(module, module)
+    rest = f", {otherwise}" if otherwise else ""
+    sentence = f"The package {package}, which {purpose} needs, is not installed: run `python -m pip install {package}`{rest}."
+    return UsageError(sentence, code="missing-package")

@@ -14,7 +14,7 @@ from ..tasks.embed import AT_ONCE, BATCH, Selection
 from ..tasks.preprocessing import Preprocessing
 from .calls import in_sentences
 from .embed import Path_, connected, open_index, read_one
-from .inputs import check_kind
+from .inputs import check_kind, files_of
 from .sources import Input
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def classify(
 
     check_kind(input)
     path = check_writable(picture, (".png",)) if picture else None
-    check_outputs({"picture": path}, [input, labels, connection.get("key_file"), connection.get("ca_bundle")])
+    check_outputs({"picture": path}, [input, labels, *files_of(connection)])
     chosen = _labels(label, labels, label_set, prefix)
     reading = read_one(input, modality, progress)
     with connected(client, endpoint, profile, cancellation, connection) as used:

@@ -21,7 +21,7 @@ from ..tasks.indexing import IndexingOptions, IndexingResult, embed_sources
 from ..tasks.keepers import IndexKeeper, ListKeeper
 from ..tasks.preprocessing import Preprocessing
 from .calls import in_sentences
-from .inputs import check_kind, listed
+from .inputs import check_kind, files_of, listed
 from .sources import Input, find_sources
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def embed(
 
     path = check_writable(output, VECTOR_EXTENSIONS) if output else None
     inputs = listed(inputs)
-    check_outputs({"output": path}, [*inputs, connection.get("key_file"), connection.get("ca_bundle")])
+    check_outputs({"output": path}, [*inputs, *files_of(connection)])
     options = IndexingOptions(Preprocessing(window, fit, pool), Selection(slices, every, content, plane), at_once, batch, False, paths)
     sources = find_sources(inputs, modality)
     keeper = ListKeeper()
@@ -154,7 +154,7 @@ def index_add(
     """
     options = IndexingOptions(Preprocessing(window, fit, pool), Selection(slices, every, content, plane), at_once, batch, thumbnails, paths)
     inputs = listed(inputs)
-    check_outputs({"index": index}, [*inputs, connection.get("key_file"), connection.get("ca_bundle")])
+    check_outputs({"index": index}, [*inputs, *files_of(connection)])
     sources = find_sources(inputs, modality)
     keeper = IndexKeeper(check_writable(index))
     try:
@@ -206,7 +206,7 @@ def index_search(
     if top < 1:
         raise UsageError("The number of results must be at least 1.")
     path = check_writable(picture, (".png",)) if picture else None
-    check_outputs({"picture": path}, [index, image, connection.get("key_file"), connection.get("ca_bundle")])
+    check_outputs({"picture": path}, [index, image, *files_of(connection)])
     preprocessing = _parse_recipe(recipe)
     reading = read_one(image, modality, progress) if image is not None else None
     common: dict = {"top": top, "preprocessing": preprocessing, "progress": progress, "cancellation": cancellation}

@@ -6,7 +6,7 @@ Neither nibabel nor SimpleITK is imported to find out: a class says which packag
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -31,6 +31,11 @@ _TO_MM = {"meter": 1e3, "mm": 1.0, "micron": 1e-3}
 def is_path(thing: object) -> bool:
     """Whether a thing names a file or folder."""
     return isinstance(thing, (str, os.PathLike))
+
+
+def files_of(connection: Mapping[str, Any]) -> list[Any]:
+    """The files that options of `connect` name, which are read too: a key file, certificates. None where not given."""
+    return [connection.get("key_file"), connection.get("ca_bundle")]
 
 
 def listed(things: object) -> list[Any]:

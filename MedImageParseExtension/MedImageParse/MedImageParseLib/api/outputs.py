@@ -15,6 +15,7 @@ from ..errors import UsageError
 from ..files.collisions import check_outputs
 from ..files.write import check_name, check_writable, safe_file_stem
 from ..imaging.volume import Volume
+from ..models import MODEL_NAMES
 from ..packages import require
 from ..progress import Progress
 from ..redaction import redactor
@@ -24,7 +25,6 @@ from .inputs import Image, as_volume, check_kind, is_path
 if TYPE_CHECKING:
     from ..files.dicom_export import SourceSeries
 
-MODELS = {"medimageparse": "MedImageParse", "medimageparse3d": "MedImageParse 3D"}
 FILES = ("output", "labels", "picture", "statistics", "dicom_seg", "rtstruct")
 _LABEL_ENDINGS = (".nii.gz", ".nii", ".nrrd")
 
@@ -98,9 +98,9 @@ class Wanted:
             given |= {f"{what} of {name}": folder / f"{safe_file_stem(name)}.nii.gz" for name in names if folder}
         check_outputs(given, inputs, [wanted.probability, wanted.masks])
         if wanted.dicom_seg:
-            require("highdicom", "highdicom", "writing a DICOM segmentation")
+            require("highdicom", "writing a DICOM segmentation")
         if wanted.output:
-            require("slicer", "slicer-core", "writing a .seg.nrrd", "or ask for --labels, which needs no further package")
+            require("slicer", "writing a .seg.nrrd", "or ask for --labels, which needs no further package")
         return wanted
 
     def paths(self) -> list[str]:
@@ -193,7 +193,7 @@ def provenance(result: SegmentationResult, prompt: PromptResult) -> dict[str, st
         "Prompt": prompt.text,
         "Model": report["model"],
         "Engine": report["engine"] or "",
-        "Endpoint": urlsplit(report["endpoint"] or "").netloc.rpartition("@")[2],
+        "Endpoint": _host(report),
         "Window": report["window"] or "",
         "RequestId": " ".join(report["request_ids"]),
         "Date": report["date"],
@@ -204,8 +204,17 @@ def provenance(result: SegmentationResult, prompt: PromptResult) -> dict[str, st
 
 def maker(report: dict) -> str:
     """Who made the masks of a run, as one line for a person: "MedImageParse 3D at host, 2026-01-31"."""
-    where = urlsplit(report["endpoint"] or "").netloc.rpartition("@")[2]
-    return f"{redactor.quote(report['engine'] or report['model'])} at {where}, {report['date'][:10]}"
+    return f"{redactor.quote(report['engine'] or report['model'])} at {_host(report)}, {report['date'][:10]}"
+
+
+def _host(report: dict) -> str:
+    """Host and port of the endpoint that answered."""
+    return urlsplit(report["endpoint"] or "").netloc.rpartition("@")[2]
+
+
+def _title(report: dict) -> str:
+    """What people call the model."""
+    return MODEL_NAMES.get(report["model"], report["model"])
 
 
 def pieces(result: SegmentationResult, instances: float | None) -> list[PromptResult]:
@@ -311,12 +320,12 @@ def _write_pieces(result: SegmentationResult, found: list[PromptResult], wanted:
         write_statistics(wanted.statistics, [(piece.name, describe(result.volume, piece.mask)) for piece in (*found, *absent)])
     if source is None:
         return
-    maker = dicom_export.Maker(engine or MODELS.get(report["model"], report["model"]), report["version"], is_ai=not engine)
+    made_by = dicom_export.Maker(engine or _title(report), report["version"], is_ai=not engine)
     structures = [dicom_export.Structure(piece.text, piece.name, piece.color, piece.mask) for piece in found]
     if wanted.dicom_seg and not structures:
         report["warnings"].append("Nothing was found, and a DICOM segmentation cannot be empty, so none was written.")
         report["outputs"] = [path for path in report["outputs"] if path != str(wanted.dicom_seg)]
     elif wanted.dicom_seg:
-        dicom_export.write_dicom_seg(wanted.dicom_seg, result.volume, structures, source, maker)
+        dicom_export.write_dicom_seg(wanted.dicom_seg, result.volume, structures, source, made_by)
     if wanted.rtstruct:
-        dicom_export.write_rtstruct(wanted.rtstruct, result.volume, structures, source, maker)
+        dicom_export.write_rtstruct(wanted.rtstruct, result.volume, structures, source, made_by)

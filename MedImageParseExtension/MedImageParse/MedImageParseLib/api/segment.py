@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 from ..errors import UsageError
 from ..files.write import after_requests
-from ..imaging.geometry import PLANE_CHOICES, SliceView, parse_slices, resolve_plane
+from ..imaging.geometry import PLANE_CHOICES, SliceView, parse_slices
 from ..imaging.volume import Volume
+from ..models import MODEL_NAMES
 from ..progress import Cancellation, Progress, no_progress
 from ..prompts import catalogue, grammar
 from ..prompts.advice import line_end_warning
 from .calls import in_sentences
-from .inputs import Image, check_kind
+from .inputs import Image, check_kind, files_of
 
 if TYPE_CHECKING:
     from ..tasks.check_endpoint import CheckResult
@@ -104,7 +105,7 @@ def segment(
     prompts = grammar.parse_prompts(texts)
     check_times(repeat, model)
     _check_options(model, plane, slices, orient, slabs, region, group)
-    read = (input, connection.get("key_file"), connection.get("ca_bundle"))
+    read = (input, *files_of(connection))
     wanted = outputs.Wanted.checked(
         output,
         labels,
@@ -125,10 +126,11 @@ def segment(
     common = dict(
         window=window, group=group, keep_probabilities=wanted.probability is not None, progress=progress, cancellation=cancellation
     )
+    indices = None
     if model == "medimageparse":
         reading.volume.check()
         plane = plane_to_send(reading.volume, plane, slices)
-    indices = _slice_indices(reading.volume, plane, slices) if model == "medimageparse" else None
+        indices = _slice_indices(reading.volume, plane, slices)
     own = None if client else connect(endpoint, profile, model=model, cancellation=cancellation, **connection)
     try:
         if model == "medimageparse3d":
@@ -190,7 +192,6 @@ def serve(port: int = 5001, *, quiet: bool = False) -> None:
     Raises:
         UsageError: the port is taken or not allowed.
     """
-    from ..local_endpoint.protocol import MODELS
     from ..local_endpoint.server import model_urls
     from ..local_endpoint.server import serve as run
 
@@ -198,7 +199,7 @@ def serve(port: int = 5001, *, quiet: bool = False) -> None:
         print(url, flush=True)
         if not quiet:
             for model, address in model_urls(url).items():
-                print(f"{MODELS[model]}: {address}", flush=True)
+                print(f"{MODEL_NAMES[model]}: {address}", flush=True)
 
     run(port, tell, quiet=quiet)
 
@@ -227,4 +228,4 @@ def _check_options(model: str, plane: str, slices: object, orient: str | None, s
 def _slice_indices(volume: Volume, plane: str, slices: str | list[int] | None) -> list[int] | None:
     if slices is None or isinstance(slices, list):
         return slices
-    return parse_slices(slices, SliceView.of(volume, resolve_plane(volume, plane)).count(volume))
+    return parse_slices(slices, SliceView.of(volume, plane).count(volume))

@@ -58,12 +58,6 @@ def check_outputs(outputs: Mapping[str, PathLike | None], inputs: Iterable[objec
             raise UsageError(f"{folder} is read, so it cannot be a folder for results: choose another one.")
 
 
-def check_report(path: PathLike | None) -> None:
-    """Raises UsageError where a report's name does not end with .json: any other file of that name is not a report to be replaced."""
-    if path:
-        _check_report({"--report": Path(path)})
-
-
 def _check_report(wanted: Mapping[str, Path]) -> None:
     path = wanted.get("--report")
     if path is not None and not path.name.lower().endswith(_REPORT):

@@ -20,6 +20,7 @@ import numpy as np
 
 from ..errors import InputError, UsageError
 from ..imaging.volume import CroppedMask, Volume
+from ..packages import require
 from ..prompts import catalogue
 from .contours import outlines
 from .dicom import frame_geometries, is_dicom_file
@@ -138,7 +139,9 @@ def write_dicom_seg(path: str | Path, volume: Volume, structures: Sequence[Struc
     found = [one for one in structures if one.mask.count]
     if not found:
         raise UsageError("Nothing was found, and a DICOM segmentation cannot be empty; {name} was not written.", name=path.name)
-    hd = _highdicom()
+    require("highdicom", "writing a DICOM segmentation")
+    import highdicom as hd
+
     descriptions = [_description(hd, number, one, maker) for number, one in enumerate(found, start=1)]
     used = np.zeros(len(source.frames), bool)
     for one in found:
@@ -220,14 +223,6 @@ _PATIENT_AND_STUDY = (
     "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyInstanceUID", "StudyDate", "StudyTime",
     "ReferringPhysicianName", "StudyID", "AccessionNumber",
 )  # fmt: skip
-
-
-def _highdicom() -> Any:
-    try:
-        import highdicom
-    except ImportError as error:
-        raise UsageError("DICOM segmentations need the package highdicom; install it with `pip install highdicom`.") from error
-    return highdicom
 
 
 def _header(path: Path) -> Dataset | None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import os
 import struct
 import tempfile
 import zipfile
@@ -147,6 +146,6 @@ def _mgh_matrix(header: bytes, shape: list[int], is_placed: bool) -> np.ndarray:
 
 
 def only_image(folder: Path, extensions: tuple[str, ...]) -> Path | None:
-    """The one file of a folder that is an image by its ending; None where there is none or there are several."""
-    found = [path for path in sorted(folder.iterdir()) if path.name.lower().endswith(extensions)]
-    return found[0] if len(found) == 1 and len(os.listdir(folder)) == 1 else None
+    """The only file of a folder, where it is an image by its ending; else None."""
+    found = list(folder.iterdir())
+    return found[0] if len(found) == 1 and found[0].name.lower().endswith(extensions) else None

@@ -21,10 +21,10 @@ import numpy as np
 from ..engines.classical.engine import DESCRIBER_NAME, ENGINE_NAME, describe_image, segment_image, segment_volume
 from ..errors import InputError, MedImageParseError
 from ..imaging.nifti import decode_nifti, encode_nifti
+from ..models import MODEL_NAMES
 
 SCALING_FACTOR = 4.513362  # as the real MedImageInsight replies
 
-MODELS = {"medimageparse": "MedImageParse", "medimageparse3d": "MedImageParse 3D", "medimageinsight": "MedImageInsight"}
 """Names in addresses, and as people read them."""
 MODEL_HEADER = "x-medimageparse-model"
 """Names the model at an address that does not; this project's client sends it to endpoints on the same computer."""
@@ -66,7 +66,7 @@ def answer_score(body: str, model: str = "") -> list[dict[str, object]]:
 
     Args:
         body: JSON text.
-        model: the model that the address names (a key of MODELS), "" where it names none.
+        model: the model that the address names (a key of MODEL_NAMES), "" where it names none.
 
     Raises:
         BadRequest: with a sentence that says what is wrong.
@@ -127,12 +127,12 @@ def _answer(table: object, params: object, model: str) -> list[dict[str, object]
 
 def _only_model(rows: list[_Row], settings: dict[str, object]) -> str:
     """The one model that takes such a request."""
-    faults = {name: _misfit(name, rows, settings) for name in MODELS}
+    faults = {name: _misfit(name, rows, settings) for name in MODEL_NAMES}
     fits = [name for name, fault in faults.items() if fault is None]
     if len(fits) == 1:
         return fits[0]
     if fits:
-        titles, addresses = " and ".join(MODELS[name] for name in fits), " or ".join(f"/{name}/score" for name in fits)
+        titles, addresses = " and ".join(MODEL_NAMES[name] for name in fits), " or ".join(f"/{name}/score" for name in fits)
         raise WrongAddress(f"This request fits {titles}, which answer differently; send it to {addresses}.")
     if not any(row.text.strip() for row in rows):
         likely = "medimageinsight"
@@ -152,7 +152,7 @@ def _misfit(model: str, rows: list[_Row], settings: dict[str, object]) -> MedIma
                 "An image without text asks for a description, which needs a PNG or JPEG picture; for a volume name structures."
             )
         return None
-    title = MODELS[model]
+    title = MODEL_NAMES[model]
     if not rows[0].image:
         return WrongAddress(f"{title} needs an image in each row; text alone goes to /medimageinsight/score.")
     if set(settings).intersection(_PARAMS):

@@ -17,6 +17,7 @@ if str(_LIBRARY) not in sys.path:
     sys.path.insert(0, str(_LIBRARY))
 
 from MedImageParseLib.local_endpoint import protocol  # noqa: E402
+from MedImageParseLib.models import MODEL_NAMES  # noqa: E402
 
 
 def init() -> None:
@@ -42,7 +43,7 @@ def run(raw_data: str) -> object:
     request = flask.request if flask is not None and flask.has_request_context() else None
     model = request.headers.get(protocol.MODEL_HEADER, "") if request else ""
     try:
-        return protocol.answer_score(raw_data, model if model in protocol.MODELS else "")
+        return protocol.answer_score(raw_data, model if model in MODEL_NAMES else "")
     except protocol.NotOffered as refusal:
         if request is None:
             raise

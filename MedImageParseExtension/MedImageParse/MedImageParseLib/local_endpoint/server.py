@@ -21,9 +21,9 @@ from http.server import ThreadingHTTPServer
 from typing import Any
 
 from ..errors import UsageError
+from ..models import MODEL_NAMES
 from . import score
 from .limits import Budget, Limits
-from .protocol import MODELS
 from .server_requests import Handler
 
 LOOPBACK = "127.0.0.1"
@@ -158,7 +158,7 @@ def model_urls(url: str) -> dict[str, str]:
         url: the one that names no model, "http://127.0.0.1:5001/score".
     """
     root, _, route = url.rpartition("/")
-    return {model: f"{root}/{model}/{route}" for model in MODELS}
+    return {model: f"{root}/{model}/{route}" for model in MODEL_NAMES}
 
 
 def serve(

@@ -15,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from ..engines.classical.engine import ENGINE_NAME
 from ..errors import MedImageParseError
+from ..models import MODEL_NAMES
 from ..redaction import visible
 from ..transport.headers import parse_count
 from . import protocol
@@ -55,7 +56,7 @@ class _Refused(Exception):
 def _split_model(path: str) -> tuple[str, str]:
     """The model that a path begins with, "" for none, and the route behind it."""
     first, _, rest = path[1:].partition("/")
-    return (first, f"/{rest}") if first in protocol.MODELS and rest in ("score", "invocations") else ("", path)
+    return (first, f"/{rest}") if first in MODEL_NAMES and rest in ("score", "invocations") else ("", path)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -102,7 +103,7 @@ class Handler(BaseHTTPRequestHandler):
             # The real server names itself and echoes identifiers on its own routes only.
             self._ids = {"x-ms-server-version": self.server_version}
             self._ids |= self._read_ids()
-            if not self._model and self.headers.get(protocol.MODEL_HEADER) in protocol.MODELS:
+            if not self._model and self.headers.get(protocol.MODEL_HEADER) in MODEL_NAMES:
                 self._model = self.headers[protocol.MODEL_HEADER]
             self._route(route, parts.query)
         except _Refused as refusal:
@@ -326,6 +327,6 @@ def _swagger() -> dict[str, object]:
         }
         | {
             f"/{model}/score": {"post": {"operationId": f"Run_{model}", "responses": {"200": {"description": f"As {title} answers"}}}}
-            for model, title in protocol.MODELS.items()
+            for model, title in MODEL_NAMES.items()
         },
     }

@@ -10,6 +10,7 @@ from ..azure.discovery import CLOUDS, Discovery, FoundDeployment, FoundEndpoint,
 from ..azure.resource_manager import ResourceManager, arm_scope
 from ..errors import MedImageParseError
 from ..logic.jobs import Job, JobQueue
+from ..models import MODEL_NAMES
 from ..profiles.profiles import ProfileStore
 from ..progress import Cancellation, Progress
 from ..signin.auth import session_keys
@@ -19,7 +20,6 @@ from .profile_form import entraMethods
 from .sentences import jobWords, signInText, worded, words
 from .widgets import Choice, plain, showRich, showSentence
 
-_MODELS = {"medimageparse": "MedImageParse", "medimageparse3d": "MedImageParse 3D", "medimageinsight": "MedImageInsight"}
 _CLOUD = CLOUDS["public"]
 
 
@@ -125,5 +125,5 @@ class FindBox:
 
 def _describe(endpoint: FoundEndpoint, deployment: FoundDeployment | None) -> str:
     name = f"{endpoint.name} / {deployment.name}" if deployment is not None else endpoint.name
-    model = _MODELS.get(deployment.model if deployment is not None else "", _("model not known"))
+    model = MODEL_NAMES.get(deployment.model if deployment is not None else "", _("model not known"))
     return _("{name}: {model}, in {workspace}").format(name=name, model=model, workspace=endpoint.workspace)

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..errors import EndpointError, ReplyError, UsageError
+from ..models import MODEL_NAMES
 from ..progress import Cancellation, Progress, no_progress
 from ..redaction import redactor
 from ..transport.client import EndpointClient
 from ..transport.faults import duration
 from ..transport.retry import RetryPolicy
 
-MODEL_NAMES = {"medimageparse": "MedImageParse", "medimageparse3d": "MedImageParse 3D", "medimageinsight": "MedImageInsight"}
 _PROMPT = "liver"
 _PICTURE_SIDE = 1024  # what the 2D model is documented to take; a plain disk compresses to a few KB
 _VOLUME_KJI = (8, 64, 64)

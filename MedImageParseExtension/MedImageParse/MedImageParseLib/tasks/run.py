@@ -135,7 +135,6 @@ class RunLog:
             "bytes_received": self.bytes_received,
             "tries": self.tries,
             "timings_s": {stage: round(seconds, 4) for stage, seconds in self.timings.items()},
-            "prompts": [],
             "warnings": list(self.warnings),
         }
 

@@ -53,7 +53,7 @@ def to_nibabel(voxels_kji: np.ndarray, volume: Volume) -> Any:
     Raises:
         UsageError: nibabel is not installed.
     """
-    require("nibabel", "nibabel", ".to_nibabel()")
+    require("nibabel", ".to_nibabel()")
     import nibabel
 
     affine = np.asarray(volume.ijk_to_ras, dtype=float)
