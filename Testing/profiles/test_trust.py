@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 
@@ -160,7 +161,7 @@ def test_a_token_for_another_audience_is_not_asked_for_unless_the_person_vouches
 
 @pytest.mark.parametrize("scope", sorted(AZURE_ML_SCOPES))
 def test_the_scopes_of_azure_mls_three_clouds_need_no_word(scope):
-    make_auth(Profile("Ward 3", URL, sign_in="entra", scope=scope))
+    assert make_auth(Profile("Ward 3", URL, sign_in="entra", scope=scope)) is not None
 
 
 def test_whoever_types_another_scope_vouches_for_it(capsys):
@@ -257,7 +258,9 @@ def test_agreeing_that_images_go_to_a_host_does_not_say_that_the_key_of_the_envi
 
 
 def test_without_a_key_a_probe_is_asked_about_nowhere():
-    connect("https://stranger.example/score", sends_image_data=False)
+    with contextlib.closing(connect("https://stranger.example/score", sends_image_data=False)) as client:
+        assert client.name == "https://stranger.example/score"
+    assert ConsentStore().hosts() == []
 
 
 # ---------------------------------------------------------------- what is shown is what is there
