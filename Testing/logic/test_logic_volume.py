@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 import numpy as np
 import pytest
 
@@ -27,6 +29,13 @@ def test_a_volume_gets_one_segment_a_found_prompt_on_its_very_voxels(logic):
         assert np.array_equal(segment_on_grid(result.segmentationNode, row.segmentId, SHAPE), phantom() == gray)
         segment = result.segmentationNode.GetSegmentation().GetSegment(row.segmentId)
         assert segment.GetName() == row.name == row.text and segment.GetColor() == pytest.approx(row.color)
+
+
+def test_a_segmentation_tells_in_its_description_who_made_its_segments_once_each(logic):
+    first = logic.segmentVolume(ct(), "cube", client=HeldClient())
+    again = logic.segmentVolume(ct(), "bar", client=HeldClient(), segmentationNode=first.segmentationNode)
+    lines = again.segmentationNode.GetDescription().splitlines()
+    assert lines == [f"MedImageParse 3D at {urlsplit(first.report['endpoint']).netloc}, {first.report['date'][:10]}"]
 
 
 def test_rows_tell_found_and_absent_the_volume_in_ml_and_a_place_to_jump_to(logic, scene):

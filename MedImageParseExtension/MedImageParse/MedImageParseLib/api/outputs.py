@@ -204,7 +204,7 @@ def provenance(result: SegmentationResult, prompt: PromptResult) -> dict[str, st
 
 def maker(report: dict) -> str:
     """Who made the masks of a run, as one line for a person: "MedImageParse 3D at host, 2026-01-31"."""
-    return f"{redactor.quote(report['engine'] or report['model'])} at {_host(report)}, {report['date'][:10]}"
+    return f"{redactor.quote(report['engine'] or _title(report))} at {_host(report)}, {report['date'][:10]}"
 
 
 def _host(report: dict) -> str:
