@@ -149,7 +149,7 @@ def test_an_older_index_is_brought_up_to_date_with_nothing_lost(tmp_path):
         assert index.spaces() == [SPACE, OTHER] and index.vectors(OTHER)[1].shape == (5, 11)
         assert index.has([record.content_hash for record in records], SPACE) == {record.content_hash for record in records}
         assert index.add([replace(records[3], series="another")], SPACE) == 1 and max(index.records()) == 46
-        assert index.check().is_sound and index.info().version == 2
+        assert index.check().is_sound and index.info().version == 3
     with EmbeddingIndex.open(path) as again:
         assert again.info().records == 46
 

@@ -263,10 +263,10 @@ def test_an_index_of_a_newer_version_is_left_untouched(healthy, tmp_path):
     path = tmp_path / "newer.index"
     shutil.copy(healthy, path)
     connection = sqlite3.connect(path)
-    connection.execute("PRAGMA user_version = 3")
+    connection.execute("PRAGMA user_version = 4")
     connection.close()
     before = path.read_bytes()
-    with pytest.raises(IndexFault, match="made by a newer version .*format 3; this one reads up to 2.*not touched") as caught:
+    with pytest.raises(IndexFault, match="made by a newer version .*format 4; this one reads up to 3.*not touched") as caught:
         EmbeddingIndex.open(path)
     assert caught.value.code == "newer" and path.read_bytes() == before and os.listdir(tmp_path) == ["newer.index"]
 

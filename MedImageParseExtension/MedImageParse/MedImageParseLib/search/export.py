@@ -3,10 +3,12 @@
 .npz: `format` is "medimageparse index 1"; `spaces` the provenances as JSON bytes: a list of [model, deployment, engine, preprocessing];
 for the n-th of them `vectors_n`, float32 (rows, length); `records_n`, JSON bytes: a list with one list a row of [content hash, kind,
 source, series, plane, slice index, position, added]; `thumbnails_n`, all PNGs one after the other, and `thumbnail_ends_n`, the byte
-behind each; `factors`, where it is there, the scaling factor of each space as JSON bytes (null for none). Nothing in it is pickled. A
-content that is shown at several places stands there once for each.
+behind each; `factors`, where it is there, the scaling factor of each space as JSON bytes (null for none); `labels`, where it is there, the
+labels of places as JSON bytes: a list of [set, label, series, plane, slice index], the last -2 for the series as a whole. Nothing in it is
+pickled. A content that is shown at several places stands there once for each.
 
-Parquet: one row a record with the same names, the position as JSON, and the four parts of the provenance.
+Parquet: one row a record with the same names, the position as JSON, and the four parts of the provenance; factors and labels as JSON in the
+schema's metadata.
 
 A file to import may come from anybody. It is read and checked as a whole before anything is stored: sizes before contents, the headers of
 arrays before their data, and each field by records.Record.
@@ -20,7 +22,7 @@ import math
 import os
 import zipfile
 import zlib
-from collections.abc import Iterator
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -28,6 +30,8 @@ import numpy as np
 
 from ..errors import InputError, UsageError
 from ..files.write import check_writable, write_whole
+from .faults import IndexFault
+from .labels import MOST_LABELS, PlaceLabel
 from .records import LONGEST_VECTOR, Provenance, Record, are_names, unit_rows
 
 if TYPE_CHECKING:
@@ -62,7 +66,10 @@ def export(index: EmbeddingIndex, path: str | os.PathLike, *, readable_only: boo
     parts = [(space, list(index.rows_of(space, readable_only=readable_only))) for space in spaces]
     parts = [(space, rows) for space, rows in parts if rows]
     factors = {} if readable_only else {space.provenance: space.factor for space in index.info().spaces}
-    write_whole(path, lambda file: write(file, parts, [factors.get(space) for space, _ in parts]))
+    labels: list[PlaceLabel] = []
+    with suppress(IndexFault) if readable_only else nullcontext():
+        labels = index.labels()
+    write_whole(path, lambda file: write(file, parts, [factors.get(space) for space, _ in parts], labels))
     return sum(len(rows) for _, rows in parts)
 
 
@@ -83,12 +90,15 @@ def import_(index: EmbeddingIndex, path: str | os.PathLike) -> int:
         raise InputError(f"There is no file {path}; choose one that was exported from an index.")
     read = _read_npz if path.name.lower().endswith(".npz") else _read_parquet
     try:
-        parts = list(read(path))
+        parts, labels = read(path)
     except (OSError, ValueError, KeyError, EOFError, IndexError, TypeError, MemoryError, RecursionError) as error:
         raise _not_ours(path, str(error)) from error
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:  # RuntimeError: encrypted
         raise _not_ours(path) from error
-    return sum(index.add(records, provenance, factor=factor) for provenance, records, factor in parts)
+    added = sum(index.add(records, provenance, factor=factor) for provenance, records, factor in parts)
+    if labels:
+        index.add_labels(labels, replace=False)
+    return added
 
 
 def _not_ours(path: Path, why: str = "") -> InputError:
@@ -99,9 +109,10 @@ def _not_ours(path: Path, why: str = "") -> InputError:
 _Parts = list[tuple[Provenance, list[tuple[Record, np.ndarray]]]]
 
 
-def _write_npz(file: BinaryIO, parts: _Parts, factors: list[float | None]) -> None:
+def _write_npz(file: BinaryIO, parts: _Parts, factors: list[float | None], labels: list[PlaceLabel]) -> None:
     arrays: dict[str, Any] = {"format": np.array(FORMAT), "spaces": _json_bytes([list(space.as_tuple) for space, _ in parts])}
     arrays["factors"] = _json_bytes(factors)
+    arrays["labels"] = _json_bytes([_row_of(label) for label in labels])
     for place, (_, rows) in enumerate(parts):
         arrays[f"vectors_{place}"] = np.stack([vector for _, vector in rows])
         arrays[f"records_{place}"] = _json_bytes([[getattr(record, column) for column in _COLUMNS] for record, _ in rows])
@@ -114,7 +125,24 @@ def _json_bytes(value: object) -> np.ndarray:
     return np.frombuffer(json.dumps(value, separators=(",", ":")).encode(), np.uint8)
 
 
-def _read_npz(path: Path) -> Iterator[tuple[Provenance, list[Record], float | None]]:
+def _row_of(label: PlaceLabel) -> list:
+    return [label.set, label.label, label.series, label.plane, label.slice_index]
+
+
+def _labels_from(rows: object) -> list[PlaceLabel]:
+    """The labels of a file that may come from anybody. Raises ValueError."""
+    if not isinstance(rows, list) or not all(isinstance(row, list) and len(row) == 5 for row in rows):
+        raise ValueError("its labels cannot be")
+    labels = [PlaceLabel(*row) for row in rows]
+    if len(labels) > MOST_LABELS or any(label.fault() for label in labels):
+        raise ValueError("a label cannot be")
+    return labels
+
+
+_Read = tuple[list[tuple[Provenance, list[Record], float | None]], list[PlaceLabel]]
+
+
+def _read_npz(path: Path) -> _Read:
     with zipfile.ZipFile(path) as archive:
         most = _FREE_BYTES + _UNFOLDS * path.stat().st_size
         if sum(info.file_size for info in archive.infolist()) > most:
@@ -125,8 +153,8 @@ def _read_npz(path: Path) -> Iterator[tuple[Provenance, list[Record], float | No
         factors = _json(archive, "factors", list) if "factors.npy" in archive.namelist() else [None] * len(spaces)
         if len(spaces) > _MOST_SPACES or len(factors) != len(spaces):
             raise ValueError("its list of spaces cannot be")
-        for place, (space, factor) in enumerate(zip(spaces, factors, strict=True)):
-            yield space, _records_of(archive, place), _factor(factor)
+        parts = [(space, _records_of(archive, place), _factor(factors[place])) for place, space in enumerate(spaces)]
+        return parts, _labels_from(_json(archive, "labels", list) if "labels.npy" in archive.namelist() else [])
 
 
 def _array(archive: zipfile.ZipFile, name: str, kinds: str, dimensions: int) -> np.ndarray:
@@ -216,7 +244,7 @@ def _pyarrow():
     return pyarrow
 
 
-def _write_parquet(file: BinaryIO, parts: _Parts, factors: list[float | None]) -> None:
+def _write_parquet(file: BinaryIO, parts: _Parts, factors: list[float | None], labels: list[PlaceLabel]) -> None:
     arrow = _pyarrow()
     rows = [(space, record, vector) for space, found in parts for record, vector in found]
     text = arrow.dictionary(arrow.int32(), arrow.string())
@@ -231,12 +259,14 @@ def _write_parquet(file: BinaryIO, parts: _Parts, factors: list[float | None]) -
     columns["thumbnail"] = arrow.array([record.thumbnail for _, record, _ in rows], arrow.binary())
     columns["vector"] = arrow.array([vector for _, _, vector in rows], arrow.list_(arrow.float32()))
     given = json.dumps([[list(space.as_tuple), factor] for (space, _), factor in zip(parts, factors, strict=True)])
-    table = arrow.table(columns).replace_schema_metadata({"format": FORMAT, "factors": given})
+    said = json.dumps([_row_of(label) for label in labels])
+    table = arrow.table(columns).replace_schema_metadata({"format": FORMAT, "factors": given, "labels": said})
     arrow.parquet.write_table(table, file, row_group_size=8192)
 
 
-def _read_parquet(path: Path) -> Iterator[tuple[Provenance, list[Record], float | None]]:
+def _read_parquet(path: Path) -> _Read:
     arrow = _pyarrow()
+    parts = []
     try:
         with arrow.parquet.ParquetFile(path) as file:
             metadata = file.schema_arrow.metadata or {}
@@ -254,6 +284,7 @@ def _read_parquet(path: Path) -> Iterator[tuple[Provenance, list[Record], float 
                     record = Record(**fields, thumbnail=row["thumbnail"], vector=np.array(row["vector"], np.float32))
                     spaces.setdefault(space, []).append(record)
                 for space, records in spaces.items():
-                    yield space, _sound(records, np.stack([record.vector for record in records])), factors.get(space)
+                    parts.append((space, _sound(records, np.stack([record.vector for record in records])), factors.get(space)))
+            return parts, _labels_from(json.loads(metadata.get(b"labels", b"[]")))
     except arrow.ArrowException as error:
         raise _not_ours(path) from error

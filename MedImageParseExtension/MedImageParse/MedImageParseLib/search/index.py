@@ -21,15 +21,17 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import UsageError
+from . import labels as label_rows
 from . import rows
 from .faults import IndexFault, as_sentences, other_factor, other_length, other_space
+from .info import IndexInfo, SpaceInfo, Study
 from .integrity import CheckReport, check, readable_rows, readable_spaces
+from .labels import LabelCounts, PlaceLabel, checked_labels, labels_of
 from .matrix import Matrix, best
 from .records import KINDS, Hit, Provenance, Record, are_names, checked, unit_rows
 from .schema import VERSION, Connection, connect
@@ -37,53 +39,6 @@ from .schema import VERSION, Connection, connect
 BATCH = 1024  # records a transaction: what a kill can cost at most
 _QUERIES_AT_ONCE = 32  # bounds the memory for scores
 _SAME_FACTOR = 1e-4  # of a scaling factor; models write it with more or fewer digits
-
-
-@dataclass(slots=True, frozen=True)
-class SpaceInfo:
-    """One provenance in an index: how many records, the length of their vectors, and the model's scaling factor where it gave one."""
-
-    provenance: Provenance
-    records: int
-    length: int
-    factor: float | None = None
-
-
-@dataclass(slots=True, frozen=True)
-class IndexInfo:
-    """What an index holds.
-
-    Attributes:
-        bytes: size of the file.
-        spaces: one entry a provenance that has records.
-        kinds: how many records of each kind.
-        series, sources, thumbnails: how many different ones.
-    """
-
-    path: str
-    version: int
-    bytes: int
-    records: int
-    spaces: tuple[SpaceInfo, ...]
-    kinds: dict[str, int]
-    series: int
-    sources: int
-    thumbnails: int
-
-
-@dataclass(slots=True, frozen=True)
-class Study:
-    """The records of one volume or picture.
-
-    Attributes:
-        series: its stable name, see search.records.series_name.
-        name: the file's or node's name, "" where names are not kept.
-        images: how many records there are of it.
-    """
-
-    series: str
-    name: str
-    images: int
 
 
 class EmbeddingIndex:
@@ -306,6 +261,43 @@ class EmbeddingIndex:
                 before = found.get(series, Study(series, "", 0))
                 found[series] = Study(series, before.name or name, before.images + count)
         return list(found.values())
+
+    def add_labels(self, labels: Iterable[PlaceLabel], *, replace: bool = True) -> int:
+        """Label places; all of these or, where something is wrong, none.
+
+        Args:
+            labels: to store.
+            replace: they take the place of what the same places had in the same sets; else they stand beside it (several findings).
+
+        Returns:
+            how many were not there before.
+
+        Raises:
+            UsageError: a label that cannot be kept. IndexFault: as for `add`.
+        """
+        kept = checked_labels(labels)
+        with self._changing() as connection:
+            return label_rows.write(connection, kept, replace=replace)
+
+    def labels(self, name: str = "") -> list[PlaceLabel]:
+        """The labels of a set, or of all sets, in the order in which they came."""
+        with self._reading() as connection:
+            return label_rows.read(connection, name)
+
+    def labels_of(self, ids: Iterable[int], name: str) -> dict[int, tuple[str, ...]]:
+        """The labels of records in a set, by number; a slice's own go before its series'. Records without any are left out."""
+        with self._reading() as connection:
+            return labels_of(rows.read_records(connection, {int(number) for number in ids}), label_rows.read(connection, name))
+
+    def label_sets(self) -> list[LabelCounts]:
+        """The sets of labels, and how many places have each label."""
+        with self._reading() as connection:
+            return label_rows.count(connection)
+
+    def remove_labels(self, name: str) -> int:
+        """Remove a set of labels; the images stay. Returns how many labels there were."""
+        with self._changing() as connection:
+            return label_rows.drop(connection, name)
 
     def compact(self) -> int:
         """Give the room of removed records back to the disk; needs as much free room as the index has.

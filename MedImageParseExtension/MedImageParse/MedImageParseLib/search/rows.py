@@ -16,9 +16,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
+from . import labels
 from .faults import BrokenContent
 from .matrix import HASH_BYTES, describe, whole_numbers
 from .records import KINDS, LARGEST_THUMBNAIL, LONGEST_VECTOR, Provenance, Record, are_names, parse_position, position_text
+from .texts import USED, number_text, storable, text_number
 
 _MANY = 500  # values in one statement; SQLite before 3.32 takes 999
 _RECORD = f"""SELECT records.id, hash, kind, slice, source.text, series.text, plane.text, position.text, added.text,
@@ -120,7 +122,7 @@ def add(connection: sqlite3.Connection, space: Space, records: list[Record]) -> 
             chunk = held[record.content_hash] = _insert_vector(connection, space.id, record)
             before[chunk] = 1
         known = places.setdefault(chunk, [])
-        here = _Place(0, KINDS.index(record.kind), int(record.slice_index), record.series, record.plane, _storable(record.source))
+        here = _Place(0, KINDS.index(record.kind), int(record.slice_index), record.series, record.plane, storable(record.source))
         old = _settle(known, here, is_gone)
         if old is None:
             known.append(here._replace(id=_write_place(connection, numbers, space.id, chunk, record)))
@@ -199,36 +201,11 @@ def _write_place(
         "INSERT OR REPLACE INTO records (id, space, hash, chunk, kind, slice, source, series, plane, position, added) "
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
     )
-    return int(connection.execute(query, (number, *values, *(_number(connection, numbers, text) for text in texts))).lastrowid or 0)
+    return int(connection.execute(query, (number, *values, *(number_text(connection, numbers, text) for text in texts))).lastrowid or 0)
 
 
 def _change_revision(connection: sqlite3.Connection, space: int) -> None:
     connection.execute("UPDATE spaces SET revision = ? WHERE id = ?", (secrets.randbits(62), space))
-
-
-def _number(connection: sqlite3.Connection, numbers: dict[str, int], text: str) -> int:
-    """The number of a text, stored if it is new. `numbers` remembers those of this transaction."""
-    text = _storable(text)
-    if text not in numbers:
-        found = text_number(connection, text)
-        if found is None:
-            # Not max + 1 of its own accord where only negative numbers are there yet.
-            highest = connection.execute("SELECT max(id) FROM texts").fetchone()[0]
-            found = max(int(highest or 0), 0) + 1
-            connection.execute("INSERT INTO texts (id, text) VALUES (?, ?)", (found, text))
-        numbers[text] = found
-    return numbers[text]
-
-
-def text_number(connection: sqlite3.Connection, text: str) -> int | None:
-    """The number of a text, None where no record has it."""
-    found = connection.execute("SELECT id FROM texts WHERE text = ? AND id > 0", (_storable(text),)).fetchone()
-    return found[0] if found else None
-
-
-def _storable(text: str) -> str:
-    """A file name that is not valid Unicode, as Python reads it, cannot be stored as it is; its odd bytes are spelled out."""
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def read_records(connection: sqlite3.Connection, ids: set[int]) -> dict[int, Record]:
@@ -302,9 +279,9 @@ def delete(connection: sqlite3.Connection, ids: set[int]) -> int:
     for part, marks in _parts(losses):
         connection.execute(f"DELETE FROM chunks WHERE id IN ({marks}) AND count <= 0", part)
         connection.execute(f"DELETE FROM thumbnails WHERE id IN ({marks}) AND id NOT IN (SELECT id FROM chunks)", part)
-    used = " UNION ".join(f"SELECT {column} FROM records" for column in ("source", "series", "plane", "position", "added"))
+    labels.drop_orphans(connection)
     connection.execute("DELETE FROM spaces WHERE id NOT IN (SELECT space FROM records)")
-    connection.execute(f"DELETE FROM texts WHERE CASE WHEN id < 0 THEN -id NOT IN (SELECT id FROM spaces) ELSE id NOT IN ({used}) END")
+    connection.execute(f"DELETE FROM texts WHERE CASE WHEN id < 0 THEN -id NOT IN (SELECT id FROM spaces) ELSE id NOT IN ({USED}) END")
     for space in spaces:
         _change_revision(connection, space)
     return losses.total()

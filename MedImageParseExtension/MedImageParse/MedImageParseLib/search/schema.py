@@ -9,6 +9,9 @@ leaves a journal that the next one to open the index plays back by itself. Write
     texts       each path, series, plane, date and JSON position once; records refer to them by number. Under the negative number of each
                 space its length and provenance stand once more, for the case of damage
     thumbnails  PNG bytes, under the number of the content
+    labels      one row a label that a place has in a named set of labels: texts' numbers for the set, the label, the series and the plane,
+                and the slice (-2 for the series as a whole). Places are told by what they show, not by records' numbers: a label holds in
+                every space, and for slices that are added later
 
 Fifteen vectors of 4096 bytes and what stands beside them fill a page of 65536 bytes to within 6 %. The version is SQLite's user_version:
 a file with a higher one was made by a newer program and is left alone, one with a lower one is brought up to date (migrate.py).
@@ -32,15 +35,16 @@ from .faults import IndexFault, as_sentences
 from .migrate import OLD_TABLES, OLD_VERSION, bring_up_to_date
 
 APPLICATION_ID = 0x4D495049  # "MIPI"
-VERSION = 2
+VERSION = 3
 PAGE_BYTES = 65536
+_BEFORE_LABELS = 2  # the format that lacks the table of labels, and nothing else
 _MAGIC = b"SQLite format 3\0"
 _LARGEST_VALUE = 16 * 2**20  # bytes of one text or BLOB
 _STEPS = 100_000  # of SQLite's machine between two looks at the clock
 _SLOWEST = 2e6  # bytes a second that any drive reads
 _NO_LOCKS = {getattr(errno, name) for name in ("ENOLCK", "ENOSYS", "EOPNOTSUPP", "ENOTSUP", "EINVAL") if hasattr(errno, name)}
 
-TABLES = """
+_TABLES_2 = """
 CREATE TABLE spaces (id INTEGER PRIMARY KEY, model TEXT NOT NULL, deployment TEXT NOT NULL, engine TEXT NOT NULL,
   preprocessing TEXT NOT NULL, length INTEGER NOT NULL, factor REAL, revision INTEGER NOT NULL,
   UNIQUE (model, deployment, engine, preprocessing));
@@ -53,6 +57,11 @@ CREATE TABLE records (id INTEGER PRIMARY KEY AUTOINCREMENT, space INTEGER NOT NU
 CREATE INDEX records_by_hash ON records (substr(hash, 1, 8));
 CREATE TABLE thumbnails (id INTEGER PRIMARY KEY, png BLOB NOT NULL);
 """
+_LABELS = """
+CREATE TABLE labels (id INTEGER PRIMARY KEY, name INTEGER NOT NULL, label INTEGER NOT NULL, series INTEGER NOT NULL, plane INTEGER NOT NULL,
+  slice INTEGER NOT NULL, UNIQUE (name, series, plane, slice, label));
+"""
+TABLES = _TABLES_2 + _LABELS.lstrip()
 
 
 class Connection(sqlite3.Connection):
@@ -178,6 +187,9 @@ def _set_up(connection: Connection, path: Path, is_new: bool) -> None:
     if version == OLD_VERSION:
         _require_tables(connection, path, OLD_TABLES)
         _migrate(connection, path)
+    elif version == _BEFORE_LABELS:
+        _require_tables(connection, path, _TABLES_2)
+        _add_labels(connection, path)
     _require_tables(connection, path, TABLES)
 
 
@@ -204,6 +216,14 @@ def _require_tables(connection: Connection, path: Path, tables: str) -> None:
             "foreign",
             path=path,
         )
+
+
+def _add_labels(connection: Connection, path: Path) -> None:
+    """Bring an index of format 2 up to date: one empty table more."""
+    with _exclusively(connection):
+        if _version(connection, path) == _BEFORE_LABELS:
+            connection.execute(_LABELS.strip().rstrip(";"))
+            connection.execute(f"PRAGMA user_version = {VERSION}")
 
 
 def _migrate(connection: Connection, path: Path) -> None:
