@@ -22,6 +22,7 @@ _MODULES = {
         "embed", "index_add", "index_check", "index_compact", "index_export", "index_import", "index_info", "index_remove", "index_search",
     ),
     "api.compare": ("classify", "outliers"),
+    "api.labels": ("index_label", "index_labels", "index_unlabel"),
     "api.targets": ("targets",),
     "imaging.volume": ("Volume",),
     "errors": (

@@ -13,6 +13,8 @@ _ON_PYPI = {
     "azure": "azure-identity",
     "cc3d": "connected-components-3d",
     "skimage": "scikit-image",
+    "sklearn": "scikit-learn",
+    "faiss": "faiss-cpu",
 }
 
 

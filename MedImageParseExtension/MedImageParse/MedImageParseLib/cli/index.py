@@ -1,10 +1,10 @@
-"""`mip.py index …`: an index of images on disk: add, search, info, remove, check, compact, export, import."""
+"""`mip.py index …`: an index of images on disk: add, search, label, labels, info, remove, check, compact, export, import."""
 
 from __future__ import annotations
 
 import argparse
 
-from ..api import embed
+from ..api import embed, labels
 from ..errors import InputError, UsageError
 from ..imaging.geometry import AUTO_PLANE, PLANE_CHOICES
 from ..tasks.find_similar import name_of, place_of
@@ -14,10 +14,15 @@ from .terminal import Terminal, raise_if_partly, reported
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
     """Declare the command's options."""
-    parser = commands.add_parser("index", help="find similar images: add, search, info, remove, check, compact, export, import")
+    parser = commands.add_parser(
+        "index", help="find similar images: add, search, label, labels, info, remove, check, compact, export, import"
+    )
     parts = parser.add_subparsers(title="what to do", required=True, metavar="WHAT", parser_class=Parser)
     _add_add(parts)
     _add_search(parts)
+    _add_label(parts)
+    listed = _add_plain(parts, "labels", "the sets of labels", _labels)
+    listed.add_argument("--remove", default="", metavar="SET", help="remove a set; the images stay")
     _add_plain(parts, "info", "what the index holds", _info)
     remove = _add_plain(parts, "remove", "remove records", _remove)
     which = remove.add_mutually_exclusive_group(required=True)
@@ -73,6 +78,61 @@ def _add_search(parts: argparse._SubParsersAction) -> None:
     parser.add_argument("--modality", default="", help="DICOM modality code, where the file does not say")
     add_connection(parser)
     add_common(parser)
+
+
+def _add_label(parts: argparse._SubParsersAction) -> None:
+    parser = parts.add_parser("label", help="say what images show, in a named set of labels")
+    parser.set_defaults(run=_label)
+    parser.add_argument("index", metavar="INDEX", help="the index file")
+    parser.add_argument("--set", required=True, metavar="SET", help='the name of the set, such as "modality" or "patient"')
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--csv", metavar="FILE.csv", help="columns label, one of name, series, id, content_hash, and plane, slice, set")
+    where.add_argument("--folders", type=int, nargs="?", const=1, default=0, metavar="N", help="the folder's name (2: of the one above)")
+    where.add_argument(
+        "--dicom", default="", metavar="FIELD",
+        help="a header field, such as Modality; its values are stored in the index (of those that identify people only numbers)",
+    )  # fmt: skip
+    where.add_argument("--segments", metavar="FILE|FOLDER", help="the structures that a segmentation has on each slice")
+    where.add_argument("--label", default="", metavar='"…"', help="one label, for --id or --source")
+    parser.add_argument("--id", type=int, action="append", default=[], metavar="N", help="a record's number; may be given several times")
+    parser.add_argument(
+        "--source", action="append", default=[], metavar="NAME", help="a file's name (with * and ?), path, folder or series; what is meant"
+    )
+    parser.add_argument("--least", type=int, default=1, metavar="PIXELS", help="of a segment on a slice, to count (default 1)")
+    parser.add_argument("--absent", default="", metavar='"…"', help="a label for slices without any segment")
+    parser.add_argument("--beside", action="store_true", help="keep the labels that are there in the set")
+    add_common(parser)
+
+
+def _label(arguments: argparse.Namespace) -> int:
+    def work():
+        return labels.index_label(
+            arguments.index, set=arguments.set, csv=arguments.csv, folders=arguments.folders, dicom=arguments.dicom, segments=arguments.segments,
+            label=arguments.label, ids=arguments.id, source=arguments.source, least=arguments.least, absent=arguments.absent, beside=arguments.beside,
+        )  # fmt: skip
+
+    given = [path for path in (arguments.csv, arguments.segments) if path]
+    result = reported(arguments, Terminal(arguments.quiet), work, given, written=())
+    print(f"{result.added} labels added")
+    _print_sets(result.sets)
+    return 0
+
+
+def _labels(arguments: argparse.Namespace) -> int:
+    if arguments.remove:
+        removed = labels.index_unlabel(arguments.index, set=arguments.remove)
+        if not removed:
+            raise UsageError(f"The index has no set of labels '{arguments.remove[:80]}'; `index labels` lists them.")
+        print(f"{removed} labels removed")
+        return 0
+    _print_sets(labels.index_labels(arguments.index))
+    return 0
+
+
+def _print_sets(sets: list) -> None:
+    for one in sets:
+        for label, places in one.counts.items():
+            print(f"{one.set}\t{label}\t{places}")
 
 
 def _add(arguments: argparse.Namespace) -> int:

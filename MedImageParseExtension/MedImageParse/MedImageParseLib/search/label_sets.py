@@ -102,10 +102,7 @@ def read_label_sets(path: str | os.PathLike) -> list[LabelSet]:
         UsageError: a set with fewer than two labels, a label given twice, a line without a label.
     """
     path = Path(path).expanduser()
-    lines = [line for line in _text_of(path).splitlines() if line.strip() and not line.lstrip().startswith("#")]
-    if not lines:
-        raise UsageError(f"The label file {path.name} is empty; give one label a line.")
-    rows = list(csv.reader(io.StringIO("\n".join(lines)), delimiter=_delimiter(lines[0]), skipinitialspace=True))
+    rows = read_rows(path)
     heads = [_HEADS.get(cell.strip().lower(), "") for cell in rows[0]]
     if "label" in heads or "text" in heads:
         rows = rows[1:]
@@ -121,6 +118,21 @@ def read_label_sets(path: str | os.PathLike) -> list[LabelSet]:
     if not sets:
         raise UsageError(f"The label file {path.name} has a header and no labels; give one label a line.")
     return [_checked(LabelSet(name, tuple(labels))) for name, labels in sets.items()]
+
+
+def read_rows(path: Path) -> list[list[str]]:
+    """The lines of a CSV file of labels (comma, semicolon or tab), cell by cell; empty ones and those that begin with # are skipped.
+
+    Args:
+        path: the file.
+
+    Raises:
+        InputError: missing, too large or no text. UsageError: empty.
+    """
+    lines = [line for line in _text_of(path).splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    if not lines:
+        raise UsageError(f"The label file {path.name} is empty; give one label a line.")
+    return list(csv.reader(io.StringIO("\n".join(lines)), delimiter=_delimiter(lines[0]), skipinitialspace=True))
 
 
 def _text_of(path: Path) -> str:

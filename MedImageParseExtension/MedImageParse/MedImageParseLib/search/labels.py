@@ -30,8 +30,8 @@ class PlaceLabel:
         set: the name of the set.
         label: what is said of the place.
         series: the series' stable name, as its records have it.
-        plane: "axial", "sagittal", "coronal"; "" for a picture and for a series as a whole.
-        slice_index: as the record has it; -1 for a picture, WHOLE for the series.
+        plane: "axial", "sagittal", "coronal"; "" for a series as a whole, and so for a picture.
+        slice_index: as the record has it; WHOLE for a series or a picture.
     """
 
     set: str
@@ -61,8 +61,8 @@ class LabelCounts:
 
 
 def label_of_record(name: str, label: str, record: Record) -> PlaceLabel:
-    """The label for the place of a record: its slice, its picture, or (a volume's one vector) its series."""
-    if record.kind in ("volume", "study"):
+    """The label for the place of a record: its slice, or its series where that is a picture or has one vector for all of it."""
+    if record.kind != "slice":
         return PlaceLabel(name, label, record.series)
     return PlaceLabel(name, label, record.series, record.plane, int(record.slice_index))
 
@@ -79,7 +79,7 @@ def labels_of(records: Mapping[int, Record], labels: Iterable[PlaceLabel]) -> di
         by_place.setdefault((one.series, one.plane if one.slice_index != WHOLE else "", one.slice_index), set()).add(one.label)
     found = {}
     for number, record in records.items():
-        own = None if record.kind in ("volume", "study") else by_place.get((record.series, record.plane, int(record.slice_index)))
+        own = None if record.kind != "slice" else by_place.get((record.series, record.plane, int(record.slice_index)))
         given = own or by_place.get((record.series, "", WHOLE))
         if given and record.series:
             found[number] = tuple(sorted(given))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -11,12 +9,10 @@ import numpy as np
 
 from ..errors import UsageError
 from ..search.compare import map_2d, rank_outliers, study_vector
-from ..search.faults import IndexFault
 from ..search.index import EmbeddingIndex
 from ..search.records import Provenance, Record
+from .choosing import belongs, largest_space
 from .find_similar import name_of, place_of
-
-_SHORTEST_SERIES = 8  # digits of a series' name that may stand for it
 
 
 @dataclass(slots=True, frozen=True)
@@ -77,13 +73,13 @@ def find_outliers(
         raise UsageError(f"Outliers are ranked by slice or by study, not by '{by}'.")
     if not reference:
         raise UsageError("Name the reference set: a file's name, a folder or a series that is in the index.")
-    provenance = _largest_space(index, recipe)
+    provenance = largest_space(index, recipe)
     ids, vectors = index.vectors(provenance)
     records = index.records(int(number) for number in ids)
     rows = [row for row, number in enumerate(ids) if int(number) in records]
     groups = _grouped(rows, [records[int(ids[row])] for row in rows], by)
     heads = [int(ids[group[0]]) for group in groups]
-    usual = np.array([_belongs(records[head], reference) for head in heads])
+    usual = np.array([belongs(records[head], reference) for head in heads])
     if not usual.any():
         names = sorted({name_of(record) for record in records.values()})
         shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
@@ -112,14 +108,6 @@ def find_outliers(
     return result
 
 
-def _largest_space(index: EmbeddingIndex, recipe: str) -> Provenance:
-    spaces = [space for space in index.info().spaces if not recipe or space.provenance.preprocessing == recipe]
-    if not spaces:
-        what = f"no vectors of the recipe '{recipe}'" if recipe else "no vectors"
-        raise IndexFault(f"The index holds {what}; add images to it first.", "empty")
-    return max(spaces, key=lambda space: space.records).provenance
-
-
 def _grouped(rows: list[int], records: list[Record], by: str) -> list[list[int]]:
     if by == "slice":
         return [[row] for row in rows]
@@ -127,20 +115,6 @@ def _grouped(rows: list[int], records: list[Record], by: str) -> list[list[int]]
     for row, record in zip(rows, records):
         groups.setdefault(record.series or record.content_hash, []).append(row)
     return list(groups.values())
-
-
-def _belongs(record: Record, reference: Sequence[str]) -> bool:
-    name = str(record.position.get("name", ""))
-    for wanted in reference:
-        if name and fnmatch.fnmatchcase(name, wanted):
-            return True
-        if record.source:
-            path = os.path.abspath(os.path.expanduser(wanted))
-            if record.source in (wanted, path) or record.source.startswith(path.rstrip(os.sep) + os.sep):
-                return True
-        if len(wanted) >= _SHORTEST_SERIES and record.series.startswith(wanted.removeprefix("series ")):
-            return True
-    return False
 
 
 def _report(result: OutlierResult, by: str, neighbors: int, reference: list[str], members: int) -> dict:

@@ -1,0 +1,143 @@
+"""The console API for labels in an index. Option names are those of the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import UsageError
+from ..tasks.run import blank_report
+from .calls import in_sentences
+from .embed import Path_, open_index
+
+if TYPE_CHECKING:
+    from ..search.labels import LabelCounts
+    from ..search.records import Record
+    from ..tasks.labelling import Labelling
+
+
+@dataclass(slots=True)
+class LabelResult:
+    """What became of labels.
+
+    Attributes:
+        added: how many were not there before.
+        sets: the sets that were written to, with how many places have each label.
+        report: plain JSON types; its `warnings` name what found no place.
+    """
+
+    added: int
+    sets: list[LabelCounts]
+    report: dict = field(default_factory=dict)
+
+
+@in_sentences
+def index_label(
+    index: Path_,
+    *,
+    set: str,
+    csv: Path_ | None = None,
+    folders: int = 0,
+    dicom: str = "",
+    segments: Path_ | None = None,
+    label: str = "",
+    ids: Iterable[int] = (),
+    source: str | Iterable[str] = (),
+    least: int = 1,
+    absent: str = "",
+    beside: bool = False,
+) -> LabelResult:
+    """Label what an index holds, from one of several sources.
+
+    Args:
+        index: the file.
+        set: the name of the set of labels, such as "modality" or "patient".
+        csv: a table with a header: `label`, one of `name`, `series`, `id`, `content_hash`, and where wanted `plane`, `slice`, `set`.
+        folders: 1 for the name of the folder that a file lies in, 2 for the one above.
+        dicom: keyword of a header field of the files that the index names, such as "Modality". The values are stored in the index; of
+            fields that identify people (PatientID) only numbers are.
+        segments: a labelmap, .seg.nrrd or folder of masks: the structures that are seen on each slice.
+        label: one label, for `ids` or `source`.
+        ids: record numbers, as `index search --report` names them.
+        source: names, paths, folders or series in the index: what `label` is for, or whose `segments` these are.
+        least: pixels of a segment on a slice that make it count.
+        absent: a label for slices without any segment.
+        beside: keep what the places have in the set; else it is replaced.
+
+    Raises:
+        UsageError, InputError, IndexFault: one sentence; the index is as it was.
+
+    Example:
+        >>> index_label("studies.index", set="class", folders=1).added  # doctest: +SKIP
+        120
+    """
+    given = [
+        name for name, value in {"csv": csv, "folders": folders, "dicom": dicom, "segments": segments, "label": label}.items() if value
+    ]
+    if len(given) != 1:
+        raise UsageError("Say where the labels come from: csv, folders, dicom, segments or label, one of these.")
+    names = [source] if isinstance(source, str) and source else list(source)
+    with open_index(index) as opened:
+        records = opened.records()
+        made = _labelling(records, set, given[0], csv, folders, dicom, segments, label, list(ids), names, least, absent)
+        added = opened.add_labels(made.labels, replace=not beside)
+        written = {one.set for one in made.labels}
+        sets = [one for one in opened.label_sets() if one.set in written]
+    report = blank_report() | {"added": added, "sets": {one.set: one.counts for one in sets}, "warnings": made.warnings()}
+    return LabelResult(added, sets, report)
+
+
+@in_sentences
+def index_labels(index: Path_) -> list[LabelCounts]:
+    """The sets of labels of an index, each with how many places have each label."""
+    with open_index(index) as opened:
+        return opened.label_sets()
+
+
+@in_sentences
+def index_unlabel(index: Path_, *, set: str) -> int:
+    """Remove a set of labels; the images stay. Returns how many labels there were."""
+    with open_index(index) as opened:
+        return opened.remove_labels(set)
+
+
+def _labelling(
+    records: dict[int, Record], name: str, kind: str, csv, folders: int, dicom: str, segments, label: str, ids: list[int],
+    names: Sequence[str], least: int, absent: str,
+) -> Labelling:  # fmt: skip
+    from ..tasks import labelling
+
+    if kind == "csv":
+        from ..search.label_sets import read_rows
+
+        path = Path(csv).expanduser()
+        return labelling.from_table(records, read_rows(path), name, path.parent)
+    if kind == "folders":
+        return labelling.from_folders(records, name, folders)
+    if kind == "dicom":
+        from ..files.headers import IDENTIFYING, check_field, read_fields
+
+        check_field(dicom)
+
+        def read(path: str, uid: str) -> str | None:
+            found = read_fields(path, [dicom], uid)
+            return None if found is None else found.get(dicom, "")
+
+        return labelling.from_headers(records, name, read, is_identifying=dicom in IDENTIFYING, numbered=_numbered(dicom))
+    if kind == "segments":
+        from ..cohort.labels import read_labels
+        from ..imaging.volume import Volume
+
+        held = read_labels(Path(segments))
+        grid = Volume(np.broadcast_to(np.uint8(0), held.shape_kji), held.ijk_to_ras)
+        return labelling.from_segments(records, name, grid, held.masks, names, least=least, absent=absent)
+    return labelling.by_choice(records, name, label, ids, names)
+
+
+def _numbered(field: str) -> str:
+    """What a number in place of a value is called."""
+    return "patient" if field.startswith("Patient") else "study" if field.startswith("Study") else "value"

@@ -1,0 +1,41 @@
+"""Which records of an index a person means, and which of its spaces."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+from collections.abc import Sequence
+
+from ..search.faults import IndexFault
+from ..search.index import EmbeddingIndex
+from ..search.records import Provenance, Record
+
+_SHORTEST_SERIES = 8  # digits of a series' name that may stand for it
+
+
+def largest_space(index: EmbeddingIndex, recipe: str) -> Provenance:
+    """The provenance with the most vectors, of one recipe where that is given.
+
+    Raises:
+        IndexFault: there is none.
+    """
+    spaces = [space for space in index.info().spaces if not recipe or space.provenance.preprocessing == recipe]
+    if not spaces:
+        what = f"no vectors of the recipe '{recipe}'" if recipe else "no vectors"
+        raise IndexFault(f"The index holds {what}; add images to it first.", "empty")
+    return max(spaces, key=lambda space: space.records).provenance
+
+
+def belongs(record: Record, reference: Sequence[str]) -> bool:
+    """Whether a record is among what these names mean: a file's name (wildcards * and ?), a path, a folder, a series or its beginning."""
+    name = str(record.position.get("name", ""))
+    for wanted in reference:
+        if name and fnmatch.fnmatchcase(name, wanted):
+            return True
+        if record.source:
+            path = os.path.abspath(os.path.expanduser(wanted))
+            if record.source in (wanted, path) or record.source.startswith(path.rstrip(os.sep) + os.sep):
+                return True
+        if len(wanted) >= _SHORTEST_SERIES and record.series.startswith(wanted.removeprefix("series ")):
+            return True
+    return False
