@@ -24,6 +24,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 OLDEST_PYTHON = (3, 10)
 NOTE = "medimageparse-setup.json"
+CHECKOUT = ("slicer", "entra")  # extras that trying, using and testing a checkout need; an installed package leaves them to its user
 LOCKED = "MEDIMAGEPARSE_LOCKED"
 _MOVED = "MEDIMAGEPARSE_MOVED_INTO_VENV"
 _NETWORK_SIGNS = (
@@ -47,16 +48,16 @@ class SetupError(Exception):
 
 
 def ensure(extras: tuple[str, ...] = (), root: Path = ROOT) -> None:
-    """Make `.venv/` ready with the project's dependencies and those of `extras`, and go on inside it.
+    """Make `.venv/` ready with the project's dependencies, those of CHECKOUT and those of `extras`, and go on inside it.
 
     Args:
-        extras: names under [project.optional-dependencies] of pyproject.toml.
+        extras: further names under [project.optional-dependencies] of pyproject.toml.
         root: the repository's root.
 
     Returns only inside the environment; ends the program with a sentence where that is not possible.
     """
     try:
-        prepare(extras, root)
+        prepare((*CHECKOUT, *extras), root)
         _move_into(root)
     except SetupError as error:
         print(f"error: {error}", file=sys.stderr)

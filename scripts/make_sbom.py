@@ -75,7 +75,7 @@ def make_bom() -> Any:
         where = path.relative_to(environment.ROOT).as_posix()
         digest = HashType(alg=HashAlgorithm.SHA_256, content=hashlib.sha256(path.read_bytes()).hexdigest())
         bom.components.add(Component(name=where, type=ComponentType.FILE, bom_ref=f"file:{where}", hashes=[digest]))
-    packages = [_package(*item) for item in sorted(needed_packages(environment.dependencies()).items())]
+    packages = [_package(*item) for item in sorted(needed_packages(environment.dependencies(extras=environment.CHECKOUT)).items())]
     bom.components.update(packages)
     bom.register_dependency(root, packages)
     return bom

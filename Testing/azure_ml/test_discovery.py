@@ -300,7 +300,7 @@ def test_the_command_lists_a_line_a_deployment_and_warns_on_stderr(azure, capsys
         ["parse/blue", "medimageparse", "key"],
         ["parse3d/old", "medimageparse3d", "aml-token"], ["parse3d/v6", "medimageparse3d", "aml-token"],
     ]  # fmt: skip
-    assert lines[4][:2] == ["custom/c", "unknown: probe it with `mip.py check`"]
+    assert lines[4][:2] == ["custom/c", "unknown: probe it with `medimageparse check`"]
     assert told.err.count("warning: ") == 2
     assert main(command(azure, "--json", "--quiet")) == 0
     told = capsys.readouterr()

@@ -104,7 +104,7 @@ def test_a_missing_package_of_any_command_is_one_sentence(bench, monkeypatch):
         (["segmnt"], "did you mean segment?"),
         (["frobnicate"], "the commands are"),
         (["segment", "a.nii", "--prompt", "x", "--model", "medimageparse3d", "--outptu", "o"], "did you mean --output?"),
-        (["check", "--frobnicate"], "mip.py check --help"),
+        (["check", "--frobnicate"], "medimageparse check --help"),
         (["segment", "a.nii", "b.nii", "--prompt", "x", "--model", "medimageparse3d"], "too many words"),
     ],
 )

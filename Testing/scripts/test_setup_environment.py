@@ -53,7 +53,7 @@ def write_repository(root: Path, dependencies: list[str], test: list[str] = ()) 
     (root / "scripts").mkdir(parents=True, exist_ok=True)
     quoted = [", ".join(f'"{one}"' for one in some) for some in (dependencies, test)]
     (root / "pyproject.toml").write_text(
-        f'[project]\nname = "sample"\ndependencies = [{quoted[0]}]\n\n[project.optional-dependencies]\ntest = [\n  {quoted[1]}\n]\n'
+        f'[project]\nname = "sample"\ndependencies = [{quoted[0]}]\n\n[project.optional-dependencies]\nslicer = []\nentra = []\ntest = [\n  {quoted[1]}\n]\n'
     )
     shutil.copy(environment.__file__, root / "scripts" / "environment.py")
     for name, call in (("ensured.py", "ensure()"), ("present.py", "reexec_if_present()"), ("tested.py", "ensure(('test',))")):

@@ -4,7 +4,7 @@
     >>> result = segment("ct.nii.gz", "liver & spleen", model="medimageparse3d", endpoint="http://127.0.0.1:5001/score")
 
 `segment`, `check`, `serve`, `embed`, `index_add`, `index_search` (and info, remove, check, compact, export, import), `classify` and
-`outliers` do what `mip.py` does under these names, with the same option names; `Volume` is an image in memory, and every error is a
+`outliers` do what `medimageparse` does under these names, with the same option names; `Volume` is an image in memory, and every error is a
 `MedImageParseError`. Importing this package loads numpy and nothing else;
 each function brings in what it needs.
 """

@@ -18,6 +18,23 @@ _ON_PYPI = {
 }
 
 
+# The extra of this package (see pyproject.toml) that brings each.
+_EXTRAS = {
+    "slicer": "slicer",
+    "azure": "entra",
+    "keyring": "keyring",
+    "highdicom": "dicom",
+    "surface_distance": "evaluate",
+    "distributed": "dask",
+    "dask": "dask",
+    "umap": "search",
+    "sklearn": "search",
+    "faiss": "search",
+    "pyarrow": "search",
+    "shtab": "completion",
+}
+
+
 def is_there(module: str) -> bool:
     """Whether a module can be imported; nothing is imported."""
     try:
@@ -48,6 +65,7 @@ def missing_package(error: ModuleNotFoundError) -> UsageError:
 
 def _missing(module: str, purpose: str, otherwise: str = "") -> UsageError:
     package = _ON_PYPI.get(module, module)
+    extra = f" (the extra [{_EXTRAS[module]}] of medimageparse)" if module in _EXTRAS else ""
     rest = f", {otherwise}" if otherwise else ""
-    sentence = f"The package {package}, which {purpose} needs, is not installed: run `python -m pip install {package}`{rest}."
+    sentence = f"The package {package}, which {purpose} needs, is not installed: run `python -m pip install {package}`{extra}{rest}."
     return UsageError(sentence, code="missing-package")

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from .program import command_name
+
 
 class Remedy(str):
     """The command line's words for something that a person can do, and a name by which another face finds its own.
@@ -108,7 +110,7 @@ GIVE_PEM = Remedy("give-pem", "give its PEM file as the CA bundle")
 ALLOW_PLAIN_HTTP = Remedy("allow-plain-http", "allow plain http for this endpoint in its profile")
 RAISE_TIMEOUT = Remedy("raise-timeout", "raise the timeout")
 RAISE_BOTH_TIMEOUTS = Remedy("raise-both-timeouts", "raise the timeout here and in the deployment")
-START_SERVER = Remedy("start-server", "start the server there (the local demo with `mip.py serve`)")
+START_SERVER = Remedy("start-server", f"start the server there (the local demo with `{command_name()} serve`)")
 AGREE = Remedy("agree", "add --consent once if it may")
 ONE_PROMPT_A_REQUEST = Remedy("one-prompt-a-request", "--group each sends every prompt by itself")
 NAME_TENANT = Remedy("name-tenant", "with --tenant")

@@ -1,4 +1,4 @@
-"""The console API: one function a command, the same option names as `mip.py` has (README, "From Python")."""
+"""The console API: one function a command, the same option names as `medimageparse` has (README, "From Python")."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def check(
     """Ask an endpoint whether it answers, and which model is behind it, with a tiny probe.
 
     Returns:
-        CheckResult; its `sentence` is what `mip.py check` prints.
+        CheckResult; its `sentence` is what `medimageparse check` prints.
 
     Raises:
         MedImageParseError with a sentence that says what to do.

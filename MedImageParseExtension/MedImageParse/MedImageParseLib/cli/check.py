@@ -1,4 +1,4 @@
-"""`mip.py check`: one sentence on whether the endpoint answers, with which model behind it."""
+"""`medimageparse check`: one sentence on whether the endpoint answers, with which model behind it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`mip.py classify INPUT`: which of several labels a picture, each slice and a whole volume fit best."""
+"""`medimageparse classify INPUT`: which of several labels a picture, each slice and a whole volume fit best."""
 
 from __future__ import annotations
 

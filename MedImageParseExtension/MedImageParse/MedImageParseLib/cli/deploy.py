@@ -1,4 +1,4 @@
-"""`mip.py deploy`: an endpoint in one's own Azure subscription, from nothing to a profile that works, and away again."""
+"""`medimageparse deploy`: an endpoint in one's own Azure subscription, from nothing to a profile that works, and away again."""
 
 from __future__ import annotations
 

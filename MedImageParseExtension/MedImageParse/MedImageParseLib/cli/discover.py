@@ -1,4 +1,4 @@
-"""`mip.py discover`: list the endpoints that a person's Azure account can see, and make profiles of them."""
+"""`medimageparse discover`: list the endpoints that a person's Azure account can see, and make profiles of them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from ..azure.discovery import CLOUDS, Discovery, FoundDeployment, FoundEndpoint,
 from ..azure.resource_manager import ResourceManager, arm_scope
 from ..errors import UsageError
 from ..profiles.profiles import ENTRA_METHODS, ProfileStore
+from ..program import command_name
 from ..progress import Cancellation
 from ..signin.auth import save_in_keyring
 from ..signin.entra import EntraOptions
@@ -109,7 +110,7 @@ def _columns(endpoint: FoundEndpoint, deployment: FoundDeployment | None) -> lis
     model = deployment.model if deployment else ""
     return [
         f"{endpoint.name}/{deployment.name}" if deployment else endpoint.name,
-        model or "unknown: probe it with `mip.py check`",
+        model or f"unknown: probe it with `{command_name()} check`",
         endpoint.sign_in or "unknown sign-in",
         (deployment.state if deployment else endpoint.state) or "unknown state",
         endpoint.url or "no URL yet",

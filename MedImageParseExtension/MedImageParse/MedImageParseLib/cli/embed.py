@@ -1,4 +1,4 @@
-"""`mip.py embed INPUT…`: vectors of slices, pictures or whole volumes in a file."""
+"""`medimageparse embed INPUT…`: vectors of slices, pictures or whole volumes in a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`mip.py evaluate`: how well predictions fit references."""
+"""`medimageparse evaluate`: how well predictions fit references."""
 
 from __future__ import annotations
 

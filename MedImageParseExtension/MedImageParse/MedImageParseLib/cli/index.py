@@ -1,4 +1,4 @@
-"""`mip.py index …`: an index of images on disk: add, search, label, labels, info, remove, check, compact, export, import."""
+"""`medimageparse index …`: an index of images on disk: add, search, label, labels, info, remove, check, compact, export, import."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line: `python3 scripts/mip.py COMMAND …`. Exit status and report as the README's tables have them."""
+"""The command line: `medimageparse COMMAND …`, in a checkout `python3 scripts/mip.py COMMAND …`. Exit status and report as the README's tables have them."""
 
 from __future__ import annotations
 
@@ -16,11 +16,27 @@ from contextlib import redirect_stderr, redirect_stdout
 from .. import __version__
 from ..errors import Cancelled, MedImageParseError, UsageError
 from ..packages import missing_package
+from ..program import command_name
 from ..progress import Cancellation
 from .options import Parser
 from .terminal import PlainStream
 
-COMMANDS = ("segment", "embed", "index", "classify", "outliers", "evaluate", "targets", "check", "serve", "discover", "profiles", "deploy")
+COMMANDS = (
+    "segment",
+    "embed",
+    "index",
+    "classify",
+    "outliers",
+    "evaluate",
+    "targets",
+    "check",
+    "serve",
+    "discover",
+    "profiles",
+    "deploy",
+    "try-it",
+    "completion",
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -68,16 +84,38 @@ def _main(argv: list[str]) -> int:
             signal.signal(signal.SIGINT, previous)
 
 
-def build_parser() -> Parser:
-    """The parser of all commands."""
+def run_command(argv: list[str], cancellation: Cancellation) -> int:
+    """Run one command inside another, whose interrupt it heeds.
+
+    Args:
+        argv: the command and its options.
+        cancellation: of the outer command.
+
+    Returns:
+        its exit status.
+
+    Raises:
+        MedImageParseError as the command does.
+    """
+    arguments = build_parser().parse_args(argv)
+    arguments.cancellation, arguments.words = cancellation, argv
+    return arguments.run(arguments)
+
+
+def build_parser(program: str = "") -> Parser:
+    """The parser of all commands.
+
+    Args:
+        program: what the command line is called; "" for what it was started as.
+    """
     parser = Parser(
-        prog="mip.py",
+        prog=program or command_name(),
         description="Segment medical images by text prompts, and find similar ones, through MedImageParse and MedImageInsight endpoints.",
     )
     parser.add_argument("--version", action="version", version=f"medimageparse {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=Parser)
     for name in COMMANDS:
-        importlib.import_module(f".{name}", __package__).add_parser(commands)
+        importlib.import_module(f".{name.replace('-', '_')}", __package__).add_parser(commands)
     parser.commands = dict(commands.choices)
     return parser
 

@@ -11,6 +11,7 @@ from ..errors import UsageError
 from ..imaging.geometry import AUTO_PLANE, PLANE_CHOICES
 from ..imaging.windows import CT_WINDOWS
 from ..profiles.profiles import DIALECTS, SIGN_INS
+from ..program import command_name
 from ..tasks.embed import AT_ONCE, BATCH
 from ..tasks.preprocessing import FITS, POOLS
 
@@ -72,7 +73,7 @@ def connection_options(arguments: argparse.Namespace) -> dict:
     names = ("dialect", "auth", "key_file", "deployment", "timeout", "retries", "ca_bundle")
     given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
     if not arguments.endpoint and not arguments.profile:
-        raise UsageError("Say where to send: --endpoint URL or --profile NAME (`mip.py serve` starts a local endpoint).")
+        raise UsageError(f"Say where to send: --endpoint URL or --profile NAME (`{command_name()} serve` starts a local endpoint).")
     return {
         "endpoint": arguments.endpoint,
         "profile": arguments.profile,

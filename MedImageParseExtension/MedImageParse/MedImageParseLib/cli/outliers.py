@@ -1,4 +1,4 @@
-"""`mip.py outliers INDEX --reference NAME`: what in an index is unlike a reference set. No endpoint takes part."""
+"""`medimageparse outliers INDEX --reference NAME`: what in an index is unlike a reference set. No endpoint takes part."""
 
 from __future__ import annotations
 

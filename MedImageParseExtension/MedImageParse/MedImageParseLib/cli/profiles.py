@@ -1,4 +1,4 @@
-"""`mip.py profiles`: list, show, add, remove, export and import endpoint profiles. No key is taken from the command line or printed."""
+"""`medimageparse profiles`: list, show, add, remove, export and import endpoint profiles. No key is taken from the command line or printed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`mip.py segment INPUT`: segment one image by text prompts."""
+"""`medimageparse segment INPUT`: segment one image by text prompts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`mip.py serve`: the local endpoint, in the foreground, on loopback."""
+"""`medimageparse serve`: the local endpoint, in the foreground, on loopback."""
 
 from __future__ import annotations
 

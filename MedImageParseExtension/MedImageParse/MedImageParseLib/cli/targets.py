@@ -1,4 +1,4 @@
-"""`mip.py targets`: what can be asked for, with codes."""
+"""`medimageparse targets`: what can be asked for, with codes."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 Example:
     azmlinfsrv --entry_script score.py --port 5001
 
-That server listens on every network interface; use `mip.py serve` instead, which listens on this computer only.
+That server listens on every network interface; use `medimageparse serve` instead, which listens on this computer only.
 """
 
 from __future__ import annotations

@@ -301,7 +301,7 @@ class RunResult:
         warnings: sentences worth showing.
         engine: what a local endpoint calls itself, "" for the published models.
         failure: why the run stopped half-way; what it had got by then is kept. "" where it went through.
-        report: what `mip.py segment --report` writes.
+        report: what `medimageparse segment --report` writes.
         mark: what scene.undo knows the run's import by, "" where nothing was added.
     """
 

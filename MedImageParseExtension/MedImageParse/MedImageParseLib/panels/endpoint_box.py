@@ -27,7 +27,7 @@ def costs(profile: str = "") -> list[str]:
     """
     from ..api import deploy  # not at file scope: it brings everything for Azure, and most people never make an endpoint here
 
-    advice = _("If you no longer need it, delete it in Azure, or with mip.py deploy delete.")
+    advice = _("If you no longer need it, delete it in Azure, or with medimageparse deploy delete.")
     return [f"{sentence} {advice}" for sentence in deploy.reminders(profile)]
 
 

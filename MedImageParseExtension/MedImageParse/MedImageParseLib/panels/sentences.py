@@ -62,7 +62,7 @@ def panelRemedies() -> dict[str, str]:
         "name-scope": _("add the endpoint anew in Settings"),
         "keep-empty-slices": _("switch off Skip empty slices, in Index options"),
         "one-deployment": _("name one deployment in Settings"),
-        "rescue-index": _("choose another index file in Index options, or rescue what is readable with mip.py index export"),
+        "rescue-index": _("choose another index file in Index options, or rescue what is readable with medimageparse index export"),
     }
 
 

@@ -190,7 +190,7 @@ _KIND_WORDS = {str: "text", bool: "true or false", float: "a number", int: "a wh
 
 
 def local_demo() -> Profile:
-    """The profile that is always there: the endpoint that `mip.py serve` starts on this computer, good for every model."""
+    """The profile that is always there: the endpoint that `medimageparse serve` starts on this computer, good for every model."""
     return Profile(name=LOCAL_DEMO, url="http://127.0.0.1:5001/score")
 
 
