@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 
 import nibabel
 import pytest
@@ -79,12 +80,21 @@ def test_a_secret_in_a_url_is_not_in_the_report(bench, run):
     assert CANARY not in (bench.folder / "report.json").read_text()
 
 
-def test_a_missing_package_is_told_before_anything_is_sent(bench, run, monkeypatch):
+def test_a_missing_package_is_told_before_anything_is_sent(bench, monkeypatch):
     from MedImageParseLib import packages
 
-    monkeypatch.setattr(packages, "is_there", lambda module: module != "slicer")
-    assert run() == 2
-    assert "pip install slicer-core" in bench.err and "--labels" in bench.err and not bench.double.seen
+    monkeypatch.setattr(packages, "is_there", lambda module: module != "highdicom")
+    assert bench.segment("--prompt", FIRST, "--dicom-seg", bench.path("o.dcm")) == 2
+    assert "pip install highdicom" in bench.err and not bench.double.seen
+
+
+def test_a_segmentation_file_needs_no_slicer(bench, run, monkeypatch):
+    """It is complete without Slicer's libraries: SimpleITK reads it."""
+    monkeypatch.setitem(sys.modules, "slicer", None)
+    monkeypatch.setitem(sys.modules, "vtk", None)
+    assert run() == 0
+    image = pytest.importorskip("SimpleITK", reason="SimpleITK is not installed").ReadImage(bench.path("o.seg.nrrd"))
+    assert image.GetMetaData("Segment0_Name") and image.GetMetaData("Segmentation_MasterRepresentation") == "Binary labelmap"
 
 
 def test_a_missing_package_of_any_command_is_one_sentence(bench, monkeypatch):

@@ -90,15 +90,15 @@ def test_other_grids_are_refused_unless_resampled(tmp_path):
 
 def test_a_slicer_segmentation_with_overlaps_is_measured_segment_by_segment(tmp_path):
     pytest.importorskip("slicer", reason="slicer-core is not installed")
+    from MedImageParseLib.files.segmentation import write_segmentation
     from MedImageParseLib.imaging.volume import CroppedMask, Volume
     from MedImageParseLib.scene.segments import SegmentSpec
-    from MedImageParseLib.scene.storage import writeSegmentation
 
     labels = body()
     volume = Volume(labels.astype(np.int16), AFFINE)
     whole = CroppedMask.from_full(labels > 0)
     specs = [SegmentSpec("Left kidney", CroppedMask.from_full(labels == 2), (0, 1, 0), ""), SegmentSpec("liver", whole, (1, 0, 0), "")]
-    writeSegmentation(tmp_path / "made.seg.nrrd", volume, specs)
+    write_segmentation(tmp_path / "made.seg.nrrd", volume, specs)
     write(tmp_path / "truth.nii.gz", labels)
     report = evaluate(tmp_path / "truth.nii.gz", tmp_path / "made.seg.nrrd", names=names_file(tmp_path)).report
     assert report["structures"]["kidney_left"]["dice"]["mean"] == 1.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+import re
 
 import numpy as np
 import pytest
@@ -26,11 +26,14 @@ from scene_support import (
     spec,
 )
 
-from MedImageParseLib.errors import InputError, MedImageParseError, UsageError
+from MedImageParseLib.errors import InputError, UsageError
+from MedImageParseLib.files import segmentation as files_segmentation
+from MedImageParseLib.files import write
+from MedImageParseLib.files.segmentation import write_segmentation
 from MedImageParseLib.imaging.volume import Volume
-from MedImageParseLib.scene import session, storage
-from MedImageParseLib.scene.segments import importSegments
-from MedImageParseLib.scene.storage import readSegmentation, writeSegmentation
+from MedImageParseLib.scene import session
+from MedImageParseLib.scene.segments import SegmentSpec, importSegments
+from MedImageParseLib.scene.storage import readSegmentation
 from MedImageParseLib.scene.terminologies import terminologyEntry
 from MedImageParseLib.scene.volumes import nodeFromVolume
 
@@ -81,7 +84,7 @@ def load_in_fresh_scene(path):
 def test_simpleitk_finds_every_voxel_in_its_place_on_the_full_grid(name, shape, tmp_path):
     first, second = blob(shape, 1), blob(shape, 2)  # they overlap: two layers
     path = tmp_path / "out.seg.nrrd"
-    writeSegmentation(path, volume(GEOMETRIES[name], shape), [spec("liver", first), spec("tumor", second)])
+    write_segmentation(path, volume(GEOMETRIES[name], shape), [spec("liver", first), spec("tumor", second)])
     masks, image = masks_by_simpleitk(path)
     assert list(masks) == ["liver", "tumor"]
     assert np.array_equal(masks["liver"], first) and np.array_equal(masks["tumor"], second)
@@ -91,7 +94,7 @@ def test_simpleitk_finds_every_voxel_in_its_place_on_the_full_grid(name, shape, 
 def test_all_48_orientations_are_written_in_place(tmp_path):
     mask = blob((3, 4, 5))
     for affine in orientations():
-        writeSegmentation(tmp_path / "out.seg.nrrd", volume(affine, (3, 4, 5)), [spec("organ", mask)])
+        write_segmentation(tmp_path / "out.seg.nrrd", volume(affine, (3, 4, 5)), [spec("organ", mask)])
         masks, image = masks_by_simpleitk(tmp_path / "out.seg.nrrd")
         assert np.allclose(points_by_simpleitk(image, masks["organ"]), points_of(mask, affine), atol=2e-4)
         (stored,) = readSegmentation(tmp_path / "out.seg.nrrd")
@@ -107,7 +110,7 @@ def test_a_fresh_scene_shows_names_colors_codes_and_geometry(tmp_path):
         spec("unicorn", np.zeros(SHAPE)),
         spec("vessels", vessels, (0.0, 0.25, 1.0)),
     ]
-    writeSegmentation(path, volume(oblique()), specs)
+    write_segmentation(path, volume(oblique()), specs)
     fresh, node = load_in_fresh_scene(path)
     segmentation = node.GetSegmentation()
     assert names_of(node) == ["Leber – groß", "vessels"]
@@ -124,25 +127,101 @@ def test_a_fresh_scene_shows_names_colors_codes_and_geometry(tmp_path):
     assert np.allclose(geometry.GetOrigin(), oblique()[:3, 3])
 
 
-def test_what_is_written_is_what_an_import_into_the_scene_saves(tmp_path):
-    specs = [spec("a", blob(SHAPE, 1)), spec("b", blob(SHAPE, 2))]
-    writeSegmentation(tmp_path / "ours.seg.nrrd", volume(oblique()), specs)
+def header_of(path) -> dict[str, str]:
+    """The lines of the header by their key; those of Slicer's own format with :=, NRRD's with a colon."""
+    lines = path.read_bytes().split(b"\n\n")[0].decode().splitlines()[1:]
+    return dict(line.split(":=" if ":=" in line else ": ", 1) for line in lines if not line.startswith("#"))
+
+
+def saved_by_slicer(specs, path):
+    """The header of the file that Slicer's storage node writes of the same segments."""
     node = importSegments(None, nodeFromVolume(volume(oblique()), "CT"), specs).segmentationNode
     storage_node = slicer.vtkMRMLSegmentationStorageNode()
     node.GetScene().AddNode(storage_node)
-    storage_node.SetFileName(str(tmp_path / "slicer's.seg.nrrd"))
+    storage_node.SetCropToMinimumExtent(False)
+    storage_node.SetFileName(str(path))
     assert storage_node.WriteData(node)
-    ours, our_image = masks_by_simpleitk(tmp_path / "ours.seg.nrrd")
-    theirs, their_image = masks_by_simpleitk(tmp_path / "slicer's.seg.nrrd")
-    assert all(np.array_equal(ours[name], theirs[name]) for name in ("a", "b"))
-    assert our_image.GetSize() == their_image.GetSize() == SHAPE[::-1]
-    assert np.allclose(our_image.GetOrigin(), their_image.GetOrigin())
+    return header_of(path)
+
+
+def numbers(text: str) -> list[float]:
+    return [float(number) for number in re.findall(r"[-+\d.e]+", text.replace("none", ""))]
+
+
+MADE_BY = {"MedImageParse.Model": "medimageparse3d", "MedImageParse.Date": "2026-01-31T10:00:00Z", "MedImageParse.Prompt": "a | b:\nc"}
+TAGGED = SegmentSpec("Leber – groß \\ 1", spec("", box(SHAPE, (3, 6), (4, 7), (0, 3))).mask, (1 / 3, 0.5, 1), LIVER, MADE_BY)
+
+
+@pytest.mark.parametrize(
+    "specs",
+    [
+        [TAGGED, spec("b", box(SHAPE, (0, 2), (0, 3), (0, 3)))],
+        [spec("a", blob(SHAPE, 1)), spec("b", blob(SHAPE, 2)), TAGGED],
+    ],
+    ids=["one layer", "overlapping"],
+)
+def test_what_is_written_is_what_an_import_into_the_scene_saves(specs, tmp_path):
+    write_segmentation(tmp_path / "ours.seg.nrrd", volume(oblique()), specs)
+    theirs = saved_by_slicer(specs, tmp_path / "slicer's.seg.nrrd")
+    ours = header_of(tmp_path / "ours.seg.nrrd")
+    # IDs are Slicer's choice, another key stands for whose import it was, and other parameters than the geometry have their defaults.
+    loose = re.compile(r"Segment\d+_(ID|Tags)|Segmentation_ConversionParameters|space (directions|origin)|type|endian")
+    assert {key: value for key, value in ours.items() if not loose.match(key)} == {
+        key: value for key, value in theirs.items() if not loose.match(key)
+    }
+    for key in ("space directions", "space origin"):
+        assert numbers(ours[key]) == pytest.approx(numbers(theirs[key]), abs=1e-12)
+    for number in range(len(specs)):
+        tags = set(theirs[f"Segment{number}_Tags"].split("|"))
+        assert set(ours[f"Segment{number}_Tags"].split("|")) == {tag for tag in tags if not tag.startswith("MedImageParse.Import")}
+    image, their_image = (SimpleITK.ReadImage(str(tmp_path / name)) for name in ("ours.seg.nrrd", "slicer's.seg.nrrd"))
+    assert np.array_equal(SimpleITK.GetArrayFromImage(image), SimpleITK.GetArrayFromImage(their_image))
+
+
+def test_slicer_has_the_same_parameters_after_reading_our_file_as_its_own(tmp_path):
+    specs = [spec("a", blob(SHAPE, 1)), spec("b", blob(SHAPE, 2))]
+    write_segmentation(tmp_path / "ours.seg.nrrd", volume(oblique()), specs)
+    saved_by_slicer(specs, tmp_path / "theirs.seg.nrrd")
+    found = []
+    for name in ("ours.seg.nrrd", "theirs.seg.nrrd"):
+        _scene, node = load_in_fresh_scene(tmp_path / name)
+        segmentation = node.GetSegmentation()
+        parameters = segmentation.SerializeAllConversionParameters().split("&")
+        geometry = next(each for each in parameters if each.startswith("Reference image geometry"))
+        found.append(
+            (
+                {each for each in parameters if each != geometry},
+                geometry.split("|")[2],
+                segmentation.GetSourceRepresentationName(),
+                segmentation.ContainsRepresentation("Binary labelmap"),
+                segmentation.GetNumberOfLayers(),
+            )
+        )
+        assert numbers(geometry.split("|")[1]) == pytest.approx([*oblique().ravel(), 0, 7, 0, 6, 0, 5], abs=1e-5)
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("second", [box(SHAPE, (0, 2), (0, 3), (0, 3)), blob(SHAPE, 2)], ids=["one layer", "overlapping"])
+def test_slicerio_reads_names_colors_tags_and_voxels(second, tmp_path):
+    slicerio = pytest.importorskip("slicerio", reason="slicerio is not installed: there is no third reader")
+    first = box(SHAPE, (3, 6), (4, 7), (0, 3))
+    write_segmentation(tmp_path / "out.seg.nrrd", volume(oblique()), [TAGGED, spec("second", second, (1, 0, 0))])
+    read = slicerio.read_segmentation(str(tmp_path / "out.seg.nrrd"))
+    voxels = read["voxels"] if read["voxels"].ndim == 4 else read["voxels"][np.newaxis]
+    assert [each["name"] for each in read["segments"]][1] == "second"
+    for each, mask in zip(read["segments"], (first, second)):
+        assert np.array_equal(each["labelValue"] == voxels[each["layer"]].T, mask.astype(bool))
+    tagged = read["segments"][0]
+    assert tagged["color"] == pytest.approx([0.333333, 0.5, 1])
+    assert tagged["tags"]["MedImageParse.Model"] == "medimageparse3d" and tagged["tags"]["MedImageParse.Prompt"] == "a / b: c"
+    assert tagged["terminology"]["type"] == ["SCT", "10200004", "Liver"]
+    assert np.allclose(read["ijkToLPS"], RAS_TO_LPS @ oblique())
 
 
 def test_reading_gives_back_what_was_written(tmp_path):
     masks = [blob(SHAPE, seed, 0.1) for seed in range(4)]
     specs = [spec(f"s{number}", mask, (number / 4, 0.5, 1.0), LIVER if number == 2 else "") for number, mask in enumerate(masks)]
-    writeSegmentation(tmp_path / "out.seg.nrrd", volume(oblique(shear=0.3)), specs)
+    write_segmentation(tmp_path / "out.seg.nrrd", volume(oblique(shear=0.3)), specs)
     stored = readSegmentation(tmp_path / "out.seg.nrrd")
     assert [each.name for each in stored] == ["s0", "s1", "s2", "s3"]
     default = slicer.vtkSegment().GetTerminology()  # "Tissue", what every segment in Slicer starts with
@@ -155,7 +234,7 @@ def test_reading_gives_back_what_was_written(tmp_path):
 
 def test_segments_that_touch_no_other_share_a_layer(tmp_path):
     left, right = box(SHAPE, (0, 6), (0, 7), (0, 3)), box(SHAPE, (0, 6), (0, 7), (5, 8))
-    writeSegmentation(tmp_path / "out.seg.nrrd", volume(), [spec("left", left), spec("right", right)])
+    write_segmentation(tmp_path / "out.seg.nrrd", volume(), [spec("left", left), spec("right", right)])
     masks, image = masks_by_simpleitk(tmp_path / "out.seg.nrrd")
     assert image.GetNumberOfComponentsPerPixel() == 1
     assert np.array_equal(masks["left"], left) and np.array_equal(masks["right"], right)
@@ -165,7 +244,7 @@ def test_segments_that_touch_no_other_share_a_layer(tmp_path):
 @pytest.mark.parametrize("specs", [[], [spec("unicorn", np.zeros(SHAPE))]])
 def test_a_file_without_segments_is_valid_and_keeps_the_volumes_grid(name, specs, tmp_path):
     path = tmp_path / "none.seg.nrrd"
-    writeSegmentation(path, volume(GEOMETRIES[name]), specs)
+    write_segmentation(path, volume(GEOMETRIES[name]), specs)
     image = SimpleITK.ReadImage(str(path))
     assert image.GetSize() == SHAPE[::-1]
     assert not SimpleITK.GetArrayFromImage(image).any()
@@ -184,38 +263,37 @@ def test_a_file_without_segments_is_valid_and_keeps_the_volumes_grid(name, specs
 def test_nothing_is_added_to_the_scene_that_is_open(tmp_path):
     scene = session.ensureScene()
     count = scene.GetNumberOfNodes()
-    writeSegmentation(tmp_path / "out.seg.nrrd", volume(), [spec("a", blob(SHAPE))])
+    write_segmentation(tmp_path / "out.seg.nrrd", volume(), [spec("a", blob(SHAPE))])
     readSegmentation(tmp_path / "out.seg.nrrd")
     assert scene.GetNumberOfNodes() == count
 
 
-@pytest.mark.parametrize("writer", ["_writeSegments", "_writeEmpty"])
-def test_a_failure_on_the_way_leaves_the_old_file_and_no_rest(writer, tmp_path, monkeypatch):
+@pytest.mark.parametrize("specs", [[], [spec("a", blob(SHAPE))]])
+def test_a_failure_on_the_way_leaves_the_old_file_and_no_rest(specs, tmp_path, monkeypatch):
     path = tmp_path / "out.seg.nrrd"
     path.write_bytes(b"the person's earlier result")
 
-    def half(temporary: Path, *_):
-        temporary.write_bytes(b"half a fi")
-        return False
+    def half(file, *_arguments, **_options):
+        file.write(b"half a fi")
+        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(storage, writer, half)
-    specs = [spec("a", blob(SHAPE))] if writer == "_writeSegments" else []
-    with pytest.raises(MedImageParseError, match="could not be written"):
-        writeSegmentation(path, volume(), specs)
+    monkeypatch.setattr(files_segmentation, "write_nrrd", half)
+    with pytest.raises(UsageError, match="cannot be written .No space left on device"):
+        write_segmentation(path, volume(), specs)
     assert path.read_bytes() == b"the person's earlier result"
     assert os.listdir(tmp_path) == ["out.seg.nrrd"]
 
 
 def test_an_existing_file_is_replaced_and_no_rest_is_left(tmp_path):
     path = tmp_path / "out.seg.nrrd"
-    writeSegmentation(path, volume(), [spec("old", blob(SHAPE))])
-    writeSegmentation(str(path), volume(), [spec("new", blob(SHAPE))])
+    write_segmentation(path, volume(), [spec("old", blob(SHAPE))])
+    write_segmentation(str(path), volume(), [spec("new", blob(SHAPE))])
     assert [each.name for each in readSegmentation(str(path))] == ["new"]
     assert os.listdir(tmp_path) == ["out.seg.nrrd"]
 
 
 def test_a_file_gets_the_permissions_of_any_other_new_file(tmp_path):
-    writeSegmentation(tmp_path / "out.seg.nrrd", volume(), [spec("a", blob(SHAPE))])
+    write_segmentation(tmp_path / "out.seg.nrrd", volume(), [spec("a", blob(SHAPE))])
     (tmp_path / "plain").write_text("")
     assert (tmp_path / "out.seg.nrrd").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
@@ -224,7 +302,7 @@ def test_unusual_but_legal_file_names_work(tmp_path):
     folder = tmp_path / "Fälle & mehr"
     folder.mkdir()
     path = folder / "case 1.final.v2.seg.nrrd"
-    writeSegmentation(path, volume(), [spec("a", blob(SHAPE))])
+    write_segmentation(path, volume(), [spec("a", blob(SHAPE))])
     assert [each.name for each in readSegmentation(path)] == ["a"]
 
 
@@ -235,25 +313,25 @@ def test_destinations_that_cannot_be_written_are_told_in_a_sentence(tmp_path):
     for path, sentence in (
         (tmp_path / "missing" / "out.seg.nrrd", "does not exist"),
         (tmp_path / "file" / "out.seg.nrrd", "does not exist"),
-        (tmp_path / "out.nrrd", "ends in .seg.nrrd"),
-        (tmp_path / ".seg.nrrd", "ends in .seg.nrrd"),
+        (tmp_path / "out.nrrd", "end with .seg.nrrd"),
+        (tmp_path / ".seg.nrrd", "end with .seg.nrrd"),
         (tmp_path / "folder.seg.nrrd", "is a folder"),
     ):
         with pytest.raises(UsageError, match=sentence):
-            writeSegmentation(path, volume(), specs)
+            write_segmentation(path, volume(), specs)
     assert sorted(os.listdir(tmp_path)) == ["file", "folder.seg.nrrd"]
 
 
 def test_a_folder_without_write_permission_is_told_in_a_sentence(tmp_path, monkeypatch):
     # Asked of the operating system; answered here, because the superuser may write everywhere.
-    monkeypatch.setattr(storage.os, "access", lambda folder, mode: False)
-    with pytest.raises(UsageError, match="cannot be written to"):
-        writeSegmentation(tmp_path / "out.seg.nrrd", volume(), [])
+    monkeypatch.setattr(write.os, "access", lambda folder, mode: False)
+    with pytest.raises(UsageError, match="is not writable"):
+        write_segmentation(tmp_path / "out.seg.nrrd", volume(), [])
 
 
 def test_a_mask_of_another_size_is_refused(tmp_path):
     with pytest.raises(UsageError, match="grid"):
-        writeSegmentation(tmp_path / "out.seg.nrrd", volume(), [spec("a", blob((6, 7, 9)))])
+        write_segmentation(tmp_path / "out.seg.nrrd", volume(), [spec("a", blob((6, 7, 9)))])
     assert os.listdir(tmp_path) == []
 
 
@@ -274,7 +352,7 @@ def test_reference_organs_of_a_real_ct_lie_on_the_ct_in_the_scene_and_in_the_fil
     specs = [spec(name, value == labels.T) for name, value in organs.items()]
     result = importSegments(None, nodeFromVolume(ct, "CT"), specs)
     path = tmp_path / "organs.seg.nrrd"
-    writeSegmentation(path, ct, specs)
+    write_segmentation(path, ct, specs)
     masks, image = masks_by_simpleitk(path)
     for name, value in organs.items():
         inside = np.argwhere(labels == value)

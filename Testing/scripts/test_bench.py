@@ -21,14 +21,25 @@ def test_volume_benchmark_ends_in_the_same_segments_both_ways_and_writes_every_r
     pytest.importorskip("slicer", reason="importing segments needs slicer-core")
     report = tmp_path / "figures.json"
     done = run(
-        "segment_volume.py", "--size", "40x36x30", "--prompts", "3", "--repeat", "1", "--steps", "request,stack", "--json", str(report)
+        "segment_volume.py",
+        "--size",
+        "40x36x30",
+        "--prompts",
+        "3",
+        "--repeat",
+        "1",
+        "--steps",
+        "request,stack,whole",
+        "--json",
+        str(report),
     )
     assert done.returncode == 0, done.stderr
     figures = json.loads(report.read_text())
     assert figures["steps"]["stack"]["same_segments"] is True
     assert figures["steps"]["request"]["ours"]["bytes"] < figures["steps"]["request"]["sample"]["bytes"]
-    assert {target["step"] for target in figures["targets"]} == {"request", "stack"}
-    assert all(figures["steps"][step]["ratios"]["seconds"] > 0 for step in ("request", "stack"))
+    assert figures["steps"]["whole"]["same_segments"] is True and figures["steps"]["whole"]["ours"]["peak_mb"] > 0
+    assert {target["step"] for target in figures["targets"]} == {"request", "stack", "whole"}
+    assert all(figures["steps"][step]["ratios"]["seconds"] > 0 for step in ("request", "stack", "whole"))
     assert "ours / sample's" in done.stdout
 
 

@@ -4,6 +4,8 @@ Request (Microsoft's MedImageParse 3D sample): the volume as a temporary .nii.gz
 into a string, the string into a dictionary, the dictionary through json.dumps. Reply: json.loads, base64, a temporary file,
 nibabel.load(...).get_fdata(). Masks (published Slicer extensions with text prompts do this): each into a NIfTI file of its own,
 loaded as a labelmap volume and imported as a segment.
+
+As a script (`sample_way.py IMAGE URL FOLDER PROMPT…`) it is that sample from the file to one .nii.gz a structure.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -69,3 +72,23 @@ def import_masks(values: np.ndarray, matrix: np.ndarray, names: list[str], scene
             scene.RemoveNode(label_node)
             path.unlink()
     return segmentation_node
+
+
+def segment_file(image: Path, url: str, prompts: list[str], folder: Path) -> None:
+    """From a .nii.gz to one .nii.gz a structure, as the sample does it: the file's own bytes are sent."""
+    import urllib.request
+
+    import nibabel
+
+    text = base64.encodebytes(image.read_bytes()).decode("utf-8")
+    request = {"input_data": {"columns": ["image", "text"], "index": [0], "data": [[text, " & ".join(prompts)]]}}
+    body = str.encode(json.dumps(request))
+    with urllib.request.urlopen(urllib.request.Request(url, body, {"Content-Type": "application/json"})) as answer:
+        values, matrix = decode_reply(answer.read())
+    for number, name in enumerate(prompts):
+        inside = values[..., number] >= 0.5 if values.ndim == 4 else values == number + 1
+        nibabel.save(nibabel.Nifti1Image(inside.astype(np.uint8), matrix), folder / f"{name}.nii.gz")
+
+
+if __name__ == "__main__":
+    segment_file(Path(sys.argv[1]), sys.argv[2], sys.argv[4:], Path(sys.argv[3]))

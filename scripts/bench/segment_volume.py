@@ -5,6 +5,9 @@
 Each way runs in a process of its own, its imports warmed by a tiny volume first, the order alternating; figures are medians of the
 repeats. Memory is the highest resident memory during the call above that at its start. No endpoint takes part: only the work at
 our end is measured.
+
+The steps "whole" are whole processes, from the command to its end, imports included: a .nii.gz in, and out the sample's one .nii.gz a
+structure or our one .seg.nrrd. An endpoint on loopback answers them at once.
 """
 
 from __future__ import annotations
@@ -29,7 +32,10 @@ STEPS = {
     "stack": "reply with overlapping masks (4D) to segments",
     "labelmap": "reply with a labelmap (3D) to segments",
     "stack-float32": "reply with probabilities (4D, float32) to segments",
+    "whole": "whole process, file to files, labelmap reply",
+    "whole-overlapping": "whole process, file to files, overlapping masks (4D)",
 }
+_WHOLE = {"whole": "labelmap", "whole-overlapping": "stack"}  # the form of the reply
 # figure: (heading, factor, digits)
 FIGURES = {
     "seconds": ("time, s", 1, 2),
@@ -45,6 +51,10 @@ TARGETS = (
     ("request", "peak_mb", 0.6),
     ("stack", "seconds", 0.1),
     ("stack", "peak_mb", 0.6),
+    ("whole", "seconds", 0.45),
+    ("whole", "peak_mb", 0.45),
+    ("whole-overlapping", "seconds", 0.45),
+    ("whole-overlapping", "peak_mb", 0.45),
 )
 _WARM_SHAPE = (6, 8, 10)
 
@@ -77,7 +87,11 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--prompts", default=DEFAULT_PROMPTS, type=int, help="how many masks come back (default 10)")
     parser.add_argument("--repeat", default=3, type=int, help="runs of each way (default 3)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write all figures there")
-    parser.add_argument("--steps", default="request,stack,labelmap", help=f"what to measure, of {', '.join(STEPS)} (the last needs 16 GB)")
+    parser.add_argument(
+        "--steps",
+        default="request,stack,labelmap,whole",
+        help=f"what to measure, of {', '.join(STEPS)} (stack-float32 and whole-overlapping need 16 GB)",
+    )
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     parser.add_argument("--inputs", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
@@ -107,15 +121,36 @@ def _compare(options: argparse.Namespace) -> dict:
         print(f"Making a volume of {size} voxels and replies with {options.prompts} masks ...", file=sys.stderr)
         np.save(Path(folder) / "volume.npy", made_up.volume(options.size))
         for step in options.steps:
+            form = _WHOLE.get(step, step)
             if step != "request":
                 for way in WAYS:
-                    _reply_file(folder, way, step).write_bytes(_reply(way, step, options.prompts, options.size))
+                    _reply_file(folder, way, form).write_bytes(_reply(way, form, options.prompts, options.size))
             for turn in range(options.repeat):
                 for way in WAYS[::-1] if turn % 2 else WAYS:
                     print(f"{step}: {way}, run {turn + 1} of {options.repeat} ...", file=sys.stderr)
+                    if step in _WHOLE:
+                        runs[step][way].append(_whole(way, form, Path(folder), options))
+                        continue
                     own = ["--measure", f"{way}:{step}", "--inputs", folder, "--size", size, "--prompts", str(options.prompts)]
                     runs[step][way].append(measuring.in_own_process(Path(__file__), own))
     return _summary(options, size, runs)
+
+
+def _whole(way: str, form: str, folder: Path, options: argparse.Namespace) -> dict:
+    """One run of a whole process, and what its files hold."""
+    import made_up
+    import nibabel
+    import numpy as np
+    import whole_process
+
+    image, names = folder / "volume.nii.gz", made_up.prompts(options.prompts)
+    if not image.exists():
+        voxels = np.load(folder / "volume.npy")
+        nibabel.save(nibabel.Nifti1Image(voxels.transpose(2, 1, 0), made_up.ijk_to_ras(voxels.shape)), image)
+    reply = _reply_file(folder, way, form).read_bytes()
+    with tempfile.TemporaryDirectory() as out, whole_process.endpoint({"/medimageparse3d/score": reply}) as address:
+        figures = whole_process.measure(whole_process.command(way, image, f"{address}/medimageparse3d/score", names, Path(out)))
+        return {**figures, "segments": whole_process.voxels_written(way, Path(out), names)}
 
 
 def _summary(options: argparse.Namespace, size: str, runs: dict) -> dict:
@@ -246,7 +281,7 @@ def _print(results: dict) -> None:
     limits = {(target["step"], target["figure"]): target for target in results["targets"]}
     for step, found in results["steps"].items():
         for figure, (unit, scale, digits) in FIGURES.items():
-            if step != "request" and figure == "bytes":
+            if (step != "request" and figure == "bytes") or figure not in found["ours"]:
                 continue  # the endpoint decides
             values = [None if found[way].get(figure) is None else found[way][figure] * scale for way in WAYS]
             target = limits.get((step, figure))

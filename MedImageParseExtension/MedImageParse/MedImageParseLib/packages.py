@@ -48,7 +48,7 @@ def require(module: str, purpose: str, otherwise: str = "") -> None:
 
     Args:
         module: what is imported, e.g. "slicer".
-        purpose: what needs it, e.g. "writing a .seg.nrrd".
+        purpose: what needs it, e.g. "writing a DICOM segmentation".
         otherwise: what a person may do instead, "" for nothing.
 
     Raises:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from ..errors import UsageError
 from ..files.collisions import check_outputs
+from ..files.segmentation import check_segmentation_path, write_segmentation
 from ..files.write import check_name, check_writable, safe_file_stem
 from ..imaging.volume import Volume
 from ..models import MODEL_NAMES
@@ -69,10 +70,6 @@ class Wanted:
         Raises:
             UsageError: a name that cannot be written, or that would replace what is read; a package that writing needs is missing.
         """
-        if output and not str(output).lower().endswith(".seg.nrrd"):
-            raise UsageError(
-                f"The segmentation's name must end with .seg.nrrd, which '{Path(output).name}' does not; for a labelmap use --labels."
-            )
         if labels and str(labels).lower().endswith(".seg.nrrd"):
             raise UsageError("The labelmap's name ends with .seg.nrrd, which is a segmentation's; end it with .nrrd or .nii.gz.")
         for folder, purpose in ((probability, "probability volumes"), (masks, "masks")):
@@ -83,7 +80,7 @@ class Wanted:
         if instances is not None and not instances >= 0:
             raise UsageError("The smallest size of separate structures is a number of millilitres, 0 or more.")
         wanted = cls(
-            output and check_writable(output),
+            output and check_segmentation_path(output),
             labels and check_writable(labels, _LABEL_ENDINGS),
             Path(probability) if probability else None,
             picture and check_writable(picture, (".png",)),
@@ -99,8 +96,6 @@ class Wanted:
         check_outputs(given, inputs, [wanted.probability, wanted.masks])
         if wanted.dicom_seg:
             require("highdicom", "writing a DICOM segmentation")
-        if wanted.output:
-            require("slicer", "writing a .seg.nrrd", "or ask for --labels, which needs no further package")
         return wanted
 
     def paths(self) -> list[str]:
@@ -256,12 +251,10 @@ def segment_specs(result: SegmentationResult, found: list[PromptResult] | None =
 
 def _write_segmentation(result: SegmentationResult, found: list[PromptResult], path: Path, timings: dict) -> None:
     start = time.perf_counter()
-    from ..scene.storage import writeSegmentation
-
     specs = segment_specs(result, found)
     timings["import"] = round(time.perf_counter() - start, 4)
     start = time.perf_counter()
-    writeSegmentation(path, result.volume.shown, specs, name=path.name.removesuffix(".seg.nrrd"))
+    write_segmentation(path, result.volume.shown, specs)
     timings["write"] = round(timings["write"] + time.perf_counter() - start, 4)
 
 

@@ -15,9 +15,8 @@ from ..azure.offers import OFFERS
 from ..errors import Cancelled, UsageError
 from ..profiles.profiles import ENTRA_METHODS
 from ..progress import Cancellation
-from .discover import print_prompt
 from .options import RefuseKey, add_common
-from .terminal import Terminal
+from .terminal import Terminal, print_prompt
 
 _ACTIONS = ("list", "status", "logs", "delete", "grant")
 

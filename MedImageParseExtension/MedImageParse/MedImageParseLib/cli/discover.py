@@ -6,7 +6,6 @@ import argparse
 import json
 import sys
 from dataclasses import asdict
-from datetime import datetime
 
 from ..azure.discovery import CLOUDS, Discovery, FoundDeployment, FoundEndpoint, discover, make_profile
 from ..azure.resource_manager import ResourceManager, arm_scope
@@ -18,6 +17,7 @@ from ..signin.auth import save_in_keyring
 from ..signin.entra import EntraOptions
 from ..signin.methods import entra_session
 from .options import RefuseKey
+from .terminal import print_prompt
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
@@ -81,15 +81,6 @@ def run(arguments: argparse.Namespace, cancellation: Cancellation | None = None)
         for warning in found.warnings:
             print(f"warning: {warning}", file=sys.stderr)
     return 0
-
-
-def print_prompt(url: str, code: str, expires_at: datetime) -> None:
-    """Show a device code on stderr, so that stdout carries results only."""
-    print(
-        f"To sign in, open {url} in a browser and enter the code {code} before {expires_at.astimezone():%H:%M}.",
-        file=sys.stderr,
-        flush=True,
-    )
 
 
 def print_found(found: Discovery, *, as_json: bool = False) -> None:

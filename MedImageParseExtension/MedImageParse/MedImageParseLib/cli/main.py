@@ -54,7 +54,7 @@ def _main(argv: list[str]) -> int:
     previous = _cancel_on_interrupt(cancellation)
     try:
         _guess_command(argv)
-        parser = build_parser()
+        parser = build_parser(command=argv[0] if argv else "")
         arguments, rest = parser.parse_known_args(_bind_negative_values(argv))
         if rest:
             _refuse(rest, parser, argv[0] if argv else "")
@@ -97,16 +97,17 @@ def run_command(argv: list[str], cancellation: Cancellation) -> int:
     Raises:
         MedImageParseError as the command does.
     """
-    arguments = build_parser().parse_args(argv)
+    arguments = build_parser(command=argv[0]).parse_args(argv)
     arguments.cancellation, arguments.words = cancellation, argv
     return arguments.run(arguments)
 
 
-def build_parser(program: str = "") -> Parser:
-    """The parser of all commands.
+def build_parser(program: str = "", command: str = "") -> Parser:
+    """The parser of one command, so that the program need not load what the others use; of all commands where it is none of them.
 
     Args:
         program: what the command line is called; "" for what it was started as.
+        command: the first word of the command line.
     """
     parser = Parser(
         prog=program or command_name(),
@@ -114,7 +115,7 @@ def build_parser(program: str = "") -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"medimageparse {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=Parser)
-    for name in COMMANDS:
+    for name in (command,) if command in COMMANDS else COMMANDS:
         importlib.import_module(f".{name.replace('-', '_')}", __package__).add_parser(commands)
     parser.commands = dict(commands.choices)
     return parser

@@ -12,8 +12,8 @@ from ..imaging.geometry import AUTO_PLANE, PLANE_CHOICES
 from ..imaging.windows import CT_WINDOWS
 from ..profiles.profiles import DIALECTS, SIGN_INS
 from ..program import command_name
-from ..tasks.embed import AT_ONCE, BATCH
 from ..tasks.preprocessing import FITS, POOLS
+from .terminal import print_prompt
 
 
 class RefuseKey(argparse.Action):
@@ -68,8 +68,6 @@ def add_connection(parser: argparse.ArgumentParser) -> None:
 
 def connection_options(arguments: argparse.Namespace) -> dict:
     """Keyword arguments of `console.api.connect` from parsed options; options not given are left out."""
-    from .discover import print_prompt
-
     names = ("dialect", "auth", "key_file", "deployment", "timeout", "retries", "ca_bundle")
     given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
     if not arguments.endpoint and not arguments.profile:
@@ -115,6 +113,8 @@ def add_recipe(parser: argparse.ArgumentParser, *, pools: bool = True) -> None:
 
 def add_speed(parser: argparse.ArgumentParser) -> None:
     """How much at the same time."""
+    from ..tasks.embed import AT_ONCE, BATCH  # here, as only some commands need that file
+
     group = parser.add_argument_group("speed")
     group.add_argument("--at-once", type=int, default=AT_ONCE, metavar="N", help=f"most requests at the same time (default {AT_ONCE})")
     group.add_argument("--batch", type=int, default=BATCH, metavar="N", help=f"images in a request (default {BATCH})")

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Any, TypeVar
 
 from ..errors import EndpointError, MedImageParseError, PartlyDone
@@ -229,3 +230,12 @@ def _write_failure(arguments: argparse.Namespace, terminal: Terminal, error: Med
 
 def _write(path: str, report: dict) -> None:
     write_atomically(path, (json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+
+
+def print_prompt(url: str, code: str, expires_at: datetime) -> None:
+    """Show a device code on stderr, so that stdout carries results only."""
+    print(
+        f"To sign in, open {url} in a browser and enter the code {code} before {expires_at.astimezone():%H:%M}.",
+        file=sys.stderr,
+        flush=True,
+    )

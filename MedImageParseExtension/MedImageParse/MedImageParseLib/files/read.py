@@ -15,16 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import SimpleITK as sitk
 
 from ..errors import InputError
-from ..imaging.nifti import decode_nifti
+from ..imaging.nifti import NiftiHeader, decode_nifti, qform_matrix, sform_matrix
 from ..imaging.volume import Volume, usable_matrix
-from .dicom import is_dicom_file, read_dicom
 from .packed import MGH_EXTENSIONS, PACKED_EXTENSIONS, only_image, read_mgh, unpacked
 from .quiet import quiet_codecs
 
 if TYPE_CHECKING:
+    import SimpleITK as sitk
     from PIL import Image
 
 
@@ -44,6 +43,7 @@ READABLE = (
     ".nii, .nii.gz, .nrrd, .nhdr, .mha, .mhd, .gipl, .hdr/.img, .mgz, .png, .jpg, .tif, .bmp, a DICOM file (also .dcm.gz or a DICOMDIR), "
     "a folder with one DICOM series, or a .zip of one"
 )
+_SAME = 1e-6  # the rounding of the numbers in a header
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -97,6 +97,8 @@ def known_extension(path: Path, extensions: tuple[str, ...]) -> str:
 
 def _read_any(path: Path, warnings: list[str], series: str, frame: int | None) -> Volume:
     if path.is_dir():
+        from .dicom import read_dicom
+
         # Sorted, so that the order of a folder's listing never decides anything.
         files = sorted(Path(folder, name) for folder, _folders, names in os.walk(path) for name in names)
         return read_dicom(files, f"The folder {path.name or path}", warnings, series=series, frame=frame)
@@ -116,6 +118,8 @@ def _read_any(path: Path, warnings: list[str], series: str, frame: int | None) -
         return _read_with_itk(path, ITK_EXTENSIONS[extension], frame)
     if known_extension(path, PICTURE_EXTENSIONS):
         return read_picture(path, warnings)
+    from .dicom import is_dicom_file, read_dicom
+
     if is_dicom_file(path):
         return read_dicom([path], f"The file {path.name}", warnings, series=series, frame=frame)
     raise InputError(f"The file {path.name} is of a kind that is not read here; give {READABLE}.")
@@ -127,6 +131,8 @@ def _read_packed(path: Path, warnings: list[str], series: str, frame: int | None
         image = only_image(folder, (*NIFTI_EXTENSIONS, *ITK_EXTENSIONS, *PICTURE_EXTENSIONS, *MGH_EXTENSIONS))
         if image is not None:
             return _read_any(image, warnings, series, frame)
+        from .dicom import read_dicom
+
         files = sorted(each for each in folder.iterdir())
         return read_dicom(files, f"The file {path.name}", warnings, series=series, frame=frame)
 
@@ -138,11 +144,34 @@ def _read_nifti(path: Path, warnings: list[str], frame: int | None) -> Volume:
         raise InputError(f"{path.name}: {error}") from error
     warnings += image.header.remarks
     voxels = one_volume(image.voxels, image.is_color, frame)
-    return Volume(voxels, image.ijk_to_ras, forms=image.header.forms, shown_ijk_to_ras=_shown_by_itk(path, image.ijk_to_ras))
+    shown = None if _is_plain(image.header) else _shown_by_itk(path, image.ijk_to_ras)
+    return Volume(voxels, image.ijk_to_ras, forms=image.header.forms, shown_ijk_to_ras=shown)
+
+
+def _is_plain(header: NiftiHeader) -> bool:
+    """Whether every program places this file where we do: right angles, the two forms (where there are two) and the voxel sizes agree.
+
+    Most files are like that, and SimpleITK, which takes a while to load, need not be asked about them.
+    """
+    forms = header.forms
+    if forms is None or forms.units & 7 not in (0, 2) or header.rank < 3:
+        return False
+    stated = [sform_matrix(forms)] * (forms.sform_code > 0) + [qform_matrix(forms)] * (forms.qform_code > 0)
+    sizes = np.abs(np.array(forms.pixdim[1:4]))
+    lengths = np.linalg.norm(header.ijk_to_ras[:3, :3], axis=0)
+    if not stated or not np.all(sizes > 0) or not np.allclose(lengths, sizes, rtol=_SAME, atol=0):
+        return False
+    directions = header.ijk_to_ras[:3, :3] / sizes
+    # As far as a voxel at the far end of the grid would be moved, in voxels.
+    far = np.append(np.abs(header.shape_ijk[:3]), 1.0)
+    moved = [np.abs((matrix - header.ijk_to_ras)[:3]) @ far / sizes.min() for matrix in stated]
+    return bool(np.allclose(directions.T @ directions, np.eye(3), atol=_SAME) and np.all(np.array(moved) < _SAME * 100))
 
 
 def _shown_by_itk(path: Path, ijk_to_ras: np.ndarray) -> np.ndarray | None:
     """Where ITK, and so Slicer, places a NIfTI file; None where that is the matrix itself, or ITK refuses the file (sheared ones)."""
+    import SimpleITK as sitk
+
     reader = sitk.ImageFileReader()
     reader.SetImageIO("NiftiImageIO")
     reader.SetFileName(str(path))
@@ -156,6 +185,8 @@ def _shown_by_itk(path: Path, ijk_to_ras: np.ndarray) -> np.ndarray | None:
 
 
 def _read_with_itk(path: Path, image_io: str, frame: int | None) -> Volume:
+    import SimpleITK as sitk
+
     reader = sitk.ImageFileReader()
     reader.SetImageIO(image_io)
     reader.SetFileName(str(path))
@@ -179,6 +210,8 @@ def volume_of_itk(image: sitk.Image, frame: int | None = None) -> Volume:
     Raises:
         InputError: several volumes and no `frame`, or several numbers in every voxel that are no colours.
     """
+    import SimpleITK as sitk
+
     dimension = image.GetDimension()
     is_color = image.GetNumberOfComponentsPerPixel() > 1
     voxels = sitk.GetArrayFromImage(image)

@@ -2,8 +2,7 @@
 
 Writing integer labelmaps and probability volumes on the input's own grid. No MRML here.
 
-NIfTI keeps the affine as its sform; NRRD is written by the few lines below rather than by a library, because both must take
-sheared matrices and be put in place in one step. Neither file carries anything about the patient.
+NIfTI keeps the affine as its sform; both take sheared matrices and are put in place in one step. Neither file carries anything about the patient.
 
 Vectors of images as a file for other programs: .npz (numpy, no pickled objects) or .csv.
 """
@@ -17,7 +16,6 @@ import os
 import re
 import secrets
 import unicodedata
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -29,6 +27,7 @@ from ..errors import Cancelled, EndpointError, MedImageParseError, PartlyDone, U
 from ..imaging.nifti import encode_nifti
 from ..imaging.volume import Volume
 from ..search.records import Provenance, Record
+from .nrrd import write_nrrd
 
 _LONGEST_PART = 255  # bytes
 _FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")  # the last four are the first four in full width
@@ -130,7 +129,6 @@ LABEL_EXTENSIONS = (".nii.gz", ".nii", ".nrrd")
 _GZIP_LEVEL = 6  # labelmaps are nearly empty: this costs milliseconds and halves them
 _RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(1, 10))}
 _LONGEST_NAME = 100
-_NRRD_TYPES = {"u1": "uint8", "u2": "uint16", "f4": "float"}
 
 
 def write_labels(path: str | os.PathLike, labels_kji: np.ndarray, volume: Volume, *, description: str = "") -> Path:
@@ -250,32 +248,10 @@ def _encode(path: Path, voxels: np.ndarray, volume: Volume, description: str = "
 
 
 def encode_nrrd(voxels_kji: np.ndarray, ijk_to_ras: np.ndarray) -> bytes:
-    """A NRRD file of a uint8, uint16 or float32 kji array, gzip inside, in LPS space as Slicer and ITK write it.
-
-    Format: https://teem.sourceforge.net/nrrd/format.html.
-    """
-    ijk_to_lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ np.asarray(ijk_to_ras, dtype=float)
-
-    def vector(values: np.ndarray) -> str:
-        return "(" + ",".join(repr(float(value) + 0.0) for value in values) + ")"  # + 0.0: no "-0.0"
-
-    header = "\n".join(
-        [
-            "NRRD0004",
-            f"type: {_NRRD_TYPES[voxels_kji.dtype.str[1:]]}",
-            "dimension: 3",
-            "space: left-posterior-superior",
-            "sizes: " + " ".join(str(size) for size in voxels_kji.shape[::-1]),
-            "space directions: " + " ".join(vector(ijk_to_lps[:3, axis]) for axis in range(3)),
-            "kinds: domain domain domain",
-            "endian: little",
-            "encoding: gzip",
-            "space origin: " + vector(ijk_to_lps[:3, 3]),
-        ]
-    )
-    packer = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, 31)
-    little = np.ascontiguousarray(voxels_kji.astype(voxels_kji.dtype.newbyteorder("<"), copy=False))
-    return header.encode("ascii") + b"\n\n" + packer.compress(little.tobytes()) + packer.flush()
+    """A NRRD file of a uint8, uint16 or float32 kji array; see `nrrd.write_nrrd`."""
+    buffer = io.BytesIO()
+    write_nrrd(buffer, voxels_kji, voxels_kji.dtype, voxels_kji.shape, ijk_to_ras, level=_GZIP_LEVEL)
+    return buffer.getvalue()
 
 
 VECTOR_EXTENSIONS = (".npz", ".csv")

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import InputError
+from .gzipping import gzip_pieces
 
 GZIP_MAGIC = b"\x1f\x8b"
 _DEFLATE_MAX_RATIO = 1032  # zlib's documented limit: one byte of deflate cannot hold more than about 1032 bytes
@@ -315,11 +316,8 @@ def encode_nifti(
     body = memoryview(np.ascontiguousarray(voxels.astype(voxels.dtype.newbyteorder("<"), copy=False))).cast("B") if voxels.size else b""
     if not compress:
         return header + bytes(body)
-    packer = zlib.compressobj(level, zlib.DEFLATED, 31, strategy=_strategy(body, level))
-    parts = [packer.compress(header)]
-    parts += [packer.compress(body[start : start + _CHUNK]) for start in range(0, len(body), _CHUNK)]
-    parts.append(packer.flush())
-    return b"".join(parts)
+    pieces = (header, *(body[start : start + _CHUNK] for start in range(0, len(body), _CHUNK)))
+    return b"".join(gzip_pieces(pieces, level, _strategy(body, level)))
 
 
 def _strategy(body: bytes | memoryview, level: int) -> int:
@@ -417,8 +415,8 @@ def _matrix(forms: NiftiForms, shape: list[int], remarks: list[str]) -> np.ndarr
     A stated form whose matrix is empty is passed over.
     """
     to_mm = np.diag([*[_UNIT_MM.get(forms.units & 7, 1.0)] * 3, 1.0])
-    sform = _sform(forms) if forms.sform_code > 0 else None
-    qform = _qform(forms) if forms.qform_code > 0 else None
+    sform = sform_matrix(forms) if forms.sform_code > 0 else None
+    qform = qform_matrix(forms) if forms.qform_code > 0 else None
     # A form of nothing but zeros is a writer's fault; what is odd in other ways is told by whoever uses the matrix.
     if sform is not None and not np.any(sform[:3, :3]) and (qform is not None or np.any(forms.pixdim[1:])):
         remarks.append(
@@ -439,13 +437,15 @@ def _matrix(forms: NiftiForms, shape: list[int], remarks: list[str]) -> np.ndarr
     return to_mm @ matrix
 
 
-def _sform(forms: NiftiForms) -> np.ndarray:
+def sform_matrix(forms: NiftiForms) -> np.ndarray:
+    """4x4 as the file states it, in its own units."""
     matrix = np.eye(4)
     matrix[:3] = np.array(forms.srow)
     return matrix
 
 
-def _qform(forms: NiftiForms) -> np.ndarray:
+def qform_matrix(forms: NiftiForms) -> np.ndarray:
+    """4x4 as the file states it, in its own units."""
     matrix = np.eye(4)
     handedness = -1.0 if forms.pixdim[0] < 0 else 1.0
     matrix[:3, :3] = _rotation(np.array(forms.quatern)) * (np.abs(np.array(forms.pixdim[1:4])) * [1, 1, handedness])

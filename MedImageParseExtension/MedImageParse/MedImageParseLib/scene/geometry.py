@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import UsageError
+from ..imaging.layers import merged, share_layers
 from ..imaging.volume import CroppedMask, Volume, bounding_box
 from .session import importSlicer
 
@@ -100,42 +101,11 @@ def layers(
     Returns:
         for each mask the vtkOrientedImageData that holds it, and its value there. Masks of one layer share the object.
     """
-    rooms: list[list[int]] = []
-    for number, mask in enumerate(masks):
-        room = next((each for each in rooms if len(each) < 255 and not any(_overlap(masks[other], mask) for other in each)), None)
-        if room is None:
-            rooms.append([number])
-        else:
-            room.append(number)
     found: dict[int, tuple[Any, int]] = {}
-    for room in rooms:
-        image = orientedImage(_merged([masks[number] for number in room]), imageToWorldArray, startIjk)
-        found |= {number: (image, label) for label, number in enumerate(room, start=1)}
+    for members in share_layers(masks):
+        image = orientedImage(merged([masks[number] for number in members]), imageToWorldArray, startIjk)
+        found |= {number: (image, label) for label, number in enumerate(members, start=1)}
     return [found[number] for number in range(len(masks))]
-
-
-def _overlap(one: CroppedMask, other: CroppedMask) -> bool:
-    common = [slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(one.box, other.box)]
-    if any(part.start >= part.stop for part in common):
-        return False
-    first, second = (
-        mask.voxels[tuple(slice(part.start - start, part.stop - start) for part, start in zip(common, mask.start_kji))]
-        for mask in (one, other)
-    )
-    return bool(np.any(first.astype(bool) & second.astype(bool)))
-
-
-def _merged(masks: list[CroppedMask]) -> CroppedMask:
-    """One array of several masks, value k where the k-th is."""
-    if len(masks) == 1:
-        return masks[0]
-    lowest = [min(mask.box[axis].start for mask in masks) for axis in range(3)]
-    highest = [max(mask.box[axis].stop for mask in masks) for axis in range(3)]
-    voxels = np.zeros([stop - start for start, stop in zip(lowest, highest)], np.uint8)
-    for label, mask in enumerate(masks, start=1):
-        part = voxels[tuple(slice(box.start - start, box.stop - start) for box, start in zip(mask.box, lowest))]
-        part[mask.voxels != 0] = label
-    return CroppedMask(masks[0].shape_kji, (lowest[0], lowest[1], lowest[2]), voxels)
 
 
 def boxExtent(mask: CroppedMask, startIjk: tuple[int, int, int] = (0, 0, 0)) -> list[int]:

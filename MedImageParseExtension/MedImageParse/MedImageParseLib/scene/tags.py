@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..files.segmentation import plain_tag
+
 TAG = "MedImageParse."
 TAGS = tuple(f"{TAG}{name}" for name in ("Prompt", "Model", "Engine", "Endpoint", "Window", "RequestId", "Date", "Version"))
 _MOST_LINES = 20
@@ -16,8 +18,7 @@ def setTags(segment: Any, tags: Mapping[str, str]) -> None:
         if tags and segment.HasTag(name):
             segment.RemoveTag(name)
     for name, value in tags.items():
-        # | separates tags in the header of a .seg.nrrd.
-        segment.SetTag(name, " ".join(value.replace("|", "/").split()))
+        segment.SetTag(name, plain_tag(value))
 
 
 def tagsOf(segment: Any) -> dict[str, str]:

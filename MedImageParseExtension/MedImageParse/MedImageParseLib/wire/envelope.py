@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import io
 import json
 import math
 from collections.abc import Iterator
@@ -64,14 +65,20 @@ def build_body(rows: list[tuple[bytes, str]], dialect: str, params: dict | None 
     Returns:
         JSON bytes, ASCII.
     """
-    parts = [b'{"', _FRAME[dialect], b'":{"columns":["image","text"],"index":', json.dumps(list(range(len(rows)))).encode(), b',"data":[']
+    # Written into one buffer: a list of pieces and their sum would stand in memory together.
+    body = io.BytesIO()
+    body.write(
+        b'{"' + _FRAME[dialect] + b'":{"columns":["image","text"],"index":' + json.dumps(list(range(len(rows)))).encode() + b',"data":['
+    )
     for number, (image, text) in enumerate(rows):
-        parts += [b"," if number else b"", b'["', *_base64(image), b'",', json.dumps(text).encode(), b"]"]
-    parts.append(b"]}")
+        body.write(b',["' if number else b'["')
+        body.writelines(_base64(image))
+        body.write(b'",' + json.dumps(text).encode() + b"]")
+    body.write(b"]}")
     if params is not None:
-        parts.append(b',"params":' + json.dumps(params).encode())
-    parts.append(b"}")
-    return b"".join(parts)
+        body.write(b',"params":' + json.dumps(params).encode())
+    body.write(b"}")
+    return body.getvalue()
 
 
 def _base64(data: bytes) -> Iterator[bytes]:

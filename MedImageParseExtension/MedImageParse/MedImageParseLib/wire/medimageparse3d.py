@@ -159,16 +159,24 @@ def _from_volume(volumes: Iterable[np.ndarray], prompts: int, keep: bool) -> Vol
 
 
 def _label_masks(part: np.ndarray, inside: tuple[slice, ...], shape: tuple[int, ...], prompts: int) -> list[CroppedMask]:
-    from scipy import ndimage
-
-    labels = np.ascontiguousarray(part if part.dtype.kind in "iu" and part.dtype.isnative else part.astype(np.int32))
+    """Each label's mask. Its slices first, then its box within them: no array of the whole size is made, however many labels there are."""
+    starts = [box.start for box in inside]
+    slices: dict[int, list[int]] = {}
+    for k, plane in enumerate(part):
+        for number in np.flatnonzero(np.bincount(plane.ravel().astype(np.intp, copy=False), minlength=prompts + 1)[1:]) + 1:
+            slices.setdefault(int(number), []).append(k)
     masks = []
-    for number, box in enumerate(ndimage.find_objects(labels, max_label=prompts), start=1):
-        if box is None:
+    for number in range(1, prompts + 1):
+        if number not in slices:
             masks.append(CroppedMask.empty(shape))
             continue
-        start = tuple(outer.start + inner.start for outer, inner in zip(inside, box))
-        masks.append(CroppedMask(tuple(shape), start, (labels[box] == number).view(np.uint8)))
+        first, last = slices[number][0], slices[number][-1]
+        shadow = np.zeros(part.shape[1:], bool)
+        for k in slices[number]:
+            shadow |= part[k] == number
+        rows, columns = bounding_box(shadow) or (slice(0), slice(0))
+        voxels = (part[first : last + 1, rows, columns] == number).view(np.uint8)
+        masks.append(CroppedMask(tuple(shape), (starts[0] + first, starts[1] + rows.start, starts[2] + columns.start), voxels))
     return masks
 
 
