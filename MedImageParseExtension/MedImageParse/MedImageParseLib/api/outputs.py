@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from ..errors import UsageError
 from ..files.collisions import check_outputs
-from ..files.segmentation import check_segmentation_path, write_segmentation
+from ..files.segmentation import SegmentSpec, check_segmentation_path, write_segmentation
 from ..files.write import check_name, check_writable, safe_file_stem
 from ..imaging.volume import Volume
 from ..models import MODEL_NAMES
@@ -235,10 +235,9 @@ def pieces(result: SegmentationResult, instances: float | None) -> list[PromptRe
     return parted
 
 
-def segment_specs(result: SegmentationResult, found: list[PromptResult] | None = None) -> list:
+def segment_specs(result: SegmentationResult, found: list[PromptResult] | None = None) -> list[SegmentSpec]:
     """What the scene needs of each found prompt: name, mask, color, terminology, and who made it."""
     from ..prompts import catalogue
-    from ..scene.segments import SegmentSpec
 
     specs = []
     for prompt in result.found if found is None else found:

@@ -94,8 +94,6 @@ def segment(
         <SegmentationResult: liver 1,403.2 ml; spleen 214.7 ml>
     """
     from ..tasks.repeat import check_times, repeated
-    from ..tasks.segment_slices import plane_to_send, segment_slices
-    from ..tasks.segment_volume import segment_volume
     from . import outputs
 
     texts = [prompt] if isinstance(prompt, str) else list(prompt)
@@ -129,11 +127,15 @@ def segment(
     indices = None
     if model == "medimageparse":
         reading.volume.check()
+        from ..tasks.segment_slices import plane_to_send, segment_slices
+
         plane = plane_to_send(reading.volume, plane, slices)
         indices = _slice_indices(reading.volume, plane, slices)
     own = None if client else connect(endpoint, profile, model=model, cancellation=cancellation, **connection)
     try:
         if model == "medimageparse3d":
+            from ..tasks.segment_volume import segment_volume
+
             result = repeated(
                 lambda: segment_volume(reading.volume, prompts, client or own, slabs=str(slabs or "auto"), region=region, **common), repeat
             )

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
@@ -37,22 +37,24 @@ _ANY_TISSUE = (
 )
 
 
-class Structure(Protocol):
-    """One segment to be written; scene.segments.SegmentSpec is one.
+@dataclass(slots=True)
+class SegmentSpec:
+    """One segment to be made.
 
     Attributes:
         name: shown to the person.
-        mask: on the volume's own grid, kji.
+        mask: on the volume's own grid (kji).
         color: red, green, blue, 0..1.
-        terminology: Slicer's serialized terminology entry, "" for what Slicer gives every new segment ("Tissue").
-        tags: what made it, by name.
+        terminology: Slicer's serialized terminology entry (see scene.terminologies.terminologyEntry); empty leaves what Slicer gives
+            every new segment ("Tissue").
+        tags: what made it, kept with the segment by its name, e.g. {"MedImageParse.Model": "medimageparse3d"}.
     """
 
     name: str
     mask: CroppedMask
     color: tuple[float, float, float]
-    terminology: str
-    tags: dict[str, str]
+    terminology: str = ""
+    tags: dict[str, str] = field(default_factory=dict)
 
 
 def check_segmentation_path(path: str | os.PathLike) -> Path:
@@ -75,13 +77,13 @@ def plain_tag(value: str) -> str:
     return " ".join(value.replace("|", "/").split())
 
 
-def write_segmentation(path: str | os.PathLike, volume: Volume, structures: Sequence[Structure]) -> Path:
+def write_segmentation(path: str | os.PathLike, volume: Volume, specs: Sequence[SegmentSpec]) -> Path:
     """Write masks of a volume as a Slicer segmentation. The file appears whole or not at all.
 
     Args:
         path: ends in .seg.nrrd; the folder must exist.
         volume: the volume that the masks lie on; its geometry may be oblique, left-handed or sheared.
-        structures: segments in this order; empty masks are left out. No segment at all gives a valid file with the volume's grid.
+        specs: segments in this order; empty masks are left out. No segment at all gives a valid file with the volume's grid.
 
     Returns:
         the path written.
@@ -90,12 +92,12 @@ def write_segmentation(path: str | os.PathLike, volume: Volume, structures: Sequ
         UsageError: another ending, a folder that is not there or cannot be written to, a full disk, a mask of another size than the volume.
     """
     path = check_segmentation_path(path)
-    for structure in structures:
-        if tuple(structure.mask.shape_kji) != volume.shape_kji:
-            raise UsageError(f"The mask \"{structure.name}\" is not on the volume's grid; give masks of the volume's size.")
-    trimmed = [(structure, structure.mask.trimmed()) for structure in structures]
-    present = [structure for structure, mask in trimmed if mask.voxels.size]
-    masks = [mask for _structure, mask in trimmed if mask.voxels.size]
+    for spec in specs:
+        if tuple(spec.mask.shape_kji) != volume.shape_kji:
+            raise UsageError(f"The mask \"{spec.name}\" is not on the volume's grid; give masks of the volume's size.")
+    trimmed = [(spec, spec.mask.trimmed()) for spec in specs]
+    present = [spec for spec, mask in trimmed if mask.voxels.size]
+    masks = [mask for _spec, mask in trimmed if mask.voxels.size]
     shared = share_layers(masks)
     fields = _segments(present, masks, shared) | _segmentation(volume, bool(present))
     write_whole(
@@ -114,7 +116,7 @@ def write_segmentation(path: str | os.PathLike, volume: Volume, structures: Sequ
     return path
 
 
-def _segments(present: Sequence[Structure], masks: list[CroppedMask], shared: list[list[int]]) -> dict[str, str]:
+def _segments(present: Sequence[SegmentSpec], masks: list[CroppedMask], shared: list[list[int]]) -> dict[str, str]:
     """The header's entries of each segment."""
     place = {number: (layer, label) for layer, members in enumerate(shared) for label, number in enumerate(members, start=1)}
     # Slicer cuts a layer to the extent of its first segment, so that all segments of a layer state the layer's.

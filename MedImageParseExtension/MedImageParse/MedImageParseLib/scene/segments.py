@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError, MedImageParseError, UsageError
+from ..files.segmentation import SegmentSpec
 from ..imaging.volume import CroppedMask
 from .geometry import arrayFromMatrix, extentStart, layers, matrixFromArray, orientedImage, volumeToSegmentation
 from .overlap import eraseFromAll, union, withoutExisting, withoutLater
@@ -24,26 +25,6 @@ OVERLAP_RULES = ("allow", "overwrite", "keep")
 EXISTING_RULES = ("add", "replace")
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class SegmentSpec:
-    """One segment to be made.
-
-    Attributes:
-        name: shown to the person.
-        mask: on the volume's own grid (kji).
-        color: red, green, blue, 0..1.
-        terminology: Slicer's serialized terminology entry (see terminologies.terminologyEntry); empty leaves what Slicer gives
-            every new segment ("Tissue").
-        tags: what made it, kept with the segment by its name, e.g. {"MedImageParse.Model": "medimageparse3d"}.
-    """
-
-    name: str
-    mask: CroppedMask
-    color: tuple[float, float, float]
-    terminology: str = ""
-    tags: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
