@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -38,3 +39,28 @@ def test_the_command_prints_a_line_a_target_or_everything_as_json(bench):
     assert bench.run("targets", "--modality", "CT", "--json") == 0
     assert len(json.loads(bench.out)) == len(lines)
     assert bench.run("targets", "--modality", "XYZ") == 2
+
+
+def test_presets_are_listed_added_shared_and_removed(bench, tmp_path):
+    assert bench.run("targets", "--presets", "--model", "medimageparse3d") == 0
+    assert bench.out.startswith("abdomen-15\t15 prompts\tCT\t") and "2d-" not in bench.out
+    assert bench.run("targets", "--add-preset", "trauma", "--prompt", "liver & spleen") == 0
+    shared = tmp_path / "shared.json"
+    shared.write_text(Path(bench.out.strip()).read_text())
+    assert bench.run("targets", "--remove-preset", "trauma") == 0 and bench.run("targets", "--remove-preset", "trauma") == 2
+    assert bench.run("targets", "--import-presets", str(shared)) == 0
+    assert bench.run("targets", "--presets", "--json") == 0
+    assert json.loads(bench.out)[-1] == {
+        "name": "trauma", "prompts": ["liver", "spleen"], "title": "", "model": "", "modality": "", "is_own": True,
+    }  # fmt: skip
+    assert bench.run("targets", "--add-preset", "lungs", "--prompt", "liver") == 2 and "comes with the program" in bench.err
+
+
+def test_a_preset_is_segmented_and_nested_targets_go_in_requests_of_their_own(bench):
+    assert bench.run("targets", "--add-preset", "mine", "--prompt", "bright & dark") == 0
+    report = ["--report", bench.path("report.json")]
+    assert bench.segment("--preset", "mine", "--prompt", "kidney & left kidney", "--slabs", "none", *report) == 0
+    assert [entry["text"] for entry in bench.report()["prompts"]] == ["bright", "dark", "kidney", "left kidney"]
+    assert bench.report()["groups"] == [["bright", "dark", "kidney"], ["left kidney"]] and len(bench.double.seen) == 2
+    assert "in 2 requests" in bench.err
+    assert bench.segment(*report) == 2 and "--preset NAME" in bench.err

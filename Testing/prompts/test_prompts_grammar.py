@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from MedImageParseLib.errors import UsageError
-from MedImageParseLib.prompts.grammar import join_prompts, nested_warning, parse_prompts, token_warning
+from MedImageParseLib.prompts.grammar import join_prompts, parse_prompts, token_warning
+from MedImageParseLib.prompts.grouping import nested_warning
 
 # Anything printable but the separators; no stripping needed by construction of the property below.
 TEXT = st.text(st.characters(exclude_categories=("Cc", "Cf", "Cs", "Zl", "Zp"), exclude_characters="&[]"), min_size=1, max_size=30)

@@ -224,7 +224,7 @@ def test_a_tall_volume_in_the_axis_trap_that_is_too_large_as_well_still_fits(dou
 
 
 def test_nested_targets_sent_together_are_warned_of_and_not_when_sent_apart(double):
-    together = segment_volume(phantom(), ["kidney", "left kidney"], double.client()).report["warnings"]
+    together = segment_volume(phantom(), ["kidney", "left kidney"], double.client(), group="together").report["warnings"]
     apart = segment_volume(phantom(), ["kidney", "left kidney"], double.client(), group="each").report["warnings"]
     assert any("--group each" in warning for warning in together) and not any("--group each" in warning for warning in apart)
 

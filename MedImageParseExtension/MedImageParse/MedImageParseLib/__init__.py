@@ -23,7 +23,7 @@ _MODULES = {
     ),
     "api.compare": ("classify", "outliers"),
     "api.labels": ("index_label", "index_labels", "index_unlabel"),
-    "api.targets": ("targets",),
+    "api.targets": ("presets", "targets"),
     "imaging.volume": ("Volume",),
     "errors": (
         "Cancelled", "ConsentError", "EndpointError", "InputError", "MedImageParseError", "PartlyDone", "ReplyError", "UsageError",

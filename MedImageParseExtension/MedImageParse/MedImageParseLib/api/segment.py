@@ -12,8 +12,10 @@ from ..imaging.geometry import PLANE_CHOICES, SliceView, parse_slices
 from ..imaging.volume import Volume
 from ..models import MODEL_NAMES
 from ..progress import Cancellation, Progress, no_progress
-from ..prompts import catalogue, grammar
+from ..prompts import catalogue
 from ..prompts.advice import line_end_warning
+from ..prompts.grouping import GROUPS
+from ..prompts.presets import with_preset
 from .calls import in_sentences
 from .inputs import Image, check_kind, files_of
 
@@ -28,9 +30,10 @@ MODELS = ("medimageparse3d", "medimageparse")
 @in_sentences
 def segment(
     input: Image,
-    prompt: str | Iterable[str],
+    prompt: str | Iterable[str] = (),
     *,
     model: str,
+    preset: str = "",
     endpoint: str | None = None,
     profile: str | None = None,
     client: EndpointClient | None = None,
@@ -49,7 +52,7 @@ def segment(
     orient: str | None = None,
     slabs: str | int | None = None,
     region: str = "",
-    group: str = "together",
+    group: str = "auto",
     repeat: int = 1,
     modality: str = "",
     series: str | int = "",
@@ -65,6 +68,7 @@ def segment(
             in kji order (slice, row, column) and its 4x4 affine from i, j, k to RAS in mm.
         prompt: "A & B", or a list of such.
         model: "medimageparse3d" for volumes, "medimageparse" for slices and 2D pictures.
+        preset: name of a list of prompts, such as "abdomen-15"; they come before those of `prompt`. `targets --presets` lists them.
         endpoint: scoring URL; or `profile`: name of a stored profile; or `client`: a connection to use (it is not closed).
         output: .seg.nrrd to write. labels: labelmap to write. probability: folder for probability volumes. picture: .png to write.
         masks: folder for one labelmap a found structure. statistics: .csv or .json to write: voxels, ml, values, place of each structure.
@@ -76,7 +80,7 @@ def segment(
         repeat: how often to ask "medimageparse3d", which is not deterministic; the majority is kept, with the agreement.
         slabs: "none", "auto" or a number ("medimageparse3d").
         region: "I0:I1,J0:J1,K0:K1" in voxels to send only that part of the volume ("medimageparse3d").
-        group: "together" or "each".
+        group: "auto" (nested targets in different requests, as few as possible), "together" or "each".
         modality: DICOM modality code, where the file does not say.
         series: UID or series number of the DICOM series to take, where a folder holds several.
         frame: which volume to take, counted from 0, where the image holds several (times, phases).
@@ -100,7 +104,7 @@ def segment(
     if not all(isinstance(text, str) for text in texts):
         raise UsageError('A prompt is a text such as "liver & spleen", or a list of texts.')
     check_kind(input)
-    prompts = grammar.parse_prompts(texts)
+    prompts = with_preset(preset, texts, model)
     check_times(repeat, model)
     _check_options(model, plane, slices, orient, slabs, region, group)
     read = (input, *files_of(connection))
@@ -217,8 +221,8 @@ def connect(endpoint: str | None = None, profile: str | None = None, **options: 
 def _check_options(model: str, plane: str, slices: object, orient: str | None, slabs: object, region: str, group: str) -> None:
     if model not in MODELS:
         raise UsageError(f"The model '{model}' does not segment; give medimageparse3d (volumes) or medimageparse (slices and 2D pictures).")
-    if group not in ("together", "each"):
-        raise UsageError(f"The group '{group}' is not known; give together or each.")
+    if group not in GROUPS:
+        raise UsageError(f"The group '{group}' is not known; give {' or '.join(GROUPS)}.")
     if plane and plane not in PLANE_CHOICES:
         raise UsageError(f"The plane '{plane}' is not known; give axial, coronal or sagittal.")
     if model == "medimageparse3d" and (slices is not None or orient is not None):

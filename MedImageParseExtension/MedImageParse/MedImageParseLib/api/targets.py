@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import asdict
 
 from ..errors import UsageError
 from ..prompts import catalogue
+from ..prompts.presets import presets as known_presets
 from ..prompts.sites import dicom_modality, modality_of
 from .segment import MODELS
 
@@ -32,8 +34,7 @@ def targets(modality: str = "", model: str = "") -> list[dict]:
         >>> [each["terminology"]["type"]["value"] for each in targets("CT") if each["name"] == "liver"]
         ['10200004']
     """
-    if model and model not in MODELS:
-        raise UsageError(f"The model '{model}' does not segment; give medimageparse3d (volumes) or medimageparse (slices and 2D pictures).")
+    _check_model(model)
     known = {one for target in catalogue.targets() for one in target.modalities}
     code = dicom_modality(modality) if modality else ""
     wanted = code if code in known else modality_of(modality) or code
@@ -43,6 +44,31 @@ def targets(modality: str = "", model: str = "") -> list[dict]:
     return [
         _entry(target) for target in sorted(catalogue.targets(), key=lambda each: each.name) if _fits(target.modalities, wanted, excluded)
     ]
+
+
+def presets(model: str = "") -> list[dict]:
+    """The named lists of prompts that `segment` and `batch` take as `preset`: those that come with the program, then your own.
+
+    Args:
+        model: only those that fit "medimageparse3d" or "medimageparse"; "" for all.
+
+    Returns:
+        for each preset `name`, `title`, `model` ("" for any), `modality`, `prompts`, and `is_own`.
+
+    Raises:
+        UsageError: an unknown model, or your own file of presets cannot be used.
+
+    Example:
+        >>> len(next(each["prompts"] for each in presets() if each["name"] == "abdomen-15"))
+        15
+    """
+    _check_model(model)
+    return [{**asdict(preset), "prompts": list(preset.prompts)} for preset in known_presets(model).values()]
+
+
+def _check_model(model: str) -> None:
+    if model and model not in MODELS:
+        raise UsageError(f"The model '{model}' does not segment; give medimageparse3d (volumes) or medimageparse (slices and 2D pictures).")
 
 
 def _fits(modalities: Iterable[str], wanted: str, excluded: set[str]) -> bool:

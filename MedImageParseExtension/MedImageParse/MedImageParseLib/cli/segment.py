@@ -9,6 +9,7 @@ from ..api import segment
 from ..errors import UsageError
 from ..imaging.geometry import PLANE_CHOICES
 from ..imaging.windows import CT_WINDOWS
+from ..prompts.grouping import GROUPS
 from .options import add_common, add_connection, connection_options
 from .terminal import Terminal, raise_if_partly, reported
 
@@ -25,7 +26,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.set_defaults(run=run)
     parser.add_argument("input", metavar="INPUT", help=".nii .nii.gz .nrrd .mha .mhd, a DICOM file or folder, .png .jpg .tif")
     parser.add_argument("--model", required=True, choices=segment.MODELS)
-    parser.add_argument("--prompt", required=True, action="append", metavar='"A & B"', help="targets; may be given several times")
+    parser.add_argument("--prompt", action="append", metavar='"A & B"', help="targets; may be given several times")
+    parser.add_argument("--preset", default="", metavar="NAME", help="a named list of targets; `targets --presets` lists them")
     outputs = parser.add_argument_group("outputs")
     outputs.add_argument("--output", metavar="OUT.seg.nrrd", help="a Slicer segmentation; overlaps are kept")
     outputs.add_argument("--labels", metavar="FILE", help=".nii.gz or .nrrd labelmap on the input's own grid; value k = k-th prompt")
@@ -54,7 +56,10 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "--region", default="", metavar="I0:I1,J0:J1,K0:K1", help="medimageparse3d: send only this part, in voxels, ends not included"
     )
     image.add_argument(
-        "--group", choices=("together", "each"), default="together", help="all prompts in one request, or one request a prompt"
+        "--group",
+        choices=GROUPS,
+        default="auto",
+        help="auto (default): nested targets in different requests, as few as possible; one request; one a prompt",
     )
     image.add_argument(
         "--repeat", type=int, default=1, metavar="N", help="medimageparse3d: the majority of N runs, as its answers differ a little"
@@ -78,12 +83,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _segment(arguments: argparse.Namespace, terminal: Terminal) -> SegmentationResult:
+    if not arguments.prompt and not arguments.preset:
+        raise UsageError('Say what to look for: --prompt "liver & spleen", or --preset NAME (`targets --presets` lists them).')
     if not any(getattr(arguments, name) for name in (*OUTPUTS, "probability", "masks", "report")):
         raise UsageError("Say what to write: --output OUT.seg.nrrd, --labels FILE, --picture FILE.png or --report FILE.json.")
     return segment.segment(
         arguments.input,
-        arguments.prompt,
+        arguments.prompt or [],
         model=arguments.model,
+        preset=arguments.preset,
         output=arguments.output,
         labels=arguments.labels,
         probability=arguments.probability,

@@ -17,6 +17,7 @@ from ..errors import UsageError
 from ..imaging.geometry import SliceView, parse_slices
 from ..imaging.volume import CroppedMask, Volume
 from ..progress import Cancellation, Progress
+from ..prompts.grouping import GROUPS
 from ..scene.geometry import regionFromRoi, volumeScale, worldPoint
 from ..scene.preview import GrowingSegments
 from ..scene.segments import EXISTING_RULES, OVERLAP_RULES, importSegments
@@ -117,8 +118,8 @@ class SegmentationRun:
     """
 
     def __init__(self, volumeNode: Any, prompts: list[str], model: str, options: dict, connecting: Connecting, target: Target):
-        if options["group"] not in ("together", "each"):
-            raise UsageError(f"The group '{options['group']}' is not known; give together or each.")
+        if options["group"] not in GROUPS:
+            raise UsageError(f"The group '{options['group']}' is not known; give {' or '.join(GROUPS)}.")
         self._volumeNode, self._prompts, self._model = volumeNode, prompts, model
         self._options, self._connecting, self._target = options, connecting, target
         self._guard = RunGuard(volumeNode, target.segmentationNode)

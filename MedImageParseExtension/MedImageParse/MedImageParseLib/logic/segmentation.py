@@ -75,7 +75,7 @@ class MedImageParseLogic:
         window: str = "auto",
         slabs: str | int = "auto",
         region: Any = "",
-        group: str = "together",
+        group: str = "auto",
         beforeChange: Callable[[], object] | None = None,
         callback: Callable[[Job], object] | None = None,
         cancellation: Cancellation | None = None,
@@ -92,7 +92,7 @@ class MedImageParseLogic:
             window: "auto", "raw", "percentile", a site or "LOW,HIGH".
             slabs: "none", "auto" or a number.
             region: a region of interest (ROI) node, or "I0:I1,J0:J1,K0:K1" in voxels; only that part is sent.
-            group: "together" for all prompts in one request, "each" for one request a prompt.
+            group: "auto" for as few requests as keep nested targets apart, "together" for one request, "each" for one request a prompt.
             beforeChange: called once before the segmentation changes, for instance a Segment Editor's saveStateForUndo.
             callback: called with the Job when it has ended; see the class.
             cancellation: turned from any thread, it stops the run, also one that is waited for.
@@ -124,7 +124,7 @@ class MedImageParseLogic:
         overlap: str = "allow",
         onExisting: str = "add",
         window: str = "auto",
-        group: str = "together",
+        group: str = "auto",
         beforeChange: Callable[[], object] | None = None,
         callback: Callable[[Job], object] | None = None,
         cancellation: Cancellation | None = None,

@@ -176,7 +176,7 @@ def _choices(ui: Any, choose: Any) -> dict[str, Choice]:
                 ("vote", _("All four rotations, majority vote")),
             ),
         ),
-        "Group": (ui.groupComboBox, (("together", _("All together")), ("each", _("One")))),
+        "Group": (ui.groupComboBox, (("auto", _("Automatic")), ("together", _("All together")), ("each", _("One")))),
         "Overlap": (
             ui.overlapComboBox,
             (("allow", _("Allow overlap")), ("keep", _("Keep existing segments")), ("overwrite", _("Overwrite existing segments"))),

@@ -29,7 +29,7 @@ class PanelState:
     Window: str = "auto"
     Slabs: str = "auto"
     Orient: str = "trained"
-    Group: str = "together"
+    Group: str = "auto"
     Overlap: str = "allow"
     Existing: str = "add"
     SearchEndpoint: str = "Local demo"

@@ -11,14 +11,10 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 
 from ..errors import UsageError
-from ..remedies import ONE_PROMPT_A_REQUEST, Sentence
-from .catalogue import Match, Target, find
-from .vocabulary import bag, split_words
 
 CLIP_TOKENS = 77  # context length of the text encoder, two of them taken by start and end marks
 _SEPARATORS = re.compile(r"&|\r\n|[\n\r\u2028\u2029]")
 _QUOTED_LENGTH = 60  # characters of a prompt repeated in a sentence
-_LESION = "52988006"  # SNOMED CT
 _INVISIBLE = frozenset(("Cc", "Cf", "Cs"))
 
 
@@ -71,48 +67,6 @@ def token_warning(prompt: str) -> str | None:
         f"The prompt {quoted(prompt)} is about {tokens} tokens long and the model reads {CLIP_TOKENS}, "
         "so its end may be cut off: use fewer words."
     )
-
-
-def nested_warning(prompts: Sequence[str]) -> str | None:
-    """A sentence where 3D prompts of one request are nested or mean the same, else None.
-
-    Prompts of one request compete in MedImageParse 3D: masks that overlap by more than half in a slice suppress one another
-    (BiomedParse v2's post-processing), which nested and synonymous targets do by nature.
-    """
-    understood = [(prompt, find(prompt)) for prompt in prompts]
-    pairs = []
-    for number, (one, first) in enumerate(understood):
-        for other, second in understood[number + 1 :]:
-            if _overlap(one, first, other, second):
-                pairs.append(f"{quoted(one)} and {quoted(other)}")
-    if not pairs:
-        return None
-    listed = ", ".join(pairs[:3]) + (f" and {len(pairs) - 3} more pairs" if len(pairs) > 3 else "")
-    return Sentence(
-        f"Targets that contain each other or mean the same can suppress one another when sent to MedImageParse 3D together ({listed}): ",
-        ONE_PROMPT_A_REQUEST,
-        ".",
-    )
-
-
-def _overlap(one: str, first: Match | None, other: str, second: Match | None) -> bool:
-    if first and second:
-        return _targets_overlap(first.target, second.target)
-    words_one = set(bag(split_words(first.target.name if first else one)))
-    words_other = set(bag(split_words(second.target.name if second else other)))
-    return words_one <= words_other or words_other <= words_one
-
-
-def _targets_overlap(a: Target, b: Target) -> bool:
-    if a.side and b.side and a.side != b.side:
-        return False
-    if a.base == b.base or a.base in b.inside or b.base in a.inside or "body" in (a.base, b.base):
-        return True
-    if a.region == b.type or b.region == a.type:  # a finding and its organ
-        return True
-    if a.type == b.type and (a.generic or b.generic):  # "tumor" and "liver tumor"
-        return True
-    return a.region is not None and a.region == b.region and _LESION in (a.type[1], b.type[1])  # a lesion may be the tumor
 
 
 def _check(prompt: str) -> None:

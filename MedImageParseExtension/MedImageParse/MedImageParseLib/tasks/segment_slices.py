@@ -43,7 +43,7 @@ def segment_slices(
     plane: str = "",
     window: str = "auto",
     orient: str = "trained",
-    group: str = "together",
+    group: str = "auto",
     keep_probabilities: bool = False,
     slice_done: SliceDone | None = None,
     progress: Progress = no_progress,
@@ -59,7 +59,7 @@ def segment_slices(
         window: "auto", "raw", "percentile", a site or "LOW,HIGH".
         orient: "trained" (as the training images of that prompt lay, radiological where nothing is known), "radiological", or
             "vote" (four rotations, majority a pixel).
-        group: "together" for all prompts in one request, "each" for one request a prompt.
+        group: "auto" or "together" for all prompts in one request (in the 2D model they do not compete), "each" for one request a prompt.
         keep_probabilities: also keep the model's maps as volumes.
         slice_done: told each prompt's mask of a slice as soon as its answers are in, from several threads and in any order. It is
             provisional: where maps of about nothing come, the whole run decides how they are read.

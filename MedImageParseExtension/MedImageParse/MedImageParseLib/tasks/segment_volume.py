@@ -15,7 +15,7 @@ from ..imaging.slabs import Slab, merge_slabs, slabs_for
 from ..imaging.volume import CroppedMask, Volume
 from ..imaging.windows import apply_window, choose_window, is_constant
 from ..progress import Cancellation, Progress, no_progress
-from ..prompts import grammar, sites
+from ..prompts import grammar, grouping, sites
 from ..prompts.advice import advice
 from ..wire import medimageparse3d
 from .run import Client, PromptResult, RunLog, SegmentationResult, empty_results, run_all
@@ -29,7 +29,7 @@ def segment_volume(
     client: Client,
     *,
     window: str = "auto",
-    group: str = "together",
+    group: str = "auto",
     slabs: str = "auto",
     region: str = "",
     keep_probabilities: bool = False,
@@ -48,7 +48,7 @@ def segment_volume(
         volume: any orientation, sheared ones too; colour volumes are sent as luminance.
         prompts: as `prompts.grammar.parse_prompts` returns them.
         window: "auto", "raw", "percentile", a site or "LOW,HIGH".
-        group: "together" for all prompts in one request, "each" for one request a prompt.
+        group: "auto" for as few requests as keep nested targets apart, "together" for one request, "each" for one request a prompt.
         slabs: "none", "auto" or a number of slabs along the axial axis.
         region: "I0:I1,J0:J1,K0:K1" in voxels to send only a part of the volume, "" for all of it.
         keep_probabilities: also keep probability volumes, where the reply carries them.
@@ -71,7 +71,9 @@ def segment_volume(
         sent = np.ascontiguousarray(apply_window(axes.apply(voxels), chosen))
         matrix = axes.turned_matrix(part.cropped_matrix(volume.ijk_to_ras), voxels.shape)
     log.cancellation.check()
-    groups = [[number] for number in range(len(prompts))] if group == "each" else [list(range(len(prompts)))]
+    groups = grouping.request_groups(prompts, group)
+    if group == "auto":
+        log.warn(grouping.grouping_sentence(prompts, groups))
     jobs = _Jobs(sent, matrix, prompts, client, log, keep_probabilities)
     cut = jobs.choose_slabs(slabs, groups[0])
     failure = run_all([jobs.job(number, slab, members) for members in groups for number, slab in enumerate(cut)], log, client.max_in_flight)
@@ -85,6 +87,7 @@ def segment_volume(
         log.warn(f"The run stopped before these prompts had their answer: {missing}.")
     report = log.report(volume, client, chosen.describe())
     report["slabs"], report["group"], report["region"] = len(cut), group, region or None
+    report["groups"] = [[prompts[number] for number in members] for members in groups]
     report["deterministic"] = None if report["engine"] else False  # of another engine nothing is known
     report["prompts"] = [result.report(volume) for result in results]
     return SegmentationResult(volume, results, report, str(failure) if failure else "")
@@ -156,7 +159,7 @@ def _check(volume: Volume, prompts: list[str], group: str, log: RunLog) -> None:
         log.warn("The color volume was sent as luminance; MedImageParse 3D takes one channel.")
     log.warn(*(grammar.token_warning(prompt) for prompt in prompts), *advice(prompts, volume.modality))
     if group == "together":
-        log.warn(grammar.nested_warning(prompts))
+        log.warn(grouping.nested_warning(prompts))
 
 
 def _gather(members: list[int], cut: list[Slab], jobs: _Jobs, axes: AxisMap, part: Region, results: list[PromptResult]) -> None:
