@@ -187,7 +187,7 @@ def _parsed(name: str, entry: dict, is_own: bool = True) -> Preset:
     texts = [entry.get(key, "") for key in ("title", "model", "modality")]
     if not all(isinstance(text, str) and len(text) <= 300 for text in texts):
         raise UsageError(f"The title, model and modality of the preset {name[:60]!r} have to be short texts.")
-    return Preset(name, tuple(prompts), *texts, is_own)
+    return Preset(name, tuple(prompts), texts[0], texts[1], texts[2], is_own)
 
 
 def _checked(preset: Preset) -> Preset:
