@@ -1,6 +1,6 @@
 # The command line in a container: `docker build -t medimageparse .`, then `docker run --rm medimageparse` segments a synthetic CT.
 # Your own image: docker run --rm -v "$PWD:/data" -e MEDIMAGEPARSE_KEY medimageparse segment ct.nii.gz --endpoint URL …
-# A .seg.nrrd and DICOM SEG need further packages: docker build --build-arg EXTRAS="[slicer,dicom]" -t medimageparse .
+# DICOM SEG and Microsoft Entra need further packages: docker build --build-arg EXTRAS="[dicom,entra]" -t medimageparse .
 FROM python:3.12-slim
 ARG EXTRAS=""
 COPY pyproject.toml README.md LICENSE.txt /src/

@@ -1,6 +1,6 @@
 """`medimageparse try-it`: segment a synthetic CT, or one's own image, through the local demo endpoint, and compare with the truth.
 
-The last two lines are the paths of the segmentation (of the labelmap where slicer-core is not installed) and of the picture.
+The last two lines are the paths of the segmentation and of the picture.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from ..files.read import PICTURE_EXTENSIONS
 from ..files.write import make_folder, write_atomically
 from ..imaging.nifti import encode_nifti
 from ..local_endpoint.server import LocalEndpoint
-from ..packages import is_there
 from ..progress import Cancellation
 
 PROMPTS = "lungs & bones & liver & spleen & kidneys & unicorn"
@@ -53,20 +52,14 @@ def run(arguments: argparse.Namespace) -> int:
     segmentation, picture = folder / f"{stem}.seg.nrrd", folder / f"{stem}.png"
     labels, report = folder / f"{stem}_labels.nii.gz", folder / f"{stem}_report.json"
     prompts = arguments.prompt or [PICTURE_PROMPTS if is_picture else PROMPTS]
-    outputs = ["--labels", str(labels), "--picture", str(picture), "--report", str(report)]
-    if is_there("slicer"):
-        outputs += ["--output", str(segmentation)]
+    outputs = ["--output", str(segmentation), "--labels", str(labels), "--picture", str(picture), "--report", str(report)]
     status = _segment(volume, "medimageparse" if is_picture else "medimageparse3d", prompts, outputs, arguments.cancellation)
     if status not in (0, 4):  # 4: a part was done, and is kept
         return status
     if references:
         _compare(labels, report, references)
-    if is_there("slicer"):
-        print(f"The labelmap is {labels.name} and the report {report.name} in the same folder. The segmentation and the picture:")
-        print(segmentation)
-    else:
-        print(f"The report is {report.name} in the same folder; a .seg.nrrd needs slicer-core. The labelmap and the picture:")
-        print(labels)
+    print(f"The labelmap is {labels.name} and the report {report.name} in the same folder. The segmentation and the picture:")
+    print(segmentation)
     print(picture)
     return status
 
