@@ -29,7 +29,9 @@ def slice_picture(slice_logic: Any, size: tuple[int, int]) -> np.ndarray:
     width, height = size
     node = slice_logic.GetSliceNode()
     node.SetDimensions(width, height, 1)
-    slice_logic.FitSliceToAll(width, height)
+    offset = slice_logic.GetSliceOffset()
+    slice_logic.FitSliceToAll(width, height)  # which goes to the middle slice
+    slice_logic.SetSliceOffset(offset)
     slice_logic.UpdatePipeline()
     window, renderer = _window(size)
     mapper, actor = vtk.vtkImageMapper(), vtk.vtkActor2D()

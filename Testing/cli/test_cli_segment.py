@@ -1,4 +1,4 @@
-"""`mip.py segment` as cli.md describes it, against the double over HTTP."""
+"""`mip.py segment` as docs/command-line.md describes it, against the double over HTTP."""
 
 from __future__ import annotations
 

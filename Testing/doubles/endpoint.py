@@ -173,7 +173,7 @@ class EndpointDouble:
 
 
 def take_apart(body: bytes) -> Seen:
-    """Read a request as the published servers do (endpoints.md, sections 0, 1 and 6). Raises Refused."""
+    """Read a request as the published servers do (docs/wire.md). Raises Refused."""
     try:
         outer = json.loads(body)
     except ValueError as error:

@@ -15,7 +15,7 @@ from MedImageParseLib.imaging.volume import CroppedMask
 
 
 def axis_of_biomedparse(shape: tuple[int, int, int]) -> int:
-    """The rule as endpoints.md writes it down."""
+    """The rule as it was written down before the code."""
     s0, s1, s2 = shape
     return 0 if 2 * abs(s1 - s2) / (s1 + s2) < 0.5 else int(np.argmin(shape))
 

@@ -68,7 +68,7 @@ SHAPES = {"disk": Disk, "wedge": Wedge, "box": Box}
 
 
 def paint(figure, shape, spacing=(1.0, 1.0)):
-    """The figure on the 1024 square, by the conventions of cli.md worked out here by hand: square pixels at the finer spacing, S the
+    """The figure on the 1024 square, by the conventions of the command line worked out here by hand: square pixels at the finer spacing, S the
     longer side, (S - side) // 2 before, edges kept in place."""
     finest = min(spacing)
     square = [round(size * step / finest) for size, step in zip(shape, spacing)]

@@ -1,4 +1,4 @@
-"""Errors as sentences. Each carries the exit status that the command line gives it (see the README's table).
+"""Errors as sentences. Each carries the exit status that the command line gives it (see docs/command-line.md).
 
 The text of an error is one sentence that a person can act on: what is wrong, then what to do. It never holds a key, a token or
 patient data; the details for a developer go to the log.

@@ -1,4 +1,4 @@
-"""The console API: one function a command, the same option names as `medimageparse` has (README, "From Python")."""
+"""The console API: one function a command, the same option names as `medimageparse` has (docs/python-api.md)."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def targets(modality: str = "", model: str = "") -> list[dict]:
     Raises:
         UsageError: an unknown modality or model.
 
-    Example:
+    Examples:
         >>> [each["terminology"]["type"]["value"] for each in targets("CT") if each["name"] == "liver"]
         ['10200004']
     """

@@ -1,4 +1,4 @@
-"""The command line: `medimageparse COMMAND …`, in a checkout `python3 scripts/mip.py COMMAND …`. Exit status and report as the README's tables have them."""
+"""The command line: `medimageparse COMMAND …`, in a checkout `python3 scripts/mip.py COMMAND …`. Exit status and report: docs/command-line.md, docs/report.md."""
 
 from __future__ import annotations
 

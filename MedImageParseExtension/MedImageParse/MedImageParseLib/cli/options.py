@@ -1,4 +1,4 @@
-"""Options that several commands share, as cli.md's "Common" table has them.
+"""Options that several commands share.
 
 Options that the MedImageInsight commands share.
 """

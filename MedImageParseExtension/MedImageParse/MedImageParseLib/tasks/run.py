@@ -115,7 +115,7 @@ class RunLog:
         return reply.body
 
     def report(self, volume: Volume, client: Client, window: str) -> dict:
-        """The part of the report that is the same for every task; see the README for its keys."""
+        """The part of the report that is the same for every task; docs/report.md has its keys."""
         return blank_report() | {
             "http_status": 200,
             "model": self.model,
@@ -315,7 +315,7 @@ class SegmentationResult:
     Attributes:
         volume: the input, for its grid.
         prompts: in the order typed.
-        report: plain JSON types; cli.md's "The report" says what is in it.
+        report: plain JSON types; docs/report.md says what is in it.
         failure: the sentence of the error that stopped the run half-way, "" where it went through.
     """
 

@@ -1,4 +1,4 @@
-"""The Python examples of the README, run as they stand: in Slicer's console (the headless one), against the local endpoint."""
+"""The Python examples of the page "Python API", run as they stand: in Slicer's console (the headless one), against the local endpoint."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from places import ROOT
 
 
 def examples() -> list[str]:
-    return re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
+    return re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "python-api.md").read_text(encoding="utf-8"), flags=re.DOTALL)
 
 
 def promised(example: str) -> list[str]:
@@ -25,7 +25,7 @@ def promised(example: str) -> list[str]:
     return re.findall(r"print\(.*\)\)?  # (.*)$", example, flags=re.MULTILINE)
 
 
-def test_the_readmes_python_examples_run_one_after_the_other_and_print_what_they_say(tmp_path, monkeypatch):
+def test_the_pages_python_examples_run_one_after_the_other_and_print_what_they_say(tmp_path, monkeypatch):
     from MedImageParseLib.engines.classical.phantom import make_phantom
     from MedImageParseLib.imaging.nifti import encode_nifti
     from MedImageParseLib.imaging.volume import Volume
@@ -45,7 +45,7 @@ def test_the_readmes_python_examples_run_one_after_the_other_and_print_what_they
         for example in found:
             out = io.StringIO()
             with contextlib.redirect_stdout(out):
-                exec(compile(example, "README.md", "exec"), names)
+                exec(compile(example, "python-api.md", "exec"), names)
             assert [line for line in out.getvalue().splitlines() if line] == promised(example), example
     assert (tmp_path / "organs.seg.nrrd").stat().st_size > 0
     assert names["result"].rows[2].state == "absent"

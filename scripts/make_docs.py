@@ -1,0 +1,158 @@
+"""Writes the parts of docs/ that follow from the program: `python3 scripts/make_docs.py [--check]`.
+
+The targets by modality come from the catalogue, the options from the command line's parser, the sentences of the troubleshooting page from
+Resources/fault_table.md (which scripts/fault_table.py makes). Each part stands between two comments in its page; the rest of a page is
+written by hand. With --check nothing is written, and the exit status says whether everything is current.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "MedImageParseExtension" / "MedImageParse")]
+
+import environment
+
+_BEGIN, _END = "<!-- made by scripts/make_docs.py: {name} -->", "<!-- end of {name} -->"
+MODALITIES = {
+    "CT": "CT", "MR": "MRI", "PT": "PET", "US": "Ultrasound", "DX": "X-ray", "SM": "Pathology", "ES": "Endoscopy", "DMS": "Dermoscopy",
+    "OP": "Fundus photography", "OPT": "Optical coherence tomography", "GM": "Microscopy (electron, light sheet)",
+}  # fmt: skip
+
+
+def targets_by_modality() -> str:
+    """A table a modality: the targets that the model cards recommend, with their codes."""
+    from MedImageParseLib import targets
+
+    parts = []
+    for code, title in MODALITIES.items():
+        found = targets(code)
+        parts += [f"## {title}", f"{len(found)} targets.", "", "| target | also called | code |", "|---|---|---|"]
+        for each in found:
+            kind = each["terminology"].get("type", {})
+            called = ", ".join(each["aliases"][:4])
+            parts.append(
+                f"| {each['name']} | {_cell(called)} | {_cell(' '.join((kind.get('scheme', ''), kind.get('value', ''))).strip())} |"
+            )
+        parts.append("")
+    return "\n".join(parts).rstrip()
+
+
+def options() -> str:
+    """A section a command, from the parser."""
+    from MedImageParseLib.cli.main import build_parser
+
+    parts: list[str] = []
+    for name, parser in _commands(build_parser("medimageparse"), ""):
+        parts += [f"## {name}", ""]
+        if parser.description:
+            parts += [_cell(parser.description), ""]
+        rows = [row for action in parser._actions if (row := _option(action))]
+        parts += ["| option | meaning |", "|---|---|", *rows, ""] if rows else []
+    return "\n".join(parts).rstrip()
+
+
+def _commands(parser: argparse.ArgumentParser, name: str) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    inner = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    if name and not inner:
+        yield name, parser
+    for action in inner:
+        for word, each in action.choices.items():
+            yield from _commands(each, f"{name} {word}".strip())
+
+
+def _option(action: argparse.Action) -> str:
+    if isinstance(action, (argparse._HelpAction, argparse._SubParsersAction)) or action.help == argparse.SUPPRESS:
+        return ""
+    value = action.metavar or (" / ".join(map(str, action.choices)) if action.choices else action.dest.upper())
+    value = " ".join(value) if isinstance(value, tuple) else str(value)
+    word = f"{', '.join(action.option_strings)} {value if action.nargs != 0 else ''}".strip() if action.option_strings else value
+    return f"| `{_cell(word)}` | {_cell((action.help or '') % _help_values(action))} |"
+
+
+def _help_values(action: argparse.Action) -> dict[str, object]:
+    return {"default": action.default, "prog": "medimageparse", "choices": action.choices}
+
+
+def faults() -> str:
+    """What goes wrong and what a person reads, without ports and ids."""
+    rows = []
+    for line in (ROOT / "Resources" / "fault_table.md").read_text(encoding="utf-8").splitlines()[2:]:
+        fault, reads, *_rest = (cell.strip() for cell in line.strip("|").split(" | "))
+        if reads.startswith("error: "):
+            rows.append(f"| {_cell(fault)} | {_cell(without_ids(reads.removeprefix('error: ')))} |")
+    return "\n".join(["| what happens | what you read |", "|---|---|", *rows])
+
+
+def without_ids(sentence: str) -> str:
+    """A sentence of the fault table as it concerns every endpoint: no port, request id, seconds or dates of the run that made it.
+
+    Args:
+        sentence: what `segment` said on stderr.
+    """
+    sentence = re.sub(r"; request id [0-9a-f-]{36}|\(request id [0-9a-f-]{36}\)|request id [0-9a-f-]{36}", "", sentence)
+    sentence = re.sub(r"\(tried \d+ times in [^)]*\)", "", sentence)
+    sentence = re.sub(r"(localhost|127\.0\.0\.1):\d+", "the endpoint", sentence)
+    sentence = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d", "the date", sentence)
+    sentence = re.sub(r"\s+([.:;])", r"\1", sentence.replace("()", "")).strip()
+    return sentence[:1].upper() + sentence[1:]
+
+
+def _cell(text: str) -> str:
+    """Text for a cell of a table: no bar, no line break, no HTML."""
+    return re.sub(r"\s+", " ", text).replace("|", "\\|").replace("<", "&lt;").strip()
+
+
+PARTS: dict[str, tuple[str, Callable[[], str]]] = {
+    "targets": ("targets.md", targets_by_modality),
+    "options": ("options.md", options),
+    "faults": ("troubleshooting.md", faults),
+}
+
+
+def with_part(page: str, name: str, part: str) -> str:
+    """A page with one of its parts made anew.
+
+    Args:
+        page: the page's text, with the two comments in it.
+        name: of the part, a key of PARTS.
+        part: its new text.
+
+    Raises:
+        ValueError: the comments are missing.
+    """
+    begin, end = _BEGIN.format(name=name), _END.format(name=name)
+    before, found, rest = page.partition(begin)
+    _old, found_too, after = rest.partition(end)
+    if not (found and found_too):
+        raise ValueError(f"The page lacks {begin} or {end}.")
+    return f"{before}{begin}\n{part}\n{end}{after}"
+
+
+def main() -> int:
+    """Returns 0, or 1 if --check finds a page that is not current."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="write nothing; say what is not current")
+    arguments = parser.parse_args()
+    environment.ensure()
+    stale = []
+    for name, (page, make) in PARTS.items():
+        path = DOCS / page
+        old = path.read_text(encoding="utf-8")
+        new = with_part(old, name, make())
+        if new != old:
+            stale.append(page)
+            if not arguments.check:
+                path.write_text(new, encoding="utf-8", newline="\n")
+    print("\n".join(f"docs/{page} {'is not current' if arguments.check else 'is written'}" for page in stale) or "All pages are current.")
+    return 1 if stale and arguments.check else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
