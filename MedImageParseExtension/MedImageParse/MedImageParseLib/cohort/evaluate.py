@@ -214,6 +214,33 @@ def evaluate_files(
     return evaluation
 
 
+def evaluate_pair(
+    reference: LabelSet,
+    prediction: LabelSet,
+    *,
+    case: str,
+    protocol: str = "plain",
+    tolerance_mm: float = metrics.CHALLENGE_TOLERANCE_MM,
+) -> Evaluation:
+    """Measure one segmentation that is in memory against another.
+
+    Args:
+        reference, prediction: on one grid; structures are paired by name, or by what the catalogue takes for the same.
+        case: what it is called.
+        protocol: "plain", "cvpr25" or "amos".
+        tolerance_mm: for the surface Dice.
+
+    Raises:
+        UsageError: an unknown protocol. InputError: other grids, or no structure in common.
+    """
+    evaluation = _begin(protocol, tolerance_mm, False)
+    pair = Pair(case, Path(), None)
+    score = CaseScore(case, pair=pair)
+    evaluation.cases.append(score)
+    add_case(evaluation, score, *_comparable(reference, prediction, pair, {}, evaluation, False))
+    return evaluation
+
+
 def _begin(protocol: str, tolerance_mm: float, instances: bool) -> Evaluation:
     if protocol not in PROTOCOLS:
         raise UsageError("The protocol '{protocol}' is not known; give plain, cvpr25 or amos.", protocol=protocol)

@@ -89,21 +89,22 @@ class SourceSeries:
         return len(self.headers) == 1 and len(self.frames) > 1
 
 
-def find_source(path: Path, volume: Volume, chosen: str = "") -> SourceSeries:
+def find_source(path: Path | Sequence[Path], volume: Volume, chosen: str = "") -> SourceSeries:
     """The images in a DICOM file or folder that make up the volume's slices, found by their places in the patient.
 
     Args:
-        path: the file or folder.
+        path: the file or folder, or a list of files.
         volume: as it was read from there.
         chosen: UID or series number that the person chose among several, which may lie in the same places; "" for none.
 
     Raises:
         UsageError: the input is no DICOM. InputError: its images are not the volume's slices one by one.
     """
-    candidates = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    given = [path] if isinstance(path, Path) else list(path)
+    candidates = [file for one in given for file in (sorted(each for each in one.rglob("*") if each.is_file()) if one.is_dir() else [one])]
     headers = [header for file in candidates if (header := _header(file)) is not None]
     if not headers:
-        raise UsageError("DICOM results need DICOM input, which {name} is not; write --output or --labels instead.", name=path.name)
+        raise UsageError("DICOM results need DICOM input, which {name} is not; write --output or --labels instead.", name=given[0].name)
     series: dict[str, list[Dataset]] = {}
     for header in headers:
         uid = str(header.get("SeriesInstanceUID", ""))

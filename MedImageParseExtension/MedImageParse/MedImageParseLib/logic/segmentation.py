@@ -11,6 +11,7 @@ from ..progress import Cancellation, Progress
 from ..prompts import grammar
 from ..scene.undo import redoLastImport, undoLastImport
 from .jobs import YIELD_S, Job, JobQueue, nothing
+from .results import SavedFiles, evaluationTable, saveResults, statisticsTable
 from .runs import Connecting, RunResult, SegmentationRun, Target
 
 if TYPE_CHECKING:
@@ -183,6 +184,54 @@ class MedImageParseLogic:
     def _checkNotGrowing(self, segmentationNode: Any) -> None:
         if segmentationNode is not None and any(run.isGrowingIn(segmentationNode) for run in self._runs.values()):
             raise UsageError("A run is still in progress in this segmentation; cancel it, or wait until it is done.")
+
+    # --- using what is there -----------------------------------------------------------------------------------------
+
+    def saveResults(self, segmentationNode: Any, volumeNode: Any, **files: str) -> SavedFiles:
+        """Write a segmentation in forms that other programs read. Corrections made in the Segment Editor are in it.
+
+        Args:
+            segmentationNode: any; of the volume.
+            volumeNode: its grid is used, and for DICOM the series that it was loaded from.
+            files: dicomSeg, rtstruct: .dcm; labels: .nii.gz or .nrrd; statistics: .csv or .json; masks: a folder for one labelmap a segment.
+
+        Returns:
+            SavedFiles: the paths, and warnings.
+
+        Raises:
+            UsageError, InputError: nothing was written; a name that cannot be written, no segment, or no DICOM series behind the volume.
+        """
+        return saveResults(segmentationNode, volumeNode, **files)
+
+    def statistics(self, segmentationNode: Any, volumeNode: Any) -> Any:
+        """Measure each segment: voxels, ml, mean, SD, minimum, maximum, median, centroid and box in mm, slices.
+
+        Args:
+            segmentationNode: any. volumeNode: whose voxels are measured.
+
+        Returns:
+            a new vtkMRMLTableNode, one row a segment.
+        """
+        return statisticsTable(segmentationNode, volumeNode)
+
+    def evaluate(
+        self, referenceNode: Any, predictionNode: Any, *, volumeNode: Any = None, protocol: str = "plain", tolerance: float = 2.0
+    ) -> Any:
+        """Measure how well a segmentation fits a reference, structure by structure.
+
+        Args:
+            referenceNode, predictionNode: segmentations; structures are paired by name ("Right kidney" is "kidney_right").
+            volumeNode: on whose grid they are compared; default: the one that they were made on.
+            protocol: "plain", "cvpr25" or "amos".
+            tolerance: mm, for the surface Dice.
+
+        Returns:
+            a new vtkMRMLTableNode with Dice, surface Dice, Hausdorff distance, volumes, sensitivity and precision.
+
+        Raises:
+            UsageError, InputError: no structure in common, no volume, an unknown protocol.
+        """
+        return evaluationTable(referenceNode, predictionNode, volumeNode, protocol, tolerance)
 
     # --- asking ------------------------------------------------------------------------------------------------------
 
