@@ -82,7 +82,8 @@ def _onGrid(image: Any, labelValue: int, grid: np.ndarray, shape: tuple[int, int
     inside = voxels[kept]
     if not inside.size or min(last) <= 0:
         return CroppedMask.empty(shape)
-    return CroppedMask(shape, tuple(max(0, one) for one in first), np.ascontiguousarray(inside)).trimmed()
+    k, j, i = (max(0, one) for one in first)
+    return CroppedMask(shape, (k, j, i), np.ascontiguousarray(inside)).trimmed()
 
 
 def _sampled(voxels: np.ndarray, relation: np.ndarray, start: tuple[int, int, int], shape: tuple[int, int, int]) -> CroppedMask:
@@ -110,4 +111,4 @@ def _sampled(voxels: np.ndarray, relation: np.ndarray, start: tuple[int, int, in
         inside = np.all((nearest >= 0) & (nearest < size), axis=-1)
         chosen = nearest[inside]
         part[k - low[0]][inside] = voxels[chosen[:, 2], chosen[:, 1], chosen[:, 0]]
-    return CroppedMask(shape, tuple(int(one) for one in low), part).trimmed()
+    return CroppedMask(shape, (int(low[0]), int(low[1]), int(low[2])), part).trimmed()
