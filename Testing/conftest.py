@@ -29,7 +29,7 @@ SLOW_SUITES = {
     "test_fuzz_replies", "test_host_modules", "test_imaging_squares", "test_key_stays_secret", "test_local_endpoint_engine",
     "test_local_endpoint_hosts", "test_logic_console", "test_logic_jobs", "test_logic_slices", "test_logic_volume", "test_panel_choices",
     "test_panel_click_path", "test_panel_editor", "test_panel_endings", "test_panel_foreign_words", "test_panel_package",
-    "test_panel_run", "test_panel_settings", "test_panel_sizes", "test_python_api_examples", "test_real_servers", "test_scene_session",
+    "test_newcomer", "test_panel_run", "test_panel_settings", "test_panel_sizes", "test_python_api_examples", "test_real_servers", "test_scene_session",
     "test_scene_storage", "test_search_endings", "test_search_exchange", "test_search_foreign", "test_search_messages",
     "test_search_panel", "test_search_safety", "test_search_sections", "test_setup_environment", "test_setup_phantom", "test_signin",
     "test_supply", "test_transport_faults", "test_transport_foreign_replies", "test_transport_throughput", "test_trust",
