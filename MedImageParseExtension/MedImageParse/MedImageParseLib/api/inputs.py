@@ -83,8 +83,12 @@ def as_volume(thing: object, *, frame: int | None = None) -> Volume:
         >>> as_volume((np.zeros((4, 5, 6)), np.eye(4))).shape_kji
         (4, 5, 6)
     """
+    from ..files.frames import ONE_VOLUME
+
     check_kind(thing)
     if isinstance(thing, Volume):
+        if frame is not None:
+            raise InputError(ONE_VOLUME, code="no-frame")
         return thing
     kind = _kind_of(thing)
     if not kind:
@@ -92,6 +96,21 @@ def as_volume(thing: object, *, frame: int | None = None) -> Volume:
     volume = {"nibabel": _from_nibabel, "SimpleITK": _from_itk, "pair": _from_pair}[kind](thing, frame)
     volume.check()
     return volume
+
+
+def as_frames(thing: object) -> list[Volume]:
+    """Every volume of an image in memory that holds several; see `as_volume`.
+
+    Raises:
+        UsageError, InputError: as `as_volume`, and where there is one volume only.
+    """
+    from ..files.frames import EVERY_FRAME, ONE_VOLUME, split_frames
+
+    check_kind(thing)
+    kind = _kind_of(thing)
+    if kind not in ("nibabel", "SimpleITK"):
+        raise InputError(ONE_VOLUME, code="no-frame")
+    return split_frames((_from_nibabel if kind == "nibabel" else _from_itk)(thing, EVERY_FRAME))
 
 
 def _kind_of(thing: object) -> str:
@@ -109,7 +128,7 @@ def _kind_of(thing: object) -> str:
 
 
 def _from_nibabel(image: Any, frame: int | None) -> Volume:
-    from ..files.read import one_volume
+    from ..files.frames import one_volume
 
     try:
         voxels = np.asanyarray(image.dataobj)

@@ -21,7 +21,7 @@ from ..packages import require
 from ..progress import Progress
 from ..redaction import redactor
 from ..tasks.run import PromptResult, SegmentationResult, voxel_volume_ml
-from .inputs import Image, as_volume, check_kind, is_path
+from .inputs import Image, as_frames, as_volume, check_kind, is_path
 
 if TYPE_CHECKING:
     from ..files.dicom_export import SourceSeries
@@ -128,8 +128,7 @@ class Reading:
         path = ""
         check_kind(source)
         if not is_path(source):
-            if series != "":
-                raise UsageError("A series is chosen in a DICOM folder; the image given is in memory already, so leave it out.")
+            _no_series(series)
             volume = as_volume(source, frame=frame)
         else:
             from ..files.read import read_image
@@ -140,6 +139,35 @@ class Reading:
         if modality:
             volume = dataclasses.replace(volume, modality=modality.upper())
         return cls(volume, path, list(warnings), start, time.perf_counter() - start)
+
+
+    @classmethod
+    def every(cls, source: Image, modality: str, progress: Progress, series: str | int = "") -> list[Reading]:
+        """Each volume of an image with several; arguments as for `of`. What reading took is told by the first."""
+        from ..files.read import read_frames
+
+        start = time.perf_counter()
+        check_kind(source)
+        progress("reading", 0, 0)
+        warnings: list[str] = []
+        if is_path(source):
+            path = os.fspath(cast("str | os.PathLike", source))
+            volumes, warnings = read_frames(path, series=str(series))
+        else:
+            _no_series(series)
+            path, volumes = "", as_frames(source)
+        if modality:
+            volumes = [dataclasses.replace(volume, modality=modality.upper()) for volume in volumes]
+        seconds = time.perf_counter() - start
+        return [
+            cls(volume, path, [] if number else list(warnings), time.perf_counter() if number else start, 0.0 if number else seconds)
+            for number, volume in enumerate(volumes)
+        ]
+
+
+def _no_series(series: str | int) -> None:
+    if series != "":
+        raise UsageError("A series is chosen in a DICOM folder; the image given is in memory already, so leave it out.")
 
 
 def finish(result: SegmentationResult, reading: Reading, wanted: Wanted, progress: Progress, source: SourceSeries | None = None) -> None:

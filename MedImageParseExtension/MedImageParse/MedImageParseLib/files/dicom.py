@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import warnings as python_warnings
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from ..errors import InputError
 from ..imaging.volume import Volume
 from .dicom_geometry import FrameGeometry, Stack, frame_geometries, groups_by_place, odd_ones, stack_geometry
 from .dicom_pixels import how_stored, padding_values, pixel_values
+from .frames import EVERY_FRAME, ONE_VOLUME
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -203,7 +204,21 @@ def _read_series(found: _Found, where: str, warnings: list[str], series: str, fr
     places = [place for image in images for place in frame_geometries(image.header)]
     names = [image.path.name for image, count in zip(images, counts, strict=True) for _ in range(max(count, 1))]
     _require_no_projections(images, places, where)
-    kept = _one_of_several(places, frame, warnings)
+    if frame != EVERY_FRAME:
+        return _volume(images, places, names, _one_of_several(places, frame, warnings), where, warnings)
+    volumes = [
+        _volume(images, places, names, _one_of_several(places, number, []), where, [] if number else warnings)
+        for number in range(max(_volumes_in(places), 2))  # of one only the sentence that says so
+    ]
+    if len({volume.voxels.shape for volume in volumes}) > 1:
+        raise InputError(f"{where} holds volumes of different sizes: choose one with --frame 0 to {len(volumes) - 1}.")
+    return replace(volumes[0], voxels=np.stack([volume.voxels for volume in volumes]))
+
+
+def _volume(
+    images: list[_Image], places: list[FrameGeometry], names: list[str], kept: list[int], where: str, warnings: list[str]
+) -> Volume:
+    """The volume of those frames whose numbers are `kept`."""
     stack = stack_geometry([places[number] for number in kept], [names[number] for number in kept], warnings)
     voxels = _stacked(images, [kept[number] for number in stack.order], len(places), where)
     modality = str(images[0].header.get("Modality") or "").strip().upper()
@@ -339,19 +354,26 @@ def _require_one_shape(images: list[_Image]) -> None:
         )
 
 
+def _volumes_in(places: list[FrameGeometry]) -> int:
+    """How many volumes there are: images at each position, or, where nobody knows the positions, pictures."""
+    if any(place.position is None for place in places):
+        return len(places)
+    return min(len(group) for group in groups_by_place(places))
+
+
 def _one_of_several(places: list[FrameGeometry], frame: int | None, warnings: list[str]) -> list[int]:
     """Numbers of the frames of the one volume that is wanted."""
     everything = list(range(len(places)))
     if frame is None:
         return everything
+    if _volumes_in(places) < 2:
+        raise InputError(ONE_VOLUME, code="no-frame")
     if any(place.position is None for place in places):
         if not 0 <= frame < len(places):
             raise InputError(f"There is no frame {frame}: the file has frames 0 to {len(places) - 1}.")
         return [frame]
     groups = groups_by_place(places)
     size = min(len(group) for group in groups)
-    if size == 1 and frame == 0:
-        return everything
     if not 0 <= frame < size:
         raise InputError(f"There is no frame {frame}: the series has frames 0 to {size - 1} at each position.")
     warnings.append(f"Volume {frame} of {size} at the same positions was taken.")

@@ -21,6 +21,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..imaging.volume import Volume
+from .frames import EVERY_FRAME, ONE_VOLUME
 
 MGH_EXTENSIONS = (".mgh", ".mgz", ".mgh.gz")
 PACKED_EXTENSIONS = (".dcm.gz", ".zip")
@@ -99,7 +100,7 @@ def read_mgh(path: Path, frame: int | None = None) -> Volume:
 
     Args:
         path: the file.
-        frame: which volume, counted from 0, where there are several.
+        frame: which volume, counted from 0, where there are several; EVERY_FRAME for all of them.
 
     Raises:
         InputError: damaged, of an unknown kind, or of several volumes where none was chosen.
@@ -119,16 +120,20 @@ def read_mgh(path: Path, frame: int | None = None) -> Volume:
                 raise InputError(f"The file {path.name} is larger than is unpacked here.")
             if count > 1 and frame is None:
                 raise InputError(f"The file {path.name} holds {count} volumes; choose one with --frame 0 to {count - 1}.")
-            chosen = frame or 0
+            if frame is not None and count == 1:
+                raise InputError(ONE_VOLUME, code="no-frame")
+            every = frame == EVERY_FRAME
+            chosen = 0 if every else frame or 0
             if not 0 <= chosen < count:
-                raise InputError(f"The file {path.name} has volumes 0 to {count - 1}; choose one of these.")
+                raise InputError(f"There is no frame {frame}: the file has frames 0 to {count - 1}.")
+            wanted = size * (count if every else 1)
             file.seek(_MGH_HEADER + chosen * size * dtype.itemsize, io.SEEK_SET)
-            data = file.read(size * dtype.itemsize)
+            data = file.read(wanted * dtype.itemsize)
     except (struct.error, EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise InputError(damaged) from error
-    if len(data) != size * dtype.itemsize:
+    if len(data) != wanted * dtype.itemsize:
         raise InputError(damaged)
-    voxels = np.frombuffer(data, dtype).reshape(shape[::-1]).astype(dtype.newbyteorder("="))
+    voxels = np.frombuffer(data, dtype).reshape(([count] if every else []) + shape[::-1]).astype(dtype.newbyteorder("="))
     return Volume(voxels, _mgh_matrix(header, shape, bool(is_placed)))
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from ..errors import InputError
 from ..imaging.nifti import NiftiHeader, decode_nifti, qform_matrix, sform_matrix
 from ..imaging.volume import Volume, usable_matrix
+from .frames import EVERY_FRAME, ONE_VOLUME, one_volume, split_frames
 from .packed import MGH_EXTENSIONS, PACKED_EXTENSIONS, only_image, read_mgh, unpacked
 from .quiet import quiet_codecs
 
@@ -69,6 +70,26 @@ def read_image(path: str | os.PathLike, *, series: str = "", frame: int | None =
         >>> volume, warnings = read_image("ct.nii.gz")        # doctest: +SKIP
         >>> volume.shape_kji, volume.spacing_ijk              # doctest: +SKIP
     """
+    volume, warnings = _read(path, series, frame)
+    volume.check()
+    return volume, warnings
+
+
+def read_frames(path: str | os.PathLike, *, series: str = "") -> tuple[list[Volume], list[str]]:
+    """Read every volume of a file or series that holds several (times, phases, diffusion directions), in their order.
+
+    Args:
+        path, series: as for `read_image`.
+
+    Raises:
+        InputError: as `read_image`, and where there is one volume only.
+    """
+    whole, warnings = _read(path, series, EVERY_FRAME)
+    return split_frames(whole), warnings
+
+
+def _read(path: str | os.PathLike, series: str, frame: int | None) -> tuple[Volume, list[str]]:
+    """The image, not checked yet, and warnings; every exception of a library is one sentence."""
     path = Path(path).expanduser()
     warnings: list[str] = []
     try:
@@ -85,7 +106,6 @@ def read_image(path: str | os.PathLike, *, series: str = "", frame: int | None =
     except Exception as error:  # a library's own exception about a file that it did not expect: still one sentence
         _log.warning("reading an image failed: %s", type(error).__name__, exc_info=True)
         raise InputError(f"The image {path.name} cannot be read: it is damaged or of an unusual kind ({type(error).__name__}).") from error
-    volume.check()
     return volume, warnings
 
 
@@ -107,16 +127,20 @@ def _read_any(path: Path, warnings: list[str], series: str, frame: int | None) -
         raise InputError(f"The file {path.name} is empty (0 bytes); copy or export it again.")
     if path.name.upper() == "DICOMDIR":
         return _read_any(path.parent, warnings, series, frame)
-    if known_extension(path, MGH_EXTENSIONS):
-        return read_mgh(path, frame)
     if known_extension(path, PACKED_EXTENSIONS):
         return _read_packed(path, warnings, series, frame)
+    if series and known_extension(path, (*MGH_EXTENSIONS, *NIFTI_EXTENSIONS, *ITK_EXTENSIONS, *PICTURE_EXTENSIONS)):
+        raise InputError(f"The file {path.name} is no DICOM, so it holds no series to choose from: leave --series out.", code="no-series")
+    if known_extension(path, MGH_EXTENSIONS):
+        return read_mgh(path, frame)
     if known_extension(path, NIFTI_EXTENSIONS):
         return _read_nifti(path, warnings, frame)
     extension = known_extension(path, tuple(ITK_EXTENSIONS))
     if extension:
         return _read_with_itk(path, ITK_EXTENSIONS[extension], frame)
     if known_extension(path, PICTURE_EXTENSIONS):
+        if frame is not None:
+            raise InputError(ONE_VOLUME, code="no-frame")
         return read_picture(path, warnings)
     from .dicom import is_dicom_file, read_dicom
 
@@ -238,26 +262,6 @@ def _stated_modality(image: sitk.Image) -> str:
             if value.isalnum() and len(value) <= 16:
                 return value
     return ""
-
-
-def one_volume(voxels: np.ndarray, is_color: bool, frame: int | None) -> np.ndarray:
-    """The single volume in `voxels`: leading axes of length one are dropped, alpha is dropped, of several the wanted one is taken."""
-    rank = 4 if is_color else 3
-    while voxels.ndim > rank and voxels.shape[0] == 1:
-        voxels = voxels[0]
-    if voxels.ndim == rank + 1 and frame is not None:
-        if not 0 <= frame < voxels.shape[0]:
-            raise InputError(f"There is no frame {frame}: the image has frames 0 to {voxels.shape[0] - 1}.")
-        voxels = np.ascontiguousarray(voxels[frame])
-    if voxels.ndim > rank:
-        sizes = "x".join(str(size) for size in voxels.shape[::-1])
-        count = f"; choose one with --frame 0 to {voxels.shape[0] - 1}" if voxels.ndim == rank + 1 else ""
-        raise InputError(f"The image has {voxels.ndim} dimensions ({sizes}); give one volume (three dimensions) at a time{count}.")
-    if is_color:
-        if voxels.dtype not in (np.uint8, np.uint16) or voxels.shape[3] not in (3, 4):
-            raise InputError(f"The image has {voxels.shape[3]} numbers in every voxel and they are no colors; give one volume at a time.")
-        voxels = np.ascontiguousarray(voxels[..., :3])
-    return voxels
 
 
 PICTURE_EXTENSIONS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
