@@ -45,6 +45,8 @@ def classify(
     at_once: int = AT_ONCE,
     batch: int = BATCH,
     modality: str = "",
+    series: str | int = "",
+    frame: int | str | None = None,
     progress: Progress = no_progress,
     cancellation: Cancellation | None = None,
     **connection: object,
@@ -56,6 +58,7 @@ def classify(
         label: labels; `prefix` begins each one's text ("x-ray chest anteroposterior").
         labels: a CSV file of labels, or the name of a ready set ("CT chest"); adds to `label`. label_set: which set of a file of several.
         picture: .png to write: the probabilities as a chart.
+        series: UID or number of a folder's DICOM series. frame: which volume, from 0, of an image with several.
 
     Returns:
         ClassificationResult: `.ranked` for the whole, `.slices` (slices, labels), `.report`.
@@ -66,7 +69,7 @@ def classify(
     path = check_writable(picture, (".png",)) if picture else None
     check_outputs({"picture": path}, [input, labels, *files_of(connection)])
     chosen = _labels(label, labels, label_set, prefix)
-    reading = read_one(input, modality, progress)
+    reading = read_one(input, modality, progress, series, frame)
     with connected(client, endpoint, profile, cancellation, connection) as used:
         result = run(
             reading[0], chosen, used, preprocessing=Preprocessing(window, fit), selection=Selection(slices, every, content, plane),

@@ -21,6 +21,7 @@ from ..tasks.indexing import IndexingOptions, IndexingResult, embed_sources
 from ..tasks.keepers import IndexKeeper, ListKeeper
 from ..tasks.preprocessing import Preprocessing
 from .calls import in_sentences
+from .frames import EVERY, frame_number
 from .inputs import check_kind, files_of, listed
 from .sources import Input, find_sources
 
@@ -72,6 +73,8 @@ def embed(
     batch: int = BATCH,
     paths: bool = True,
     modality: str = "",
+    series: str | int = "",
+    frame: int | str | None = None,
     progress: Progress = no_progress,
     cancellation: Cancellation | None = None,
     **connection: object,
@@ -90,6 +93,7 @@ def embed(
         at_once, batch: most requests at the same time, images in each.
         paths: whether names and paths go with the vectors.
         modality: DICOM modality code, where the files do not say.
+        series: UID or number of the one DICOM series to take of a folder. frame: which volume, from 0, of an image with several.
         connection: further options of `connect` (auth, key_file, timeout, retries, ca_bundle, deployment, dialect, consent).
 
     Raises:
@@ -105,7 +109,7 @@ def embed(
     inputs = listed(inputs)
     check_outputs({"output": path}, [*inputs, *files_of(connection)])
     options = IndexingOptions(Preprocessing(window, fit, pool), Selection(slices, every, content, plane), at_once, batch, False, paths)
-    sources = find_sources(inputs, modality)
+    sources = find_sources(inputs, modality, series=series, frame=frame)
     keeper = ListKeeper()
     with connected(client, endpoint, profile, cancellation, connection) as used:
         result = embed_sources(sources, used, keeper, options, progress=progress, cancellation=cancellation)
@@ -137,6 +141,8 @@ def index_add(
     thumbnails: bool = True,
     paths: bool = True,
     modality: str = "",
+    series: str | int = "",
+    frame: int | str | None = None,
     progress: Progress = no_progress,
     cancellation: Cancellation | None = None,
     **connection: object,
@@ -155,7 +161,7 @@ def index_add(
     options = IndexingOptions(Preprocessing(window, fit, pool), Selection(slices, every, content, plane), at_once, batch, thumbnails, paths)
     inputs = listed(inputs)
     check_outputs({"index": index}, [*inputs, *files_of(connection)])
-    sources = find_sources(inputs, modality)
+    sources = find_sources(inputs, modality, series=series, frame=frame)
     keeper = IndexKeeper(check_writable(index))
     try:
         with connected(client, endpoint, profile, cancellation, connection) as used:
@@ -180,6 +186,8 @@ def index_search(
     recipe: str | None = None,
     picture: Path_ | None = None,
     modality: str = "",
+    series: str | int = "",
+    frame: int | str | None = None,
     progress: Progress = no_progress,
     cancellation: Cancellation | None = None,
     **connection: object,
@@ -208,7 +216,7 @@ def index_search(
     path = check_writable(picture, (".png",)) if picture else None
     check_outputs({"picture": path}, [index, image, *files_of(connection)])
     preprocessing = _parse_recipe(recipe)
-    reading = read_one(image, modality, progress) if image is not None else None
+    reading = read_one(image, modality, progress, series, frame) if image is not None else None
     common: dict = {"top": top, "preprocessing": preprocessing, "progress": progress, "cancellation": cancellation}
     with EmbeddingIndex.open(index, create=False) as opened:  # noqa: SIM117 (the index first, then the connection)
         with connected(client, endpoint, profile, cancellation, connection, sends_image_data=True) as used:
@@ -316,11 +324,23 @@ def _parse_recipe(recipe: str | None) -> Preprocessing | None:
     return made
 
 
-def read_one(image: Input, modality: str, progress: Progress) -> tuple[Volume, str, list[str]]:
-    """Volume, path and warnings of the query's image."""
+def read_one(
+    image: Input, modality: str, progress: Progress, series: str | int = "", frame: int | str | None = None
+) -> tuple[Volume, str, list[str]]:
+    """Volume, path and warnings of one image.
+
+    Args:
+        image: a path or an image in memory.
+        modality: DICOM modality code, where the file does not say.
+        progress: told that reading begins.
+        series: UID or number of a folder's DICOM series. frame: which volume, from 0, of an image with several.
+    """
     from .outputs import Reading
 
-    reading = Reading.of(image, modality, progress)
+    which = frame_number(frame)
+    if which == EVERY:
+        raise UsageError("Give the number of one frame: all frames at once are for segment.", code="frame")
+    reading = Reading.of(image, modality, progress, series, which)
     reading.volume.check()
     return reading.volume, reading.path, reading.warnings
 

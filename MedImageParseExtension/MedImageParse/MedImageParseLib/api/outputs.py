@@ -140,7 +140,6 @@ class Reading:
             volume = dataclasses.replace(volume, modality=modality.upper())
         return cls(volume, path, list(warnings), start, time.perf_counter() - start)
 
-
     @classmethod
     def every(cls, source: Image, modality: str, progress: Progress, series: str | int = "") -> list[Reading]:
         """Each volume of an image with several; arguments as for `of`. What reading took is told by the first."""

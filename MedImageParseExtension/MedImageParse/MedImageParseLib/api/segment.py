@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from ..errors import UsageError
 from ..files.write import after_requests
@@ -17,6 +17,7 @@ from ..prompts.advice import line_end_warning
 from ..prompts.grouping import GROUPS
 from ..prompts.presets import with_preset
 from .calls import in_sentences
+from .frames import EVERY, frame_number, segment_frames
 from .inputs import Image, check_kind, files_of
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def segment(
     repeat: int = 1,
     modality: str = "",
     series: str | int = "",
-    frame: int | None = None,
+    frame: int | str | None = None,
     progress: Progress = no_progress,
     cancellation: Cancellation | None = None,
     **connection,
@@ -83,7 +84,8 @@ def segment(
         group: "auto" (nested targets in different requests, as few as possible), "together" or "each".
         modality: DICOM modality code, where the file does not say.
         series: UID or series number of the DICOM series to take, where a folder holds several.
-        frame: which volume to take, counted from 0, where the image holds several (times, phases).
+        frame: which volume to take, counted from 0, where the image holds several (times, phases); "all" for each: the files of frame 3 are
+            then called "organs_frame3.seg.nrrd" and so on, and what comes back is a `FramesResult`, `results[3]` and one report.
         connection: further options of `connect` (auth, key_file, timeout, retries, ca_bundle, deployment, dialect, consent).
 
     Returns:
@@ -97,6 +99,7 @@ def segment(
         >>> result
         <SegmentationResult: liver 1,403.2 ml; spleen 214.7 ml>
     """
+    given = dict(locals())  # for every frame the same
     from ..tasks.repeat import check_times, repeated
     from . import outputs
 
@@ -107,6 +110,10 @@ def segment(
     prompts = with_preset(preset, texts, model)
     check_times(repeat, model)
     _check_options(model, plane, slices, orient, slabs, region, group)
+    which = frame_number(frame)
+    if which == EVERY:
+        # Typed as one result, which it is for every caller that did not ask for all frames.
+        return cast("SegmentationResult", segment_frames(segment, connect, given, prompts))
     read = (input, *files_of(connection))
     wanted = outputs.Wanted.checked(
         output,
@@ -122,7 +129,7 @@ def segment(
         instances=instances,
     )
     cancellation = cancellation or Cancellation()
-    reading = outputs.Reading.of(input, modality, progress, series, frame)
+    reading = outputs.Reading.of(input, modality, progress, series, which)
     cancellation.check()
     source = outputs.find_source(wanted, reading, series)
     common = dict(

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from ..errors import InputError, UsageError
 from ..imaging.volume import Volume
 from ..tasks.indexing import Source
+from .frames import EVERY, frame_number
 from .inputs import Image, as_volume, is_path, listed
 
 Input = Image
 
 
-def find_sources(inputs: Input | Iterable[Input], modality: str = "") -> list[Source]:
+def find_sources(
+    inputs: Input | Iterable[Input], modality: str = "", *, series: str | int = "", frame: int | str | None = None
+) -> list[Source]:
     """One source an image.
 
     A folder stands for the image files in it and below (.nii, .nrrd, .png, …) and for each series in each folder below that holds DICOM
@@ -24,17 +28,23 @@ def find_sources(inputs: Input | Iterable[Input], modality: str = "") -> list[So
     Args:
         inputs: a path, a Volume or another image in memory (`inputs.as_volume`), or several of them.
         modality: DICOM modality code, where the files do not say.
+        series: UID or number of the one DICOM series to take of each folder. frame: which volume, from 0, of images with several.
 
     Raises:
         UsageError: no input, or an object that is no image. InputError: a path that is not there, or a folder without images.
     """
+    chosen = _Choice(modality, str(series), frame_number(frame))
+    if chosen.frame == EVERY:
+        raise UsageError("Give the number of one frame: all frames at once are for segment.", code="frame")
     sources: list[Source] = []
     for number, one in enumerate(listed(inputs), start=1):
         if not is_path(one):
-            sources.append(_volume_source(one, f"volume {number}", modality))
+            sources.append(_volume_source(one, f"volume {number}", chosen))
+        elif chosen.series and Path(one).expanduser().is_dir():
+            sources.append(_file_source(Path(one).expanduser(), chosen))  # wherever below it lies
         else:
             for path in _images_at(Path(one).expanduser()):
-                sources += _series_sources(path, modality) if path.is_dir() else [_file_source(path, modality)]
+                sources += _series_sources(path, chosen) if path.is_dir() else [_file_source(path, chosen)]
     if not sources:
         raise UsageError("Name at least one image, volume or folder to embed.")
     return sources
@@ -62,29 +72,45 @@ def _images_at(path: Path) -> list[Path]:
     return found
 
 
-def _series_sources(folder: Path, modality: str) -> list[Source]:
-    """A DICOM folder: one source a series. Whatever else it holds (reports, segmentations) is passed over beside images."""
+@dataclass(slots=True, frozen=True)
+class _Choice:
+    """What is taken of each input."""
+
+    modality: str
+    series: str
+    frame: int | Literal["all"] | None
+
+
+def _series_sources(folder: Path, chosen: _Choice) -> list[Source]:
+    """A DICOM folder: one source a series. Whatever else it holds (reports, segmentations) is passed over."""
     from ..files.dicom import series_of
 
     uids = list(series_of(sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))))
     if len(uids) < 2:
-        return [_file_source(folder, modality)]
-    return [_file_source(folder, modality, uid, f", series {number}") for number, uid in enumerate(uids, start=1)]
+        return [_file_source(folder, chosen)]
+    return [_file_source(folder, replace(chosen, series=uid), uid, f", series {number}") for number, uid in enumerate(uids, start=1)]
 
 
-def _file_source(path: Path, modality: str, series: str = "", which: str = "") -> Source:
+def _file_source(path: Path, chosen: _Choice, series: str = "", which: str = "") -> Source:
+    frame = chosen.frame if isinstance(chosen.frame, int) else None
+
     def read() -> tuple[Volume, list[str]]:
         from ..files.read import read_image
 
-        volume, warnings = read_image(path, series=series)
-        return _with_modality(volume, modality), warnings
+        volume, warnings = read_image(path, series=chosen.series, frame=frame)
+        return _with_modality(volume, chosen.modality), warnings
 
-    return Source(f"{path.name or path}{which}", os.path.abspath(path), read, series)
+    named = which or (f", series {chosen.series}" if chosen.series else "")
+    named += "" if frame is None else f", frame {frame}"
+    return Source(f"{path.name or path}{named}", os.path.abspath(path), read, series or chosen.series, frame)
 
 
-def _volume_source(image: Image, name: str, modality: str) -> Source:
-    return Source(name, "", lambda: (_with_modality(as_volume(image), modality), []))
+def _volume_source(image: Image, name: str, chosen: _Choice) -> Source:
+    if chosen.series:
+        raise UsageError("A series is chosen in a DICOM folder; an image in memory has none: leave it out.", code="no-series")
+    frame = chosen.frame if isinstance(chosen.frame, int) else None
+    return Source(name, "", lambda: (_with_modality(as_volume(image, frame=frame), chosen.modality), []))
 
 
 def _with_modality(volume: Volume, modality: str) -> Volume:
-    return dataclasses.replace(volume, modality=modality.upper()) if modality else volume
+    return replace(volume, modality=modality.upper()) if modality else volume

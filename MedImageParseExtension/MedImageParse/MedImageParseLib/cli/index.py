@@ -8,7 +8,18 @@ from ..api import embed, labels
 from ..errors import InputError, UsageError
 from ..imaging.geometry import AUTO_PLANE, PLANE_CHOICES
 from ..tasks.find_similar import name_of, place_of
-from .options import INPUT_HELP, Parser, add_common, add_connection, add_recipe, add_slices, add_speed, connection_options, image_options
+from .options import (
+    INPUT_HELP,
+    Parser,
+    add_common,
+    add_connection,
+    add_recipe,
+    add_slices,
+    add_speed,
+    add_which,
+    connection_options,
+    image_options,
+)
 from .terminal import Terminal, raise_if_partly, reported
 
 
@@ -76,6 +87,7 @@ def _add_search(parts: argparse._SubParsersAction) -> None:
     parser.add_argument("--recipe", metavar="RECIPE", help="where the index has several, as `index info` prints them")
     parser.add_argument("--picture", metavar="GRID.png", help="the query and what was found")
     parser.add_argument("--modality", default="", help="DICOM modality code, where the file does not say")
+    add_which(parser)
     add_connection(parser)
     add_common(parser)
 
@@ -157,6 +169,7 @@ def _search(arguments: argparse.Namespace) -> int:
         return embed.index_search(
             arguments.index, image=arguments.image, text=arguments.text, slices=arguments.slices, plane=arguments.plane, top=arguments.top,
             other_volumes=arguments.other_volumes, recipe=arguments.recipe, picture=arguments.picture, modality=arguments.modality,
+            series=arguments.series, frame=arguments.frame,
             progress=terminal.progress, cancellation=arguments.cancellation, **connection_options(arguments),
         )  # fmt: skip
 

@@ -109,6 +109,13 @@ def add_recipe(parser: argparse.ArgumentParser, *, pools: bool = True) -> None:
             "--pool", choices=POOLS, default="none", help="one vector a volume: mean, or seven statistics (default none: one a slice)"
         )
     parser.add_argument("--modality", default="", help="DICOM modality code (CT, MR, …), where the file does not say")
+    add_which(parser)
+
+
+def add_which(parser: argparse.ArgumentParser) -> None:
+    """Which of several images in one place."""
+    parser.add_argument("--series", default="", metavar="UID|NUMBER", help="which DICOM series of a folder that holds several")
+    parser.add_argument("--frame", metavar="N", help="which volume of an image that holds several, counted from 0")
 
 
 def add_speed(parser: argparse.ArgumentParser) -> None:
@@ -122,5 +129,5 @@ def add_speed(parser: argparse.ArgumentParser) -> None:
 
 def image_options(arguments: argparse.Namespace) -> dict:
     """Keyword arguments of the console functions from the options above."""
-    names = ("slices", "every", "content", "plane", "window", "fit", "pool", "modality", "at_once", "batch")
+    names = ("slices", "every", "content", "plane", "window", "fit", "pool", "modality", "series", "frame", "at_once", "batch")
     return {name: getattr(arguments, name) for name in names if hasattr(arguments, name)}

@@ -9,6 +9,7 @@ from collections.abc import Callable
 # What a run counts, by the stage that tells the count: several of it, and one of it.
 _COUNTED = {
     "slices": ("slices", "a slice"),
+    "frames": ("frames", "a frame"),
     "replies": ("replies", "a reply"),
     "embedding": ("images", "an image"),
     "measuring": ("cases", "a case"),

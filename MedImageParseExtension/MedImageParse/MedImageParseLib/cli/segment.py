@@ -66,7 +66,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     )
     image.add_argument("--modality", default="", help="DICOM modality code (CT, MR, …), where the file does not say")
     image.add_argument("--series", default="", metavar="UID|NUMBER", help="which DICOM series of a folder that holds several")
-    image.add_argument("--frame", type=int, metavar="N", help="which volume of an image that holds several, counted from 0")
+    image.add_argument(
+        "--frame", metavar="N|all", help="which volume of an image that holds several, counted from 0; all: each, into files of its own"
+    )
     add_connection(parser)
     add_common(parser)
 
@@ -119,6 +121,8 @@ def _segment(arguments: argparse.Namespace, terminal: Terminal) -> SegmentationR
 
 
 def _line(entry: dict) -> str:
+    if "frame" in entry:
+        return f"frame {entry['frame']}, {_line({name: value for name, value in entry.items() if name != 'frame'})}"
     if entry["found"] is None:
         return f"{entry['name']}: not done"
     if not entry["found"]:

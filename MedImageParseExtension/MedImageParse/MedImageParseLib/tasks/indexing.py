@@ -46,12 +46,14 @@ class Source:
         path: "" where there is none.
         read: gives (volume, warnings) when called.
         series: UID or number of the series, where the path holds several; "" otherwise. Kept with the path.
+        frame: which volume of a path with several; None where there is one. Kept with the path.
     """
 
     name: str
     path: str
     read: Callable[[], tuple[Volume, list[str]]]
     series: str = ""
+    frame: int | None = None
 
 
 @dataclass(slots=True)
@@ -341,6 +343,8 @@ class _Run:
             position["name"] = source.name
             if source.series:
                 position["dicom_series"] = source.series
+            if source.frame is not None:
+                position["frame"] = source.frame
         kind = "picture" if volume.is_picture else "slice"
         return Record("", kind, source.path if options.paths else "", position=position)
 

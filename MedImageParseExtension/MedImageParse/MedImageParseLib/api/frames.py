@@ -1,0 +1,179 @@
+"""Segmenting every volume of an image that holds several (times, phases): one result a frame, one report of all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from ..errors import EndpointError, PartlyDone, UsageError
+from ..files.write import make_folder
+from ..progress import Cancellation, Progress, no_progress
+from ..prompts import catalogue
+
+if TYPE_CHECKING:
+    from ..tasks.run import SegmentationResult
+    from ..transport.client import EndpointClient
+
+EVERY = "all"
+_FILES = ("output", "labels", "picture", "statistics")
+_FOLDERS = ("masks", "probability")
+_ENDINGS = (".seg.nrrd", ".nii.gz")  # those of two parts
+# What a request tells; the run's own stages would each look like the whole run's.
+_STEPS = ("uploading", "model working", "downloading", "waiting to try again")
+
+
+@dataclass(slots=True)
+class FramesResult:
+    """The results of every frame.
+
+    Attributes:
+        results: one a frame that was done, in their order.
+        report: of the run: each prompt of each frame with its "frame", the outputs of all, sums of bytes, tries and times.
+        failure: the sentence of the error that stopped the run half-way, "" where it went through.
+    """
+
+    results: list[SegmentationResult]
+    report: dict
+    failure: str = ""
+
+    def __len__(self) -> int:
+        return len(self.results)
+
+    def __iter__(self) -> Iterator[SegmentationResult]:
+        return iter(self.results)
+
+    def __getitem__(self, frame: int) -> SegmentationResult:
+        return self.results[frame]
+
+
+def frame_number(frame: int | str | None) -> int | Literal["all"] | None:
+    """A frame as the command line or a program gives it.
+
+    Raises:
+        UsageError: it is no whole number from 0 and not "all".
+    """
+    if frame is None or frame == EVERY:
+        return frame  # type: ignore[return-value]
+    if str(frame).isdecimal():
+        return int(frame)
+    raise UsageError("A frame is its number, counted from 0, or all.", code="frame")
+
+
+def segment_frames(
+    segment_one: Callable[..., SegmentationResult], connect: Callable[..., EndpointClient], options: dict[str, Any], prompts: list[str]
+) -> FramesResult:
+    """Segment each frame and write its files: "organs.seg.nrrd" becomes "organs_frame0.seg.nrrd" and so on, a folder gets one of each frame.
+
+    All names are checked before the first request. A frame that fails ends the run; what was done before it is kept.
+
+    Args:
+        segment_one: `api.segment.segment`. connect: `api.segment.connect`.
+        options: those of that call; the image is read once.
+        prompts: as they are sent.
+
+    Raises:
+        InputError: the image holds one volume only. UsageError: results in DICOM were asked for, or a name cannot be written.
+    """
+    from . import outputs
+    from .inputs import files_of
+
+    options = dict(options)
+    connection = options.pop("connection")
+    if [name for name in ("dicom_seg", "rtstruct") if options.pop(name)]:
+        raise UsageError("Results in DICOM are written for one frame at a time: give --frame with its number.", code="frames-dicom")
+    progress: Progress = options.pop("progress")
+    cancellation: Cancellation = options.pop("cancellation") or Cancellation()
+    image, series, modality = options.pop("input"), options.pop("series"), options.pop("modality")
+    options.pop("frame")
+    wanted = {name: options.pop(name) for name in (*_FILES, *_FOLDERS)}
+    readings = outputs.Reading.every(image, modality, progress, series)
+    digits = len(str(len(readings) - 1))
+    names = [_names(wanted, f"frame{number:0{digits}d}") for number in range(len(readings))]
+    for each in names:
+        _check(each, wanted, (image, *files_of(connection)), prompts)
+    cancellation.check()
+    client, options["client"] = options["client"], None
+    own = (
+        None
+        if client
+        else connect(options["endpoint"], options["profile"], model=options["model"], cancellation=cancellation, **connection)
+    )
+    options |= {"client": client or own, "endpoint": None, "profile": None, "cancellation": cancellation}
+    results: list[SegmentationResult] = []
+    failure = ""
+    try:
+        for number, (reading, files) in enumerate(zip(readings, names)):
+            progress("frames", number, len(readings))
+            for folder in _FOLDERS:
+                if wanted[folder]:
+                    make_folder(wanted[folder])
+            try:
+                result = segment_one(reading.volume, **options, **files, progress=_steps_of(progress))
+            except (EndpointError, PartlyDone) as error:
+                if not results:
+                    raise
+                failure = f"Frame {number} of {len(readings)} failed: {error}"
+                break
+            result.report["input"]["path"] = reading.path
+            result.report["warnings"] = [*reading.warnings, *result.report["warnings"]]
+            results.append(result)
+            if result.failure:
+                failure = f"Frame {number} of {len(readings)}: {result.failure}"
+                break
+        else:
+            progress("frames", len(readings), len(readings))
+    finally:
+        if own:
+            own.close()
+    return FramesResult(results, _report(results, len(readings)), failure)
+
+
+def _names(wanted: dict[str, Any], frame: str) -> dict[str, Any]:
+    """Where the files of one frame go."""
+    named: dict[str, Any] = {name: wanted[name] and _with_frame(Path(wanted[name]).expanduser(), frame) for name in _FILES}
+    return named | {name: wanted[name] and Path(wanted[name]).expanduser() / frame for name in _FOLDERS}
+
+
+def _with_frame(path: Path, frame: str) -> Path:
+    ending = next((each for each in _ENDINGS if path.name.lower().endswith(each)), path.suffix)
+    return path.with_name(f"{path.name[: len(path.name) - len(ending)]}_{frame}{path.name[len(path.name) - len(ending) :]}")
+
+
+def _check(named: dict[str, Any], wanted: dict[str, Any], read: tuple, prompts: list[str]) -> None:
+    from .outputs import Wanted
+
+    Wanted.checked(
+        named["output"], named["labels"], named["probability"], named["picture"], read, catalogue.segment_names(prompts),
+        masks=named["masks"], statistics=named["statistics"],
+    )  # fmt: skip
+    for folder in _FOLDERS:
+        if wanted[folder] and not Path(wanted[folder]).expanduser().parent.is_dir():
+            raise UsageError(f"The folder {Path(wanted[folder]).parent} does not exist; create it or choose another.")
+
+
+def _steps_of(progress: Progress) -> Progress:
+    if progress is no_progress:
+        return progress
+
+    def tell(stage: str, done: float, total: float) -> None:
+        if stage in _STEPS:
+            progress(stage, done, total)
+
+    return tell
+
+
+def _report(results: list[SegmentationResult], frames: int) -> dict:
+    """One report of all frames: what they share as in the first one's, what each has as lists and sums."""
+    reports = [result.report for result in results]
+    report = dict(reports[0])
+    report["frames"] = frames
+    report["prompts"] = [{"frame": number, **entry} for number, each in enumerate(reports) for entry in each["prompts"]]
+    for name in ("outputs", "request_ids"):
+        report[name] = [one for each in reports for one in each[name]]
+    report["warnings"] = list(dict.fromkeys(one for each in reports for one in each["warnings"]))
+    for name in ("bytes_sent", "bytes_received", "tries"):
+        report[name] = sum(each[name] for each in reports)
+    report["timings_s"] = {stage: round(sum(each["timings_s"][stage] for each in reports), 4) for stage in report["timings_s"]}
+    return report
