@@ -1,6 +1,7 @@
-"""Check style and types: `python3 scripts/check_code.py [--fix]`. ruff (rules and format), then mypy, as `.ci/run` does.
+"""Check the rules of the Extensions Index, style and types: `python3 scripts/check_code.py [--fix]`. check_index.py, ruff (rules and format), mypy,
+as `.ci/run` does.
 
-Sets up `.venv/` on the first run. The exit status is 0 when all three find nothing.
+Sets up `.venv/` on the first run. The exit status is 0 when none finds anything.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import environment
 
 
 def main() -> int:
-    """Run the three checks in the repository's root; each prints what it finds."""
+    """Run the checks in the repository's root; each prints what it finds."""
     environment.ensure(("test", "dev"))
     fix = "--fix" in sys.argv[1:]
     checks = (
@@ -24,6 +25,9 @@ def main() -> int:
         ["mypy"],
     )
     failed = 0
+    index = [sys.executable, str(environment.ROOT / "scripts" / "check_index.py")]
+    print("$ check_index.py", flush=True)
+    failed += subprocess.run(index, check=False).returncode != 0
     for check in checks:
         print("$ " + " ".join(check), flush=True)
         failed += subprocess.run([sys.executable, "-m", *check], cwd=environment.ROOT, check=False).returncode != 0
