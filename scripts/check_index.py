@@ -113,7 +113,11 @@ def _page_faults(root: Path, cmake: str) -> list[str]:
     page = (root / "README.md").read_text(encoding="utf-8")
     modules = [Path(folder).name for folder in re.findall(r"add_subdirectory\((MedImageParseExtension/\w+)\)", cmake)]
     table = page.partition("## Modules")[2].partition("\n## ")[0]
-    found = [f"README.md has no sentence on the module {name}." for name in modules if not re.search(rf"^\| {name} \| .+\. \|", table, re.MULTILINE)]
+    found = [
+        f"README.md has no sentence on the module {name}."
+        for name in modules
+        if not re.search(rf"^\| {name} \| .+\. \|", table, re.MULTILINE)
+    ]
     for what, pattern in {
         "the extension's name": rf"^# {NAME}", "a picture": r"!\[[^\]]+\]\([^)]+\.png\)", "a publication": r"doi\.org|arxiv\.org",
         "the name of the license": r"\bMIT\b", "a sentence on patents": r"\bpatents\b", "a tutorial": r"docs/tutorial\.md",

@@ -169,17 +169,36 @@ def loadSample(*_source: object) -> Any:
     return showSample(makeSample())
 
 
+# A real CT that anybody may have, as its project keeps it for its own tests (Apache-2.0): it is fetched only when a person asks for it, and
+# Slicer compares it with this checksum.
+REAL_NAME = "AbdomenCT"
+_REAL_URL = "https://github.com/wasserth/TotalSegmentator/raw/master/tests/reference_files/example_ct_sm.nii.gz"
+_REAL_CHECKSUM = "SHA256:e50c00b2914e2cac0aaee8e7f3b5f57d44d9f21bfd5c0577271c54c0cb49e9fb"
+
+
 def registerInSampleData() -> None:
-    """Offer the sample in Slicer's Sample Data module."""
+    """Offer the synthetic sample, and a real CT of the tutorial, in Slicer's Sample Data module."""
     try:
         import SampleData
     except ImportError:
         return  # a Slicer built without that module
-    SampleData.SampleDataLogic.registerCustomSampleDataSource(
+    register = SampleData.SampleDataLogic.registerCustomSampleDataSource
+    icons = _LIBRARY.parent / "Resources" / "Icons"
+    register(
         category="MedImageParse",
         sampleName=NAME,
         uris=[],
         fileNames=[],
         nodeNames=[],
         customDownloader=loadSample,
+        thumbnailFileName=str(icons / f"{NAME}.png"),
+    )
+    register(
+        category="MedImageParse",
+        sampleName=REAL_NAME,
+        uris=_REAL_URL,
+        fileNames=f"{REAL_NAME}.nii.gz",
+        nodeNames=REAL_NAME,
+        checksums=_REAL_CHECKSUM,
+        thumbnailFileName=str(icons / f"{REAL_NAME}.png"),
     )
