@@ -36,7 +36,7 @@ def test_extension_is_described_as_the_extensions_index_wants_it():
     assert set(entry) <= known
     for name in ("HOMEPAGE", "CONTRIBUTORS", "DESCRIPTION", "ICONURL", "SCREENSHOTURLS", "DEPENDS"):
         assert re.search(rf'set\(EXTENSION_{name} "[^"]+"\)', cmake), name
-    for url in re.findall(r'"https://raw\.githubusercontent\.com/[^/]+/[^/]+/main/([^"]+)"', cmake):
+    for url in re.findall(r'https://raw\.githubusercontent\.com/[^/]+/[^/]+/main/([^"\s]+)', cmake):
         assert (ROOT / url).is_file()
     assert (ROOT / "LICENSE.txt").is_file()
 
