@@ -7,7 +7,8 @@ Two paths are the same file where they lead to one place, through symbolic links
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from ..configuration import configuration_folder
@@ -37,7 +38,7 @@ def check_outputs(outputs: Mapping[str, PathLike | None], inputs: Iterable[objec
         check_name(path)
     read = [Path(path).expanduser() for path in inputs if isinstance(path, str | os.PathLike) and os.fspath(path)]
     read = [path for path in read if _can_be(path)]
-    read += [found for path in read for found in _companions(path)]
+    read += [found for path in read for found in companions(path)]
     _check_report(wanted)
     settings = configuration_folder()
     for name, path in wanted.items():
@@ -121,7 +122,52 @@ def _can_be(path: Path) -> bool:
     return True
 
 
-def _companions(path: Path) -> list[Path]:
-    """The second files of an image of two files."""
+def companions(path: Path) -> list[Path]:
+    """The second files of an image of two files: those that hold the voxels of a header, or the header of voxels."""
     endings = _COMPANIONS.get(path.suffix.lower(), ())
     return [found for ending in endings if (found := path.with_suffix(ending)).is_file()]
+
+
+def check_many_outputs(outputs: Mapping[str, str], inputs: Iterable[PathLike]) -> None:
+    """As check_outputs, for the thousands of files of a batch: each name is looked up, none is compared with all others.
+
+    Args:
+        outputs: path of what will be written, with the case that it belongs to.
+        inputs: files that are read, and folders, whose files are read.
+
+    Raises:
+        UsageError: one sentence that names both.
+    """
+    read: dict[tuple[int, int], Path] = {}
+    for source in {os.fspath(one) for one in inputs if os.fspath(one)}:
+        for path in _read_with(Path(source)):
+            with suppress(OSError):
+                status = path.stat()
+                read[status.st_dev, status.st_ino] = path
+    seen: dict[str, str] = {}
+    settings = configuration_folder()
+    for name, case in outputs.items():
+        path = Path(name)
+        check_name(path)
+        other = seen.setdefault(_key(path), case)
+        if other is not case and other != case:
+            raise UsageError(f"The cases {other} and {case} would both write {path.name}: give them other ids in a cases.csv.")
+        try:
+            status = path.stat()
+        except OSError:
+            continue
+        if (status.st_dev, status.st_ino) in read:
+            raise UsageError(
+                f"The result {path} would replace {read[status.st_dev, status.st_ino]}, which is read: choose another output folder."
+            )
+        if _lies_in(path, settings):
+            raise UsageError(f"The result {path} would replace a file among the settings of this program: choose another output folder.")
+
+
+def _read_with(path: Path) -> Iterator[Path]:
+    """A file with what its header names, or the files of a folder."""
+    if not path.is_dir():
+        yield from (path, *companions(path))
+        return
+    for folder, _below, names in os.walk(path):
+        yield from (Path(folder, name) for name in names)
