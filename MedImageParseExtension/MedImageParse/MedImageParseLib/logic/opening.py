@@ -75,7 +75,7 @@ def _load(record: Record, scene: Any) -> Any:
     if not source:
         raise InputError(f"{_named(record)} is not in the scene, and where it was is not kept in the index; load it and try again.")
     if source.startswith(DICOM_SOURCE):
-        return _loadSeries(source[len(DICOM_SOURCE) :], record, scene)
+        return loadSeries(source[len(DICOM_SOURCE) :], _named(record), scene)
     if not os.path.exists(source):
         raise InputError(f"{_named(record)} is not in the scene, and its file is no longer where it was; load it and try again.")
     if os.path.isdir(source):
@@ -96,13 +96,25 @@ def _loadFolder(folder: str, series: str, scene: Any) -> Any:
     return nodeFromVolume(volume, scene.GenerateUniqueName(os.path.basename(folder) or "DICOM"), scene)
 
 
-def _loadSeries(uid: str, record: Record, scene: Any) -> Any:
-    """A series of the DICOM database, by Slicer's own DICOM loader."""
+def loadSeries(uid: str, named: str, scene: Any) -> Any:
+    """Load a series of the DICOM database, by Slicer's own DICOM loader.
+
+    Args:
+        uid: of the series.
+        named: what the sentences call it, such as 'The series "thin"'.
+        scene: where it goes.
+
+    Returns:
+        the volume node.
+
+    Raises:
+        InputError: it cannot be loaded; the sentence says why.
+    """
     database = openDatabase()
     if database is None:
         raise InputError(NO_DATABASE)
     if not database.filesForSeries(uid):
-        raise InputError(f"{_named(record)} is no longer in the DICOM database; import it again.")
+        raise InputError(f"{named} is no longer in the DICOM database; import it again.")
     try:
         from DICOMLib import DICOMUtils
     except ImportError as error:
@@ -110,7 +122,7 @@ def _loadSeries(uid: str, record: Record, scene: Any) -> Any:
     loaded = [scene.GetNodeByID(nodeId) for nodeId in DICOMUtils.loadSeriesByUID([uid]) or ()]
     node = next((node for node in loaded if node is not None and node.IsA("vtkMRMLVolumeNode")), None)
     if node is None:
-        raise InputError(f"{_named(record)} could not be loaded from the DICOM database; look in the log for details.")
+        raise InputError(f"{named} could not be loaded from the DICOM database; look in the log for details.")
     return node
 
 

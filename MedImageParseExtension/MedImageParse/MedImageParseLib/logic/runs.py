@@ -5,6 +5,7 @@ What a run gave, light enough to keep: rows for a table, the report, and where t
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,7 +29,6 @@ from .guard import RunGuard, borrowVolume, segmentVoxels
 from .jobs import Job
 
 if TYPE_CHECKING:
-    from ..imaging.volume import CroppedMask
     from ..tasks.run import PromptResult, SegmentationResult
 
 
@@ -94,14 +94,20 @@ class Package:
     options: dict
     connecting: Connecting
     deliver: Callable[[Any], None]
+    instances: float | None = None
 
 
 @dataclass(slots=True)
 class Reply:
-    """What the worker brings: the task's result, and for each prompt a voxel index to jump to."""
+    """What the worker brings.
+
+    Attributes:
+        result: of the task.
+        parts: what gets a row: (prompt or separate structure, its entry in the report, a voxel index to jump to or None).
+    """
 
     result: SegmentationResult
-    points: list[np.ndarray | None]
+    parts: list[tuple[PromptResult, dict, np.ndarray | None]]
 
 
 class SegmentationRun:
@@ -118,6 +124,9 @@ class SegmentationRun:
     """
 
     def __init__(self, volumeNode: Any, prompts: list[str], model: str, options: dict, connecting: Connecting, target: Target):
+        instances = options.get("instances")
+        if instances is not None and not instances >= 0:
+            raise UsageError("The smallest size of separate structures is a number of millilitres, 0 or more.")
         if options["group"] not in GROUPS:
             raise UsageError(f"The group '{options['group']}' is not known; give {' or '.join(GROUPS)}.")
         self._volumeNode, self._prompts, self._model = volumeNode, prompts, model
@@ -145,7 +154,8 @@ class SegmentationRun:
         self._guard.noteVolume()
         borrowed = borrowVolume(self._volumeNode)
         options = _resolved(self._options, self._volumeNode, borrowed.volume)
-        return Package(borrowed.volume, borrowed.image, self._model, self._prompts, options, self._connecting, self.job.deliver)
+        instances = options.pop("instances", None)
+        return Package(borrowed.volume, borrowed.image, self._model, self._prompts, options, self._connecting, self.job.deliver, instances)
 
     def _arrived(self, parts: list[tuple[str, CroppedMask]]) -> bool:
         if self._growing is None:
@@ -165,7 +175,7 @@ class SegmentationRun:
         from ..api.outputs import maker, segment_specs
 
         began = time.perf_counter()
-        specs = segment_specs(reply.result)
+        specs = segment_specs(reply.result, [part for part, _entry, _point in reply.parts if part.found])
         imported = None
         with renderingPaused():
             node, beforeChange = self._makeRoom(isNeeded=bool(specs))
@@ -182,7 +192,10 @@ class SegmentationRun:
         # From here on the segments are the run's result: tidying up must not take their segmentation away.
         self._growing = None
         report = reply.result.report
-        rows = [self._row(*each, imported) for each in zip(reply.result.prompts, report["prompts"], reply.points)]
+        for entry in report["prompts"]:
+            for each in (entry, *entry.get("instances", ())):
+                each["volume_ml"] = self._inTheWorld(each["volume_ml"])
+        rows = [self._row(*each, imported) for each in reply.parts]
         report["timings_s"].update({"import": round(time.perf_counter() - began, 4), "total": round(self.job.elapsed, 4)})
         mark = imported.mark if imported is not None else ""
         if imported is not None:
@@ -199,9 +212,8 @@ class SegmentationRun:
     def _row(self, prompt: PromptResult, entry: dict, point: np.ndarray | None, imported: Any) -> ResultRow:
         segmentId = (imported.segmentIds.get(prompt.name) if imported else None) or ""
         state = FOUND if segmentId else COVERED if prompt.found else ABSENT if prompt.is_done else NOT_DONE
-        scale = volumeScale(self._volumeNode)
-        if entry["volume_ml"] is not None and (scale is None or abs(scale - 1) > 1e-9):  # so far the volume's own millilitres
-            entry["volume_ml"] = round(entry["volume_ml"] * scale, 6) if scale is not None else None
+        if entry.get("instances") == [] and entry["found"]:
+            state = SMALL
         row = ResultRow(
             prompt.text, prompt.name, state, segmentId, prompt.color, entry["voxels"], entry["volume_ml"], agreement=prompt.agreement
         )
@@ -213,6 +225,13 @@ class SegmentationRun:
             matrix = volumeFromNode(self._volumeNode, copy=False).ijk_to_ras
             row.position = worldPoint(self._volumeNode, (matrix @ [*point, 1.0])[:3])
         return row
+
+    def _inTheWorld(self, volumeMl: float | None) -> float | None:
+        """The volume's own millilitres as those of the world, where scaling transforms count."""
+        scale = volumeScale(self._volumeNode)
+        if volumeMl is None or (scale is not None and abs(scale - 1) <= 1e-9):
+            return volumeMl
+        return round(volumeMl * scale, 6) if scale is not None else None
 
     def _ended(self, _job: Job) -> None:
         self._guard.release()
@@ -240,8 +259,24 @@ def segment(package: Package, progress: Progress, cancellation: Cancellation) ->
 
             result = segment_slices(package.volume, package.prompts, client, slice_done=slice_done, **common)
     cancellation.check()
-    points = [point_inside(prompt.mask) for prompt in result.prompts]
-    return Reply(result, points)
+    return Reply(result, [(part, entry, point_inside(part.mask)) for part, entry in _parts(result, package.instances)])
+
+
+def _parts(result: SegmentationResult, instances: float | None) -> list[tuple[PromptResult, dict]]:
+    """What gets a row, with its entry in the report: each prompt, or each separate structure of it, and the prompt where there is none."""
+    from ..api.outputs import pieces
+
+    separate = pieces(result, instances) if instances is not None else []
+    parts: list[tuple[PromptResult, dict]] = []
+    for prompt, entry in zip(result.prompts, result.report["prompts"]):
+        mine = [part for part in separate if part.label == prompt.label]
+        if mine:
+            parts += zip(mine, entry["instances"])
+        elif instances is None or not prompt.found:
+            parts.append((prompt, entry))
+        else:  # found, but each of its structures is smaller than what was asked for
+            parts.append((dataclasses.replace(prompt, mask=CroppedMask.empty(prompt.mask.shape_kji)), entry))
+    return parts
 
 
 def _resolved(options: dict, volumeNode: Any, volume: Volume) -> dict:
@@ -260,7 +295,7 @@ def _title(prompts: list[str]) -> str:
     return title if len(title) <= _TITLE_LENGTH else title[: _TITLE_LENGTH - 1] + "…"
 
 
-FOUND, ABSENT, COVERED, NOT_DONE = "found", "absent", "covered", "not done"
+FOUND, ABSENT, COVERED, NOT_DONE, SMALL = "found", "absent", "covered", "not done", "small"
 
 
 @dataclass(slots=True)
@@ -271,7 +306,7 @@ class ResultRow:
         text: the prompt as typed.
         name: the segment's name, before a number was appended to keep it apart from others.
         state: "found"; "absent": not in the image, says the model; "covered": found, but the overlap rule left nothing of it;
-            "not done": the run stopped before its answer.
+            "not done": the run stopped before its answer; "small": found, but no separate structure is as large as was asked for.
         segmentId: in the result's segmentation, "" where there is no segment.
         color: red, green, blue, 0..1.
         voxels: of the segment (of the mask where there is no segment).

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +12,14 @@ from ..progress import Cancellation, Progress
 from ..prompts import grammar
 from ..scene.undo import redoLastImport, undoLastImport
 from .jobs import YIELD_S, Job, JobQueue, nothing
+from .many import Case, ManyRuns
 from .results import SavedFiles, evaluationTable, saveResults, statisticsTable
 from .runs import Connecting, RunResult, SegmentationRun, Target
 
 if TYPE_CHECKING:
     from ..tasks.check_endpoint import CheckResult
+
+_WAIT_S = 0.002  # between two looks at a run that is waited for
 
 
 class MedImageParseLogic:
@@ -77,6 +81,7 @@ class MedImageParseLogic:
         slabs: str | int = "auto",
         region: Any = "",
         group: str = "auto",
+        instances: float | None = None,
         beforeChange: Callable[[], object] | None = None,
         callback: Callable[[Job], object] | None = None,
         cancellation: Cancellation | None = None,
@@ -94,6 +99,7 @@ class MedImageParseLogic:
             slabs: "none", "auto" or a number.
             region: a region of interest (ROI) node, or "I0:I1,J0:J1,K0:K1" in voxels; only that part is sent.
             group: "auto" for as few requests as keep nested targets apart, "together" for one request, "each" for one request a prompt.
+            instances: millilitres; separate structures of at least that size become segments of their own, "liver tumor 1" the largest.
             beforeChange: called once before the segmentation changes, for instance a Segment Editor's saveStateForUndo.
             callback: called with the Job when it has ended; see the class.
             cancellation: turned from any thread, it stops the run, also one that is waited for.
@@ -105,7 +111,7 @@ class MedImageParseLogic:
             UsageError, InputError: at once, also with a callback, where nothing needs to be sent to know.
             MedImageParseError: why there is no result; nothing was imported then. Cancelled. Dropped.
         """
-        options = {"window": window, "slabs": str(slabs), "region": region, "group": group}
+        options = {"window": window, "slabs": str(slabs), "region": region, "group": group, "instances": instances}
         target = Target(segmentationNode, overlap, onExisting, beforeChange)
         connecting = Connecting(client, endpoint, profile, connection)
         return self._segment(volumeNode, prompts, "medimageparse3d", options, connecting, target, callback, cancellation)
@@ -126,6 +132,7 @@ class MedImageParseLogic:
         onExisting: str = "add",
         window: str = "auto",
         group: str = "auto",
+        instances: float | None = None,
         beforeChange: Callable[[], object] | None = None,
         callback: Callable[[Job], object] | None = None,
         cancellation: Cancellation | None = None,
@@ -145,10 +152,59 @@ class MedImageParseLogic:
         """
         if plane not in PLANES:
             raise UsageError(f"The plane '{plane}' is not known; give axial, coronal or sagittal.")
-        options = {"plane": plane, "slices": slices, "orient": orient, "window": window, "group": group}
+        options = {"plane": plane, "slices": slices, "orient": orient, "window": window, "group": group, "instances": instances}
         target = Target(segmentationNode, overlap, onExisting, beforeChange)
         connecting = Connecting(client, endpoint, profile, connection)
         return self._segment(volumeNode, prompts, "medimageparse", options, connecting, target, callback, cancellation)
+
+    def segmentMany(
+        self,
+        cases: Iterable[Case],
+        prompts: str | Iterable[str],
+        *,
+        how: str = "segmentVolume",
+        onChange: Callable[[ManyRuns], object] | None = None,
+        **options: Any,
+    ) -> ManyRuns:
+        """Run on several images, one after the other; each gets a segmentation of its own, in its own study.
+
+        Args:
+            cases: from logic.many: volumeCases(nodes), sequenceCases(sequenceNode) or databaseCases(database, scene).
+            prompts: as of segmentVolume.
+            how: "segmentVolume" or "segmentSlices".
+            onChange: called with the ManyRuns whenever a case has changed; then the call returns at once, and something has to call
+                `poll()`. Without it the call waits for all of them.
+            options: of segmentVolume or segmentSlices.
+
+        Returns:
+            ManyRuns: `.cases` with state, result and sentence. A case that fails does not stop the others; five failures of the endpoint
+            in a row do.
+
+        Raises:
+            UsageError, InputError: no case, or no prompt.
+
+        Example:
+            >>> runs = logic.segmentMany(sequenceCases(sequenceNode), "left ventricle & myocardium", profile="Ward 3")  # doctest: +SKIP
+            >>> [case.state for case in runs.cases]                                                                    # doctest: +SKIP
+            ['done', 'done', 'done']
+        """
+        if how not in ("segmentVolume", "segmentSlices"):
+            raise UsageError("Several images are run on with segmentVolume or segmentSlices.")
+        parsed = grammar.parse_prompts(prompts)
+
+        def start(volumeNode: Any, callback: Callable[[Job], object]) -> Job:
+            return getattr(self, how)(volumeNode, parsed, callback=callback, **options)
+
+        runs = ManyRuns(list(cases), start, self.cancel, onChange or nothing)
+        runs.begin()
+        try:
+            while onChange is None and runs.isRunning:
+                self.poll()
+                time.sleep(_WAIT_S)
+        except BaseException:  # such as an interrupt
+            runs.cancel()
+            raise
+        return runs
 
     def undoLastRun(self, segmentationNode: Any, *, editor: Any = None) -> bool:
         """Take the last run into a segmentation back; call again for the one before.

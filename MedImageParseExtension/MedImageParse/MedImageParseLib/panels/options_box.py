@@ -23,6 +23,7 @@ from .widgets import Choice, setPlain, signalsBlocked
 
 _DELAY_MS = 150  # typing and turning a wheel make many changes; the picture follows when they pause
 _OWN = "own"
+_SMALLEST_ML = ("0", "0.1", "1", "10")  # of separate structures
 
 
 class OptionsBox:
@@ -77,7 +78,9 @@ class OptionsBox:
     def common(self) -> dict[str, Any]:
         """Options of both models, by the names of Logic's arguments."""
         names = {"window": "Window", "group": "Group", "overlap": "Overlap", "onExisting": "Existing"}
-        return {argument: self._parameters[name] for argument, name in names.items()}
+        options: dict[str, Any] = {argument: self._parameters[name] for argument, name in names.items()}
+        separate = self._parameters["Instances"]
+        return options | ({"instances": float(separate)} if separate in _SMALLEST_ML else {})
 
     def ofModel(self) -> dict[str, Any]:
         """Options of the model that the mode stands for."""
@@ -85,6 +88,11 @@ class OptionsBox:
             return {"slabs": self._parameters["Slabs"], "region": self._parameters.nodeFor("Region") or ""}
         plane, slices = self._inputs.slices()
         return {"plane": plane, "slices": slices, "orient": self._parameters["Orient"]}
+
+    def ofAllSlices(self) -> dict[str, Any]:
+        """Options of MedImageParse for every slice of whatever volume comes, along the plane that is looked at."""
+        seen = self._inputs.seenSlice()
+        return {"plane": seen.plane if seen is not None else "axial", "slices": "all", "orient": self._parameters["Orient"]}
 
     def drawPreview(self) -> None:
         """Show a slice as it will be sent, and say in words what is done to it."""
@@ -177,6 +185,14 @@ def _choices(ui: Any, choose: Any) -> dict[str, Choice]:
             ),
         ),
         "Group": (ui.groupComboBox, (("auto", _("Automatic")), ("together", _("All together")), ("each", _("One")))),
+        "Instances": (
+            ui.instancesComboBox,
+            (
+                ("", _("One a prompt")),
+                ("0", _("Separate structures")),
+                *((size, _("Separate, from {size} ml").format(size=size)) for size in _SMALLEST_ML[1:]),
+            ),
+        ),
         "Overlap": (
             ui.overlapComboBox,
             (("allow", _("Allow overlap")), ("keep", _("Keep existing segments")), ("overwrite", _("Overwrite existing segments"))),

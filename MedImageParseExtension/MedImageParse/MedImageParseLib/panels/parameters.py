@@ -30,6 +30,7 @@ class PanelState:
     Slabs: str = "auto"
     Orient: str = "trained"
     Group: str = "auto"
+    Instances: str = ""
     Overlap: str = "allow"
     Existing: str = "add"
     SearchEndpoint: str = "Local demo"

@@ -12,9 +12,10 @@ from slicer.i18n import tr as _
 from ..errors import UsageError
 from ..files.write import csv_cell
 from ..logic.history import RunHistory, RunRecord
-from ..logic.runs import ABSENT, COVERED, FOUND, ResultRow
+from ..logic.runs import ABSENT, COVERED, FOUND, SMALL, ResultRow
 from ..scene import tables, undo
 from . import segment_editor
+from .save_menu import SaveMenu
 from .sentences import worded, words
 from .widgets import fitHeight, plain, setTip, showSentence
 
@@ -60,6 +61,7 @@ class ResultsBox:
         ui.undoButton.connect("clicked()", self._undoClicked)
         ui.redoButton.connect("clicked()", self._redoClicked)
         ui.editorButton.connect("clicked()", self._edit)
+        self._saveMenu = SaveMenu(ui, logic, chosen, say)
         self._runsMenu, self._tableMenu = qt.QMenu(ui.runsButton), qt.QMenu(ui.tableButton)
         ui.runsButton.setMenu(self._runsMenu)
         ui.tableButton.setMenu(self._tableMenu)
@@ -104,6 +106,7 @@ class ResultsBox:
             _("Correct the segments with the Segment Editor's own tools.") if hasSegments else _("There is no segment yet."),
         )
         ui.tableButton.setEnabled(bool(self._rows))
+        self._saveMenu.show()
         self._fillRuns()
 
     def _titleOf(self, mark: str) -> str | None:
@@ -219,6 +222,8 @@ def _stateText(row: ResultRow) -> str:
         return _("not found")
     if row.state == COVERED:
         return _("covered")
+    if row.state == SMALL:
+        return _("too small")
     return _("no answer")
 
 
@@ -230,6 +235,8 @@ def _rowTip(record: RunRecord, row: ResultRow) -> str:
         text = _("The model did not find {name} in this image; no segment was added.").format(name=row.name)
     elif row.state == COVERED:
         text = _("{name} was found, but other segments already cover all of it, and these were kept.").format(name=row.name)
+    elif row.state == SMALL:
+        text = _("{name} was found, but each of its separate structures is smaller than what was asked for.").format(name=row.name)
     else:
         text = _("The run stopped before the answer for {name}.").format(name=row.name)
     made = _("Prompt: {prompt}\nModel: {model}\nEndpoint: {endpoint}\nTime: {time}").format(

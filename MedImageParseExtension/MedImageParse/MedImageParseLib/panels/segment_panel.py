@@ -16,11 +16,13 @@ from slicer.i18n import tr as _
 from ..errors import ConsentError, EndpointError, MedImageParseError
 from ..logic.history import RunHistory, RunRecord
 from ..logic.jobs import Job
+from ..logic.many import Case, ManyRuns
 from ..logic.segmentation import MedImageParseLogic
 from ..profiles.profiles import LOCAL_DEMO
 from . import local_demo
 from .endpoint_box import EndpointBox
-from .input_box import VOLUME, InputBox
+from .input_box import ALL, VOLUME, InputBox
+from .many_box import ManyBox
 from .options_box import OptionsBox
 from .privacy_box import mayBeSent
 from .prompt_box import PromptBox
@@ -57,6 +59,7 @@ class SegmentPanel(Tab):
         self.prompts = PromptBox(ui, self._promptsChanged)
         self.options = OptionsBox(ui, self.parameters, self.inputs, self.chooseNode)
         self.runBox = RunBox(ui, self.run, self.cancel, icons, self._helpFor)
+        self.manyBox = ManyBox(ui, lambda: self.inputs.volumeNode, self.run, self.runOnMany, self._showCase, self.runBox.sayError)
         self.history = RunHistory()
         self.results = ResultsBox(ui, self.logic, self.history, self._chosenNodes, self.runAgain, self.runBox.say)
         self._observed: Any = None  # the segmentation whose segments are followed
@@ -85,10 +88,12 @@ class SegmentPanel(Tab):
         Tab._end(self)
         self._resultsTimer.stop()
         self._observed = None
+        self.manyBox.clear()
         self.options.close()
         self.endpoint.close()
 
     def _sceneCloses(self, _caller: object, _event: object) -> None:
+        self.manyBox.clear()
         self.logic.cancelAll(_("The scene was closed, so the run was cancelled."))
         self._chores.cancel_all()
 
@@ -98,6 +103,7 @@ class SegmentPanel(Tab):
 
     def _sceneIsAnother(self, caller: object, event: object) -> None:
         self.history.clear()
+        self.manyBox.clear()
         Tab._sceneIsAnother(self, caller, event)
 
     # --- what is shown -----------------------------------------------------------------------------------------------
@@ -118,6 +124,7 @@ class SegmentPanel(Tab):
             with signalsBlocked(self.ui.segmentationSelector):
                 self.ui.segmentationSelector.setCurrentNode(self.parameters.nodeFor("Segmentation"))
             self.runBox.showReady(self.whyNotRun(), bool(self._runs))
+            self.manyBox.showReady(self._whyNotMany())
             self._showJobs()
         finally:
             self._isUpdating = False
@@ -131,6 +138,13 @@ class SegmentPanel(Tab):
         why = self.prompts.fault() or self.endpoint.whyNotReady() or self._whyModelDoesNotFit()
         if not why and self._request() in self._runs.values():
             return _("This run is already in progress. Change a setting to queue another.")
+        return why
+
+    def _whyNotMany(self) -> str:
+        """Why several images cannot be run on, "" where they can."""
+        why = self.prompts.fault() or self.endpoint.whyNotReady() or self._whyModelDoesNotFit()
+        if not why and self.inputs.mode not in (VOLUME, ALL):
+            why = _("Several images are run on as a whole. Choose Volume (3D) or All slices (2D).")
         return why
 
     def _whyModelDoesNotFit(self) -> str:
@@ -176,8 +190,59 @@ class SegmentPanel(Tab):
         self.update()
         self._wake()
 
+    def runOnMany(self, cases: list[Case]) -> None:
+        """Run on several images, one after the other, each with a segmentation of its own."""
+        self.update()
+        if self._isClosed or self._whyNotMany() or self.manyBox.isRunning:
+            return
+        if not mayBeSent(self.endpoint.profile(), self.widget):
+            self.runBox.say(_("Nothing was sent."))
+            return
+        prompts, is3d = self.prompts.prompts(), self.inputs.mode == VOLUME
+        options = {**self.options.common(), "profile": self.endpoint.profile(), "show_device_code": self.endpoint.showDeviceCode}
+        options |= self.options.ofModel() if is3d else self.options.ofAllSlices()
+        segment = self.logic.segmentVolume if is3d else self.logic.segmentSlices
+        choices = self.parameters.snapshot()
+
+        def start(volumeNode: Any, callback: Any) -> Job:
+            def ended(job: Job) -> None:
+                self._runs.pop(job, None)
+                if not self._isClosed and not volumeNode.GetHideFromEditors():  # a frame of a sequence is no node that one could go to
+                    self._remember(job, choices)
+                callback(job)
+
+            job = segment(volumeNode, prompts, callback=ended, **options)
+            self._runs[job] = ("many", job.id)
+            self._wake()
+            return job
+
+        self.prompts.remember()
+        self.runBox.say("")
+        self.manyBox.runs = ManyRuns(cases, start, self.logic.cancel, self._casesChanged)
+        self.manyBox.runs.begin()
+        self.update()
+
+    def _casesChanged(self, runs: ManyRuns) -> None:
+        if self._isClosed:
+            return
+        self.manyBox.showCases()
+        if not runs.isRunning:
+            self.runBox.say(self.manyBox.outcome())
+            self.update()
+
+    def _showCase(self, volumeNode: Any, segmentationNode: Any) -> None:
+        """Choose an image and its segments, as far as they are in the scene."""
+        for role, node in (("InputVolume", volumeNode), ("Segmentation", segmentationNode)):
+            if node is not None and slicer.mrmlScene.IsNodePresent(node):
+                self.parameters.setNodeFor(role, node)
+        if volumeNode is not None and slicer.mrmlScene.IsNodePresent(volumeNode):
+            slicer.util.setSliceViewerLayers(background=volumeNode, fit=True)
+
     def cancel(self) -> None:
-        """Stop the run at work; the next one in the queue starts."""
+        """Stop the run at work; the next one in the queue starts. A list of images is stopped as a whole."""
+        if self.manyBox.isRunning and self.manyBox.runs is not None:
+            self.manyBox.runs.cancel()
+            return
         for job in self.logic.jobs:
             if job in self._runs:
                 self.logic.cancel(job)
@@ -207,7 +272,7 @@ class SegmentPanel(Tab):
             segmentationNode.GetID() if segmentationNode is not None else "",
             self.endpoint.name,
             tuple(self.prompts.prompts()),
-            tuple((name, value if isinstance(value, str) else value.GetID()) for name, value in sorted(options.items())),
+            tuple((name, value.GetID() if hasattr(value, "GetID") else str(value)) for name, value in sorted(options.items())),
         )
 
     def _runEnded(self, job: Job) -> None:
@@ -215,14 +280,17 @@ class SegmentPanel(Tab):
         if self._isClosed:
             return
         choices = self._choices.pop(job, {})
-        if job.state == "done":
-            node = job.result.segmentationNode
-            model = _("MedImageParse 3D") if choices.get("Mode") == VOLUME else _("MedImageParse")
-            self.history.add(RunRecord(job.result, job.title, choices.get("Endpoint", ""), model, choices))
-            if node is not None:
-                self.parameters.setNodeFor("Segmentation", node)
+        self._remember(job, choices)
+        if job.state == "done" and job.result.segmentationNode is not None:
+            self.parameters.setNodeFor("Segmentation", job.result.segmentationNode)
         self.runBox.sayOutcome(job)
         self.update()
+
+    def _remember(self, job: Job, choices: dict) -> None:
+        """Add a run that went through to the history."""
+        if job.state == "done":
+            model = _("MedImageParse 3D") if choices.get("Mode") == VOLUME else _("MedImageParse")
+            self.history.add(RunRecord(job.result, job.title, choices.get("Endpoint", ""), model, choices))
 
     def _loadSample(self) -> None:
         self.ui.sampleButton.setEnabled(False)

@@ -1,0 +1,81 @@
+"""The menu "Save results as…": the segments as files that other programs read, and what they measure as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import qt
+from slicer.i18n import tr as _
+
+from ..errors import MedImageParseError
+from ..scene import tables
+from .sentences import words
+from .widgets import setTip
+
+
+class SaveMenu:
+    """Files and a table made of the chosen segmentation, on the chosen volume's grid.
+
+    Args:
+        ui: the panel's widgets.
+        logic: writes and measures.
+        chosen: gives (segmentation, volume) as they are chosen now.
+        say: shows the person a sentence.
+    """
+
+    def __init__(self, ui: Any, logic: Any, chosen: Callable[[], tuple[Any, Any]], say: Callable[[str], object]):
+        self._ui, self._logic, self._chosen, self._say = ui, logic, chosen, say
+        self._menu = qt.QMenu(ui.saveButton)
+        ui.saveButton.setMenu(self._menu)
+        for text, kind, ending, names in (
+            (_("DICOM segmentation…"), "dicomSeg", ".dcm", _("DICOM (*.dcm)")),
+            (_("RT structure set…"), "rtstruct", ".dcm", _("DICOM (*.dcm)")),
+            (_("Labelmap…"), "labels", ".nii.gz", _("Labelmaps (*.nii.gz *.nrrd)")),
+            (_("Statistics…"), "statistics", ".csv", _("Tables (*.csv *.json)")),
+        ):
+            self._add(text, lambda kind=kind, ending=ending, names=names: self._saveFile(kind, ending, names))
+        self._add(_("One labelmap a segment…"), self._saveMasks)
+        self._add(_("Show statistics as table"), self._showStatistics)
+
+    def show(self) -> None:
+        """Show whether there is anything to save."""
+        node, volumeNode = self._chosen()
+        isReady = node is not None and volumeNode is not None and node.GetSegmentation().GetNumberOfSegments() > 0
+        self._ui.saveButton.setEnabled(isReady)
+        setTip(
+            self._ui.saveButton,
+            _("Save the segments as they are now, on the volume's grid.") if isReady else _("There is no segment yet."),
+        )
+
+    def _add(self, text: str, slot: Callable[[], object]) -> None:
+        action = qt.QAction(text, self._menu)
+        action.connect("triggered()", slot)
+        self._menu.addAction(action)
+
+    def _saveFile(self, kind: str, ending: str, names: str) -> None:
+        path = str(qt.QFileDialog.getSaveFileName(self._ui.saveButton, _("Save results"), f"results{ending}", names))
+        if path:
+            self._save({kind: path if "." in path.replace("\\", "/").rpartition("/")[2] else path + ending})
+
+    def _saveMasks(self) -> None:
+        folder = str(qt.QFileDialog.getExistingDirectory(self._ui.saveButton, _("Folder for the labelmaps"), ""))
+        if folder:
+            self._save({"masks": folder})
+
+    def _save(self, files: dict[str, str]) -> None:
+        node, volumeNode = self._chosen()
+        try:
+            saved = self._logic.saveResults(node, volumeNode, **files)
+        except MedImageParseError as error:
+            self._say(words(error))
+            return
+        count = len(saved.paths)
+        done = _("Saved {path}.").format(path=saved.paths[0]) if count == 1 else _("Saved {count} files.").format(count=count)
+        self._say(" ".join([done, *saved.warnings]))
+
+    def _showStatistics(self) -> None:
+        try:
+            tables.showTable(self._logic.statistics(*self._chosen()))
+        except MedImageParseError as error:
+            self._say(words(error))
