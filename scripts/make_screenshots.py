@@ -130,6 +130,26 @@ def finished(studio: Studio) -> Any:
     return studio.withViews(height=960)
 
 
+def several(studio: Studio) -> Any:
+    """All loaded volumes, one after the other: two are done, one is at work, one waits."""
+    from MedImageParseLib.imaging.volume import Volume
+    from MedImageParseLib.scene.volumes import nodeFromVolume, volumeFromNode
+
+    studio.startDemo()
+    studio.loadSample()
+    sample = studio.host.find("volumeSelector").currentNode()
+    volume = volumeFromNode(sample)
+    for day in (2, 3, 4):
+        nodeFromVolume(Volume(volume.voxels, volume.ijk_to_ras, modality="CT"), f"Phantom CT, day {day}", studio.host.scene)
+    studio.host.type("promptsEdit", "lungs\nliver\nunicorn")
+    for action in studio.host.find("manyButton").menu().actions():
+        if "loaded volumes" in str(action.text):
+            action.trigger()
+    runs = studio.panel.manyBox.runs
+    studio.host.wait_until(lambda: runs.count("done") == 2 and studio.panel.logic.jobs[0].stage == "model working", 120, every=0.02)
+    return studio.picture(height=1000)
+
+
 def absent(studio: Studio) -> Any:
     studio.startDemo()
     studio.loadSample()
@@ -260,6 +280,7 @@ PICTURES = (
     ready,
     running,
     finished,
+    several,
     absent,
     slices,
     options,

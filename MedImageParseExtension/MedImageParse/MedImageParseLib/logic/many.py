@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from ..errors import EndpointError, InputError, MedImageParseError
@@ -138,7 +139,7 @@ class ManyRuns:
 
 def volumeCases(nodes: Sequence[Any]) -> list[Case]:
     """A case for each of several volume nodes of the scene."""
-    return [Case(node.GetName() or "", lambda node=node: _stillThere(node)) for node in nodes]
+    return [Case(node.GetName() or "", partial(_stillThere, node)) for node in nodes]
 
 
 def databaseCases(database: Any, scene: Any) -> list[Case]:
@@ -156,7 +157,7 @@ def databaseCases(database: Any, scene: Any) -> list[Case]:
                 files = sorted(database.filesForSeries(series))
                 if files and str(database.fileValue(files[0], _MODALITY) or "").strip().upper() not in _NO_IMAGES:
                     name = _seriesName(database, files[0])
-                    cases.append(Case(name, lambda series=series, name=name: _openSeries(series, name, scene)))
+                    cases.append(Case(name, partial(_openSeries, series, name, scene)))
     if not cases:
         raise InputError("The DICOM database holds no series of images yet; import some in the DICOM module.")
     return cases
@@ -214,7 +215,7 @@ def sequenceCases(sequenceNode: Any) -> list[Case]:
     for number in range(sequenceNode.GetNumberOfDataNodes()):
         value = sequenceNode.GetNthIndexValue(number)
         name = f"{sequenceNode.GetName()}, {sequenceNode.GetIndexName() or 'frame'} {value}{unit}"
-        cases.append(Case(name, lambda value=value: results.openFrame(value), lambda n, r, value=value: results.keep(value, n, r)))
+        cases.append(Case(name, partial(results.openFrame, value), partial(results.keep, value)))
     return cases
 
 

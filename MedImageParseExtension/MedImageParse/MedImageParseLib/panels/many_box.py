@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import qt
@@ -103,7 +104,7 @@ class ManyBox:
             entries.append((_("All {count} loaded volumes").format(count=len(nodes)), lambda: self._begin(lambda: many.volumeCases(nodes))))
         for node in self._sequences(scene):
             text = _("All {count} frames of {name}").format(count=node.GetNumberOfDataNodes(), name=node.GetName())
-            entries.append((text, lambda node=node: self._begin(lambda: many.sequenceCases(node))))
+            entries.append((text, partial(self._begin, partial(many.sequenceCases, node))))
         if openDatabase() is not None:
             text = _("All patients of the DICOM database")
             entries.append((text, lambda: self._begin(lambda: many.databaseCases(openDatabase(), slicer.mrmlScene))))
