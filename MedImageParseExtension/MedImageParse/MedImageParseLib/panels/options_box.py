@@ -188,7 +188,7 @@ def _choices(ui: Any, choose: Any) -> dict[str, Choice]:
         "Instances": (
             ui.instancesComboBox,
             (
-                ("", _("One a prompt")),
+                ("", _("One per prompt")),
                 ("0", _("Separate structures")),
                 *((size, _("Separate, from {size} ml").format(size=size)) for size in _SMALLEST_ML[1:]),
             ),

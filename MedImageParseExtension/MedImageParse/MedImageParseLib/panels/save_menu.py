@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import qt
@@ -34,7 +35,7 @@ class SaveMenu:
             (_("Labelmap…"), "labels", ".nii.gz", _("Labelmaps (*.nii.gz *.nrrd)")),
             (_("Statistics…"), "statistics", ".csv", _("Tables (*.csv *.json)")),
         ):
-            self._add(text, lambda kind=kind, ending=ending, names=names: self._saveFile(kind, ending, names))
+            self._add(text, partial(self._saveFile, kind, ending, names))
         self._add(_("One labelmap a segment…"), self._saveMasks)
         self._add(_("Show statistics as table"), self._showStatistics)
 
