@@ -137,6 +137,41 @@ def settings(studio: Any) -> Any:
     return make_screenshots.settings(studio)
 
 
+def deploy(studio: Any) -> Any:
+    """The dialog that makes an endpoint, with a look-alike of Azure behind it."""
+    from unittest import mock
+
+    from PIL import Image
+
+    from doubles.azure_control_plane import WORKSPACE, ControlPlane
+    from MedImageParseLib.api.deploy import Azure
+    from MedImageParseLib.azure.resource_manager import ResourceManager
+    from MedImageParseLib.panels import deploy_dialog
+    from MedImageParseLib.signin.auth import StaticKey
+
+    host = studio.host
+    with tempfile.TemporaryDirectory() as folder, ControlPlane(Path(folder)) as plane:
+
+        def signed_in(*, cancellation: Any, **_options: Any) -> Azure:
+            manager = ResourceManager(StaticKey(plane.token), plane.url, ca_bundle=str(plane.ca_file), cancellation=cancellation)
+            return Azure(manager, arm_url=plane.url, prices_url=plane.prices_url)
+
+        with (
+            mock.patch.object(deploy_dialog, "sign_in_to_azure", signed_in),
+            mock.patch.dict("os.environ", {"REQUESTS_CA_BUNDLE": str(plane.ca_file)}),
+        ):
+            for button in ("settingsButton", "findSection", "deployButton"):
+                host.click(button)
+            host.choose("deployModelComboBox", "MedImageParse 3D")
+            host.type("deployWorkspaceEdit", WORKSPACE)
+            host.click("deployPlanButton")
+            host.wait_until(lambda: host.find("deployPlanButton").enabled, 20)
+            host.process()
+            path = Path(folder) / "dialog.png"
+            studio.panel.settings._deploy.dialog.grab().save(str(path))
+            return Image.open(path).convert("RGB").copy()
+
+
 def _by_command_line(*command: str) -> Callable[[], Any]:
     """A picture that the command line writes, with the local endpoint behind it."""
 
@@ -161,6 +196,7 @@ _IN_SLICER = {
     "hero": (hero, _VIEWS), "tutorial_1": (tutorial_1, _NOTE), "tutorial_2": (tutorial_2, _NOTE), "tutorial_3": (tutorial_3, _VIEWS),
     "tutorial_4": (tutorial_4, _NOTE), "tutorial_5": (tutorial_5, _VIEWS), "tutorial_6": (tutorial_6, _NOTE),
     "settings": (settings, _NOTE),
+    "deploy": (deploy, "The dialog in the headless Slicer of Testing/host. Behind it is a look-alike of Azure: quota and price are made up."),
     "similar": (screenshots_search.search_results, screenshots_search.search_results.note),
     "classify": (screenshots_search.search_classify, screenshots_search.search_classify.note),
     "outliers": (screenshots_search.search_outliers, screenshots_search.search_outliers.note),

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
+import types
 from dataclasses import replace
 
 import pytest
 
 from doubles.azure_control_plane import BASE, GROUP, LOCATION, SUBSCRIPTION, WORKSPACE, ControlPlane
 from doubles.endpoint import EndpointDouble
+from doubles.fault_server import FaultServer
+from doubles.fault_server import status as fault_status
 from doubles.truth import GrayRanges
 from MedImageParseLib.api import deploy as api
+from MedImageParseLib.api import segment as segment_api
 from MedImageParseLib.api.deploy import Azure, DeployOptions
 from MedImageParseLib.azure.resource_manager import ControlPlaneError, ResourceManager
 from MedImageParseLib.cli.main import main
@@ -204,6 +209,76 @@ def test_deleting_takes_away_what_is_whole_and_what_is_half_made_and_the_reminde
     assert plane.endpoints == {}
     with pytest.raises(UsageError, match="no endpoint 'ours'"):
         azure.delete("ours", WORKSPACE)
+
+
+def test_a_deletion_that_was_interrupted_is_taken_up_and_a_new_endpoint_waits_for_its_end(plane, azure):
+    for go_on in ("delete", "deploy"):
+        deployed(azure)
+        plane.looks = 5
+        cancellation = Cancellation()
+        with pytest.raises(Cancelled):
+            azure_for(plane, cancellation).delete("ours", WORKSPACE, progress=lambda *_: cancellation.cancel(), cancellation=cancellation)
+        assert plane.endpoints["ours"]["state"] == "Deleting"
+        looked = 0
+
+        def time_passes(_stage: str, _done: float, _total: float) -> None:
+            nonlocal looked
+            looked += 1
+            if looked == 2:
+                plane.finish_all()
+
+        if go_on == "delete":
+            azure.delete("ours", WORKSPACE, progress=time_passes)
+            assert plane.endpoints == {} and api.reminders() == []
+        else:
+            plan = azure.plan("medimageparse3d", OPTIONS)
+            assert "answers" in azure.deploy(plan, OPTIONS, progress=time_passes).check
+            assert plane.endpoints["ours"]["state"] == "Succeeded"
+
+
+def test_check_reminds_of_what_costs_money_and_of_a_date_that_is_over(plane, azure, monkeypatch, capsys):
+    made = deployed(azure, options=replace(OPTIONS, delete_by="2099-01-01"))
+    assert plane.endpoints["ours"]["body"]["tags"]["MedImageParse.DeleteBy"] == "2099-01-01"
+    assert main(["check", "--profile", made.profile, "--consent"]) == 0
+    told = capsys.readouterr()
+    assert (
+        'warning: The endpoint "ours" (1 x Standard_NC40ads_H100_v5) has cost money since' in told.err and len(told.out.splitlines()) == 1
+    )
+    (record,) = json.loads((api.configuration_folder() / api.RECORD).read_text())["deployments"]
+    record["delete_by"] = "2026-01-01"
+    (api.configuration_folder() / api.RECORD).write_text(json.dumps({"deployments": [record]}))
+    assert "It was to be deleted by 2026-01-01." in " ".join(segment_api.check(profile=made.profile).warnings)
+
+
+@pytest.mark.parametrize(("status", "word"), [(500, "failed"), (401, "401"), (404, "404")])
+def test_a_probe_that_fails_is_told_and_what_is_made_is_kept(plane, azure, status, word):
+    with FaultServer([fault_status(status, "no")] * 60) as server:
+        plane.scoring_url = server.url
+        made = deployed(azure)
+    (note,) = [note for note in made.notes if "costs money" in note]
+    assert made.check == "" and word in note and ProfileStore().get(made.profile).url == plane.scoring_url
+    assert "ours" in " ".join(api.reminders())
+
+
+def test_a_key_that_is_to_be_kept_is_in_the_keyring_and_nowhere_else(plane, azure, monkeypatch, capsys, tmp_path):
+    kept: dict[tuple[str, str], str] = {}
+    package, backends, fail, errors = (
+        types.ModuleType(name) for name in ("keyring", "keyring.backends", "keyring.backends.fail", "keyring.errors")
+    )
+    package.get_keyring = lambda: object()
+    package.set_password = lambda service, user, secret: kept.update({(service, user): secret})
+    package.get_password = lambda service, user: kept.get((service, user))
+    package.delete_password = lambda service, user: kept.pop((service, user))
+    fail.Keyring, errors.KeyringError = type("Keyring", (), {}), type("KeyringError", (Exception,), {})
+    package.backends, package.errors, backends.fail = backends, errors, fail
+    for module in (package, backends, fail, errors):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr("MedImageParseLib.cli.deploy.sign_in_to_azure", lambda **_: azure)
+    assert main(["deploy", "medimageparse3d", "--name", "ours", "--yes", "--keep-key", "--workspace", WORKSPACE]) == 0
+    told = capsys.readouterr()
+    assert list(kept.values()) == [plane.key] and ProfileStore().get("ours").key_in_keyring
+    written = "".join(path.read_text(errors="replace") for path in tmp_path.rglob("*") if path.is_file())
+    assert plane.key not in told.out + told.err + written
 
 
 def test_a_person_is_let_in_once_and_a_refusal_names_the_role_that_may(plane, azure):

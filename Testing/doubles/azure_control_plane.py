@@ -272,6 +272,8 @@ class _Handler(BaseHTTPRequestHandler):
         if method == "DELETE":
             if endpoint is None:
                 self._answer(204, None)
+            elif endpoint["state"] == "Deleting":
+                self._refuse(409, "Conflict", "The endpoint is being deleted already.")
             elif self._allowed("workspaces/onlineEndpoints/delete"):
                 endpoint["state"] = "Deleting"
                 self._answer(202, None, double.begin(endpoint, ""))

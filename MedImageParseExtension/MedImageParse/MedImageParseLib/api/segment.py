@@ -177,7 +177,8 @@ def check(
     """Ask an endpoint whether it answers, and which model is behind it, with a tiny probe.
 
     Returns:
-        CheckResult; its `sentence` is what `medimageparse check` prints.
+        CheckResult; its `sentence` is what `medimageparse check` prints. Its `warnings` say so where the profile leads to an endpoint that was
+        deployed from this computer and costs money.
 
     Raises:
         MedImageParseError with a sentence that says what to do.
@@ -186,10 +187,15 @@ def check(
 
     own = None if client else connect(endpoint, profile, model=model, sends_image_data=False, cancellation=cancellation, **connection)
     try:
-        return check_endpoint(client or own, model, cancellation=cancellation)
+        result = check_endpoint(client or own, model, cancellation=cancellation)
     finally:
         if own:
             own.close()
+    if profile:
+        from .deploy import reminders
+
+        result.warnings.extend(reminders(profile))
+    return result
 
 
 @in_sentences

@@ -60,20 +60,11 @@ def carry_out(
     """
     watch = _Watch(manager, progress, cancellation or Cancellation(), poll_s)
     what = f'the endpoint "{plan.name}"'
+    if plan.exists and not watch.until_settled(plan.endpoint_id, what, "making the endpoint"):
+        plan.exists = ""  # it was being deleted, and is gone
     if not plan.exists:
-        _write(
-            manager,
-            plan,
-            "PUT",
-            plan.endpoint_id,
-            what,
-            "workspaces/onlineEndpoints/write",
-            _endpoint(plan, {}),
-            watch,
-            "making the endpoint",
-        )
-    else:
-        watch.until_settled(plan.endpoint_id, what, "making the endpoint")
+        permission = "workspaces/onlineEndpoints/write"
+        _write(manager, plan, "PUT", plan.endpoint_id, what, permission, _endpoint(plan, {}), watch, "making the endpoint")
     if plan.exists == "failed deployment":
         _remove(manager, plan.deployment_id, f'the failed deployment of "{plan.name}"', watch, "removing the failed deployment")
     deployment = f'the deployment of "{plan.name}"'
@@ -336,6 +327,8 @@ def delete(
     found = find_endpoint(manager, workspace, name)
     identifier = str(found.get("id") or f"{workspace.resource_id}/onlineEndpoints/{name}")
     watch = _Watch(manager, progress, cancellation or Cancellation(), poll_s)
+    if state_of(found) == "Deleting" and not watch.until_settled(identifier, f'the endpoint "{name}"', "deleting"):
+        return  # an earlier run was interrupted
     try:
         _remove(manager, identifier, f'the endpoint "{name}"', watch, "deleting")
     except ControlPlaneError as error:

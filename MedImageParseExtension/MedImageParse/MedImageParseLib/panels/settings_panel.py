@@ -43,6 +43,8 @@ class SettingsPanel:
         self.widget = loadWidgets(uiPath)
         self.ui = ui = slicer.util.childWidgetVariables(self.widget)
         self._endpoint = endpoint
+        self._folder = Path(uiPath).parent
+        self._deploy: Any = None  # the dialog that makes endpoints in Azure, once it has been asked for
         self._shown: Profile | None = None  # None while a new one is being described
         self._key = KeyBox(ui)
         self._form = ProfileForm(ui, self._signInChosen)
@@ -51,6 +53,7 @@ class SettingsPanel:
         for button, slot in (
             (ui.saveButton, self._save), (ui.newButton, self._new), (ui.removeButton, self._remove),
             (ui.importButton, self._import), (ui.exportButton, self._export), (ui.signOutButton, self._signOut),
+            (ui.deployButton, self.openDeploy),
         ):  # fmt: skip
             button.connect("clicked()", slot)
         self.dialog = _dialog(self.widget)
@@ -64,8 +67,26 @@ class SettingsPanel:
         self.dialog.raise_()
         self.dialog.activateWindow()
 
+    def openDeploy(self) -> None:
+        """Show the dialog that makes an endpoint in the person's own Azure subscription."""
+        if self._deploy is None:
+            from .deploy_dialog import DeployDialog  # not at file scope: it brings everything for Azure
+
+            self._deploy = DeployDialog(self._folder / "DeployEndpoint.ui", self._made, self._costsChanged)
+        self._deploy.open()
+
+    def _made(self, name: str) -> None:
+        self._added(name)
+        self._costsChanged()
+
+    def _costsChanged(self) -> None:
+        showSentence(self.ui.costsLabel, "\n".join(costs()))
+        self._endpoint.readProfiles()
+
     def close(self) -> None:
-        """The panel is closed, and its dialog with it."""
+        """The panel is closed, and its dialogs with it."""
+        if self._deploy is not None:
+            self._deploy.close()
         self.dialog.hide()
         self.dialog.deleteLater()
 
