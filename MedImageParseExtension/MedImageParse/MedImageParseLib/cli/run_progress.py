@@ -13,6 +13,7 @@ _COUNTED = {
     "replies": ("replies", "a reply"),
     "embedding": ("images", "an image"),
     "measuring": ("cases", "a case"),
+    "cases": ("cases", "a case"),
 }
 # What the workers of a run tell, each of its own request: several at once would contradict each other and hide the count.
 _OF_A_WORKER = ("uploading", "model working", "downloading", "waiting to try again")

@@ -250,17 +250,18 @@ class EndpointClient:
 
     def _one_try(self, exchange: Exchange, cancellation: Cancellation, model: str, digest: str) -> Outcome:
         ticket = self._gate.enter(self.max_in_flight, cancellation)
-        status, said = 0, "failed"
+        status, said, pause = 0, "failed", 0.0
         try:
             outcome = exchange.run(on_uploaded=lambda: self._gate.uploaded(ticket))
             status = 200 if outcome.fault is None else outcome.fault.status
             said = "200" if outcome.fault is None else outcome.fault.kind
+            pause = (outcome.fault.retry_after or 0.0) if outcome.fault is not None else 0.0
             return outcome
         except Cancelled:
             said = "cancelled"
             raise
         finally:
-            self._gate.leave(ticket, status)
+            self._gate.leave(ticket, status, pause)
             if self._audit is not None:
                 self._audit.record(
                     host=self.address.place,

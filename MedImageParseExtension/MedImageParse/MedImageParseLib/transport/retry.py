@@ -123,6 +123,7 @@ FIRST_WINDOW = 3  # an endpoint takes at least one request at once, and 3 = 1 + 
 _SLOW = 8  # at a height that got 429 once, growth is this much slower
 _LOOK = 0.05  # seconds between two looks of those who wait for a turn
 _LONGEST_PATIENCE = 5.0  # seconds
+LONGEST_PAUSE = 300.0  # seconds; who is asked to wait longer gives up, and the others are not held up by that
 
 
 @dataclass(slots=True, eq=False)
@@ -157,6 +158,7 @@ class Gate:
         self._streak = 0
         self._epoch = 0
         self._patience = patience
+        self._closed_until = 0.0  # the endpoint asked to be left alone till then
 
     @property
     def in_flight(self) -> int:
@@ -178,7 +180,8 @@ class Gate:
         with self._changed:
             while True:
                 until = self._notice_who_was_let_in()
-                if len(self._inside) < max(1, min(self._window, maximum)):
+                closed = self._closed_until - time.monotonic()
+                if closed <= 0 and len(self._inside) < max(1, min(self._window, maximum)):
                     break
                 self._changed.wait(until)
                 cancellation.check()
@@ -191,9 +194,17 @@ class Gate:
         with self._changed:
             ticket.waiting_since = time.monotonic()
 
-    def leave(self, ticket: Ticket, status: int) -> None:
-        """Give the turn back, and learn from how it went (`status` 0: nothing to learn)."""
+    def leave(self, ticket: Ticket, status: int, retry_after: float = 0.0) -> None:
+        """Give the turn back, and learn from how it went.
+
+        Args:
+            ticket: of the request.
+            status: HTTP status; 0: nothing to learn.
+            retry_after: seconds for which the endpoint asks to be left alone, which then counts for every request.
+        """
         with self._changed:
+            if 0 < retry_after <= LONGEST_PAUSE:
+                self._closed_until = max(self._closed_until, time.monotonic() + retry_after)
             if status == 200:
                 self._grow(ticket)
             elif status == 429:

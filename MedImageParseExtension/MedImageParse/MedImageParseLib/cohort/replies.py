@@ -1,0 +1,101 @@
+"""Replies of cases in work, kept on disk as soon as they have come: whatever is killed after that, the request is not sent again.
+
+A reply lies at `.batch/replies/<case>/<digest of the request>`: a line of JSON about it, then its body. While its request is at the
+endpoint, the file of that name with ".lock" is held by the process that sends it, which the system ends with that process. Who wants to
+send the same request, in a run after one that was killed or on another worker, waits for that lock and finds the reply.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+from ..errors import InputError
+from ..files.write import write_whole
+from ..progress import Cancellation
+from ..transport.client import Reply
+
+_LOOK = 0.05  # seconds between two looks at a lock that another process holds
+_KEPT = ("request_id", "tries", "wait_s", "bytes_sent", "request_ids", "paused_s", "warnings")
+
+
+def send_once(folder: Path, body: bytes, send: Callable[[], Reply], cancellation: Cancellation) -> Reply:
+    """The reply to a request: the kept one, or the endpoint's, which is kept before anybody sees it.
+
+    Args:
+        folder: of the case; made if need be.
+        body: the request's; the same body is the same request.
+        send: sends it.
+        cancellation: ends waiting for another process that sends the same.
+
+    Raises:
+        whatever `send` raises. Cancelled. UsageError: the reply cannot be written.
+    """
+    path = place_of(folder, body)
+    os.makedirs(folder, exist_ok=True)
+    with _held(path.with_name(f"{path.name}.lock"), cancellation):
+        kept = read_reply(path)
+        if kept is not None:
+            return kept
+        reply = send()
+        write_reply(path, reply)
+        return reply
+
+
+def place_of(folder: Path, body: bytes) -> Path:
+    """Where the reply to a request is kept."""
+    return folder / hashlib.sha256(body).hexdigest()[:32]
+
+
+def write_reply(path: Path, reply: Reply) -> None:
+    """Keep a reply, whole or not at all."""
+    said = {name: value for name, value in asdict(reply).items() if name in _KEPT}
+
+    def write(file) -> None:
+        file.write(json.dumps(said).encode() + b"\n")
+        file.write(reply.body)
+
+    write_whole(path, write)
+
+
+def read_reply(path: Path) -> Reply | None:
+    """A kept reply; None where there is none."""
+    try:
+        with open(path, "rb") as file:
+            said = json.loads(file.readline())
+            return Reply(file.read(), **said)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError("The kept reply {path} cannot be read; delete that file.", path=path) from error
+
+
+@contextmanager
+def _held(path: Path, cancellation: Cancellation) -> Iterator[None]:
+    with open(path, "a+b") as file:
+        while not _try_lock(file.fileno()):
+            cancellation.check()
+            time.sleep(_LOOK)
+        yield
+
+
+def _try_lock(handle: int) -> bool:
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
