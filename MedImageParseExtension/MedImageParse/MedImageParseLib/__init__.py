@@ -18,6 +18,8 @@ from .renamed import keep_old_names
 __version__ = "0.1.0"
 _MODULES = {
     "api.segment": ("check", "segment", "serve"),
+    "api.batch": ("batch",),
+    "api.evaluate": ("evaluate",),
     "api.embed": (
         "embed", "index_add", "index_check", "index_compact", "index_export", "index_import", "index_info", "index_remove", "index_search",
     ),

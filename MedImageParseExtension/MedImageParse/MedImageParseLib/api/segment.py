@@ -109,7 +109,7 @@ def segment(
     check_kind(input)
     prompts = with_preset(preset, texts, model)
     check_times(repeat, model)
-    _check_options(model, plane, slices, orient, slabs, region, group)
+    check_options(model, plane, slices, orient, slabs, region, group)
     which = frame_number(frame)
     if which == EVERY:
         # Typed as one result, which it is for every caller that did not ask for all frames.
@@ -231,7 +231,8 @@ def connect(endpoint: str | None = None, profile: str | None = None, **options: 
     return make(endpoint, profile, **options)
 
 
-def _check_options(model: str, plane: str, slices: object, orient: str | None, slabs: object, region: str, group: str) -> None:
+def check_options(model: str, plane: str, slices: object, orient: str | None, slabs: object, region: str, group: str) -> None:
+    """Raises UsageError for options that this model does not have, or values that there are not."""
     if model not in MODELS:
         raise UsageError(f"The model '{model}' does not segment; give medimageparse3d (volumes) or medimageparse (slices and 2D pictures).")
     if group not in GROUPS:

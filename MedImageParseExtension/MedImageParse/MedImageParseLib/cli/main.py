@@ -23,6 +23,7 @@ from .terminal import PlainStream
 
 COMMANDS = (
     "segment",
+    "batch",
     "embed",
     "index",
     "classify",

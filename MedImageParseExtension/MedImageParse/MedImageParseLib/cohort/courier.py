@@ -172,7 +172,9 @@ def _fail(future: Future, error: MedImageParseError) -> None:
 
 
 def _gone() -> EndpointError:
-    return EndpointError("The process that sends the requests has ended; run the same command again, which goes on from here.", code="sender")
+    return EndpointError(
+        "The process that sends the requests has ended; run the same command again, which goes on from here.", code="sender"
+    )
 
 
 def _error_as(error: MedImageParseError) -> dict:
@@ -349,9 +351,7 @@ class CaseClient:
             self._asked[hash(body)] += 1
         self._before()
         folder = self._folder / f"run-{again + 1}" if again else self._folder
-        return self._sender.send(
-            folder, body, max_reply_bytes=max_reply_bytes, model=model, cancellation=cancellation or Cancellation()
-        )
+        return self._sender.send(folder, body, max_reply_bytes=max_reply_bytes, model=model, cancellation=cancellation or Cancellation())
 
 
 if __name__ == "__main__":

@@ -139,6 +139,12 @@ class RunLog:
         }
 
 
+class NotSent(MedImageParseError):
+    """Raised by a connection that only counts what would be sent; the other requests of the run are prepared all the same."""
+
+    code = "not-sent"
+
+
 def blank_report() -> dict:
     """Every key that a report has, whether the run went through or not, before anything is known.
 
@@ -199,7 +205,7 @@ def run_all(
             log.progress(stage, missing.count(0), items)
 
     def run(number: int, job: Callable[[], None]) -> None:
-        if failure or log.cancellation.is_cancelled:
+        if (failure and not isinstance(failure[0], NotSent)) or log.cancellation.is_cancelled:
             return
         try:
             job()

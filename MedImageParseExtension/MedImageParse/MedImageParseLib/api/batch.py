@@ -1,0 +1,359 @@
+"""Segmenting many images from Python; `medimageparse batch` on the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import __version__
+from ..cohort.batch import Tally, run_cases
+from ..cohort.cases import BIDS_RESULTS, Case, Cases, content_digest, content_state, find_cases, lines_of_stdin, shard_of
+from ..cohort.courier import CaseClient, Courier, DirectSender
+from ..cohort.manifest import MANIFEST, REDO, TABLE, Manifest
+from ..errors import Cancelled, UsageError
+from ..files.collisions import check_many_outputs
+from ..files.write import safe_file_stem, write_atomically
+from ..imaging.volume import Volume
+from ..imaging.windows import choose_window
+from ..packages import require
+from ..progress import Cancellation, Progress, no_progress
+from ..prompts import catalogue
+from ..tasks.repeat import check_times
+from ..tasks.run import blank_report
+from .batch_cases import WRITES, Settings, do_case, fingerprint_of
+from .calls import in_sentences
+from .inputs import files_of
+from .segment import check_options, connect, segment
+
+if TYPE_CHECKING:
+    from ..cohort.rehearsal import Rehearsal
+    from ..transport.client import EndpointClient
+
+AT_ONCE, MOST_AT_ONCE = 4, 64
+_MOST_WARNINGS = 20
+
+
+@dataclass(slots=True)
+class BatchResult:
+    """What `batch` gives back.
+
+    Attributes:
+        folder: of the results. tally: what became of the cases; None after a dry run.
+        rehearsal: what would be sent; None where something was.
+        report: plain JSON types, as `--report` writes it.
+        exit_status: 0 all done, 4 some failed, 3 none could be done.
+        failure: the sentence about it, "" where all were done.
+    """
+
+    folder: Path
+    tally: Tally | None
+    rehearsal: Rehearsal | None
+    report: dict
+    exit_status: int = 0
+    failure: str = ""
+
+    @property
+    def summary(self) -> str:
+        """One sentence: how many cases, what became of them, what was sent or would be."""
+        if self.rehearsal is not None:
+            one = self.rehearsal
+            rest = f", {one.failed} of them unreadable" if one.failed else ""
+            return f"{one.total} cases, {one.due} to do{rest}: {one.requests} requests, {one.bytes / 1e6:.1f} MB; nothing was sent"
+        tally = self.tally or Tally(0)
+        before = f" ({tally.done_before} before)" if tally.done_before else ""
+        failed = tally.failed + tally.failed_before
+        parts = [f"{tally.done + tally.done_before} done{before}"] + ([f"{failed} failed"] if failed else [])
+        return f"{tally.total} cases: {', '.join(parts)}; {tally.requests} requests, {tally.bytes_sent / 1e6:.1f} MB sent"
+
+    def entries(self) -> list[dict]:
+        """The last line of each case in batch.jsonl."""
+        return list(Manifest(self.folder).entries.values())
+
+
+@in_sentences
+def batch(
+    inputs: str | os.PathLike | Iterable[str | os.PathLike],
+    prompt: str | Iterable[str] = (),
+    *,
+    model: str,
+    output_dir: str | os.PathLike | None = None,
+    preset: str = "",
+    write: str | Iterable[str] = "seg",
+    endpoint: str | None = None,
+    profile: str | None = None,
+    client: EndpointClient | None = None,
+    at_once: int = AT_ONCE,
+    shard: str = "",
+    redo: str = "",
+    dry_run: bool = False,
+    scheduler: str = "",
+    plane: str = "",
+    slices: str | None = None,
+    window: str = "auto",
+    orient: str | None = None,
+    slabs: str | int | None = None,
+    region: str = "",
+    group: str = "auto",
+    repeat: int = 1,
+    instances: float | None = None,
+    modality: str = "",
+    progress: Progress = no_progress,
+    cancellation: Cancellation | None = None,
+    **connection,
+) -> BatchResult:
+    """Segment many images, so that a second call goes on where the first one ended, however it ended.
+
+    Each case's end is a line of `batch.jsonl` in the output folder, on the disk before the next counts; a case that has one is not sent
+    again unless its input, prompts, options, endpoint or this program's version changed. `batch.csv` has one row a case and prompt.
+
+    Args:
+        inputs: files, patterns, folders (each image file and each DICOM series in them is a case), a cases.csv or cases.json (columns
+            image, and where wanted id, prompt, modality, window, reference, series, frame, plane, slices), the root of a BIDS data set,
+            or "-" for paths on standard input; one or several.
+        prompt: "A & B", or a list of such, for cases without prompts of their own.
+        model: "medimageparse3d" for volumes, "medimageparse" for slices and 2D pictures.
+        output_dir: where results go; may be left out for a BIDS data set, whose results go to derivatives/medimageparse.
+        preset: name of a list of prompts, such as "abdomen-15".
+        write: "seg", "labels", "masks", "dicomseg", "picture", "statistics"; several with commas or in a list.
+        endpoint: scoring URL; or `profile`: name of a stored profile; or `client`: a connection to use (it is not closed).
+        at_once: most requests at the endpoint at the same time; two more cases are read or written meanwhile.
+        shard: "K/N": do the K-th of N parts of the cases; the other parts may run at the same time, elsewhere too.
+        redo: "failed" does those again as well, "changed" those whose results are missing, "all" everything.
+        dry_run: count cases, requests and bytes; nothing is sent or written.
+        scheduler: address of a Dask scheduler whose workers do the cases.
+        plane, slices, window, orient, slabs, region, group, repeat, instances, modality: as `segment` takes them, for all cases.
+        progress: told "cases" that are settled.
+        cancellation: stops it; what is done is kept.
+        connection: further options of `connect` (auth, key_file, timeout, retries, ca_bundle, deployment, dialect, consent).
+
+    Returns:
+        BatchResult; `exit_status` is the command line's, `failure` says what failed.
+
+    Raises:
+        UsageError, InputError: nothing was sent. Cancelled: what is done is kept.
+
+    Example:
+        >>> result = batch("scans", "liver & spleen", model="medimageparse3d", profile="Local demo", output_dir="out")  # doctest: +SKIP
+        >>> result.summary                                                                                            # doctest: +SKIP
+        '200 cases: 195 done, 5 failed; 197 requests, 812.4 MB sent'
+    """
+    given = [inputs] if isinstance(inputs, (str, os.PathLike)) else list(inputs)
+    found = find_cases(given, output_dir=output_dir, lines=lines_of_stdin())
+    settings = Settings(
+        str(_folder(output_dir, found)), model, (prompt,) if isinstance(prompt, str) else tuple(prompt), preset, _writes(write), window,
+        plane, slices, orient, None if slabs is None else str(slabs), region, group, repeat, instances, modality,
+    )  # fmt: skip
+    cases = shard_of(found.cases, shard)
+    _check(settings, found.cases, at_once, redo, [*given, *files_of(connection)])
+    cancellation = cancellation or Cancellation()
+    options: dict[str, Any] = {"model": model, "cancellation": cancellation, **connection}
+    own = None if client else connect(endpoint, profile, **options)
+    plan = _Plan(settings, client or own, redo, progress, cancellation)
+    try:
+        if dry_run:
+            return _rehearsed(plan, cases, found)
+        with Manifest(Path(settings.folder)).held(shard) if not found.bids_root else _bids_folder(settings.folder, shard):
+            manifest = Manifest(Path(settings.folder))
+            if scheduler:
+                tally = _on_cluster(plan, cases, manifest, scheduler, at_once, (endpoint, profile, connection), client)
+            else:
+                tally = _here(plan, cases, manifest, at_once, (endpoint, profile, connection), client)
+            return _result(plan, tally, manifest, found)
+    finally:
+        if own:
+            own.close()
+
+
+@dataclass(slots=True)
+class _Plan:
+    """What a run needs beside its cases."""
+
+    settings: Settings
+    client: Any
+    redo: str
+    progress: Progress
+    cancellation: Cancellation
+    warnings: list[str] = field(default_factory=list)
+    engines: list[str] = field(default_factory=list)
+    contents: dict[str, dict] = field(default_factory=dict)  # of the inputs of cases in work
+
+    @property
+    def endpoint(self) -> str:
+        """Where requests go, as far as a result depends on it."""
+        return f"{self.client.name} {getattr(self.client, 'deployment', '')}".strip()
+
+    def find(self, manifest: Manifest) -> Callable[[Case], str]:
+        """How a case's fingerprint is found; an input whose files have the same sizes and dates as at its line is not read again."""
+
+        def fingerprint_now(case: Case) -> str:
+            known = manifest.entries.get(case.id) or {}
+            state = content_state(case.input)
+            is_known = state and known.get("input_state") == state and known.get("input") == case.input and self.redo != "changed"
+            content = (str(known.get("input_digest") or "") if is_known else "") or content_digest(case.input)
+            self.contents[case.id] = {"input_state": state, "input_digest": content}
+            return fingerprint_of(case, self.settings, content, self.endpoint)
+
+        return fingerprint_now
+
+    def note(self, entry: dict) -> None:
+        """Complete a case's line with what its input held, and take down what the report says of all cases."""
+        entry |= self.contents.pop(entry["id"], {})
+        for sentence in entry.get("warnings") or []:
+            if sentence not in self.warnings and len(self.warnings) < _MOST_WARNINGS:
+                self.warnings.append(sentence)
+        if entry.get("engine") and entry["engine"] not in self.engines:
+            self.engines.append(entry["engine"])
+
+
+# --- checks ------------------------------------------------------------------------------------------------------------
+
+
+def _folder(output_dir: str | os.PathLike | None, found: Cases) -> Path:
+    if output_dir:
+        return Path(os.path.abspath(Path(output_dir).expanduser()))
+    if found.bids_root is None:
+        raise UsageError("Say where results go: --output-dir OUT (only a BIDS data set has a place for them).")
+    return Path(os.path.abspath(found.bids_root / BIDS_RESULTS))
+
+
+def _writes(write: str | Iterable[str]) -> tuple[str, ...]:
+    words = write.split(",") if isinstance(write, str) else list(write)
+    kinds = tuple(dict.fromkeys(word.strip().lower() for word in words if word.strip()))
+    for kind in kinds:
+        if kind not in WRITES:
+            raise UsageError("There is no output '{kind}'; write {all}.", kind=kind[:40], all=", ".join(WRITES))
+    if not kinds:
+        raise UsageError("Say what to write: {all}.", all=", ".join(WRITES))
+    return kinds
+
+
+def _check(settings: Settings, cases: list[Case], at_once: int, redo: str, read: list[Any]) -> None:
+    """Everything that can be wrong is said before the first request."""
+    if redo not in REDO:
+        raise UsageError("--redo takes failed, changed or all.")
+    if type(at_once) is not int or not 1 <= at_once <= MOST_AT_ONCE:
+        raise UsageError("The number of requests at once is 1 to {most}.", most=MOST_AT_ONCE)
+    if os.path.exists(settings.folder) and not os.path.isdir(settings.folder):
+        raise UsageError("{path} is a file; give a folder for the results.", path=settings.folder)
+    check_times(settings.repeat, settings.model)
+    if settings.instances is not None and not settings.instances >= 0:
+        raise UsageError("The smallest size of separate structures is a number of millilitres, 0 or more.")
+    if "dicomseg" in settings.write:
+        require("highdicom", "writing a DICOM segmentation")
+    blank = Volume(np.zeros((1, 1, 1), np.uint8), np.eye(4))
+    for window in {case.window or settings.window for case in cases}:
+        choose_window(blank, window)
+    outputs = {str(Path(settings.folder, name)): "the batch itself" for name in (MANIFEST, TABLE)}
+    for case in cases:
+        own = settings.arguments(case)
+        check_options(*(own[name] for name in ("model", "plane", "slices", "orient", "slabs", "region", "group")))
+        prompts = settings.prompts(case)
+        for kind, path in settings.outputs(case).items():
+            names = catalogue.segment_names(prompts) if kind == "masks" else ()
+            outputs |= {str(path / f"{safe_file_stem(name)}.nii.gz"): case.id for name in names} or {str(path): case.id}
+    inputs = {path for case in cases for path in (case.input, case.reference) if path}
+    check_many_outputs(outputs, [*inputs, *(path for path in read if path and os.path.isfile(path))])
+
+
+def _bids_folder(folder: str, shard: str) -> Any:
+    """The folder of a BIDS data set's results, made with the description that such a folder must have."""
+    place = Path(folder)
+    place.mkdir(parents=True, exist_ok=True)
+    description = place / "dataset_description.json"
+    if not description.exists():
+        made_by = [{"Name": "medimageparse", "Version": __version__}]
+        said = {"Name": "MedImageParse segmentations", "BIDSVersion": "1.9.0", "DatasetType": "derivative", "GeneratedBy": made_by}
+        write_atomically(description, (json.dumps(said, indent=2) + "\n").encode())
+    return Manifest(place).held(shard)
+
+
+# --- runs --------------------------------------------------------------------------------------------------------------
+
+
+def _here(plan: _Plan, cases: list[Case], manifest: Manifest, at_once: int, where: tuple, client: Any) -> Tally:
+    """Do the cases in this process; requests leave through a process of their own, unless the connection was given."""
+    endpoint, profile, connection = where
+    options = {"model": plan.settings.model, **{name: value for name, value in connection.items() if name != "show_device_code"}}
+    plan.client.max_in_flight = at_once
+    sender = DirectSender(client) if client else Courier(endpoint, profile, options, at_once, connection.get("show_device_code"))
+    forget = plan.cancellation.on_cancel(getattr(sender, "cancel", lambda: None))
+
+    def work(case: Case, wanted: str, about_to_send: Callable[[], None]) -> dict:
+        to_send = CaseClient(plan.client, sender, manifest.replies_of(case.id), about_to_send)
+        entry = do_case(case, plan.settings, to_send, wanted, plan.cancellation)
+        plan.note(entry)
+        return entry
+
+    try:
+        return run_cases(
+            cases,
+            plan.find(manifest),
+            work,
+            manifest,
+            at_once=at_once,
+            redo=plan.redo,
+            progress=plan.progress,
+            cancellation=plan.cancellation,
+        )
+    except Cancelled:
+        manifest.write_table()
+        raise
+    finally:
+        forget()
+        sender.close()
+
+
+def _on_cluster(plan: _Plan, cases: list[Case], manifest: Manifest, scheduler: str, at_once: int, where: tuple, client: Any) -> Tally:
+    raise UsageError("Not yet.")
+
+
+def _rehearsed(plan: _Plan, cases: list[Case], found: Cases) -> BatchResult:
+    from ..cohort.rehearsal import CountingClient, rehearse
+
+    settings, manifest = plan.settings, Manifest(Path(plan.settings.folder))
+    find = plan.find(manifest)
+
+    def prepare(case: Case, counter: CountingClient) -> object:
+        options: dict[str, Any] = {"client": counter, "cancellation": plan.cancellation, **settings.arguments(case)}
+        return segment(case.input, settings.prompts(case), **options)
+
+    def is_due(case: Case) -> bool:
+        return manifest.is_due(case.id, find(case), plan.redo)
+
+    counted = rehearse(cases, is_due, prepare, plan.client, progress=plan.progress, cancellation=plan.cancellation)
+    counted = replace(counted, requests=counted.requests * settings.repeat, bytes=counted.bytes * settings.repeat)
+    report = _report(plan, found) | {"dry_run": asdict(counted)}
+    report["warnings"] += counted.unreadable
+    return BatchResult(Path(settings.folder), None, counted, report)
+
+
+def _result(plan: _Plan, tally: Tally, manifest: Manifest, found: Cases) -> BatchResult:
+    table = manifest.write_table()
+    done, failed = tally.done + tally.done_before, tally.failed + tally.failed_before
+    failure = tally.stopped
+    if failed and not failure:
+        first = f" The first: {tally.first_error}" if tally.first_error else ""
+        failure = f"{failed} of {tally.total} cases failed; {manifest.path} says why, and --redo failed tries them again.{first}"
+    status = 0 if not failure else 4 if done else 3
+    counts = {name: getattr(tally, name) for name in ("total", "done", "failed", "done_before", "failed_before", "requests")}
+    report = _report(plan, found) | {
+        "outputs": [str(manifest.path), str(table)],
+        "bytes_sent": tally.bytes_sent,
+        "cases": counts,
+        "engine": "; ".join(plan.engines) or None,
+    }
+    if failure:
+        report |= {"kind": "endpoint", "error": failure, "exit_status": status}
+    return BatchResult(manifest.folder, tally, None, report, status, failure)
+
+
+def _report(plan: _Plan, found: Cases) -> dict:
+    client = plan.client
+    known = {"model": plan.settings.model, "endpoint": client.name, "dialect": client.dialect, "window": plan.settings.window}
+    return blank_report() | known | {"warnings": [*found.warnings, *plan.warnings]}

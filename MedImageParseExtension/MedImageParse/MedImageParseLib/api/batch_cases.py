@@ -1,0 +1,184 @@
+"""One case of a batch: what is asked of it, what its result depends on, and its work, which ends in a line of the manifest."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import __version__
+from ..cohort.batch import outcome_of
+from ..cohort.cases import Case
+from ..cohort.manifest import fingerprint
+from ..errors import InputError, MedImageParseError, UsageError
+from ..progress import Cancellation
+from ..prompts.presets import with_preset
+from ..tasks.run import SegmentationResult
+from .segment import segment
+
+# What can be written, and how the file of a case is called.
+WRITES = {
+    "seg": "{id}.seg.nrrd",
+    "labels": "{id}_labels.nii.gz",
+    "masks": "{id}_masks",
+    "dicomseg": "{id}_seg.dcm",
+    "picture": "{id}.png",
+    "statistics": "{id}_statistics.csv",
+}
+_ARGUMENTS = {"seg": "output", "dicomseg": "dicom_seg"}  # where `segment` calls it otherwise
+
+
+@dataclass(slots=True, frozen=True)
+class Settings:
+    """What all cases have in common; plain values, so that another computer's worker can be told.
+
+    Attributes:
+        folder: where results go.
+        model: "medimageparse3d" or "medimageparse".
+        texts: prompts of cases that have none of their own. preset: name of a list of prompts.
+        write: keys of WRITES.
+        window, plane, slices, orient, slabs, region, group, repeat, instances, modality: as `segment` takes them.
+    """
+
+    folder: str
+    model: str
+    texts: tuple[str, ...] = ()
+    preset: str = ""
+    write: tuple[str, ...] = ("seg",)
+    window: str = "auto"
+    plane: str = ""
+    slices: str | None = None
+    orient: str | None = None
+    slabs: str | None = None
+    region: str = ""
+    group: str = "auto"
+    repeat: int = 1
+    instances: float | None = None
+    modality: str = ""
+
+    def prompts(self, case: Case) -> list[str]:
+        """The prompts of a case: its own, else the batch's."""
+        prompts = with_preset("", [case.prompt], self.model) if case.prompt else with_preset(self.preset, self.texts, self.model)
+        if not prompts:
+            raise UsageError(
+                'Say what to look for in {id}: --prompt "liver & spleen", --preset NAME, or a column prompt in the table.', id=case.id
+            )
+        return prompts
+
+    def outputs(self, case: Case) -> dict[str, Path]:
+        """Where the results of a case go, by what they are."""
+        return {kind: Path(self.folder, case.place, WRITES[kind].format(id=case.id)) for kind in self.write}
+
+    def arguments(self, case: Case) -> dict[str, Any]:
+        """Keyword arguments of `segment` for a case, without its outputs."""
+        own = {"window": case.window or self.window, "plane": case.plane or self.plane, "slices": case.slices or self.slices}
+        rest = {name: getattr(self, name) for name in ("orient", "slabs", "region", "group", "repeat", "instances")}
+        image = {"modality": case.modality or self.modality, "series": case.series, "frame": case.frame}
+        return {"model": self.model, **own, **rest, **image}
+
+
+def fingerprint_of(case: Case, settings: Settings, content: str, endpoint: str) -> str:
+    """What the result of a case depends on."""
+    options = {name: value for name, value in settings.arguments(case).items()} | {"write": sorted(settings.write)}
+    return fingerprint(content, settings.prompts(case), options, endpoint, __version__)
+
+
+def do_case(case: Case, settings: Settings, client: Any, wanted: str, cancellation: Cancellation | None = None) -> dict:
+    """Segment one case and write its results.
+
+    Args:
+        case: what to segment.
+        settings: of the batch.
+        client: a connection.
+        wanted: the case's fingerprint.
+        cancellation: stops it.
+
+    Returns:
+        its line for the manifest; a case that failed is no exception.
+    """
+    start = time.perf_counter()
+    outputs = settings.outputs(case)
+    entry = _blank_entry(case, settings, wanted)
+    try:
+        Path(settings.folder, case.place).mkdir(parents=True, exist_ok=True)
+        given: dict[str, Any] = {_ARGUMENTS.get(kind, kind): path for kind, path in outputs.items()}
+        masks_before = _dates(outputs.get("masks"))
+        result = segment(case.input, settings.prompts(case), client=client, cancellation=cancellation, **settings.arguments(case), **given)
+        _remove_old(masks_before)
+        entry |= _entry_of(result)
+    except MedImageParseError as error:
+        entry |= outcome_of(error)
+    except MemoryError:
+        entry |= outcome_of(InputError("There is not enough memory for this case; crop it, or lower --at-once."))
+    except OSError as error:
+        entry |= outcome_of(UsageError("The results cannot be written ({why}).", why=error.strerror or "unknown reason"))
+    except Exception as error:  # a fault of ours in one case is no reason to lose the others
+        entry |= outcome_of(InputError("The program itself failed in this case ({kind}); report it.", kind=type(error).__name__))
+    entry["seconds"] = round(time.perf_counter() - start, 3)
+    return entry
+
+
+def _blank_entry(case: Case, settings: Settings, wanted: str) -> dict:
+    return {
+        "id": case.id,
+        "input": case.input,
+        "state": "failed",
+        "kind": None,
+        "error": None,
+        "outputs": [],
+        "request_ids": [],
+        "seconds": 0.0,
+        "bytes_sent": 0,
+        "fingerprint": wanted,
+        "model": settings.model,
+        "engine": None,
+        "modality": case.modality or settings.modality or None,
+        "reference": case.reference or None,
+        "prompts": [],
+        "warnings": [],
+        "version": __version__,
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
+def _entry_of(result: SegmentationResult) -> dict:
+    """What the manifest says of a result; the values inside a structure are measured here, while the image is in memory."""
+    from ..cohort.statistics import describe
+
+    report = result.report
+    prompts = []
+    for prompt, said in zip(result.prompts, report["prompts"]):
+        measured = describe(result.volume, prompt.mask) if prompt.found else None
+        values = {name: _number(getattr(measured, name)) if measured else None for name in ("mean", "sd")}
+        prompts.append({name: said[name] for name in ("text", "name", "label", "found", "voxels", "volume_ml")} | values)
+    failed = {"state": "failed", "kind": "endpoint", "error": f"Only a part was done and is kept: {result.failure}"}
+    return {
+        **(failed if result.failure else {"state": "done"}),
+        "outputs": report["outputs"],
+        "request_ids": report["request_ids"],
+        "bytes_sent": report["bytes_sent"],
+        "engine": report["engine"],
+        "modality": report["input"]["modality"],
+        "prompts": prompts,
+        "warnings": report["warnings"],
+    }
+
+
+def _number(value: float | None) -> float | None:
+    return None if value is None or not np.isfinite(value) else float(f"{value:.9g}")
+
+
+def _dates(folder: Path | None) -> dict[Path, int]:
+    """The masks in a folder with their dates."""
+    return {path: path.stat().st_mtime_ns for path in folder.glob("*.nii.gz")} if folder and folder.is_dir() else {}
+
+
+def _remove_old(before: dict[Path, int]) -> None:
+    """Take away masks of an earlier run that this one has not replaced: nobody should take them for its results."""
+    for path, date in before.items():
+        if path.exists() and path.stat().st_mtime_ns == date:
+            path.unlink()

@@ -1,0 +1,108 @@
+"""`medimageparse batch INPUT…`: segment many images, and go on where the last run ended."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from ..api import batch, segment
+from ..errors import EndpointError, PartlyDone, UsageError
+from ..imaging.geometry import PLANE_CHOICES
+from ..imaging.windows import CT_WINDOWS
+from ..prompts.grouping import GROUPS
+from .options import add_common, add_connection, connection_options
+from .terminal import Terminal, reported
+
+OPTIONS = (
+    "model", "preset", "write", "output_dir", "at_once", "shard", "redo", "dry_run", "scheduler", "plane", "slices", "window", "orient",
+    "slabs", "region", "group", "repeat", "instances", "modality",
+)  # fmt: skip
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Declare the command's options."""
+    parser = commands.add_parser("batch", help="segment many images; a second run goes on where the first one ended")
+    parser.set_defaults(run=run)
+    parser.add_argument(
+        "inputs",
+        nargs="+",
+        metavar="INPUT",
+        help="images, patterns, folders, cases.csv, cases.json, a BIDS data set, or - for paths on stdin",
+    )
+    parser.add_argument("--model", required=True, choices=segment.MODELS)
+    parser.add_argument("--prompt", action="append", metavar='"A & B"', help="targets of cases that have none in the table")
+    parser.add_argument("--preset", default="", metavar="NAME", help="a named list of targets; `targets --presets` lists them")
+    outputs = parser.add_argument_group("outputs")
+    outputs.add_argument("--output-dir", metavar="OUT", help="folder of the results, batch.jsonl and batch.csv")
+    outputs.add_argument(
+        "--write", default="seg", metavar="A,B", help=f"what to write of each case: {', '.join(batch.WRITES)} (default seg)"
+    )
+    outputs.add_argument(
+        "--instances", metavar="ML", type=float, help="separate structures of at least so many ml become segments of their own"
+    )
+    runs = parser.add_argument_group("run")
+    runs.add_argument(
+        "--at-once", type=int, default=batch.AT_ONCE, metavar="N", help=f"most requests at the same time (default {batch.AT_ONCE})"
+    )
+    runs.add_argument("--shard", default="", metavar="K/N", help="do the K-th of N parts of the cases; the others may run elsewhere")
+    runs.add_argument(
+        "--redo", choices=("failed", "changed", "all"), default="", help="do again: those that failed, those whose results are missing, all"
+    )
+    runs.add_argument("--dry-run", action="store_true", help="count cases, requests and megabytes; nothing is sent or written")
+    runs.add_argument(
+        "--scheduler", default="", metavar="ADDRESS", help="a Dask scheduler whose workers do the cases, such as tcp://host:8786"
+    )
+    image = parser.add_argument_group("image")
+    image.add_argument("--plane", choices=PLANE_CHOICES, default="", help="medimageparse on volumes (default axial)")
+    image.add_argument(
+        "--slices", metavar="15|10:20|all", help="medimageparse on volumes: indices along the plane's axis, end not included"
+    )
+    image.add_argument(
+        "--window", default="auto", metavar="WINDOW", help=f"auto, raw, percentile, LOW,HIGH or one of {', '.join(CT_WINDOWS)}"
+    )
+    image.add_argument("--orient", choices=("trained", "radiological", "vote"), help="medimageparse on volumes (default trained)")
+    image.add_argument("--slabs", metavar="none|auto|N", help="medimageparse3d: split tall volumes along their axial axis (default auto)")
+    image.add_argument("--region", default="", metavar="I0:I1,J0:J1,K0:K1", help="medimageparse3d: send only this part of each, in voxels")
+    image.add_argument("--group", choices=GROUPS, default="auto", help="which targets share a request (default auto)")
+    image.add_argument("--repeat", type=int, default=1, metavar="N", help="medimageparse3d: the majority of N runs")
+    image.add_argument("--modality", default="", help="DICOM modality code (CT, MR, …), where files and table do not say")
+    add_connection(parser)
+    add_common(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Returns the exit status."""
+    if arguments.inputs.count("-") > 1:
+        raise UsageError("Standard input can be read once only: give - once.")
+    terminal = Terminal(arguments.quiet)
+    result = reported(arguments, terminal, lambda: _batch(arguments, terminal), _read(arguments), ())
+    print(result.summary)
+    for path in result.report["outputs"]:
+        print(path)
+    if result.exit_status == 4:
+        raise PartlyDone(result.failure)
+    if result.exit_status == 3:
+        raise EndpointError(result.failure)
+    return 0
+
+
+def _batch(arguments: argparse.Namespace, terminal: Terminal) -> batch.BatchResult:
+    return batch.batch(
+        arguments.inputs,
+        arguments.prompt or [],
+        progress=terminal.progress,
+        cancellation=arguments.cancellation,
+        **{name: getattr(arguments, name) for name in OPTIONS},
+        **connection_options(arguments),
+    )
+
+
+def _read(arguments: argparse.Namespace) -> list[str]:
+    """The inputs that the report must not replace; an earlier report among the results, which may lie in a folder that is read, it may."""
+    among_results = (
+        arguments.report
+        and arguments.output_dir
+        and Path(os.path.abspath(arguments.report)).is_relative_to(os.path.abspath(arguments.output_dir))
+    )
+    return [path for path in arguments.inputs if path != "-" and not (among_results and os.path.isdir(path))]
