@@ -1,4 +1,4 @@
-"""Makes the pictures of the pages: `python3 scripts/make_docs_pictures.py [NAME ...]`, into docs/pictures/.
+"""Makes the pictures of the pages: `python3 scripts/make_docs_pictures.py [NAME ...]`, into docs/pictures/ (make_screenshots.py: docs/pictures/panel/).
 
 The panel runs in the headless Slicer of Testing/host (see make_screenshots.py) on a real CT with the local demo engine; the pictures of
 the command line are those that it writes itself. Needs the real images beside the repository (../shared/data); a page says which they are.
@@ -133,10 +133,6 @@ def tutorial_6(studio: Any) -> Any:
     return studio.picture(height=960)
 
 
-def settings(studio: Any) -> Any:
-    return make_screenshots.settings(studio)
-
-
 def deploy(studio: Any) -> Any:
     """The dialog that makes an endpoint, with a look-alike of Azure behind it."""
     from unittest import mock
@@ -195,13 +191,25 @@ def _by_command_line(*command: str) -> Callable[[], Any]:
 _IN_SLICER = {
     "hero": (hero, _VIEWS), "tutorial_1": (tutorial_1, _NOTE), "tutorial_2": (tutorial_2, _NOTE), "tutorial_3": (tutorial_3, _VIEWS),
     "tutorial_4": (tutorial_4, _NOTE), "tutorial_5": (tutorial_5, _VIEWS), "tutorial_6": (tutorial_6, _NOTE),
-    "settings": (settings, _NOTE),
+    
     "deploy": (deploy, "The dialog in the headless Slicer of Testing/host. Behind it is a look-alike of Azure: quota and price are made up."),
-    "similar": (screenshots_search.search_results, screenshots_search.search_results.note),
-    "classify": (screenshots_search.search_classify, screenshots_search.search_classify.note),
-    "outliers": (screenshots_search.search_outliers, screenshots_search.search_outliers.note),
 }  # fmt: skip
+
+
+def try_it() -> Any:
+    """What `medimageparse try-it` writes."""
+    from PIL import Image
+
+    from MedImageParseLib.cli.main import main as command_line
+
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        if command_line(["try-it", "--output", folder]):
+            raise SystemExit("try-it did not end well.")
+        return Image.open(Path(folder) / "phantom.png").convert("RGB").copy()
+
+
 _BY_COMMAND = {
+    "try_it": try_it,
     "tutorial_7": _by_command_line("segment", str(CT), "--model", "medimageparse3d", "--prompt", ORGANS.replace("\n", " & ")),
     "xray": _by_command_line("segment", str(XRAY), "--model", "medimageparse", "--prompt", "left lung & right lung"),
     "rooms": rooms.draw,

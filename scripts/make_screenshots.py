@@ -1,4 +1,4 @@
-"""Takes the pictures of the panel in Resources/Screenshots/: `python3 scripts/make_screenshots.py [--output FOLDER] [NAME ...]`.
+"""Takes the pictures of the panel in docs/pictures/panel/: `python3 scripts/make_screenshots.py [--output FOLDER] [NAME ...]`.
 
 The panel runs in the headless Slicer of Testing/host with the local demo engine and with endpoints that fail on purpose; the views
 beside it are drawn by the view classes of slicer-core (scripts/slice_views.py). No Slicer window is involved, and a line below each
@@ -334,7 +334,7 @@ def main() -> int:
     parser.add_argument(
         "names", nargs="*", metavar="NAME", help=f"which pictures (default all): {', '.join(each.__name__ for each in PICTURES)}"
     )
-    parser.add_argument("--output", metavar="FOLDER", default=str(ROOT / "Resources" / "Screenshots"))
+    parser.add_argument("--output", metavar="FOLDER", default=str(ROOT / "docs" / "pictures" / "panel"))
     arguments = parser.parse_args()
     environment.ensure(("test",))
     folder = Path(arguments.output)

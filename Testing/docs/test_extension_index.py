@@ -16,7 +16,7 @@ from places import LIBRARY, ROOT
 
 CHECKED = ("CMakeLists.txt", "MedImageParse.json", "CITATION.cff", "LICENSE.txt", "README.md", "pyproject.toml",
            "MedImageParseExtension/MedImageParse/MedImageParse.py", "Resources/Icons/MedImageParse.png", "docs/pictures/hero.png",
-           "docs/pictures/similar.png")  # fmt: skip
+           "docs/pictures/panel/search_results.png")  # fmt: skip
 
 
 @pytest.fixture

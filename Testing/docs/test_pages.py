@@ -73,10 +73,11 @@ def _slug(heading: str) -> str:
 
 def test_every_picture_of_the_pages_is_made_by_a_script_and_used():
     import make_docs_pictures
+    import make_screenshots
 
-    there = {path.stem for path in (DOCS / "pictures").iterdir()}
-    made = set(make_docs_pictures.NAMES)
-    used = {name for page in PAGES for name in re.findall(r"pictures/(\w+)\.png", page.read_text(encoding="utf-8"))}
+    there = {path.relative_to(DOCS / "pictures").as_posix() for path in (DOCS / "pictures").rglob("*.png")}
+    made = {f"{name}.png" for name in make_docs_pictures.NAMES} | {f"panel/{make.__name__}.png" for make in make_screenshots.PICTURES}
+    used = {name for page in PAGES for name in re.findall(r"pictures/([\w/]+\.png)", page.read_text(encoding="utf-8"))}
     assert there == made == used
 
 
