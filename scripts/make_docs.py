@@ -1,6 +1,6 @@
 """Writes the parts of docs/ that follow from the program: `python3 scripts/make_docs.py [--check]`.
 
-The targets by modality come from the catalogue, the options from the command line's parser, the sentences of the troubleshooting page from
+The targets by modality come from the catalogue, the names of the Python API from the package, the options from the command line's parser, the sentences of the troubleshooting page from
 Resources/fault_table.md (which scripts/fault_table.py makes). Each part stands between two comments in its page; the rest of a page is
 written by hand. With --check nothing is written, and the exit status says whether everything is current.
 """
@@ -104,6 +104,24 @@ def without_ids(sentence: str) -> str:
     return sentence[:1].upper() + sentence[1:]
 
 
+_TITLES = {
+    "api.segment": "Segment", "api.embed": "Image search", "api.compare": "Compare", "api.labels": "Labels of an index", "api.targets": "Targets",
+    "api.evaluate": "Evaluate", "api.batch": "Many cases", "api.presets": "Presets", "imaging.volume": "Images in memory", "errors": "Errors",
+}  # fmt: skip
+
+
+def api() -> str:
+    """Every name that `from MedImageParseLib import …` gives, by the file that has it; mkdocstrings puts the docstrings there."""
+    import MedImageParseLib
+
+    parts = []
+    for module, names in MedImageParseLib._MODULES.items():
+        parts.append(f"### {_TITLES.get(module, module.rpartition('.')[2].replace('_', ' ').capitalize())}")
+        parts += [f"::: MedImageParseLib.{module}.{name}" for name in names]
+        parts.append("")
+    return "\n".join(parts).rstrip()
+
+
 def _cell(text: str) -> str:
     """Text for a cell of a table: no bar, no line break, no HTML."""
     return re.sub(r"\s+", " ", text).replace("|", "\\|").replace("<", "&lt;").strip()
@@ -113,6 +131,7 @@ PARTS: dict[str, tuple[str, Callable[[], str]]] = {
     "targets": ("targets.md", targets_by_modality),
     "options": ("options.md", options),
     "faults": ("troubleshooting.md", faults),
+    "api": ("python-api.md", api),
 }
 
 

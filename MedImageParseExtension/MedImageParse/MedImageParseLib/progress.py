@@ -20,7 +20,7 @@ def no_progress(stage: str, done: float, total: float) -> None:
 class Cancellation:
     """A switch that any thread may turn once; work looks at it between steps.
 
-    Example:
+    Examples:
         >>> cancellation = Cancellation()
         >>> cancellation.cancel()
         >>> cancellation.is_cancelled

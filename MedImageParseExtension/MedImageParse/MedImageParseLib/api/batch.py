@@ -138,7 +138,7 @@ def batch(
     Raises:
         UsageError, InputError: nothing was sent. Cancelled: what is done is kept.
 
-    Example:
+    Examples:
         >>> result = batch("scans", "liver & spleen", model="medimageparse3d", profile="Local demo", output_dir="out")  # doctest: +SKIP
         >>> result.summary                                                                                            # doctest: +SKIP
         '200 cases: 195 done, 5 failed; 197 requests, 812.4 MB sent'

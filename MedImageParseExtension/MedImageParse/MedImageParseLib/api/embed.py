@@ -99,7 +99,7 @@ def embed(
     Raises:
         MedImageParseError with one sentence; its `exit_status` is the command line's.
 
-    Example:
+    Examples:
         >>> embed("ct.nii.gz", profile="Local demo").vectors.shape  # doctest: +SKIP
         (30, 1024)
     """

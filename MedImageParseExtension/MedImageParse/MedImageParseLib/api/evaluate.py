@@ -70,7 +70,7 @@ def evaluate(
     Raises:
         UsageError, InputError: nothing could be measured.
 
-    Example:
+    Examples:
         >>> result = evaluate("references", "out/batch.jsonl", protocol="amos")  # doctest: +SKIP
         >>> result.report["overall"]["dice"]["mean"]                             # doctest: +SKIP
         0.9

@@ -79,7 +79,7 @@ def as_volume(thing: object, *, frame: int | None = None) -> Volume:
         UsageError: anything else, a bare array without its affine among it.
         InputError: several volumes without `frame`, voxels that are no finite numbers, a geometry that cannot be used.
 
-    Example:
+    Examples:
         >>> as_volume((np.zeros((4, 5, 6)), np.eye(4))).shape_kji
         (4, 5, 6)
     """

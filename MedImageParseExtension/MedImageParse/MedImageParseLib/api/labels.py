@@ -71,7 +71,7 @@ def index_label(
     Raises:
         UsageError, InputError, IndexFault: one sentence; the index is as it was.
 
-    Example:
+    Examples:
         >>> index_label("studies.index", set="class", folders=1).added  # doctest: +SKIP
         120
     """

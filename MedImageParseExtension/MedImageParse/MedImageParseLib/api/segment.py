@@ -94,7 +94,7 @@ def segment(
     Raises:
         MedImageParseError with one sentence; its `exit_status` is the command line's.
 
-    Example:
+    Examples:
         >>> result = segment("ct.nii.gz", "liver & spleen", model="medimageparse3d", profile="Local demo", output="organs.seg.nrrd")
         >>> result
         <SegmentationResult: liver 1,403.2 ml; spleen 214.7 ml>

@@ -58,7 +58,7 @@ def presets(model: str = "") -> list[dict]:
     Raises:
         UsageError: an unknown model, or your own file of presets cannot be used.
 
-    Example:
+    Examples:
         >>> len(next(each["prompts"] for each in presets() if each["name"] == "abdomen-15"))
         15
     """

@@ -119,7 +119,7 @@ def recognize_model(model_id: str) -> str:
     MedImageParse and MedImageParse 3D differ by two characters, and a fine-tuned copy may be called anything: "3d" counts only where it
     follows the name at once; anywhere else in the name it leaves doubt.
 
-    Example:
+    Examples:
         >>> recognize_model("azureml://registries/azureml/models/MedImageParse3D/versions/6")
         'medimageparse3d'
     """

@@ -27,7 +27,7 @@ class RunProgress:
     Args:
         clock: seconds, from any beginning.
 
-    Example:
+    Examples:
         >>> seconds = iter([0.0, 21.0, 21.0])
         >>> run = RunProgress(lambda: next(seconds))
         >>> run.told("slices", 0, 76)

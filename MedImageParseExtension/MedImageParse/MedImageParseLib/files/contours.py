@@ -15,7 +15,7 @@ def outlines(inside: np.ndarray) -> list[np.ndarray]:
         one array of (column, row) corners a part, float; pixel (0, 0) reaches from -0.5 to 0.5. The last point is not repeated. Parts
         that touch by a corner only are parts of their own.
 
-    Example:
+    Examples:
         >>> outlines(np.array([[True]]))[0].tolist()
         [[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]]
     """

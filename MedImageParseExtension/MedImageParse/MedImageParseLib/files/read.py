@@ -66,7 +66,7 @@ def read_image(path: str | os.PathLike, *, series: str = "", frame: int | None =
         InputError: missing, unreadable, damaged or empty file, an unknown kind, two DICOM series, more than three dimensions,
             voxels that are not finite numbers.
 
-    Example:
+    Examples:
         >>> volume, warnings = read_image("ct.nii.gz")        # doctest: +SKIP
         >>> volume.shape_kji, volume.spacing_ijk              # doctest: +SKIP
     """

@@ -224,7 +224,7 @@ def safe_file_stem(name: str) -> str:
     Letters of any script, digits, blanks and - _ . + ( ) stay; anything else becomes "_", and then a fingerprint of the prompt
     follows, so that "a/b" and "a:b" do not share a file.
 
-    Example:
+    Examples:
         >>> safe_file_stem("left kidney")
         'left kidney'
     """

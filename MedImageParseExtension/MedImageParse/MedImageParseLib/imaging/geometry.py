@@ -47,7 +47,7 @@ def nearest_directions(ijk_to_ras: np.ndarray) -> tuple[str, str, str]:
     Args:
         ijk_to_ras: 4x4 (or 3x3), mm.
 
-    Example:
+    Examples:
         >>> nearest_directions(np.diag([-1, -1, 1, 1]))
         ('S', 'P', 'L')
     """
@@ -275,7 +275,7 @@ def acquisition_plane(volume: Volume) -> str:
     Returns:
         "axial", "coronal" or "sagittal" ("axial" for a 2D picture, which has no other).
 
-    Example:
+    Examples:
         >>> acquisition_plane(Volume(np.zeros((6, 50, 70)), np.diag([1.0, 1.0, 4.0, 1.0])))
         'axial'
     """

@@ -183,7 +183,7 @@ class NiftiReader:
 
     Raises InputError with one sentence for anything that is not a complete NIfTI file.
 
-    Example:
+    Examples:
         >>> reader = NiftiReader(encode_nifti(np.zeros((2, 3, 4), np.uint8), np.eye(4)))
         >>> reader.header.shape_ijk, next(reader.volumes()).shape
         ((4, 3, 2), (2, 3, 4))

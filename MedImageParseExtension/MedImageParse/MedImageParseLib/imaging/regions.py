@@ -24,7 +24,7 @@ class Region:
         Raises:
             UsageError: not of this form, empty, or outside the volume.
 
-        Example:
+        Examples:
             >>> Region.parse("10:90,:,5:", (30, 101, 122))
             Region(start_kji=(5, 0, 10), stop_kji=(30, 101, 90))
         """

@@ -90,7 +90,7 @@ class LocalEndpoint:
         body_limit: bytes of a request body beyond which 413 is answered.
         limits: the other bounds.
 
-    Example:
+    Examples:
         >>> with LocalEndpoint() as endpoint:
         ...     endpoint.url  # doctest: +SKIP
         'http://127.0.0.1:41234/score'

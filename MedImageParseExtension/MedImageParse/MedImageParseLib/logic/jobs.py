@@ -79,7 +79,7 @@ class Job:
         error: the exception behind `sentence`.
         result: what `finish` returned.
 
-    Example:
+    Examples:
         >>> job = Job("count", work=lambda prepared, progress, cancellation: len(prepared), prepare=lambda: "abc")
         >>> job.state, job.display
         ('queued', 'waiting for its turn')
@@ -166,7 +166,7 @@ class Job:
 def stage_in_words(stage: str, done: float, total: float) -> str:
     """A stage as `progress` tells it, for a person.
 
-    Example:
+    Examples:
         >>> stage_in_words("uploading", 42e6, 118e6), stage_in_words("model working", 72.4, 0)
         ('uploading 42 of 118 MB', 'model working 1:12')
     """
@@ -200,7 +200,7 @@ class JobQueue:
         on_change: called with a job whenever something about it has changed, at most once a poll. It may add and cancel jobs.
         yield_s: seconds that `poll` sleeps while the worker thread lives, see the module's text.
 
-    Example:
+    Examples:
         >>> jobs = JobQueue()
         >>> job = jobs.add(Job("count", work=lambda prepared, progress, cancellation: len("abc")))
         >>> jobs.wait(job)

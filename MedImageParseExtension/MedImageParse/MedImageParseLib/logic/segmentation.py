@@ -183,7 +183,7 @@ class MedImageParseLogic:
         Raises:
             UsageError, InputError: no case, or no prompt.
 
-        Example:
+        Examples:
             >>> runs = logic.segmentMany(sequenceCases(sequenceNode), "left ventricle & myocardium", profile="Ward 3")  # doctest: +SKIP
             >>> [case.state for case in runs.cases]                                                                    # doctest: +SKIP
             ['done', 'done', 'done']

@@ -212,7 +212,7 @@ class Imported:
 class ProfileStore:
     """The profiles of one person, in one file.
 
-    Example:
+    Examples:
         >>> store = ProfileStore()                                        # doctest: +SKIP
         >>> store.add(Profile("Ward 3", "https://ward3.example/score", model="medimageparse3d", sign_in="key"))  # doctest: +SKIP
         >>> [profile.name for profile in store.profiles()]                    # doctest: +SKIP

@@ -64,7 +64,7 @@ def ensureScene() -> Any:
     Returns:
         a vtkMRMLScene.
 
-    Example:
+    Examples:
         >>> scene = ensureScene()
         >>> scene is ensureScene()
         True
@@ -113,7 +113,7 @@ def closeScene() -> None:
 def freshScene() -> Iterator[Any]:
     """A scene for one run, gone afterwards: nothing is left for the next run in the same process.
 
-    Example:
+    Examples:
         >>> with freshScene() as scene:
         ...     scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "CT").GetName()
         'CT'

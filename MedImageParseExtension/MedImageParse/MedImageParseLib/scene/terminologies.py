@@ -28,7 +28,7 @@ def terminologyEntry(
         region, regionModifier: where it is (a lesion's organ), if that matters.
         context: name of the terminology in which Slicer's selector looks the codes up.
 
-    Example:
+    Examples:
         >>> terminologyEntry(("SCT", "123037004", "Anatomical Structure"), ("SCT", "10200004", "Liver")).split("~")[2]
         'SCT^10200004^Liver'
     """

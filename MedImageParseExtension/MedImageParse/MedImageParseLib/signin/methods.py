@@ -68,7 +68,7 @@ def make_auth(
         InputError: the key file cannot be read.
         SignInError: azure-identity is needed and missing. A sign-in itself happens with the first request, not here.
 
-    Example:
+    Examples:
         >>> make_auth(auth="none").header()
         ''
     """

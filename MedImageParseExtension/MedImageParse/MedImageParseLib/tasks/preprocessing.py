@@ -49,7 +49,7 @@ class Preprocessing:
         fit: "pad" or "stretch".
         pool: "none" for a vector a slice, "mean" or "statistics" for one a volume.
 
-    Example:
+    Examples:
         >>> Preprocessing().text
         'v1 window=auto view=radiological fit=pad size=512 pool=none'
     """

@@ -35,7 +35,7 @@ class AuditLog:
         not_recorded: how many requests could not be recorded and have not been mentioned in the file yet.
         trouble: a sentence about it, "" while all is well.
 
-    Example:
+    Examples:
         >>> client = EndpointClient("http://localhost:5001/score", audit=AuditLog())  # doctest: +SKIP
     """
 

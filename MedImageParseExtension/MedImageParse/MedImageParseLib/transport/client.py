@@ -86,7 +86,7 @@ class EndpointClient:
     Raises:
         UsageError: URL, dialect, proxy or CA bundle make no sense.
 
-    Example:
+    Examples:
         >>> client = EndpointClient("http://localhost:5001/score")
         >>> client.dialect
         'azureml'

@@ -46,7 +46,7 @@ def read_literal(text: str) -> object:
     Raises:
         NotALiteral: anything else.
 
-    Example:
+    Examples:
         >>> read_literal("{'shape': (2, 3), 'dtype': 'uint8'}")
         {'shape': [2, 3], 'dtype': 'uint8'}
     """

@@ -71,7 +71,7 @@ def read_prompt(prompt: str) -> Target:
     Args:
         prompt: as typed.
 
-    Example:
+    Examples:
         >>> read_prompt("Visualization of the left kidney in abdominal CT imaging")
         Target(kind='kidney', side='left', context='abdominal ct')
         >>> read_prompt("liver tumor").kind
