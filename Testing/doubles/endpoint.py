@@ -144,9 +144,9 @@ class EndpointDouble:
         return DirectClient(self, dialect, **options)
 
     @contextmanager
-    def serve(self, path: str = "/score") -> Iterator[str]:
-        """Answer on a free port of loopback while the block runs; gives the URL."""
-        server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+    def serve(self, path: str = "/score", port: int = 0) -> Iterator[str]:
+        """Answer on a port of loopback (0: a free one) while the block runs; gives the URL."""
+        server = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
         server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         thread.start()

@@ -282,7 +282,7 @@ def _here(plan: _Plan, cases: list[Case], manifest: Manifest, at_once: int, wher
     options = {"model": plan.settings.model, **{name: value for name, value in connection.items() if name != "show_device_code"}}
     plan.client.max_in_flight = at_once
     sender = DirectSender(client) if client else Courier(endpoint, profile, options, at_once, connection.get("show_device_code"))
-    forget = plan.cancellation.on_cancel(getattr(sender, "cancel", lambda: None))
+    forget = plan.cancellation.on_cancel(sender.cancel)
 
     def work(case: Case, wanted: str, about_to_send: Callable[[], None]) -> dict:
         to_send = CaseClient(plan.client, sender, manifest.replies_of(case.id), about_to_send)
@@ -298,6 +298,7 @@ def _here(plan: _Plan, cases: list[Case], manifest: Manifest, at_once: int, wher
             manifest,
             at_once=at_once,
             redo=plan.redo,
+            stop=sender.drop,
             progress=plan.progress,
             cancellation=plan.cancellation,
         )

@@ -62,12 +62,13 @@ class Settings:
 
     def prompts(self, case: Case) -> list[str]:
         """The prompts of a case: its own, else the batch's."""
-        prompts = with_preset("", [case.prompt], self.model) if case.prompt else with_preset(self.preset, self.texts, self.model)
-        if not prompts:
+        if case.prompt:
+            return with_preset("", [case.prompt], self.model)
+        if not self.preset and not any(text.strip() for text in self.texts):
             raise UsageError(
                 'Say what to look for in {id}: --prompt "liver & spleen", --preset NAME, or a column prompt in the table.', id=case.id
             )
-        return prompts
+        return with_preset(self.preset, self.texts, self.model)
 
     def outputs(self, case: Case) -> dict[str, Path]:
         """Where the results of a case go, by what they are."""

@@ -98,6 +98,7 @@ def run_cases(
     *,
     at_once: int,
     redo: str = "",
+    stop: Callable[[], None] = lambda: None,
     progress: Progress = no_progress,
     cancellation: Cancellation | None = None,
 ) -> Tally:
@@ -110,6 +111,7 @@ def run_cases(
         manifest: held by the caller.
         at_once: most cases at the endpoint at the same time; PREPARING more are read or written meanwhile.
         redo: see Manifest.is_due.
+        stop: called when the endpoint has failed too often: what has not been sent yet is given up.
         progress: told "cases" that are settled.
         cancellation: stops it; what is done stays.
 
@@ -125,8 +127,11 @@ def run_cases(
     # Reading and packing at the same time on more threads than processors only delays the first request.
     processors = threading.Semaphore(max(PREPARING, os.cpu_count() or 1))
 
+    telling = threading.Lock()
+
     def settle() -> None:
-        progress("cases", tally.ended, tally.total)
+        with telling:  # so that the count never goes back
+            progress("cases", tally.ended, tally.total)
 
     def one(case: Case) -> None:
         wanted = find(case)
@@ -142,6 +147,8 @@ def run_cases(
         finally:
             permit.give_back()
         finish_case(entry, manifest, tally)
+        if tally.stopped:
+            stop()
         settle()
 
     def worker() -> None:

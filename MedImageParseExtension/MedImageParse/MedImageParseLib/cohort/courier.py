@@ -9,7 +9,8 @@ Frames to it on its standard input: four bytes, the length of a JSON object; the
 
     {"op": "connect", "endpoint": …, "profile": …, "at_once": 4, "options": {…}}        a key travels here, never in arguments or files
     {"op": "send", "number": 1, "folder": …, "max_reply_bytes": …, "model": …, "size": 8123}
-    {"op": "cancel"}
+    {"op": "cancel"}                    everything that is in its hands
+    {"op": "drop"}                      what has not left yet
 
 From it on its standard output, a JSON object a line: {"number": 1}, or with "error", or {"prompt": […]} to sign in with a device code.
 """
@@ -60,6 +61,12 @@ class DirectSender:
 
         return send_once(folder, body, ask, cancellation)
 
+    def cancel(self) -> None:
+        """The requests' own cancellation stops them."""
+
+    def drop(self) -> None:
+        """Nothing waits here."""
+
     def close(self) -> None:
         """Nothing to end."""
 
@@ -82,17 +89,22 @@ class Courier:
         self._lock, self._writing = threading.Lock(), threading.Lock()
         self._room = threading.Semaphore(at_once + _SPARE)
         self._show = show_device_code
+        given = {name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in options.items()}
+        self._connect = {"op": "connect", "endpoint": endpoint, "profile": profile, "at_once": at_once, "options": given}
+        self._process: subprocess.Popen | None = None  # begun with the first request
+
+    def _begin(self) -> subprocess.Popen:
         environment = dict(os.environ)
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(_PACKAGE.parent), environment.get("PYTHONPATH", ""))))
         apart: dict[str, Any] = {"creationflags": 0x00000200} if sys.platform == "win32" else {"start_new_session": True}
         python = shutil.which("PythonSlicer") or sys.executable
-        self._process = subprocess.Popen(
+        process = subprocess.Popen(
             [python, "-m", f"{_PACKAGE.name}.cohort.courier"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, **apart,
         )  # fmt: skip
-        threading.Thread(target=self._listen, name="medimageparse-courier", daemon=True).start()
-        given = {name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in options.items()}
-        self._tell({"op": "connect", "endpoint": endpoint, "profile": profile, "at_once": at_once, "options": given})
+        threading.Thread(target=self._listen, args=(process.stdout,), name="medimageparse-courier", daemon=True).start()
+        _write_frame(process.stdin, self._connect, b"")  # type: ignore[arg-type]
+        return process
 
     def send(self, folder: Path, body: bytes, *, max_reply_bytes: int, model: str, cancellation: Cancellation) -> Reply:
         """The reply to a request of the case that `folder` belongs to.
@@ -126,25 +138,38 @@ class Courier:
 
     def cancel(self) -> None:
         """Stop what is at the endpoint."""
-        with suppress(EndpointError):
-            self._tell({"op": "cancel"})
+        self._say("cancel")
+
+    def drop(self) -> None:
+        """Give up what has not left yet."""
+        self._say("drop")
 
     def close(self) -> None:
         """End the process, which lasts until the last reply has come."""
+        process = self._process
+        if process is None:
+            return
         with self._writing, suppress(OSError):
-            self._process.stdin.close()  # type: ignore[union-attr]
+            process.stdin.close()  # type: ignore[union-attr]
         with suppress(subprocess.TimeoutExpired):
-            self._process.wait(_PATIENCE)
+            process.wait(_PATIENCE)
+
+    def _say(self, operation: str) -> None:
+        if self._process is not None:
+            with suppress(EndpointError):
+                self._tell({"op": operation})
 
     def _tell(self, header: dict, body: bytes = b"") -> None:
         try:
             with self._writing:
+                if self._process is None:
+                    self._process = self._begin()
                 _write_frame(self._process.stdin, header, body)  # type: ignore[arg-type]
         except (OSError, ValueError) as error:
             raise _gone() from error
 
-    def _listen(self) -> None:
-        for line in self._process.stdout:  # type: ignore[union-attr]
+    def _listen(self, answers: BinaryIO) -> None:
+        for line in answers:
             said = json.loads(line)
             if "prompt" in said:
                 url, code, expires = said["prompt"]
@@ -210,7 +235,12 @@ class _Parcel:
 
     def drop(self) -> None:
         """Give up what has not left yet, where the run has gone."""
-        if self._is_alone.is_set() and not self._is_out:
+        if self._is_alone.is_set():
+            self.stop(everything=False)
+
+    def stop(self, *, everything: bool) -> None:
+        """Give it up, if it has not left yet or `everything` is meant."""
+        if everything or not self._is_out:
             self.cancellation.cancel()
 
 
@@ -231,9 +261,9 @@ class _Office:
                 header, body = frame
                 if header["op"] == "connect":
                     self._connect(header)
-                elif header["op"] == "cancel":
+                elif header["op"] in ("cancel", "drop"):
                     for parcel in self._all():
-                        parcel.cancellation.cancel()
+                        parcel.stop(everything=header["op"] == "cancel")
                 else:
                     parcel = _Parcel(self._is_alone)
                     with self._lock:

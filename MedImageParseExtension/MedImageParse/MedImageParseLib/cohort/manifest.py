@@ -15,6 +15,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import sys
 import threading
@@ -29,6 +30,7 @@ from ..files.write import csv_cell, write_atomically
 from .cases import parse_shard
 
 MANIFEST, TABLE, WORK = "batch.jsonl", "batch.csv", ".batch"
+_HALF = re.compile(r"\.[0-9a-f]{16}\.part")  # as files.write names a file until it is whole
 STATES = ("done", "failed", "skipped")
 REDO = ("", "failed", "changed", "all")
 TABLE_COLUMNS = ("id", "state", "prompt", "name", "found", "voxels", "volume_ml", "mean", "sd", "error")
@@ -155,7 +157,18 @@ class Manifest:
                         "Another run is at work in {folder}; wait until it has ended, or choose another output folder.", folder=self.folder
                     )
             self.read()
+            if not shard:
+                _remove_halves(self.folder)
             yield
+
+
+def _remove_halves(folder: Path) -> None:
+    """Take away the files that a killed run was writing; nobody else writes here now."""
+    for below, _folders, names in os.walk(folder):
+        for name in names:
+            if _HALF.fullmatch(name):
+                with suppress(OSError):
+                    os.unlink(os.path.join(below, name))
 
 
 def _entries(lines: Iterator[str]) -> Iterator[dict]:
