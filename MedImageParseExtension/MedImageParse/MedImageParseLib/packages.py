@@ -12,6 +12,7 @@ _ON_PYPI = {
     "PIL": "pillow",
     "azure": "azure-identity",
     "cc3d": "connected-components-3d",
+    "azure.storage.blob": "azure-storage-blob",
     "skimage": "scikit-image",
     "sklearn": "scikit-learn",
     "faiss": "faiss-cpu",
@@ -22,6 +23,7 @@ _ON_PYPI = {
 _EXTRAS = {
     "slicer": "slicer",
     "azure": "entra",
+    "azure.storage.blob": "azure-batch",
     "keyring": "keyring",
     "highdicom": "dicom",
     "surface_distance": "evaluate",

@@ -22,7 +22,7 @@ from .inputs import Image, check_kind, files_of
 
 if TYPE_CHECKING:
     from ..tasks.check_endpoint import CheckResult
-    from ..tasks.run import SegmentationResult
+    from ..tasks.run import Client, SegmentationResult
     from ..transport.client import EndpointClient
 
 MODELS = ("medimageparse3d", "medimageparse")
@@ -37,7 +37,7 @@ def segment(
     preset: str = "",
     endpoint: str | None = None,
     profile: str | None = None,
-    client: EndpointClient | None = None,
+    client: Client | None = None,
     output: str | os.PathLike | None = None,
     labels: str | os.PathLike | None = None,
     probability: str | os.PathLike | None = None,

@@ -37,7 +37,11 @@ COMMANDS = (
     "deploy",
     "try-it",
     "completion",
+    "batch-azure",
 )
+
+# `batch export-azure …` is a command of its own, as `batch` itself takes inputs there.
+_AZURE_BATCH = {"export-azure": "export", "submit-azure": "submit", "import-azure": "import"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -53,6 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _main(argv: list[str]) -> int:
     cancellation = Cancellation()
     previous = _cancel_on_interrupt(cancellation)
+    if argv[:1] == ["batch"] and argv[1:2] and argv[1] in _AZURE_BATCH:
+        argv = ["batch-azure", _AZURE_BATCH[argv[1]], *argv[2:]]
     try:
         _guess_command(argv)
         parser = build_parser(command=argv[0] if argv else "")
