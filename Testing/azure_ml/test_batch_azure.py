@@ -84,14 +84,18 @@ def test_cases_go_through_the_endpoint_and_come_back_on_their_own_grids(images, 
     result = batch_import_azure(export, predictions, write="labels,statistics")
     assert (result.done, result.failed, result.failure) == (3, 0, "")
     for number in (0, 2):
-        labels = labels_of(export / "results" / f"case{number}.nii.gz")
+        labels = labels_of(export / "results" / f"case{number}_labels.nii.gz")
         # The same masks as when the model answers one image after the other.
         online = segment(images / f"case{number}.nii.gz", PROMPTS, model=model, client=EndpointDouble(GrayRanges(GRAYS)).client(), **more)
         assert np.array_equal(labels, online.labels()[0])
         if model == "medimageparse3d":
             assert np.array_equal(labels, (phantom(number) == 100) + 2 * (phantom(number) == 200))
     line = lines_of(export / "results")["case1"]
-    assert line["state"] == "done" and line["outputs"] == ["case1.nii.gz", "case1.csv"] and len(line["fingerprint"]) == 32
+    assert (
+        line["state"] == "done"
+        and [Path(path).name for path in line["outputs"]] == ["case1_labels.nii.gz", "case1_statistics.csv"]
+        and len(line["fingerprint"]) == 32
+    )
     assert [(one["name"], one["found"]) for one in line["prompts"]] == [("cube", True), ("bar", True), ("unicorn", False)]
     assert line["prompts"][1]["mean"] == 200
     assert "case1,done,cube,cube" in (export / "results" / "batch.csv").read_text()
@@ -136,7 +140,7 @@ def test_a_picture_goes_as_it_is_and_a_table_names_prompts_of_its_own(plane, tmp
     predictions = batch_submit_azure(tmp_path / "export", endpoint_of(plane))
     batch_import_azure(tmp_path / "export", predictions, write=["labels"])
     for name, value in (("a", 1), ("b", 2)):
-        labels = labels_of(tmp_path / "export" / "results" / f"{name}.nii.gz")[0]
+        labels = labels_of(tmp_path / "export" / "results" / f"{name}_labels.nii.gz")[0]
         assert set(np.unique(labels)) == {0, value} and abs(np.count_nonzero(labels) - 450) < 60
 
 
@@ -164,6 +168,21 @@ def test_a_job_that_failed_is_one_sentence_and_the_next_call_starts_another(imag
     plane.job_end = "Completed"
     batch_submit_azure(tmp_path / "export", endpoint_of(plane))
     assert len(plane.jobs) == 2
+
+
+@pytest.mark.parametrize("through_a_link", [False, True])
+def test_results_never_replace_an_image_of_another_case(images, plane, tmp_path, through_a_link):
+    sitk.WriteImage(sitk.GetImageFromArray(phantom(7)), str(images / "case0_labels.nii.gz"))
+    before = (images / "case0_labels.nii.gz").read_bytes()
+    batch_export_azure(images, "cube", output_dir=tmp_path / "export", model="medimageparse3d")
+    predictions = batch_submit_azure(tmp_path / "export", endpoint_of(plane))
+    target = images
+    if through_a_link:
+        target = tmp_path / "link"
+        target.symlink_to(images, target_is_directory=True)
+    with pytest.raises(UsageError, match="would replace"):
+        batch_import_azure(tmp_path / "export", predictions, output_dir=target, write="labels")
+    assert (images / "case0_labels.nii.gz").read_bytes() == before and not (images / "batch.jsonl").exists()
 
 
 def test_no_secret_is_in_the_export(images, plane, tmp_path):
@@ -201,7 +220,7 @@ def test_a_cell_that_is_no_answer_fails_its_case_and_is_not_evaluated(images, pl
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["export-azure", "IMAGES", "--model", "medimageparse3d", "--output-dir", "NEW"], "--prompt, --preset"),
+        (["export-azure", "IMAGES", "--model", "medimageparse3d", "--output-dir", "NEW"], "Say what to look for"),
         (["export-azure", "IMAGES", "--model", "medimageparse3d", "--prompt", "cube", "--output-dir", "IMAGES"], "is not empty"),
         (["import-azure", "IMAGES", "IMAGES/case0.nii.gz"], "holds no export"),
         (["submit-azure", "IMAGES", "--profile", "nobody"], 'no profile "nobody"'),

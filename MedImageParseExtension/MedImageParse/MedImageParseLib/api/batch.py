@@ -26,7 +26,7 @@ from ..progress import Cancellation, Progress, no_progress
 from ..prompts import catalogue
 from ..tasks.repeat import check_times
 from ..tasks.run import blank_report
-from .batch_cases import WRITES, Settings, do_case, fingerprint_of
+from .batch_cases import Settings, checked_writes, do_case, fingerprint_of
 from .calls import in_sentences
 from .inputs import files_of
 from .segment import check_options, connect, segment
@@ -146,7 +146,7 @@ def batch(
     given = [inputs] if isinstance(inputs, (str, os.PathLike)) else list(inputs)
     found = find_cases(given, output_dir=output_dir, lines=lines_of_stdin())
     settings = Settings(
-        str(_folder(output_dir, found)), model, (prompt,) if isinstance(prompt, str) else tuple(prompt), preset, _writes(write), window,
+        str(_folder(output_dir, found)), model, (prompt,) if isinstance(prompt, str) else tuple(prompt), preset, checked_writes(write), window,
         plane, slices, orient, None if slabs is None else str(slabs), region, group, repeat, instances, modality,
     )  # fmt: skip
     cases = shard_of(found.cases, shard)
@@ -220,17 +220,6 @@ def _folder(output_dir: str | os.PathLike | None, found: Cases) -> Path:
     if found.bids_root is None:
         raise UsageError("Say where results go: --output-dir OUT (only a BIDS data set has a place for them).")
     return Path(os.path.abspath(found.bids_root / BIDS_RESULTS))
-
-
-def _writes(write: str | Iterable[str]) -> tuple[str, ...]:
-    words = write.split(",") if isinstance(write, str) else list(write)
-    kinds = tuple(dict.fromkeys(word.strip().lower() for word in words if word.strip()))
-    for kind in kinds:
-        if kind not in WRITES:
-            raise UsageError("There is no output '{kind}'; write {all}.", kind=kind[:40], all=", ".join(WRITES))
-    if not kinds:
-        raise UsageError("Say what to write: {all}.", all=", ".join(WRITES))
-    return kinds
 
 
 def _check(settings: Settings, cases: list[Case], at_once: int, redo: str, read: list[Any]) -> None:

@@ -8,56 +8,28 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-import time
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from .. import __version__
 from ..azure.batch_jobs import PREDICTIONS, BatchEndpoint
 from ..cohort.azure_rows import Recorder, Replayer, RowPlace, RowWriter, places_as_json, read_predictions
-from ..cohort.cases import Case, content_digest, find_cases
-from ..cohort.manifest import Manifest, fingerprint
-from ..cohort.statistics import describe
+from ..cohort.cases import Case, content_digest, find_cases, lines_of_stdin
+from ..cohort.manifest import MANIFEST, TABLE, Manifest
 from ..errors import Cancelled, EndpointError, InputError, MedImageParseError, UsageError
-from ..files.collisions import check_outputs
+from ..files.collisions import check_many_outputs, check_outputs
 from ..files.write import make_folder, write_atomically
 from ..progress import Cancellation, Progress, no_progress
-from ..prompts.presets import with_preset
-from ..tasks.run import SegmentationResult, blank_report
+from ..tasks.run import NotSent, blank_report
+from .batch_cases import Settings, checked_writes, do_case, fingerprint_of
 from .calls import in_sentences
-from .segment import MODELS, segment
+from .segment import MODELS, check_options, segment
 
 EXPORT, JOB = "export.json", "job.json"
-WRITE = ("seg", "labels", "masks", "dicomseg", "picture", "statistics")
 _FORMAT = 1
-
-
-@dataclass(slots=True, frozen=True)
-class AzureExportOptions:
-    """How cases are made into rows; the names and meanings are those of `segment`.
-
-    Attributes:
-        model: "medimageparse3d" or "medimageparse".
-        preset: a named list of prompts.
-        window, modality, group: as `segment` takes them; a case's own count more.
-        plane, slices, orient: for "medimageparse" on volumes.
-        slabs: for "medimageparse3d".
-        rows_per_file: most rows in a CSV file, which is what the endpoint takes at once.
-    """
-
-    model: str
-    preset: str = ""
-    window: str = "auto"
-    modality: str = ""
-    group: str = "auto"
-    plane: str = ""
-    slices: str = ""
-    orient: str = ""
-    slabs: str = ""
-    rows_per_file: int = 16
+_OF_RESULTS = ("folder", "write")  # settings that belong to the results, not to what is exported
 
 
 @dataclass(slots=True)
@@ -129,32 +101,34 @@ def batch_export_azure(
     Raises:
         UsageError: bad usage, or a folder that holds something. InputError: no case could be exported.
     """
-    options = AzureExportOptions(model, preset, window, modality, group, plane, slices, orient, slabs, rows_per_file)
-    if options.model not in MODELS:
+    if model not in MODELS:
         raise UsageError("A batch endpoint segments with medimageparse3d or medimageparse; choose one of them.")
-    if not 1 <= options.rows_per_file <= 10_000:
+    if not 1 <= rows_per_file <= 10_000:
         raise UsageError("The rows in a file are 1 to 10,000.")
     cancellation = cancellation or Cancellation()
     given = [inputs] if isinstance(inputs, (str, os.PathLike)) else list(inputs)
-    texts = [prompt] if isinstance(prompt, str) else list(prompt)
-    found = find_cases(given, output_dir=output_dir)
-    common = with_preset(options.preset, texts, options.model) if texts or options.preset else []
-    lacking = [case.id for case in found.cases if not (case.prompt or common)]
-    if lacking:
-        raise UsageError("There is no prompt for {case}; give --prompt, --preset or a column prompt.", case=lacking[0])
+    texts = (prompt,) if isinstance(prompt, str) else tuple(prompt)
+    settings = Settings(
+        str(output_dir), model, texts, preset, window=window, plane=plane, slices=slices or None, orient=orient or None,
+        slabs=slabs or None, group=group, modality=modality,
+    )  # fmt: skip
+    found = find_cases(given, output_dir=output_dir, lines=lines_of_stdin())
+    for case in found.cases:
+        own = settings.arguments(case)
+        check_options(*(own[name] for name in ("model", "plane", "slices", "orient", "slabs", "region", "group")))
+        settings.prompts(case)
     folder = _empty_folder(output_dir)
     check_outputs({"--output-dir": folder / EXPORT}, [case.input for case in found.cases])
-    writer, result = RowWriter(folder, options.rows_per_file), AzureBatchResult(folder)
+    writer, result = RowWriter(folder, rows_per_file), AzureBatchResult(folder)
     result.report["warnings"] += found.warnings
     entries = []
     for number, case in enumerate(found.cases):
         progress("cases", number, len(found.cases))
-        prompts = with_preset("", [case.prompt], options.model) if case.prompt else common
-        recorder = Recorder(writer)
+        recorder, options = Recorder(writer), settings.arguments(case)
         try:
-            segment(case.input, prompts, client=recorder, cancellation=cancellation, **_arguments(case, options))
-            if not recorder.places:
-                raise InputError("Nothing of it can be sent.")
+            segment(case.input, settings.prompts(case), client=recorder, cancellation=cancellation, **options)
+        except NotSent:
+            pass
         except Cancelled:
             raise
         except MedImageParseError as error:
@@ -162,15 +136,15 @@ def batch_export_azure(
             result.errors[case.id] = str(error)
             continue
         result.done += 1
-        entry = {"case": asdict(case), "prompts": prompts, "content": content_digest(case.input)}
-        entries.append(entry | {"rows": places_as_json(recorder.places)})
+        entries.append({"case": asdict(case), "content": content_digest(case.input), "rows": places_as_json(recorder.places)})
     writer.flush()
     if not entries:
         raise InputError("No case could be exported: {why}", why=next(iter(result.errors.values())))
     result.rows, result.files = sum(len(entry["rows"]) for entry in entries), len(writer.files)
-    export = {"format": _FORMAT, "version": __version__, "options": asdict(options), "files": writer.files, "cases": entries}
+    kept = {name: value for name, value in asdict(settings).items() if name not in _OF_RESULTS}
+    export = {"format": _FORMAT, "version": __version__, "settings": kept, "files": writer.files, "cases": entries}
     write_atomically(folder / EXPORT, json.dumps(export, ensure_ascii=False).encode())
-    result.report |= {"model": options.model, "outputs": [str(folder)]}
+    result.report |= {"model": model, "outputs": [str(folder)]}
     progress("cases", len(found.cases), len(found.cases))
     return result
 
@@ -204,11 +178,15 @@ def batch_import_azure(
         UsageError, InputError: no export, or no predictions of it.
     """
     export = _read_export(Path(folder))
-    options = AzureExportOptions(**export["options"])
-    kinds = _checked_write(write)
     target = Path(output_dir) if output_dir else Path(folder) / "results"
+    settings = replace(_settings_of(export), folder=os.path.abspath(target), write=checked_writes(write))
     if not Path(predictions).is_file():
         raise InputError("There is no file {path}; give the job's predictions.csv.", path=predictions)
+    cases = [Case(**entry["case"]) for entry in export["cases"]]
+    outputs = {str(path): case.id for case in cases for path in settings.outputs(case).values()}
+    outputs |= {os.path.join(settings.folder, own): "the batch itself" for own in (MANIFEST, TABLE)}
+    own_files = [os.path.join(folder, own) for own in (EXPORT, JOB, *export["files"])]
+    check_many_outputs(outputs, [*(case.input for case in cases), str(predictions), *filter(os.path.exists, own_files)])
     cancellation = cancellation or Cancellation()
     name = endpoint or Recorder.name
     result = AzureBatchResult(target)
@@ -220,22 +198,22 @@ def batch_import_azure(
         held.enter_context(manifest.held())
         if found.strangers:
             result.report["warnings"].append(f"{found.strangers} lines of the predictions belong to no row of this export.")
-        for number, entry in enumerate(export["cases"]):
+        for number, (case, entry) in enumerate(zip(cases, export["cases"])):
             cancellation.check()
-            progress("cases", number, len(export["cases"]))
-            case = Case(**entry["case"])
+            progress("cases", number, len(cases))
             rows = [RowPlace(**place) for place in entry["rows"]]
-            line = _import_case(case, entry, options, kinds, target, Replayer(name, rows, found.cells), cancellation)
+            replayer = Replayer(name, rows, found.cells, has_changed=content_digest(case.input) != entry["content"])
+            line = do_case(case, settings, replayer, fingerprint_of(case, settings, entry["content"], name), cancellation)
             manifest.append(line)
             result.done += line["state"] == "done"
-            if line["state"] == "failed":
+            if line["state"] != "done":
                 result.failed += 1
-                result.errors[case.id] = line["error"]
+                result.errors[case.id] = str(line["error"])
         manifest.write_table()
     if not result.done:
         raise EndpointError("No case could be imported: {why}", why=next(iter(result.errors.values())), code="no-prediction")
-    result.report |= {"model": options.model, "endpoint": name, "outputs": [str(manifest.path)]}
-    progress("cases", len(export["cases"]), len(export["cases"]))
+    result.report |= {"model": settings.model, "endpoint": name, "outputs": [str(manifest.path)]}
+    progress("cases", len(cases), len(cases))
     return result
 
 
@@ -283,72 +261,6 @@ def batch_submit_azure(
     return batch_endpoint.fetch(started["folder"], place / PREDICTIONS)
 
 
-def outputs_of(case: Case, kinds: Sequence[str], folder: Path) -> dict[str, Path]:
-    """The files of a case, by the argument of `segment` that writes them."""
-    place = folder / case.place
-    names = {
-        "seg": ("output", f"{case.id}.seg.nrrd"), "labels": ("labels", f"{case.id}.nii.gz"), "masks": ("masks", f"{case.id}_masks"),
-        "dicomseg": ("dicom_seg", f"{case.id}.dcm"), "picture": ("picture", f"{case.id}.png"),
-        "statistics": ("statistics", f"{case.id}.csv"),
-    }  # fmt: skip
-    return {names[kind][0]: place / names[kind][1] for kind in kinds}
-
-
-def _import_case(
-    case: Case,
-    entry: dict,
-    options: AzureExportOptions,
-    kinds: Sequence[str],
-    folder: Path,
-    replayer: Replayer,
-    cancellation: Cancellation,
-) -> dict:
-    """Write a case's results; gives its line of the manifest."""
-    began = time.monotonic()
-    outputs = outputs_of(case, kinds, folder)
-    mark = fingerprint(entry["content"], entry["prompts"], asdict(options), replayer.name, __version__)
-    line: dict[str, Any] = {"id": case.id, "input": case.input, "state": "done", "kind": None, "error": None, "outputs": []}
-    line |= {"request_ids": [], "seconds": 0.0, "bytes_sent": 0, "fingerprint": mark, "prompts": []}
-    try:
-        if content_digest(case.input) != entry["content"]:
-            raise InputError("The image has changed since it was exported; export it again.")
-        os.makedirs(folder / case.place, exist_ok=True)
-        arguments = {**_arguments(case, options), **outputs}
-        result = segment(case.input, entry["prompts"], client=replayer, cancellation=cancellation, **arguments)
-        if result.failure:
-            raise EndpointError("{why}", why=result.failure, code="no-prediction")
-        line["prompts"] = _measured(result)
-        line["outputs"] = [str(path.relative_to(folder)) for path in outputs.values()]
-        line["model"], line["reference"] = options.model, case.reference or None
-    except Cancelled:
-        raise
-    except MedImageParseError as error:
-        line |= {"state": "failed", "kind": error.kind, "error": str(error)}
-    return line | {"seconds": round(time.monotonic() - began, 3)}
-
-
-def _measured(result: SegmentationResult) -> list[dict]:
-    """The report's prompts, with mean and standard deviation of the image inside."""
-    rows = []
-    for one, entry in zip(result.prompts, result.report["prompts"]):
-        measured = describe(result.volume, one.mask)
-        rows.append(entry | {"mean": measured.mean, "sd": measured.sd})
-    return rows
-
-
-def _arguments(case: Case, options: AzureExportOptions) -> dict[str, Any]:
-    """Arguments of `segment` for a case: its own words before those of all."""
-    common: dict[str, Any] = {"model": options.model, "group": options.group, "series": case.series, "frame": case.frame}
-    common |= {"window": case.window or options.window, "modality": case.modality or options.modality}
-    if options.model == MODELS[0]:
-        return common | {"slabs": options.slabs or None}
-    return common | {
-        "plane": case.plane or options.plane,
-        "slices": case.slices or options.slices or None,
-        "orient": options.orient or None,
-    }
-
-
 def _empty_folder(path: str | os.PathLike) -> Path:
     folder = Path(path)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -360,7 +272,7 @@ def _read_export(folder: Path) -> dict:
     try:
         export = json.loads((folder / EXPORT).read_text(encoding="utf-8"))
         is_ours = export["format"] == _FORMAT and isinstance(export["cases"], list) and isinstance(export["files"], list)
-        AzureExportOptions(**export["options"])
+        _settings_of(export)
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError("The folder {path} holds no export; make one with batch export-azure.", path=folder) from error
     if not is_ours or any(Path(name).name != name for name in export["files"]):
@@ -376,9 +288,7 @@ def _noted_job(note: Path, endpoint: str) -> dict | None:
         return None
 
 
-def _checked_write(write: str | Sequence[str]) -> list[str]:
-    kinds = [kind.strip() for kind in (write.split(",") if isinstance(write, str) else write) if kind.strip()]
-    unknown = [kind for kind in kinds if kind not in WRITE]
-    if unknown or not kinds:
-        raise UsageError("Write some of {known}.", known=", ".join(WRITE))
-    return list(dict.fromkeys(kinds))
+def _settings_of(export: dict) -> Settings:
+    """The batch's settings as they were exported; where results go is said later."""
+    kept = dict(export["settings"])
+    return Settings("", kept.pop("model"), tuple(kept.pop("texts")), **kept)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -30,6 +31,18 @@ WRITES = {
     "statistics": "{id}_statistics.csv",
 }
 _ARGUMENTS = {"seg": "output", "dicomseg": "dicom_seg"}  # where `segment` calls it otherwise
+
+
+def checked_writes(write: str | Iterable[str]) -> tuple[str, ...]:
+    """What to write, as keys of WRITES. Args: write: a text with commas, or a list. Raises UsageError for what there is not."""
+    words = write.split(",") if isinstance(write, str) else list(write)
+    kinds = tuple(dict.fromkeys(word.strip().lower() for word in words if word.strip()))
+    for kind in kinds:
+        if kind not in WRITES:
+            raise UsageError("There is no output '{kind}'; write {all}.", kind=kind[:40], all=", ".join(WRITES))
+    if not kinds:
+        raise UsageError("Say what to write: {all}.", all=", ".join(WRITES))
+    return kinds
 
 
 @dataclass(slots=True, frozen=True)

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from ..api import batch, segment
+from ..api.batch_cases import WRITES
 from ..errors import EndpointError, PartlyDone, UsageError
 from ..imaging.geometry import PLANE_CHOICES
 from ..imaging.windows import CT_WINDOWS
@@ -35,9 +36,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--preset", default="", metavar="NAME", help="a named list of targets; `targets --presets` lists them")
     outputs = parser.add_argument_group("outputs")
     outputs.add_argument("--output-dir", metavar="OUT", help="folder of the results, batch.jsonl and batch.csv")
-    outputs.add_argument(
-        "--write", default="seg", metavar="A,B", help=f"what to write of each case: {', '.join(batch.WRITES)} (default seg)"
-    )
+    outputs.add_argument("--write", default="seg", metavar="A,B", help=f"what to write of each case: {', '.join(WRITES)} (default seg)")
     outputs.add_argument(
         "--instances", metavar="ML", type=float, help="separate structures of at least so many ml become segments of their own"
     )

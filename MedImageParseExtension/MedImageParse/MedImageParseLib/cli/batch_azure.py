@@ -6,9 +6,9 @@ In `main` the first two words become this command's, so that the parser of `batc
 from __future__ import annotations
 
 import argparse
-from dataclasses import fields
 
 from ..api import batch_azure
+from ..api.batch_cases import WRITES
 from ..api.segment import MODELS
 from ..azure.batch_jobs import STORAGE_SCOPE, BatchEndpoint
 from ..azure.resource_manager import ResourceManager, arm_scope
@@ -79,14 +79,14 @@ def _add_import(actions: argparse._SubParsersAction) -> None:
 
 def _add_results(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output-dir", metavar="OUT", help="for the results (default: results in the export's folder)")
-    parser.add_argument("--write", default="seg", metavar="KINDS", help=f"of {','.join(batch_azure.WRITE)} (default seg)")
+    parser.add_argument("--write", default="seg", metavar="KINDS", help=f"of {','.join(WRITES)} (default seg)")
     add_common(parser)
 
 
 def run_export(arguments: argparse.Namespace) -> int:
     """Returns the exit status."""
     terminal = Terminal(arguments.quiet)
-    names = [field.name for field in fields(batch_azure.AzureExportOptions)]
+    names = ("model", "preset", "window", "modality", "group", "plane", "slices", "orient", "slabs", "rows_per_file")
 
     def work() -> batch_azure.AzureBatchResult:
         return batch_azure.batch_export_azure(

@@ -5,30 +5,25 @@ row number before them, which has no title. What comes out: predictions.csv with
 file, the model's cells (`image_features` as JSON or as Python writes a dictionary, `text_features` as Python writes a list), and the name of
 the file that the row was in. Lines come in any order, a line that failed is missing, and one that was tried again may come twice.
 
-A case is worked on by the same code as when an endpoint answers: `Recorder` stands in for the connection when rows are written and
-answers that nothing was found; `Replayer` stands in for it afterwards and answers with the predictions.
+A case is worked on by the same code as when an endpoint answers: `Recorder` stands in for the connection when rows are written, and
+`Replayer` afterwards, which answers with the predictions.
 """
 
 from __future__ import annotations
 
-import base64
 import csv
 import json
-import struct
 import threading
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
-import numpy as np
-
 from ..errors import EndpointError, InputError
 from ..files.write import write_whole
-from ..imaging.nifti import encode_nifti
 from ..progress import Cancellation, Progress, no_progress
+from ..tasks.run import NotSent
 from ..transport.client import Reply
 
 FILE_NAME = "batch_input_{number:03d}.csv"
@@ -87,7 +82,7 @@ class RowWriter:
 
 
 class Recorder:
-    """Takes the place of a connection: keeps each request's row, and answers that nothing was found.
+    """Takes the place of a connection and keeps each request's row.
 
     Args:
         rows: where rows go.
@@ -99,21 +94,11 @@ class Recorder:
         self._rows = rows
         self.places: list[RowPlace] = []
 
-    def send(
-        self,
-        body: bytes,
-        *,
-        progress: Progress = no_progress,
-        cancellation: Cancellation | None = None,
-        max_reply_bytes: int = 0,
-        model: str = "",
-    ) -> Reply:
-        """As EndpointClient.send."""
-        del progress, max_reply_bytes, model
+    def send(self, body: bytes, *, cancellation: Cancellation | None = None, **_options: Any) -> Any:
+        """Keeps the request's rows. Raises NotSent."""
         (cancellation or Cancellation()).check()
-        rows = json.loads(body)["input_data"]["data"]
-        self.places += [self._rows.add(image, text) for image, text in rows]
-        return Reply(json.dumps([_nothing_found(image, text) for image, text in rows]).encode(), tries=0)
+        self.places += [self._rows.add(image, text) for image, text in json.loads(body)["input_data"]["data"]]
+        raise NotSent("Nothing is sent while rows are written.")
 
 
 class Replayer:
@@ -123,12 +108,13 @@ class Replayer:
         name: what the endpoint is called in reports and tags.
         places: of the case's rows, in the order of its requests.
         find: gives the model's cells of a row, None where the predictions lack it.
+        has_changed: the case's image is another one than when it was exported.
     """
 
     dialect, body_limit, max_in_flight = "azureml", 2**40, 1
 
-    def __init__(self, name: str, places: Sequence[RowPlace], find: Callable[[RowPlace], dict[str, str] | None]):
-        self.name = name
+    def __init__(self, name: str, places: Sequence[RowPlace], find: Callable[[RowPlace], dict[str, str] | None], has_changed: bool):
+        self.name, self._has_changed = name, has_changed
         self._places, self._find, self._next = places, find, 0
 
     def send(
@@ -143,6 +129,8 @@ class Replayer:
         """As EndpointClient.send."""
         del progress, model
         (cancellation or Cancellation()).check()
+        if self._has_changed:
+            raise InputError("The image has changed since it was exported; export it again.")
         answers = []
         for _image, text in json.loads(body)["input_data"]["data"]:
             place = self._places[self._next] if self._next < len(self._places) else None
@@ -269,21 +257,6 @@ def _parsed(line: list[str], files: set[str]) -> tuple[tuple[str, int], dict[str
 def _has_shape(cell: str) -> bool:
     """Whether a dictionary holds an array, which has a shape, and not a NIfTI file. Only its ends are looked at: the middle is base64."""
     return any(f"{quote}shape{quote}" in part for part in (cell[:300], cell[-300:]) for quote in "\"'")
-
-
-def _nothing_found(image: str, text: str) -> dict[str, Any]:
-    """A row of a reply in which no structure was found, as large as the image."""
-    prompts = text.count("&") + 1
-    start = base64.b64decode(image[:1024])
-    if start.startswith(b"\x89PNG"):
-        columns, rows = struct.unpack(">II", start[16:24])
-        blank = base64.b64encode(bytes(prompts * rows * columns)).decode()
-        features = json.dumps({"data": blank, "shape": [prompts, rows, columns], "dtype": "uint8"})
-        return {"image_features": features, "text_features": ["other"] * prompts}
-    header = zlib.decompressobj(31).decompress(start, 352)
-    size = struct.unpack("<8h", header[40:56])[1:4]
-    nifti = encode_nifti(np.zeros(size[::-1], np.uint8), np.eye(4))
-    return {"nifti_file": json.dumps({"data": base64.b64encode(nifti).decode()})}
 
 
 def places_as_json(places: Sequence[RowPlace]) -> list[dict]:
