@@ -8,6 +8,7 @@ import inspect
 from dataclasses import dataclass
 
 import pytest
+
 from MedImageParseLib import options as options_module
 from MedImageParseLib.options import about, add_options, default_of, option, options_from, spread
 
