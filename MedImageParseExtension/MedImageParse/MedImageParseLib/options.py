@@ -142,7 +142,9 @@ def _gathered(name: str, kind: type, options: dict[str, Any], signature: inspect
 
 
 def _spread_signature(signature: inspect.Signature, groups: dict[str, type]) -> inspect.Signature:
-    kept, added, last = [], [], []
+    kept: list[inspect.Parameter] = []
+    added: list[inspect.Parameter] = []
+    last: list[inspect.Parameter] = []
     for name, each in signature.parameters.items():
         if each.kind is each.VAR_KEYWORD:
             last.append(each)
