@@ -12,7 +12,7 @@ import SimpleITK as sitk
 from PIL import Image
 
 from doubles.azure_batch import SAS, BatchPlane
-from doubles.azure_control_plane import BASE
+from doubles.azure_control_plane import BASE, GROUP, SUBSCRIPTION, WORKSPACE
 from doubles.endpoint import EndpointDouble
 from doubles.truth import GrayRanges
 from MedImageParseLib import segment
@@ -237,3 +237,30 @@ def test_only_a_batch_endpoint_is_taken(plane):
     manager = ResourceManager(StaticKey(plane.token), plane.url, ca_bundle=str(plane.ca_file))
     with pytest.raises(UsageError, match="batch endpoint"):
         BatchEndpoint(manager, f"{BASE}/onlineEndpoints/ours", StaticKey(plane.token))
+
+
+def test_microsofts_sdk_names_the_input_of_a_job_in_the_same_words(images, plane, tmp_path, monkeypatch):
+    ml = pytest.importorskip("azure.ai.ml", reason="azure-ai-ml is not installed")
+    from azure.ai.ml import Input, _azure_environments
+    from azure.core.credentials import AccessToken
+
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(plane.ca_file))
+    cloud = dict.fromkeys(
+        ("azure_portal", "resource_manager", "active_directory", "aml_resource_id", "registry_discovery_endpoint"), plane.url
+    )
+    monkeypatch.setattr(_azure_environments, "_environments", {})
+    monkeypatch.delenv("AZUREML_CURRENT_CLOUD", raising=False)
+    monkeypatch.setenv("AZUREML_CURRENT_CLOUD", "look-alike")
+    person = type("Credential", (), {"get_token": lambda *_scopes, **_options: AccessToken(plane.token, 4102444800)})()
+    client = ml.MLClient(
+        person, SUBSCRIPTION, GROUP, WORKSPACE, enable_telemetry=False, logging_enable=False, cloud="look-alike",
+        cloud_metadata=cloud | {"storage_endpoint": "storage.example"},
+    )  # fmt: skip
+    batch_export_azure(images, "cube", output_dir=tmp_path / "export", model="medimageparse3d")
+    batch_submit_azure(tmp_path / "export", endpoint_of(plane))
+    ours = next(body for path, body in plane.bodies if path == "/jobs")
+    (uri,) = [each["uri"] for each in ours["properties"]["inputData"].values()]
+    plane.bodies.clear()
+    client.batch_endpoints.invoke("ours", input=Input(type="uri_folder", path=uri))
+    theirs = next(body for path, body in plane.bodies if path == "/jobs")
+    assert theirs["properties"]["inputData"] == ours["properties"]["inputData"]

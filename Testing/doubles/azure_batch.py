@@ -47,7 +47,7 @@ class BatchPlane(ControlPlane):
         """Start a job; its name."""
         name = f"batchjob-{len(self.jobs) + 1}"
         (given,) = body["properties"]["inputData"].values()
-        (wanted,) = body["properties"]["outputData"].values()
+        wanted = body["properties"].get("outputData", {}).get("score", {"uri": given["uri"] + "/predictions.csv"})
         source, target = (_PATH.fullmatch(each["uri"])[1] for each in (given, wanted))
         self.jobs[name] = {"left": self.job_looks, "source": source, "target": target}
         return name
