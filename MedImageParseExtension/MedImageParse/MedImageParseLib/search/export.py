@@ -16,9 +16,7 @@ arrays before their data, and each field by records.Record.
 
 from __future__ import annotations
 
-import ast
 import json
-import math
 import os
 import zipfile
 import zlib
@@ -30,6 +28,7 @@ import numpy as np
 
 from ..errors import InputError, UsageError
 from ..files.write import check_writable, write_whole
+from .archive import FREE_BYTES, UNFOLDS, check_size, json_bytes, read_array, read_json
 from .faults import IndexFault
 from .labels import MOST_LABELS, PlaceLabel
 from .records import LONGEST_VECTOR, Provenance, Record, are_names, unit_rows
@@ -40,9 +39,6 @@ if TYPE_CHECKING:
 FORMAT = "medimageparse index 1"
 _ENDINGS = (".npz", ".parquet")
 _MOST_SPACES = 1000
-_UNFOLDS = 20  # times its own size a file may hold; what an export holds is hardly compressible
-_FREE_BYTES = 16 * 2**20
-_LONGEST_HEADER = 4096  # bytes of an array's header; NumPy writes 128
 _COLUMNS = ("content_hash", "kind", "source", "series", "plane", "slice_index", "position", "added")
 
 
@@ -110,19 +106,15 @@ _Parts = list[tuple[Provenance, list[tuple[Record, np.ndarray]]]]
 
 
 def _write_npz(file: BinaryIO, parts: _Parts, factors: list[float | None], labels: list[PlaceLabel]) -> None:
-    arrays: dict[str, Any] = {"format": np.array(FORMAT), "spaces": _json_bytes([list(space.as_tuple) for space, _ in parts])}
-    arrays["factors"] = _json_bytes(factors)
-    arrays["labels"] = _json_bytes([_row_of(label) for label in labels])
+    arrays: dict[str, Any] = {"format": np.array(FORMAT), "spaces": json_bytes([list(space.as_tuple) for space, _ in parts])}
+    arrays["factors"] = json_bytes(factors)
+    arrays["labels"] = json_bytes([_row_of(label) for label in labels])
     for place, (_, rows) in enumerate(parts):
         arrays[f"vectors_{place}"] = np.stack([vector for _, vector in rows])
-        arrays[f"records_{place}"] = _json_bytes([[getattr(record, column) for column in _COLUMNS] for record, _ in rows])
+        arrays[f"records_{place}"] = json_bytes([[getattr(record, column) for column in _COLUMNS] for record, _ in rows])
         arrays[f"thumbnails_{place}"] = np.frombuffer(b"".join(record.thumbnail for record, _ in rows), np.uint8)
         arrays[f"thumbnail_ends_{place}"] = np.cumsum([len(record.thumbnail) for record, _ in rows], dtype=np.int64)
     np.savez(file, **arrays)
-
-
-def _json_bytes(value: object) -> np.ndarray:
-    return np.frombuffer(json.dumps(value, separators=(",", ":")).encode(), np.uint8)
 
 
 def _row_of(label: PlaceLabel) -> list:
@@ -144,53 +136,15 @@ _Read = tuple[list[tuple[Provenance, list[Record], float | None]], list[PlaceLab
 
 def _read_npz(path: Path) -> _Read:
     with zipfile.ZipFile(path) as archive:
-        most = _FREE_BYTES + _UNFOLDS * path.stat().st_size
-        if sum(info.file_size for info in archive.infolist()) > most:
-            raise ValueError("it claims to hold far more than its size allows")
-        if str(_array(archive, "format", "U", 0)) != FORMAT:
+        check_size(archive, path.stat().st_size)
+        if str(read_array(archive, "format", "U", 0)) != FORMAT:
             raise InputError(f"The file {path} was exported by another version or program; this one reads {FORMAT}.")
-        spaces = [_provenance(names) for names in _json(archive, "spaces", list)]
-        factors = _json(archive, "factors", list) if "factors.npy" in archive.namelist() else [None] * len(spaces)
+        spaces = [_provenance(names) for names in read_json(archive, "spaces", list)]
+        factors = read_json(archive, "factors", list) if "factors.npy" in archive.namelist() else [None] * len(spaces)
         if len(spaces) > _MOST_SPACES or len(factors) != len(spaces):
             raise ValueError("its list of spaces cannot be")
         parts = [(space, _records_of(archive, place), _factor(factors[place])) for place, space in enumerate(spaces)]
-        return parts, _labels_from(_json(archive, "labels", list) if "labels.npy" in archive.namelist() else [])
-
-
-def _array(archive: zipfile.ZipFile, name: str, kinds: str, dimensions: int) -> np.ndarray:
-    """One array of the archive, its header read and compared with its size before its data.
-
-    Args:
-        archive: the file.
-        name: of the array.
-        kinds: the kinds of numbers that may be in it, as NumPy abbreviates them.
-        dimensions: how many it has.
-    """
-    info = archive.getinfo(f"{name}.npy")
-    with archive.open(info) as file:
-        start = file.read(8)
-        sizes = {b"\x93NUMPY\1\0": 2, b"\x93NUMPY\2\0": 4, b"\x93NUMPY\3\0": 4}
-        if start not in sizes:
-            raise ValueError(f"{name} is no array")
-        length = int.from_bytes(file.read(sizes[start]), "little")
-        if length > _LONGEST_HEADER:
-            raise ValueError(f"{name} has too long a header")
-        try:
-            header = ast.literal_eval(file.read(length).decode("latin-1").strip())
-            kind, shape = np.dtype(header["descr"]), tuple(header["shape"])
-        except (SyntaxError, MemoryError, RecursionError, TypeError):
-            raise ValueError(f"{name} has a header that cannot be read") from None
-        good = kind.kind in kinds and len(shape) == dimensions and all(type(size) is int and size >= 0 for size in shape)
-        if not good or header["fortran_order"] or len(start) + sizes[start] + length + math.prod(shape) * kind.itemsize != info.file_size:
-            raise ValueError(f"{name} is not what an export has there")
-        return np.frombuffer(file.read(), kind).reshape(shape)
-
-
-def _json(archive: zipfile.ZipFile, name: str, kind: type) -> Any:
-    value = json.loads(_array(archive, name, "u", 1).tobytes())
-    if not isinstance(value, kind):
-        raise ValueError(f"{name} is not what an export has there")
-    return value
+        return parts, _labels_from(read_json(archive, "labels", list) if "labels.npy" in archive.namelist() else [])
 
 
 def _provenance(names: object) -> Provenance:
@@ -206,10 +160,10 @@ def _factor(value: object) -> float | None:
 
 
 def _records_of(archive: zipfile.ZipFile, place: int) -> list[Record]:
-    vectors = _array(archive, f"vectors_{place}", "f", 2)
-    thumbnails = _array(archive, f"thumbnails_{place}", "u", 1).tobytes()
-    ends = [0, *_array(archive, f"thumbnail_ends_{place}", "iu", 1).tolist()]
-    fields = _json(archive, f"records_{place}", list)
+    vectors = read_array(archive, f"vectors_{place}", "f", 2)
+    thumbnails = read_array(archive, f"thumbnails_{place}", "u", 1).tobytes()
+    ends = [0, *read_array(archive, f"thumbnail_ends_{place}", "iu", 1).tolist()]
+    fields = read_json(archive, f"records_{place}", list)
     if not len(vectors) == len(ends) - 1 == len(fields):
         raise ValueError("its columns have different lengths")
     if ends != sorted(ends) or ends[-1] != len(thumbnails):
@@ -273,7 +227,7 @@ def _read_parquet(path: Path) -> _Read:
             if metadata.get(b"format", b"").decode() != FORMAT:
                 raise InputError(f"The file {path} was exported by another version or program; this one reads {FORMAT}.")
             sizes = [file.metadata.row_group(number).total_byte_size for number in range(file.metadata.num_row_groups)]
-            if sum(sizes) > _FREE_BYTES + _UNFOLDS * path.stat().st_size:
+            if sum(sizes) > FREE_BYTES + UNFOLDS * path.stat().st_size:
                 raise ValueError("it claims to hold far more than its size allows")
             factors = {_provenance(names): _factor(factor) for names, factor in json.loads(metadata.get(b"factors", b"[]"))}
             for batch in file.iter_batches(batch_size=1024):

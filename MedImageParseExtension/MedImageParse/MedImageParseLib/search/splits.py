@@ -1,0 +1,113 @@
+"""Parts for learning and for testing, apart by patient: no patient, and no picture, is ever on both sides.
+
+Slices of one patient are alike; a head that has seen some of them knows the others. What belongs together is joined first: records of one
+group (a patient, else a series), and groups that show the very same picture.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+
+from ..errors import UsageError
+
+PARTS = ("train", "validate", "test")
+
+
+def joined_groups(groups: Sequence[Hashable], contents: Sequence[Hashable]) -> np.ndarray:
+    """A number for what must stay together, int64 (items,): equal for equal groups, and for groups that share a content.
+
+    Args:
+        groups: one an item: its patient or series.
+        contents: one an item: the hash of its picture.
+    """
+    parent: dict[Hashable, Hashable] = {}
+
+    def root(node: Hashable) -> Hashable:
+        while parent.setdefault(node, node) != node:
+            parent[node] = parent[parent[node]]
+            node = parent[node]
+        return node
+
+    for group, content in zip(groups, contents, strict=True):
+        parent[root(("content", content))] = root(("group", group))
+    numbers: dict[Hashable, int] = {}
+    return np.array([numbers.setdefault(root(("group", group)), len(numbers)) for group in groups], np.int64)
+
+
+def split(groups: np.ndarray, labels: Sequence[Sequence[str]], *, test: float = 0.2, validate: float = 0.15, seed: int = 0) -> np.ndarray:
+    """Which part each item belongs to: 0 to learn from, 1 to choose by, 2 to test with.
+
+    Groups go whole, those with the rarest label first, to the part that lacks that label most; so each part gets about its share of each
+    label. The same seed gives the same parts.
+
+    Args:
+        groups: as `joined_groups` gives them.
+        labels: of each item.
+        test, validate: shares of the items, 0 to 0.8 together; 0 for a part that stays empty.
+        seed: of the order among groups that are alike.
+
+    Returns:
+        int8 (items,).
+
+    Raises:
+        UsageError: shares that cannot be, or fewer groups than parts.
+    """
+    shares = np.array([1.0 - test - validate, validate, test])
+    if not (np.isfinite(shares).all() and min(test, validate) >= 0 and test + validate <= 0.8):
+        raise UsageError("The shares for testing and for choosing must be 0 or more, and together at most 0.8.")
+    numbers = np.unique(groups)
+    wanted = np.flatnonzero(shares > 0)
+    if len(numbers) < len(wanted):
+        raise UsageError(
+            "The labelled images come from {count} patients, but learning and testing must never share one: label images of at least {need}.",
+            count=len(numbers),
+            need=len(wanted),
+        )
+    counts = {int(number): Counter[str]() for number in numbers}
+    for group, own in zip(groups.tolist(), labels, strict=True):
+        counts[group].update(own)
+    places = _dealt(counts, shares, wanted, seed)
+    return np.array([places[group] for group in groups.tolist()], np.int8)
+
+
+def _dealt(counts: dict[int, Counter[str]], shares: np.ndarray, wanted: np.ndarray, seed: int) -> dict[int, int]:
+    """The part of each group."""
+    holders: dict[str, set[int]] = {}
+    for group, own in counts.items():
+        for label in own:
+            holders.setdefault(label, set()).add(group)
+    total = sum(counts.values(), Counter[str]())
+    lacking = {label: shares * total[label] for label in total}
+    order = np.random.default_rng(seed).permutation(sorted(counts)).tolist()
+    rank = {group: place for place, group in enumerate(order)}
+    places: dict[int, int] = {}
+    filled = np.zeros(len(shares), int)
+    for label in sorted(holders, key=lambda label: (len(holders[label]), label)):
+        left = sorted(holders[label] - places.keys(), key=lambda group: (-counts[group][label], rank[group]))
+        for number, group in enumerate(left):
+            part = int(wanted[np.argmax(lacking[label][wanted])])
+            if number == 0 and not any(places.get(other) == 0 for other in holders[label]):
+                part = 0  # what is never learned from can never be recognized
+            places[group] = part
+            filled[part] += 1
+            for other, count in counts[group].items():
+                lacking[other][part] -= count
+    for group in (group for group in order if group not in places):
+        places[group] = int(wanted[0])
+        filled[wanted[0]] += 1
+    return _none_empty(places, filled, wanted, rank)
+
+
+def _none_empty(places: dict[int, int], filled: np.ndarray, wanted: np.ndarray, rank: dict[int, int]) -> dict[int, int]:
+    """Every part that is asked for has a group."""
+    for part in wanted:
+        if not filled[part]:
+            giver = int(np.argmax(filled))
+            group = max((group for group, place in places.items() if place == giver), key=lambda group: rank[group])
+            places[group] = int(part)
+            filled[giver] -= 1
+            filled[part] += 1
+    return places
