@@ -74,7 +74,8 @@ def test_a_model_is_deployed_with_traffic_probe_timeout_and_a_profile_that_works
 
 def test_what_is_agreed_to_names_place_machine_price_and_that_it_bills_while_idle(plane, azure):
     text = " ".join(azure.sentences(azure.plan("medimageparse3d", OPTIONS)))
-    for word in (WORKSPACE, LOCATION, "MedImageParse 3D", "Standard_NC40ads_H100_v5", "8.90 USD an hour", "bills while idle"):
+    for word in (WORKSPACE, LOCATION, "MedImageParse 3D", "Standard_NC40ads_H100_v5", "8.90 USD an hour", "bills while idle",
+                 "it takes 40 cores, and 40 of standardNCADSH100v5Family are free"):  # fmt: skip
         assert word in text
     assert not any(request.startswith(("PUT", "POST", "DELETE")) for request in plane.requests)
 

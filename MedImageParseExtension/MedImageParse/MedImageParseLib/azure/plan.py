@@ -98,6 +98,9 @@ class Plan:
             f"{self.offer.title}, version {self.version}, on {self.count} x {self.machine.name}.",
             f"{price} It bills while idle, until it is deleted.",
         ]
+        if self.machine.free is not None and not self.shared_quota:
+            needed = self.machine.cores * self.count
+            lines.append(f"Quota: it takes {needed} cores, and {self.machine.free} of {self.machine.family} are free.")
         if self.shared_quota:
             lines.append(
                 "The quota of your subscription does not cover these machines. On Azure's shared quota an endpoint is deleted after 168 hours."
