@@ -80,14 +80,28 @@ def _help_values(action: argparse.Action) -> dict[str, object]:
     return {"default": action.default, "prog": "medimageparse", "choices": action.choices}
 
 
+# What the fault table calls in a developer's words.
+_PLAIN = {
+    "refused": "nothing runs at the address", "name does not resolve": "the name is not known", "hang before the headers": "no answer",
+    "hang in the body": "the answer stops midway", "upload not taken": "the upload is not accepted", "reset in the upload": "the upload breaks off",
+    "reset in the reply": "the answer breaks off", "closed without a reply": "the connection is closed without an answer",
+    "truncated JSON": "the answer is cut off", "HTML": "a web page instead of an answer", "empty reply": "an empty answer",
+    "https to a plain port": "https, where the server speaks http", "http to a TLS port": "http, where the server speaks https",
+    "proxy asks for a sign-in": "the proxy asks for a sign-in", "proxy forbids": "the proxy forbids the connection",
+    "body over the limit": "the request is too large", "redirect to another host": "the endpoint sends the request elsewhere",
+}  # fmt: skip
+
+
 def faults() -> str:
-    """What goes wrong and what a person reads, without ports and ids."""
-    rows = []
+    """What goes wrong and what a person reads, without ports and ids; what reads the same is listed once."""
+    rows: dict[str, str] = {}
     for line in (ROOT / "Resources" / "fault_table.md").read_text(encoding="utf-8").splitlines()[2:]:
         fault, reads, *_rest = (cell.strip() for cell in line.strip("|").split(" | "))
         if reads.startswith("error: "):
-            rows.append(f"| {_cell(fault)} | {_cell(without_ids(reads.removeprefix('error: ')))} |")
-    return "\n".join(["| what happens | what you read |", "|---|---|", *rows])
+            rows.setdefault(without_ids(reads.removeprefix("error: ")), _PLAIN.get(fault, fault))
+    return "\n".join(
+        ["| what happens | what you read |", "|---|---|", *(f"| {_cell(fault)} | {_cell(reads)} |" for reads, fault in rows.items())]
+    )
 
 
 def without_ids(sentence: str) -> str:
@@ -96,11 +110,25 @@ def without_ids(sentence: str) -> str:
     Args:
         sentence: what `segment` said on stderr.
     """
-    sentence = re.sub(r"; request id [0-9a-f-]{36}|\(request id [0-9a-f-]{36}\)|request id [0-9a-f-]{36}", "", sentence)
-    sentence = re.sub(r"\(tried \d+ times in [^)]*\)", "", sentence)
-    sentence = re.sub(r"(localhost|127\.0\.0\.1):\d+", "the endpoint", sentence)
-    sentence = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d", "the date", sentence)
-    sentence = re.sub(r"\s+([.:;])", r"\1", sentence.replace("()", "")).strip()
+    for pattern, words in (
+        (r"; request id [0-9a-f-]{36}|\(request id [0-9a-f-]{36}\)|request id [0-9a-f-]{36}", ""),
+        (r"\(tried \d+ times in [^)]*\)", ""),
+        (r"The proxy (?:localhost|127\.0\.0\.1):\d+", "The proxy proxy.example:8080"),
+        (r"(?<=@)(?:localhost|127\.0\.0\.1):\d+", "proxy.example:8080"),
+        (r"(localhost|127\.0\.0\.1):\d+", "the endpoint"),
+        (r"(endpoint\.\w+):\d+", r"\1"),
+        (r" \(\d{4}-\d\d-\d\d \d\d:\d\d\)", ""),
+        (r"(after )?under 0\.1 s", r"\1… s"),
+        (r"\b0\.6 s", "… s"),
+        (r"“(?:scripted|model container said no)”", "“the endpoint's own words”"),
+        (r"“Testing CA #\S+ \(([^)]*)\)”", r"“\1”"),
+        (r" \(Testing cert #[^)]*\)\)", ""),
+        (r" after \d+ of [\d,]+ bytes", ""),
+        (r"after \d+ bytes \(it ends in “.*?”\)", "after some bytes"),
+        (r", more than the \d+ s left for waiting", ", more than there is time for"),
+    ):
+        sentence = re.sub(pattern, words, sentence)
+    sentence = re.sub(r"\s+([.:;,])", r"\1", sentence.replace("()", "")).strip()
     return sentence[:1].upper() + sentence[1:]
 
 

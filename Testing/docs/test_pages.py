@@ -50,6 +50,12 @@ def test_what_is_generated_is_current(name):
     assert make_docs.with_part(text, name, make()) == text, "run python3 scripts/make_docs.py"
 
 
+def test_the_troubleshooting_page_speaks_of_every_endpoint_and_not_of_the_run_that_made_it():
+    text = (DOCS / "troubleshooting.md").read_text(encoding="utf-8").partition("| what happens |")[2]
+    assert text.count("\n| ") > 35
+    assert not re.findall(r"localhost|127\.0\.0\.1|endpoint\.\w+:\d+|[0-9a-f]{8}-[0-9a-f]{4}-|scripted|Testing|\b20\d\d-", text)
+
+
 def test_every_link_and_picture_of_the_repository_leads_to_a_file_and_a_heading():
     missing = []
     for page in [*PAGES, *ROOT.glob("*.md"), *ROOT.glob(".github/**/*.md")]:
