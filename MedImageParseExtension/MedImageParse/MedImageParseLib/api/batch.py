@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import __version__
-from ..cohort.batch import Tally, run_cases
+from ..cohort.batch import Tally, finish_case, outcome_of, run_cases
 from ..cohort.cases import BIDS_RESULTS, Case, Cases, content_digest, content_state, find_cases, lines_of_stdin, shard_of
 from ..cohort.courier import CaseClient, Courier, DirectSender
 from ..cohort.manifest import MANIFEST, REDO, TABLE, Manifest
-from ..errors import Cancelled, UsageError
+from ..errors import Cancelled, EndpointError, UsageError
 from ..files.collisions import check_many_outputs
 from ..files.write import safe_file_stem, write_atomically
 from ..imaging.volume import Volume
@@ -26,7 +26,7 @@ from ..progress import Cancellation, Progress, no_progress
 from ..prompts import catalogue
 from ..tasks.repeat import check_times
 from ..tasks.run import blank_report
-from .batch_cases import Settings, checked_writes, do_case, fingerprint_of
+from .batch_cases import Settings, blank_entry, checked_writes, do_case, do_case_there, fingerprint_of
 from .calls import in_sentences
 from .inputs import files_of
 from .segment import check_options, connect, segment
@@ -300,7 +300,59 @@ def _here(plan: _Plan, cases: list[Case], manifest: Manifest, at_once: int, wher
 
 
 def _on_cluster(plan: _Plan, cases: list[Case], manifest: Manifest, scheduler: str, at_once: int, where: tuple, client: Any) -> Tally:
-    raise UsageError("Not yet.")
+    """Do the cases on the workers of a Dask scheduler; the account is kept here."""
+    from ..cohort.scheduler import Job, run_on_cluster
+
+    endpoint, profile, connection = where
+    if client is not None or connection.get("key"):
+        raise UsageError(
+            "A connection or key cannot be sent to other computers; give an endpoint or profile, and the key as key_file or MEDIMAGEPARSE_KEY there."
+        )
+    options = {name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in connection.items()}
+    options = options | {"model": plan.settings.model, "consent": True}  # asked here, where the person is
+    options.pop("show_device_code", None)
+    tally, find = Tally(len(cases)), plan.find(manifest)
+    common = {"settings": asdict(plan.settings), "endpoint": endpoint, "profile": profile, "options": options, "at_once": at_once}
+    by_id = {case.id: case for case in cases}
+
+    def settle() -> None:
+        plan.progress("cases", tally.ended, tally.total)
+
+    def jobs() -> Iterator[Job]:
+        for case in cases:
+            wanted = find(case)
+            if manifest.is_due(case.id, wanted, plan.redo):
+                if plan.redo == "all":
+                    manifest.forget_replies(case.id)
+                yield Job(case.id, common | {"case": asdict(case), "replies": str(manifest.replies_of(case.id)), "fingerprint": wanted})
+            else:
+                tally.add_before(manifest.entries[case.id]["state"])
+                settle()
+
+    def took(_job: Job, entry: dict) -> None:
+        plan.note(entry)
+        finish_case(entry, manifest, tally)
+        settle()
+
+    def failed(job: Job, error: EndpointError) -> dict:
+        return blank_entry(by_id[job.id], plan.settings, job.told["fingerprint"]) | outcome_of(error)
+
+    settle()
+    try:
+        run_on_cluster(
+            scheduler,
+            jobs(),
+            do_case_there,
+            took,
+            failed,
+            at_once=at_once,
+            is_stopped=lambda: bool(tally.stopped),
+            cancellation=plan.cancellation,
+        )
+    except Cancelled:
+        manifest.write_table()
+        raise
+    return tally
 
 
 def _rehearsed(plan: _Plan, cases: list[Case], found: Cases) -> BatchResult:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import threading
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,12 +16,13 @@ import numpy as np
 from .. import __version__
 from ..cohort.batch import outcome_of
 from ..cohort.cases import Case
+from ..cohort.courier import CaseClient, Courier
 from ..cohort.manifest import fingerprint
 from ..errors import InputError, MedImageParseError, UsageError
 from ..progress import Cancellation
 from ..prompts.presets import with_preset
 from ..tasks.run import SegmentationResult
-from .segment import segment
+from .segment import connect, segment
 
 # What can be written, and how the file of a case is called.
 WRITES = {
@@ -116,7 +119,7 @@ def do_case(case: Case, settings: Settings, client: Any, wanted: str, cancellati
     """
     start = time.perf_counter()
     outputs = settings.outputs(case)
-    entry = _blank_entry(case, settings, wanted)
+    entry = blank_entry(case, settings, wanted)
     try:
         Path(settings.folder, case.place).mkdir(parents=True, exist_ok=True)
         given: dict[str, Any] = {_ARGUMENTS.get(kind, kind): path for kind, path in outputs.items()}
@@ -136,7 +139,8 @@ def do_case(case: Case, settings: Settings, client: Any, wanted: str, cancellati
     return entry
 
 
-def _blank_entry(case: Case, settings: Settings, wanted: str) -> dict:
+def blank_entry(case: Case, settings: Settings, wanted: str) -> dict:
+    """A case's line before anything is known."""
     return {
         "id": case.id,
         "input": case.input,
@@ -196,3 +200,37 @@ def _remove_old(before: dict[Path, int]) -> None:
     for path, date in before.items():
         if path.exists() and path.stat().st_mtime_ns == date:
             path.unlink()
+
+
+# --- on a worker of a cluster --------------------------------------------------------------------------------------------
+
+_connections: dict[str, tuple[Any, Any]] = {}
+_connecting = threading.Lock()
+
+
+def do_case_there(told: dict) -> dict:
+    """Do a case on a Dask worker.
+
+    Args:
+        told: "case", "settings", "endpoint", "profile", "options" of `connect`, "at_once", "replies" (folder), "fingerprint".
+
+    Returns:
+        the case's line for the manifest.
+    """
+    case, settings = Case(**told["case"]), Settings(**told["settings"])
+    try:
+        client, sender = _connection(told)
+    except MedImageParseError as error:
+        return blank_entry(case, settings, told["fingerprint"]) | outcome_of(error)
+    return do_case(case, settings, CaseClient(client, sender, Path(told["replies"])), told["fingerprint"])
+
+
+def _connection(told: dict) -> tuple[Any, Any]:
+    """The worker's connection and its sender, made once for all cases of a run."""
+    key = json.dumps([told[name] for name in ("endpoint", "profile", "options", "at_once")], sort_keys=True)
+    with _connecting:
+        if key not in _connections:
+            client = connect(told["endpoint"], told["profile"], **told["options"])
+            client.max_in_flight = told["at_once"]
+            _connections[key] = client, Courier(told["endpoint"], told["profile"], told["options"], told["at_once"])
+        return _connections[key]

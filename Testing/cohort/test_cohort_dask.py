@@ -1,0 +1,65 @@
+"""A batch on a Dask cluster of two worker processes, one of which is killed: the same guarantees."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+from batch_support import CountingDouble, lines_of, write_case
+
+from MedImageParseLib.api.batch import batch
+from MedImageParseLib.errors import UsageError
+
+distributed = pytest.importorskip("distributed", reason="the extra [dask] is not installed")
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=2, processes=True, dashboard_address=None, silence_logs="CRITICAL"
+    ) as cluster:
+        yield cluster
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="kill -9 is what POSIX systems have")
+def test_a_worker_that_is_killed_loses_no_case_and_sends_none_twice(tmp_path, cluster):
+    (tmp_path / "images").mkdir()
+    for number in range(40):
+        write_case(tmp_path / "images" / f"c{number:02}.nii.gz", number, fails=number == 9)
+    (tmp_path / "images" / "corrupt.nii.gz").write_bytes(b"no image")
+    double = CountingDouble()
+    double.pause = lambda: time.sleep(0.1)
+    with distributed.Client(cluster, set_as_default=False) as client:
+        victim = next(iter(client.run(os.getpid).values()))
+
+    def kill() -> None:
+        while len(double.seen) < 12:
+            time.sleep(0.005)
+        os.kill(victim, signal.SIGKILL)
+
+    with double.serve() as url:
+        killer = threading.Thread(target=kill, daemon=True)
+        killer.start()
+        options = {"model": "medimageparse3d", "endpoint": url, "slabs": "none", "write": "labels", "scheduler": cluster.scheduler_address}
+        result = batch(tmp_path / "images", "liver", output_dir=tmp_path / "out", **options)
+        killer.join()
+        assert (result.exit_status, result.tally.done, result.tally.failed) == (4, 39, 2)
+        assert set(double.on_the_wire().values()) == {1} and len(double.seen) == 40
+        again = batch(tmp_path / "images", "liver", output_dir=tmp_path / "out", **options)
+        assert (again.exit_status, again.tally.done_before, len(double.seen)) == (4, 39, 40)
+    entries = lines_of(tmp_path / "out")
+    assert {name for name, entry in entries.items() if entry["state"] == "failed"} == {"c09", "corrupt"}
+    assert {entry["prompts"][0]["voxels"] for entry in entries.values() if entry["state"] == "done"} == {60}
+
+
+def test_no_key_goes_through_the_scheduler_and_a_scheduler_that_is_not_there_is_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr("MedImageParseLib.cohort.scheduler._PATIENCE_S", 1)
+    write_case(tmp_path / "a.nii.gz", 1)
+    options = {"model": "medimageparse3d", "endpoint": "http://127.0.0.1:9/score", "output_dir": tmp_path / "out"}
+    with pytest.raises(UsageError, match="cannot be sent to other computers"):
+        batch(tmp_path / "a.nii.gz", "liver", scheduler="tcp://127.0.0.1:9", key="a-key-of-a-person", auth="key", **options)
+    with pytest.raises(UsageError, match="No Dask scheduler answers"):
+        batch(tmp_path / "a.nii.gz", "liver", scheduler="tcp://127.0.0.1:9", **options)
