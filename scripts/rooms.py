@@ -5,13 +5,19 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-# From the top down: a package imports from its own row and from the rows below it.
+# From the top down: at file level a package imports from its own row and from the rows below it.
 ROWS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     ("faces", (("panels", "the panel: the only package that knows Qt"), ("cli", "the command line, made from the API"))),
     ("jobs", (("logic", "queue of jobs, the two Logic classes"),)),
     ("facade", (("api", "what a person calls from Python"),)),
     ("many cases", (("cohort", "batches, evaluation, statistics"),)),
-    ("work", (("tasks", "one file a job: arrays in, masks or vectors out"), ("local_endpoint", "the server of the local demo"))),
+    (
+        "work",
+        (
+            ("tasks", "one file a job: arrays in, masks or vectors out"), ("azure", "Resource Manager: discovery, deployment, batch jobs"),
+            ("local_endpoint", "the server of the local demo"),
+        ),
+    ),
     (
         "doors",
         (
@@ -22,8 +28,8 @@ ROWS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     (
         "connection",
         (
-            ("transport", "one HTTP conversation, faults, retries"), ("azure", "Resource Manager: discovery, deployment"),
-            ("signin", "keys, tokens, Entra"), ("profiles", "endpoints by name, consent"),
+            ("transport", "one HTTP conversation, faults, retries"), ("signin", "keys, tokens, Entra"),
+            ("profiles", "endpoints by name, consent"),
         ),
     ),
     ("knowledge", (("imaging", "geometry, windows, slabs, NIfTI bytes"), ("prompts", "targets, codes, grammar"))),
