@@ -20,7 +20,7 @@ from ..cohort.cases import Case, content_digest, find_cases, lines_of_stdin
 from ..cohort.manifest import MANIFEST, TABLE, Manifest
 from ..errors import Cancelled, EndpointError, InputError, MedImageParseError, UsageError
 from ..files.collisions import check_many_outputs, check_outputs
-from ..files.write import make_folder, write_atomically
+from ..files.write import make_folder, write_atomically, write_whole
 from ..progress import Cancellation, Progress, no_progress
 from ..tasks.run import NotSent, blank_report
 from .batch_cases import Settings, checked_writes, do_case, fingerprint_of
@@ -258,7 +258,8 @@ def batch_submit_azure(
         if error.code == "job-failed":
             note.unlink(missing_ok=True)  # the next call starts another one
         raise
-    return batch_endpoint.fetch(started["folder"], place / PREDICTIONS)
+    write_whole(place / PREDICTIONS, lambda file: batch_endpoint.fetch(started["folder"], file))
+    return place / PREDICTIONS
 
 
 def _empty_folder(path: str | os.PathLike) -> Path:

@@ -20,11 +20,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 from ..errors import EndpointError, UsageError
-from ..files.write import write_whole
 from ..packages import require
 from ..progress import Cancellation, Progress, no_progress
 from ..signin.auth import AuthProvider, Token
@@ -160,20 +159,19 @@ class BatchEndpoint:
                 code="job-failed",
             )
 
-    def fetch(self, folder: str, target: Path) -> Path:
+    def fetch(self, folder: str, file: BinaryIO) -> None:
         """Download a finished job's predictions.
 
         Args:
             folder: StartedJob.folder.
-            target: file to write, whole or not at all.
+            file: open for writing.
 
         Raises:
             EndpointError: they are not there, or cannot be had.
         """
         with self._container(self._datastore()) as container, _storage_faults():
             download = container.download_blob(f"{folder}/out/{PREDICTIONS}")
-            write_whole(target, lambda file: download.readinto(file))
-        return target
+            download.readinto(file)
 
     def _invoke(self, body: dict[str, Any], deployment: str) -> str:
         """Start the job; returns its name."""
