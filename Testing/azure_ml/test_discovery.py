@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from doubles.entra import AZURE_VARIABLES, CLIENT_ID, TENANT, EntraDouble
-from MedImageParseLib.azure.discovery import CLOUDS, FoundEndpoint, discover, make_profile, recognize_model, seconds_of
+from MedImageParseLib.azure.discovery import CLOUDS, FoundEndpoint, discover, make_profile, seconds_of
 from MedImageParseLib.azure.resource_manager import ControlPlaneError, ResourceManager, arm_scope
 from MedImageParseLib.cli.main import main
 from MedImageParseLib.errors import Cancelled, UsageError
+from MedImageParseLib.models import recognize_model
 from MedImageParseLib.profiles.profiles import ProfileStore
 from MedImageParseLib.progress import Cancellation
 from MedImageParseLib.signin.entra import EntraOptions

@@ -6,11 +6,12 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, cast
 
+from .. import models
 from ..errors import UsageError
 from ..files.write import after_requests
 from ..imaging.geometry import PLANE_CHOICES, SliceView, parse_slices
 from ..imaging.volume import Volume
-from ..models import MODEL_NAMES
+from ..models import MODEL_NAMES, SEGMENTING, SLICES, VOLUMES, does_not_segment
 from ..progress import Cancellation, Progress, no_progress
 from ..prompts import catalogue
 from ..prompts.advice import line_end_warning
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from ..tasks.run import Client, SegmentationResult
     from ..transport.client import EndpointClient
 
-MODELS = ("medimageparse3d", "medimageparse")
+MODELS = SEGMENTING
 
 
 @in_sentences
@@ -136,7 +137,7 @@ def segment(
         window=window, group=group, keep_probabilities=wanted.probability is not None, progress=progress, cancellation=cancellation
     )
     indices = None
-    if model == "medimageparse":
+    if not models.MODELS[model].whole_volumes:
         reading.volume.check()
         from ..tasks.segment_slices import plane_to_send, segment_slices
 
@@ -144,7 +145,7 @@ def segment(
         indices = _slice_indices(reading.volume, plane, slices)
     own = None if client else connect(endpoint, profile, model=model, cancellation=cancellation, **connection)
     try:
-        if model == "medimageparse3d":
+        if models.MODELS[model].whole_volumes:
             from ..tasks.segment_volume import segment_volume
 
             result = repeated(
@@ -233,16 +234,17 @@ def connect(endpoint: str | None = None, profile: str | None = None, **options: 
 
 def check_options(model: str, plane: str, slices: object, orient: str | None, slabs: object, region: str, group: str) -> None:
     """Raises UsageError for options that this model does not have, or values that there are not."""
-    if model not in MODELS:
-        raise UsageError(f"The model '{model}' does not segment; give medimageparse3d (volumes) or medimageparse (slices and 2D pictures).")
+    if why := does_not_segment(model):
+        raise UsageError(why)
     if group not in GROUPS:
         raise UsageError(f"The group '{group}' is not known; give {' or '.join(GROUPS)}.")
     if plane and plane not in PLANE_CHOICES:
         raise UsageError(f"The plane '{plane}' is not known; give axial, coronal or sagittal.")
-    if model == "medimageparse3d" and (slices is not None or orient is not None):
-        raise UsageError("Slices and orientation belong to the model medimageparse; medimageparse3d takes the whole volume.")
-    if model == "medimageparse" and (slabs not in (None, "none", "auto") or region):
-        raise UsageError("Slabs and a region belong to the model medimageparse3d; for medimageparse choose slices.")
+    whole = models.MODELS[model].whole_volumes
+    if whole and (slices is not None or orient is not None):
+        raise UsageError(f"Slices and orientation belong to the model {SLICES.name}; {model} takes the whole volume.")
+    if not whole and (slabs not in (None, "none", "auto") or region):
+        raise UsageError(f"Slabs and a region belong to the model {VOLUMES.name}; for {model} choose slices.")
 
 
 def _slice_indices(volume: Volume, plane: str, slices: str | list[int] | None) -> list[int] | None:

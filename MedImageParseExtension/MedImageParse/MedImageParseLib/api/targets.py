@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from dataclasses import asdict
 
 from ..errors import UsageError
+from ..models import MODELS, does_not_segment
 from ..prompts import catalogue
 from ..prompts.presets import presets as known_presets
 from ..prompts.sites import dicom_modality, modality_of
-from .segment import MODELS
 
 # Modalities (DICOM codes, GM is microscopy) that only one of the models takes, by the model cards.
 _ONLY_2D = {"DX", "OPT", "OP", "DMS", "ES", "SM"}
@@ -40,7 +40,7 @@ def targets(modality: str = "", model: str = "") -> list[dict]:
     wanted = code if code in known else modality_of(modality) or code
     if wanted and wanted not in known:
         raise UsageError(f"No target is known for the modality '{modality}'; give one of {', '.join(sorted(known))}.")
-    excluded = _ONLY_2D if model == "medimageparse3d" else _ONLY_3D if model else set()
+    excluded = (_ONLY_2D if MODELS[model].whole_volumes else _ONLY_3D) if model else set()
     return [
         _entry(target) for target in sorted(catalogue.targets(), key=lambda each: each.name) if _fits(target.modalities, wanted, excluded)
     ]
@@ -67,8 +67,8 @@ def presets(model: str = "") -> list[dict]:
 
 
 def _check_model(model: str) -> None:
-    if model and model not in MODELS:
-        raise UsageError(f"The model '{model}' does not segment; give medimageparse3d (volumes) or medimageparse (slices and 2D pictures).")
+    if model and (why := does_not_segment(model)):
+        raise UsageError(why)
 
 
 def _fits(modalities: Iterable[str], wanted: str, excluded: set[str]) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import UsageError
+from ..models import recognize_model
 from ..profiles.profiles import DEFAULT_ARM_URL, DEFAULT_SCOPE, Profile
 from ..progress import Cancellation, Progress, no_progress
 from ..remedies import ANOTHER_TENANT, Sentence
@@ -107,34 +108,6 @@ class MadeProfile:
     profile: Profile
     key: str = field(default="", repr=False)
     notes: list[str] = field(default_factory=list)
-
-
-def recognize_model(model_id: str) -> str:
-    """Which of the three models an asset is, by its name; "" where the name leaves doubt, and only a probe tells.
-
-    Args:
-        model_id: `azureml://registries/azureml/models/MedImageParse/versions/17`, a workspace's
-            `/subscriptions/…/models/MedImageParse3D/versions/2`, `azureml:NAME:VERSION`, or a bare name.
-
-    MedImageParse and MedImageParse 3D differ by two characters, and a fine-tuned copy may be called anything: "3d" counts only where it
-    follows the name at once; anywhere else in the name it leaves doubt.
-
-    Examples:
-        >>> recognize_model("azureml://registries/azureml/models/MedImageParse3D/versions/6")
-        'medimageparse3d'
-    """
-    path = re.search(r"/models/([^/]+)", model_id)
-    name = path[1] if path else model_id.removeprefix("azureml:").split(":")[0]
-    plain = re.sub(r"[^a-z0-9]", "", name.lower())
-    before, is_parse, after = plain.partition("medimageparse")
-    is_insight = "medimageinsight" in plain
-    if bool(is_parse) == is_insight:
-        return ""
-    if is_insight:
-        return "medimageinsight"
-    if after.startswith("3d"):
-        return "medimageparse3d"
-    return "" if "3d" in before + after else "medimageparse"
 
 
 def discover(

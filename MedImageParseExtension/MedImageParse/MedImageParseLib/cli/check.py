@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from ..api import segment
+from ..models import MODELS
 from .options import add_common, add_connection, connection_options
 
 
@@ -16,7 +17,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--model",
         default="auto",
-        choices=("auto", "medimageparse3d", "medimageparse", "medimageinsight"),
+        choices=("auto", *MODELS),
         help="the model that should be there",
     )
     add_connection(parser)

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from ..errors import EndpointError, MedImageParseError, PartlyDone
 from ..files.collisions import check_outputs
 from ..files.write import after_requests, check_writable, write_atomically
+from ..models import VECTORS
 from ..redaction import redactor, visible
 from ..tasks.run import blank_report
 from ..transport.address import parse_address
@@ -188,7 +189,7 @@ def failure_report(arguments: argparse.Namespace, error: MedImageParseError, inp
         "command": command_of(arguments),
         "kind": error.kind,
         "http_status": error.status or None if is_endpoint else None,
-        "model": getattr(arguments, "model", None) or "medimageinsight",
+        "model": getattr(arguments, "model", None) or VECTORS.name,
         "endpoint": _endpoint_name(getattr(arguments, "endpoint", None)),
         "dialect": getattr(arguments, "dialect", None) or "auto",
         "request_ids": [error.request_id] if is_endpoint and error.request_id else [],

@@ -18,6 +18,7 @@ from ..files.read import PICTURE_EXTENSIONS
 from ..files.write import make_folder, write_atomically
 from ..imaging.nifti import encode_nifti
 from ..local_endpoint.server import LocalEndpoint
+from ..models import SLICES, VOLUMES
 from ..progress import Cancellation
 
 PROMPTS = "lungs & bones & liver & spleen & kidneys & unicorn"
@@ -53,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     labels, report = folder / f"{stem}_labels.nii.gz", folder / f"{stem}_report.json"
     prompts = arguments.prompt or [PICTURE_PROMPTS if is_picture else PROMPTS]
     outputs = ["--output", str(segmentation), "--labels", str(labels), "--picture", str(picture), "--report", str(report)]
-    status = _segment(volume, "medimageparse" if is_picture else "medimageparse3d", prompts, outputs, arguments.cancellation)
+    status = _segment(volume, SLICES.name if is_picture else VOLUMES.name, prompts, outputs, arguments.cancellation)
     if status not in (0, 4):  # 4: a part was done, and is kept
         return status
     if references:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import UsageError
+from ..models import MODELS, SLICES
 from .gzipping import WORKERS
 from .volume import Volume
 
@@ -28,14 +29,6 @@ CT_WINDOWS: dict[str, tuple[float, float]] = {
     "brain": (0, 80),
     "bone": (-500, 1300),
     "lung-3d": (-910, 590),
-}
-# Which of its four windows MedImageParse 3D gets for a site, the one that shows most first: one image has one window, in which bone and
-# soft tissue still are what they are beside lungs.
-_SITES_3D = {
-    "lung-3d": ("lung", "lung-3d"),
-    "soft": ("abdomen", "pelvis", "liver", "colon", "pancreas", "soft"),
-    "brain": ("brain",),
-    "bone": ("bone",),
 }
 # "No data" as scanners write it: below air by a gap (General Electric -2000 and -3024, others the smallest 16-bit numbers).
 _PADDING = frozenset({-2000.0, -2048.0, -3000.0, -3024.0, -4096.0, -8192.0, -32768.0, -32767.0})
@@ -89,7 +82,7 @@ def looks_like_ct(volume: Volume) -> bool:
     return bool(air >= 0.01 and tissue >= 0.01)
 
 
-def choose_window(volume: Volume, setting: str = "auto", sites: list[str] | tuple[str, ...] = (), model: str = "medimageparse") -> Window:
+def choose_window(volume: Volume, setting: str = "auto", sites: list[str] | tuple[str, ...] = (), model: str = SLICES.name) -> Window:
     """The window for a volume.
 
     Args:
@@ -116,8 +109,8 @@ def choose_window(volume: Volume, setting: str = "auto", sites: list[str] | tupl
     known = list(dict.fromkeys(site for site in sites if site in CT_WINDOWS))
     # Bone stays white and soft tissue stays gray in any narrower window; widening it for them would cost the organs' contrast.
     known = [site for site in known if site not in ("bone", "soft")] or known
-    if known and model == "medimageparse3d" and looks_like_ct(volume):
-        site = next(site for site, served in _SITES_3D.items() if set(served).intersection(known))
+    if known and MODELS[model].ct_windows and looks_like_ct(volume):
+        site = next(site for site, served in MODELS[model].ct_windows.items() if set(served).intersection(known))
         return Window("site", *CT_WINDOWS[site], site=site)
     if known and looks_like_ct(volume):
         return Window("site", min(CT_WINDOWS[site][0] for site in known), max(CT_WINDOWS[site][1] for site in known), "+".join(known))

@@ -21,7 +21,7 @@ import numpy as np
 from ..engines.classical.engine import DESCRIBER_NAME, ENGINE_NAME, describe_image, segment_image, segment_volume
 from ..errors import InputError, MedImageParseError
 from ..imaging.nifti import decode_nifti, encode_nifti
-from ..models import MODEL_NAMES
+from ..models import MODEL_NAMES, MODELS, SLICES, VECTORS, VOLUMES
 
 SCALING_FACTOR = 4.513362  # as the real MedImageInsight replies
 
@@ -116,11 +116,11 @@ def _answer(table: object, params: object, model: str) -> list[dict[str, object]
     if fault is not None:
         raise fault
     _check_cost(rows)
-    if model == "medimageinsight":
+    if not MODELS[model].segments:
         if any(row.text.strip() for row in rows):
             raise NotOffered(_NO_TEXT)
         return [_describe(row, bool(settings.get("get_scaling_factor", True))) for row in rows]
-    if model == "medimageparse":
+    if not MODELS[model].whole_volumes:
         return [_segment_picture(row) for row in rows]
     return _segment_volumes(rows)
 
@@ -134,11 +134,10 @@ def _only_model(rows: list[_Row], settings: dict[str, object]) -> str:
     if fits:
         titles, addresses = " and ".join(MODEL_NAMES[name] for name in fits), " or ".join(f"/{name}/score" for name in fits)
         raise WrongAddress(f"This request fits {titles}, which answer differently; send it to {addresses}.")
-    if not any(row.text.strip() for row in rows):
-        likely = "medimageinsight"
-    else:
-        likely = "medimageparse" if _is_picture(rows[0].image) else "medimageparse3d"
-    fault = faults[likely]
+    likely = VECTORS
+    if any(row.text.strip() for row in rows):
+        likely = SLICES if _is_picture(rows[0].image) else VOLUMES
+    fault = faults[likely.name]
     assert fault is not None
     raise fault
 
@@ -146,7 +145,7 @@ def _only_model(rows: list[_Row], settings: dict[str, object]) -> str:
 def _misfit(model: str, rows: list[_Row], settings: dict[str, object]) -> MedImageParseError | None:
     """Why a model does not take such a request, None where it does. All rows have an image, or none has."""
     pictures = [_is_picture(row.image) for row in rows]
-    if model == "medimageinsight":
+    if not MODELS[model].segments:
         if rows[0].image and not all(pictures):
             return BadRequest(
                 "An image without text asks for a description, which needs a PNG or JPEG picture; for a volume name structures."
@@ -154,15 +153,16 @@ def _misfit(model: str, rows: list[_Row], settings: dict[str, object]) -> MedIma
         return None
     title = MODEL_NAMES[model]
     if not rows[0].image:
-        return WrongAddress(f"{title} needs an image in each row; text alone goes to /medimageinsight/score.")
+        return WrongAddress(f"{title} needs an image in each row; text alone goes to /{VECTORS.name}/score.")
     if set(settings).intersection(_PARAMS):
-        return WrongAddress(f"The parameters are MedImageInsight's and unknown to {title}; send them to /medimageinsight/score.")
+        return WrongAddress(f"The parameters are {VECTORS.title}'s and unknown to {title}; send them to /{VECTORS.name}/score.")
     if not all(_prompts(row) for row in rows):
         return BadRequest('A row has an image but no prompt in its text; name structures, separated by "&".')
-    if model == "medimageparse" and not all(pictures):
-        return WrongAddress("MedImageParse takes PNG or JPEG pictures; a NIfTI volume goes to /medimageparse3d/score.")
-    if model == "medimageparse3d" and any(pictures):
-        return WrongAddress("MedImageParse 3D takes NIfTI volumes; a PNG or JPEG picture goes to /medimageparse/score.")
+    whole = MODELS[model].whole_volumes
+    if not whole and not all(pictures):
+        return WrongAddress(f"{title} takes PNG or JPEG pictures; a NIfTI volume goes to /{VOLUMES.name}/score.")
+    if whole and any(pictures):
+        return WrongAddress(f"{title} takes NIfTI volumes; a PNG or JPEG picture goes to /{SLICES.name}/score.")
     return None
 
 

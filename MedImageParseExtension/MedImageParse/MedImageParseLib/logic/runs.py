@@ -17,6 +17,7 @@ import numpy as np
 from ..errors import UsageError
 from ..imaging.geometry import SliceView, parse_slices
 from ..imaging.volume import CroppedMask, Volume
+from ..models import MODELS
 from ..progress import Cancellation, Progress
 from ..prompts.grouping import GROUPS
 from ..scene.geometry import regionFromRoi, volumeScale, worldPoint
@@ -249,7 +250,7 @@ def segment(package: Package, progress: Progress, cancellation: Cancellation) ->
     progress("preparing", 0, 0)
     common = dict(package.options, progress=progress, cancellation=cancellation)
     with package.connecting.open(package.model, cancellation) as client:
-        if package.model == "medimageparse3d":
+        if MODELS[package.model].whole_volumes:
             result = segment_volume(package.volume, package.prompts, client, **common)
         else:
             names = catalogue.segment_names(package.prompts)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
 from ..imaging.geometry import PLANES
+from ..models import SLICES, VOLUMES
 from ..progress import Cancellation, Progress
 from ..prompts import grammar
 from ..scene.undo import redoLastImport, undoLastImport
@@ -114,7 +115,7 @@ class MedImageParseLogic:
         options = {"window": window, "slabs": str(slabs), "region": region, "group": group, "instances": instances}
         target = Target(segmentationNode, overlap, onExisting, beforeChange)
         connecting = Connecting(client, endpoint, profile, connection)
-        return self._segment(volumeNode, prompts, "medimageparse3d", options, connecting, target, callback, cancellation)
+        return self._segment(volumeNode, prompts, VOLUMES.name, options, connecting, target, callback, cancellation)
 
     def segmentSlices(
         self,
@@ -155,7 +156,7 @@ class MedImageParseLogic:
         options = {"plane": plane, "slices": slices, "orient": orient, "window": window, "group": group, "instances": instances}
         target = Target(segmentationNode, overlap, onExisting, beforeChange)
         connecting = Connecting(client, endpoint, profile, connection)
-        return self._segment(volumeNode, prompts, "medimageparse", options, connecting, target, callback, cancellation)
+        return self._segment(volumeNode, prompts, SLICES.name, options, connecting, target, callback, cancellation)
 
     def segmentMany(
         self,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
 from ..imaging.geometry import PLANE_CHOICES
+from ..models import VECTORS
 from ..progress import Cancellation, Progress
 from ..tasks.indexing import IndexingOptions, IndexingResult
 from .indexing_runs import Gathered, IndexingRun, checkedNodes, defaultIndexPath, gatherDatabase, gatherVolumes, openDatabase
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from ..tasks.find_similar import SearchResult
     from ..tasks.outliers import OutlierResult
 
-_MODEL = "medimageinsight"
+_MODEL = VECTORS.name
 
 
 class MedImageInsightLogic:

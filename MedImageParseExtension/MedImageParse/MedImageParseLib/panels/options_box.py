@@ -13,6 +13,7 @@ from ..errors import MedImageParseError
 from ..imaging.png import encode_png
 from ..imaging.volume import Volume
 from ..imaging.windows import CT_WINDOWS, Window
+from ..models import SLICES, VOLUMES
 from ..scene.geometry import regionFromRoi
 from ..scene.volumes import volumeFromNode
 from . import preview
@@ -127,7 +128,7 @@ class OptionsBox:
     def _windowOf(self, volume: Volume, setting: str) -> Window:
         """The window of a setting. Finding it looks at millions of voxels, so it is done once for each state of the volume."""
         volumeNode, prompts = self._inputs.volumeNode, self._parameters["Prompts"]
-        model = "medimageparse3d" if self._inputs.mode == VOLUME else "medimageparse"
+        model = (VOLUMES if self._inputs.mode == VOLUME else SLICES).name
         key = (volumeNode.GetID(), volumeNode.GetImageData().GetMTime(), volume.modality, setting, model, *preview.sitesOf(prompts))
         if key not in self._windows:
             self._windows = {key: preview.windowFor(volume, setting, prompts, model)}

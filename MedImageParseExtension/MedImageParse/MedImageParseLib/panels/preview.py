@@ -12,6 +12,7 @@ from ..imaging.png import to_gray
 from ..imaging.regions import Region
 from ..imaging.volume import Volume
 from ..imaging.windows import Window, apply_window, choose_window, looks_like_ct, to_eight_bit
+from ..models import SLICES
 from ..prompts import sites
 from ..prompts.grammar import parse_prompts
 
@@ -41,7 +42,7 @@ def sitesOf(prompts: str) -> list[str]:
         return []
 
 
-def windowFor(volume: Volume, setting: str, prompts: str, model: str = "medimageparse") -> Window:
+def windowFor(volume: Volume, setting: str, prompts: str, model: str = SLICES.name) -> Window:
     """The window that a run of a model with these choices would use. Raises UsageError for a setting that is none."""
     return choose_window(volume, setting, sitesOf(prompts), model)
 

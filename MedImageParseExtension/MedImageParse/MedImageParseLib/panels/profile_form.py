@@ -12,6 +12,7 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
+from ..models import SLICES, VECTORS, VOLUMES
 from ..profiles.profiles import Profile
 from ..signin.auth import delete_from_keyring, keyring_is_there, save_in_keyring, session_keys
 from .widgets import Choice, setPlain
@@ -99,9 +100,9 @@ def entraMethods() -> tuple[tuple[str, str], ...]:
 def _models() -> tuple[tuple[str, str], ...]:
     return (
         ("", _("Any")),
-        ("medimageparse3d", _("MedImageParse 3D (volumes)")),
-        ("medimageparse", _("MedImageParse (slices)")),
-        ("medimageinsight", _("MedImageInsight (search)")),
+        (VOLUMES.name, _("MedImageParse 3D (volumes)")),
+        (SLICES.name, _("MedImageParse (slices)")),
+        (VECTORS.name, _("MedImageInsight (search)")),
     )
 
 

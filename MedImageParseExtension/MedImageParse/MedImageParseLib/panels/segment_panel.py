@@ -18,6 +18,7 @@ from ..logic.history import RunHistory, RunRecord
 from ..logic.jobs import Job
 from ..logic.many import Case, ManyRuns
 from ..logic.segmentation import MedImageParseLogic
+from ..models import MODELS
 from ..profiles.profiles import LOCAL_DEMO
 from . import local_demo
 from .endpoint_box import EndpointBox
@@ -148,13 +149,13 @@ class SegmentPanel(Tab):
         return why
 
     def _whyModelDoesNotFit(self) -> str:
-        model, is3d = self.endpoint.profile().model, self.inputs.mode == VOLUME
-        if model == "medimageinsight":
-            return _("This endpoint runs MedImageInsight, which does not segment. Choose another endpoint.")
-        if model == "medimageparse" and is3d:
-            return _("This endpoint runs MedImageParse, which takes slices. Choose slices, or another endpoint.")
-        if model == "medimageparse3d" and not is3d:
-            return _("This endpoint runs MedImageParse 3D, which takes volumes. Choose Volume (3D), or another endpoint.")
+        model, is3d = MODELS.get(self.endpoint.profile().model), self.inputs.mode == VOLUME
+        if model is not None and not model.segments:
+            return _("This endpoint runs {model}, which does not segment. Choose another endpoint.").format(model=model.title)
+        if model is not None and is3d and not model.whole_volumes:
+            return _("This endpoint runs {model}, which takes slices. Choose slices, or another endpoint.").format(model=model.title)
+        if model is not None and model.whole_volumes and not is3d:
+            return _("This endpoint runs {model}, which takes volumes. Choose Volume (3D), or another endpoint.").format(model=model.title)
         if is3d and self.inputs.isPicture:
             return _("This is a 2D picture. Choose This slice (2D).")
         return ""

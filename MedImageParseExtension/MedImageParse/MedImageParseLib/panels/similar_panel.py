@@ -17,6 +17,7 @@ from slicer.i18n import tr as _
 from ..errors import MedImageParseError
 from ..logic.jobs import Job
 from ..logic.similarity import MedImageInsightLogic
+from ..models import VECTORS
 from ..profiles.profiles import Profile
 from .classify_box import ClassifyBox
 from .endpoint_box import EndpointBox
@@ -161,4 +162,4 @@ class SimilarPanel(Tab):
 
 def _fits(profile: Profile) -> bool:
     """Whether MedImageInsight may be behind an endpoint."""
-    return profile.model in ("", "medimageinsight")
+    return profile.model in ("", VECTORS.name)

@@ -22,6 +22,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from ..configuration import configuration_folder, locked, write_atomically
 from ..errors import InputError, UsageError
+from ..models import MODEL_NAMES
 from ..redaction import is_plain, plain
 from ..remedies import KEY_NOT_IN_PROFILE, Sentence
 from ..signin.auth import origin
@@ -29,7 +30,7 @@ from ..transport.address import checked_host, parse_address
 from .sharing import PERSONAL, check_export, check_trust, describe_place, is_demo_name, received
 
 FILE_NAME = "profiles.json"
-MODELS = ("medimageparse", "medimageparse3d", "medimageinsight")
+MODELS = tuple(MODEL_NAMES)
 DIALECTS = ("auto", "azureml", "mlflow")
 SIGN_INS = ("none", "key", "aml-token", "entra")
 ENTRA_METHODS = ("browser", "device-code", "azure-cli", "managed-identity", "environment", "default")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..errors import EndpointError, ReplyError, UsageError
-from ..models import MODEL_NAMES
+from ..models import MODEL_NAMES, SLICES, VECTORS, VOLUMES, guess_model
 from ..progress import Cancellation, Progress, no_progress
 from ..redaction import redactor
 from ..transport.client import EndpointClient
@@ -102,11 +102,7 @@ def check_endpoint(
 def _order(client: EndpointClient, model: str) -> list[str]:
     """The probe most likely to fit goes first: the one asked for, else the one that URL and deployment hint at."""
     names = list(MODEL_NAMES)
-    if model != "auto":
-        likely = model
-    else:
-        hint = f"{client.name} {client.deployment}".lower()
-        likely = "medimageinsight" if "insight" in hint or "mi2" in hint else "medimageparse3d" if "3d" in hint else "medimageparse"
+    likely = guess_model(f"{client.name} {client.deployment}").name if model == "auto" else model
     return [likely, *(name for name in names if name != likely)]
 
 
@@ -144,9 +140,9 @@ def _insight_probe(dialect: str) -> bytes:
 
 
 _PROBES: dict[str, Callable[[str], bytes]] = {
-    "medimageparse": _picture_probe,
-    "medimageparse3d": _volume_probe,
-    "medimageinsight": _insight_probe,
+    SLICES.name: _picture_probe,
+    VOLUMES.name: _volume_probe,
+    VECTORS.name: _insight_probe,
 }
 
 
@@ -163,14 +159,14 @@ def _recognize(body: bytes) -> _Found:
     features = row.get("image_features")
     if isinstance(features, list):
         vectors = medimageinsight.parse_reply(body, 1, "image_features")
-        return _Found("medimageinsight", vectors.form, vectors.engine)
+        return _Found(VECTORS.name, vectors.form, vectors.engine)
     if isinstance(features, (str, dict)) and "nifti_file" not in row:
         shape = open_cell(features, "image_features")[0].get("shape")
         if isinstance(shape, list) and len(shape) == 3:
             maps = medimageparse.parse_reply(body, 1, 1, (_PICTURE_SIDE, _PICTURE_SIDE))[0]
-            return _Found("medimageparse", maps.form, maps.engine)
+            return _Found(SLICES.name, maps.form, maps.engine)
     masks = medimageparse3d.parse_reply(body, 1, _VOLUME_KJI)
-    return _Found("medimageparse3d", masks.form, masks.engine)
+    return _Found(VOLUMES.name, masks.form, masks.engine)
 
 
 def _healthy(client: EndpointClient, found: _Found, latency_s: float, warnings: list[str]) -> CheckResult:

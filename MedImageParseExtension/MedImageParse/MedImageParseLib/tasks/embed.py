@@ -17,6 +17,7 @@ import numpy as np
 from ..errors import MedImageParseError, ReplyError, UsageError
 from ..imaging.geometry import AUTO_PLANE, parse_slices
 from ..imaging.volume import Volume
+from ..models import VECTORS
 from ..progress import Cancellation, Progress, no_progress
 from ..prompts import grammar
 from ..remedies import KEEP_EMPTY_SLICES, ONE_DEPLOYMENT, Sentence
@@ -25,7 +26,7 @@ from ..wire import medimageinsight
 from .preprocessing import PictureMaker, Preprocessing, encode_square, has_content, hash_of
 from .run import Client, RunLog
 
-MODEL = "medimageinsight"
+MODEL = VECTORS.name
 AT_ONCE, BATCH = 4, 4  # the published sample keeps five single images on their way; an endpoint that takes less says 429 and gets less
 MOST_AT_ONCE, MOST_IN_BATCH = 64, 64
 _AHEAD = 4  # requests made ready in advance

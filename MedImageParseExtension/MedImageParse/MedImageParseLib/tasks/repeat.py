@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import Cancelled, MedImageParseError, UsageError
 from ..imaging.volume import CroppedMask
+from ..models import MODELS, VOLUMES
 from .run import PromptResult, SegmentationResult
 
 MOST_RUNS = 25
@@ -56,12 +57,12 @@ def repeated(run: Callable[[], SegmentationResult], times: int) -> SegmentationR
     return SegmentationResult(results[0].volume, combined, report, failure)
 
 
-def check_times(times: object, model: str = "medimageparse3d") -> None:
+def check_times(times: object, model: str = VOLUMES.name) -> None:
     """Raises UsageError for a number of runs that cannot be, or more than one for a model that answers alike each time."""
     if type(times) is not int or not 1 <= times <= MOST_RUNS:
         raise UsageError(f"The number of runs is 1 to {MOST_RUNS}.")
-    if times > 1 and model != "medimageparse3d":
-        raise UsageError("Repeated runs belong to the model medimageparse3d.")
+    if times > 1 and not MODELS[model].is_repeatable:
+        raise UsageError(f"Repeated runs belong to the model {VOLUMES.name}.")
 
 
 def _majority(prompts: Sequence[PromptResult]) -> PromptResult:

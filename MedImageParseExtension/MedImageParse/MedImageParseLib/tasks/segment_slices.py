@@ -12,13 +12,14 @@ from ..imaging.geometry import SIDE, SliceView, acquisition_plane, resolve_plane
 from ..imaging.png import encode_png
 from ..imaging.volume import CroppedMask, Volume
 from ..imaging.windows import apply_window, choose_window, is_constant, looks_like_ct, to_eight_bit
+from ..models import SLICES
 from ..progress import Cancellation, Progress, no_progress
 from ..prompts import grammar, sites
 from ..prompts.advice import advice
 from ..wire import medimageparse
 from .run import Client, RunLog, SegmentationResult, empty_results, run_all
 
-MODEL = "medimageparse"
+MODEL = SLICES.name
 ORIENTS = ("trained", "radiological", "vote")
 _VOTES = 4
 # slice_done(prompt number from 0, slice index, mask of that slice on the volume's grid), called in a worker thread.

@@ -14,13 +14,14 @@ from ..imaging.regions import Region
 from ..imaging.slabs import Slab, merge_slabs, slabs_for
 from ..imaging.volume import CroppedMask, Volume
 from ..imaging.windows import apply_window, choose_window, is_constant
+from ..models import VOLUMES
 from ..progress import Cancellation, Progress, no_progress
 from ..prompts import grammar, grouping, sites
 from ..prompts.advice import advice
 from ..wire import medimageparse3d
 from .run import Client, PromptResult, RunLog, SegmentationResult, empty_results, run_all
 
-MODEL = "medimageparse3d"
+MODEL = VOLUMES.name
 
 
 def segment_volume(
