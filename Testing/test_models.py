@@ -6,8 +6,9 @@ import ast
 import doctest
 from pathlib import Path
 
-import MedImageParseLib
 import pytest
+
+import MedImageParseLib
 from MedImageParseLib import models
 from MedImageParseLib.models import MODELS, SEGMENTING, does_not_segment, guess_model
 
