@@ -11,6 +11,7 @@ is not treated as CT.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +33,9 @@ _NARROW_HU = 300.0  # a window that ends below cuts off bone
 _WIDE_HU = 500.0  # one that ends above shows it
 _MOST_CUT_OFF = 0.008
 _LEAST_CUT_OFF, _MOST_BRIGHT, _BRIGHT_HU = 0.001, 0.3, 180.0
+_NEARLY = 0.7
+_CUTS_FAT_HU, _TAIL_HU = -85.0, ((2.0, 14.0), (25.0, 40.0))
+_EDGE_HU = 20.0  # so far above the low end of a window its edge may still be seen
 _ENOUGH, _ENOUGH_WITHOUT_FAT = 0.2, 0.3  # one peak alone says less
 
 
@@ -74,8 +78,13 @@ class Calibration:
         return (hu - self.intercept) / self.slope
 
 
-def calibrate(sample: np.ndarray) -> Calibration:
-    """The best reading of a sample of values (any shape, e.g. the volume in a coarser copy, so that noise is low)."""
+def calibrate(sample: np.ndarray, among: Callable[[Calibration], bool] = lambda _candidate: True) -> Calibration:
+    """The best reading of a sample of values.
+
+    Args:
+        sample: any shape, e.g. the volume in a coarser copy, so that noise is low.
+        among: which readings may be taken.
+    """
     values = np.asarray(sample, np.float32).ravel()
     values = values[np.isfinite(values)]
     if values.size < 27 or values.min() == values.max():
@@ -83,10 +92,23 @@ def calibrate(sample: np.ndarray) -> Calibration:
     low, high = float(values.min()), float(values.max())
     best = Calibration("")
     for candidate in _candidates(values, low, high):
-        score = _fit(candidate, values)
+        score = _fit(candidate, values) if among(candidate) else 0.0
         if score > max(best.score, _ENOUGH if candidate.shows_fat else _ENOUGH_WITHOUT_FAT):
             best = Calibration(candidate.name, candidate.slope, candidate.intercept, candidate.low_hu, candidate.high_hu, score)
     return best
+
+
+def not_brain(sample: np.ndarray, reading: Calibration) -> Calibration:
+    """The reading of a picture that shows no head: of a brain window another narrow one that fits nearly as well, else the same.
+
+    Args:
+        sample: as for `calibrate`.
+        reading: what that gave.
+    """
+    if reading.name != "brain":
+        return reading
+    other = calibrate(sample, lambda each: each.name != "brain" and not each.shows_fat)
+    return other if other.score > _NEARLY * reading.score else reading
 
 
 def _candidates(values: np.ndarray, low: float, high: float) -> list[Calibration]:
@@ -106,13 +128,21 @@ def _fitted(values: np.ndarray, top: float) -> list[Calibration]:
     found = []
     for fat in peaks:
         for soft in peaks:
-            if soft - fat >= 10 and counts[soft] > 0.35 * counts[fat]:
-                slope = (SOFT_HU - FAT_HU) / float(soft - fat)
-                low = FAT_HU - slope * float(fat)
+            if soft - fat >= 10 and counts[soft] > 0.2 * counts[fat]:
+                at_fat, at_soft = (_between(counts, int(peak)) for peak in (fat - 1, soft - 1))
+                slope = (SOFT_HU - FAT_HU) / (at_soft - at_fat)
+                low = FAT_HU - slope * (at_fat + 1)
                 # A window that shows fat and is narrower than this is rare; peaks that ask for one are fat and an organ full of contrast.
                 if -1400.0 <= low <= -125.0 and 255.0 * slope >= 300.0:
                     found.append(Calibration("fitted", slope * 255.0 / top, low, low, low + 255.0 * slope))
     return found
+
+
+def _between(counts: np.ndarray, peak: int) -> float:
+    """Where a peak is highest, finer than the histogram's steps: the top of the parabola through it and its neighbors."""
+    before, top, after = (float(counts[peak + step]) for step in (-1, 0, 1))
+    bend = before - 2.0 * top + after
+    return peak + (0.5 * (before - after) / bend if bend else 0.0)
 
 
 def _fit(candidate: Calibration, values: np.ndarray) -> float:
@@ -127,11 +157,13 @@ def _fit(candidate: Calibration, values: np.ndarray) -> float:
     counts, edges = np.histogram(tissue, bins=450, range=(-250.0, 1550.0))
     counts = _smooth(counts, max(2.0, candidate.slope / 4.0))
     centers = (edges[:-1] + edges[1:]) / 2
-    soft = _peak(counts, centers, -20.0, 130.0)
-    if soft is None:
+    peaks = _peaks(counts, centers, -20.0, 130.0)
+    if not peaks:
         return 0.0
-    # Contrast medium brightens organs, nothing darkens them: be lenient above, more so where fat can vouch for the reading.
-    score = _bell(soft - SOFT_HU, 25.0 if soft < SOFT_HU else 55.0 if candidate.shows_fat else 35.0)
+    # Contrast medium brightens organs, nothing darkens them: be lenient above, more so where fat can vouch for the reading. Muscle stays
+    # what it was beside organs that are as many and brighter.
+    lenient = 55.0 if candidate.shows_fat else 35.0
+    score, soft = max((_bell(peak - SOFT_HU, 25.0 if peak < SOFT_HU else lenient), peak) for peak in peaks)
     top = candidate.high_hu - 0.02 * (candidate.high_hu - candidate.low_hu)
     cut_off = float(np.mean(hu[hu > bottom] > top))
     if candidate.high_hu < _NARROW_HU and cut_off < _LEAST_CUT_OFF:
@@ -140,7 +172,7 @@ def _fit(candidate: Calibration, values: np.ndarray) -> float:
         score *= 0.5  # hardly anything in a patient is brighter than this window
     if float(np.mean(tissue > _BRIGHT_HU)) > _MOST_BRIGHT:
         score *= 0.3  # so much bone has nobody: it is soft tissue, read too bright
-    share = float(np.mean(np.abs(tissue - soft) < 45.0))
+    share = float(np.mean((tissue > soft - 45.0) & (tissue < max(peaks) + 45.0)))
     if candidate.shows_fat:
         fat = _peak(counts, centers, -140.0, -60.0)
         score *= 0.35 if fat is None else 0.4 + 0.6 * _bell(fat - FAT_HU, 14.0)
@@ -159,8 +191,15 @@ def _narrow_window_factor(candidate: Calibration, hu: np.ndarray, counts: np.nda
     if candidate.high_hu < 120.0 and float(np.mean(hu[hu > candidate.low_hu + 0.5] >= candidate.high_hu - 0.5)) < 0.08:
         # A brain window cuts off the skull, which is a good part of any head.
         return 0.0
-    stray = _peak(counts, centers, candidate.low_hu + 6.0, -4.0) if candidate.low_hu < -20.0 else None
-    return 1.0 if stray is None else 0.3
+    factor = 1.0
+    if candidate.low_hu < _CUTS_FAT_HU:
+        # The low end lies in the peak of fat: what is left of it falls off at once.
+        tail, after = (
+            float(np.mean(counts[(centers > candidate.low_hu + low) & (centers < candidate.low_hu + high)])) for low, high in _TAIL_HU
+        )
+        factor = 1.5 if tail > 2.0 * after else 0.6
+    stray = _peak(counts, centers, candidate.low_hu + _EDGE_HU, -4.0) if candidate.low_hu + _EDGE_HU < -10.0 else None
+    return factor if stray is None else 0.3
 
 
 def _has_air(candidate: Calibration, hu: np.ndarray) -> bool:
@@ -178,6 +217,17 @@ def _peak(counts: np.ndarray, centers: np.ndarray, low: float, high: float) -> f
     if part[top] <= 0 or part[top] < 0.01 * counts.max() or top in (0, part.size - 1):
         return None
     return float(centers[inside[top]])
+
+
+def _peaks(counts: np.ndarray, centers: np.ndarray, low: float, high: float) -> list[float]:
+    """The inner maxima of a histogram between two values that are at least half as high as the highest."""
+    top = _peak(counts, centers, low, high)
+    if top is None:
+        return []
+    inside = np.flatnonzero((centers >= low) & (centers <= high))
+    part = counts[inside]
+    found = np.flatnonzero((part[1:-1] > part[:-2]) & (part[1:-1] >= part[2:]) & (part[1:-1] >= 0.5 * part.max())) + 1
+    return [float(centers[inside[number]]) for number in found]
 
 
 def _smooth(counts: np.ndarray, sigma: float) -> np.ndarray:

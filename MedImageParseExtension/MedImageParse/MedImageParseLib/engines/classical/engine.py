@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...imaging.geometry import AxisMap
-from .calibration import HIGHEST_HU, LOWEST_HU, Calibration, calibrate
+from .calibration import HIGHEST_HU, LOWEST_HU, Calibration, calibrate, not_brain
 from .ct_chest import find_airways, find_lungs
 from .ct_organs import find_organs
 from .ct_scene import BONE_HU, CtScene, is_plausible, make_ct_scene
@@ -126,6 +126,12 @@ class _Finder:
         """The landmarks of the CT; None, and no CT any more, where they are no patient's."""
         if self._scene is None:
             self._scene = make_ct_scene(self._voxels, self._grid, self._calibration)
+            if self._calibration.name == "brain" and not find_ct_brain(self._scene).any():
+                # Its window is so narrow that many pictures fit it; without a head another reading that fits nearly as well is the right one.
+                other = not_brain(self._coarse, self._calibration)
+                if other is not self._calibration:
+                    self._calibration = other
+                    self._scene = make_ct_scene(self._voxels, self._grid, other)
             if self._scene.body.any() and not is_plausible(self._scene):
                 self._scene, self._calibration = None, Calibration("")
         return self._scene

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .calibration import Calibration, calibrate
+from .calibration import Calibration, calibrate, not_brain
 from .ct_organs import grow_organs, name_blobs, part_tissue
 from .ct_scene import CtScene
 from .grid import Grid, closed, components, dilate, erode, largest, opened
@@ -37,7 +37,7 @@ class PictureFinder:
         self._shape = gray.shape
         self._is_color = pixels.ndim == 3 and float(np.mean(np.ptp(pixels[..., :3].astype(np.int16), axis=2))) > 8.0
         self._small = _shrunk(np.asarray(gray, np.float32))
-        self._calibration = Calibration("") if self._is_color else calibrate(self._small)
+        self._calibration = Calibration("") if self._is_color else not_brain(self._small, calibrate(self._small))
         self._slice: _CtSlice | None = None
 
     def find(self, target: Target) -> np.ndarray:
