@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from .calibration import FAT_HU
 from .ct_scene import CtScene
 from .grid import closed, dilate, distance_inside, erode, fill_slices, largest, opened
 
@@ -325,7 +326,9 @@ def _grow_back(
     for index, name in enumerate(names, start=1):
         if named[name]:
             hu = float(np.average([b.hu for b in named[name]], weights=[b.ml for b in named[name]]))
-            grown[(grown == index) & ((smooth < hu - 60.0) | ~scene.body)] = 0
+            # The edge of an organ in fat is where the smoothed picture is half-way between the two.
+            edge = min(hu - 60.0, 0.5 * (hu + FAT_HU))
+            grown[(grown == index) & ((smooth < edge) | ~scene.body)] = 0
     return grown
 
 
