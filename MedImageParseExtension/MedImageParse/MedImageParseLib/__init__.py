@@ -24,6 +24,7 @@ _MODULES = {
         "embed", "index_add", "index_check", "index_compact", "index_export", "index_import", "index_info", "index_remove", "index_search",
     ),
     "api.compare": ("classify", "outliers"),
+    "api.adapters": ("adapter_apply", "adapter_evaluate", "adapter_train"),
     "api.labels": ("index_label", "index_labels", "index_unlabel"),
     "api.batch_azure": ("batch_export_azure", "batch_import_azure", "batch_submit_azure"),
     "api.targets": ("presets", "targets"),

@@ -28,6 +28,7 @@ COMMANDS = (
     "index",
     "classify",
     "outliers",
+    "adapter",
     "evaluate",
     "targets",
     "check",

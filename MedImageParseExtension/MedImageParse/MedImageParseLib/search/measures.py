@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 BINS = 15
-DRAWS = 1000
+DRAWS = 400
 _DRAW_WORK = 4e7  # numbers sorted for intervals, at most about
 _LEAST_DRAWS = 100
 

@@ -41,7 +41,7 @@ def split(groups: np.ndarray, labels: Sequence[Sequence[str]], *, test: float = 
     """Which part each item belongs to: 0 to learn from, 1 to choose by, 2 to test with.
 
     Groups go whole, those with the rarest label first, to the part that lacks that label most; so each part gets about its share of each
-    label. The same seed gives the same parts.
+    label. A label of which only one group has any is learned from, so a part may stay empty. The same seed gives the same parts.
 
     Args:
         groups: as `joined_groups` gives them.
@@ -84,7 +84,6 @@ def _dealt(counts: dict[int, Counter[str]], shares: np.ndarray, wanted: np.ndarr
     order = np.random.default_rng(seed).permutation(sorted(counts)).tolist()
     rank = {group: place for place, group in enumerate(order)}
     places: dict[int, int] = {}
-    filled = np.zeros(len(shares), int)
     for label in sorted(holders, key=lambda label: (len(holders[label]), label)):
         left = sorted(holders[label] - places.keys(), key=lambda group: (-counts[group][label], rank[group]))
         for number, group in enumerate(left):
@@ -92,22 +91,18 @@ def _dealt(counts: dict[int, Counter[str]], shares: np.ndarray, wanted: np.ndarr
             if number == 0 and not any(places.get(other) == 0 for other in holders[label]):
                 part = 0  # what is never learned from can never be recognized
             places[group] = part
-            filled[part] += 1
             for other, count in counts[group].items():
                 lacking[other][part] -= count
     for group in (group for group in order if group not in places):
         places[group] = int(wanted[0])
-        filled[wanted[0]] += 1
-    return _none_empty(places, filled, wanted, rank)
+    return _none_empty(places, counts, wanted, rank)
 
 
-def _none_empty(places: dict[int, int], filled: np.ndarray, wanted: np.ndarray, rank: dict[int, int]) -> dict[int, int]:
-    """Every part that is asked for has a group."""
-    for part in wanted:
-        if not filled[part]:
-            giver = int(np.argmax(filled))
-            group = max((group for group, place in places.items() if place == giver), key=lambda group: rank[group])
-            places[group] = int(part)
-            filled[giver] -= 1
-            filled[part] += 1
+def _none_empty(places: dict[int, int], counts: dict[int, Counter[str]], wanted: np.ndarray, rank: dict[int, int]) -> dict[int, int]:
+    """Every part that is asked for gets a group that can be spared: one whose labels others have in the part that it leaves."""
+    for part in (part for part in wanted[::-1].tolist() if part not in places.values()):
+        held = Counter(label for group, place in places.items() if place == 0 for label in counts[group])
+        spare = [group for group, place in places.items() if place == 0 and all(held[label] > 1 for label in counts[group])]
+        if spare:
+            places[max(spare, key=lambda group: rank[group])] = part
     return places

@@ -1,0 +1,265 @@
+"""The console API for adapters: small heads on MedImageInsight's vectors. Option names are those of the command line."""
+
+from __future__ import annotations
+
+import csv as csv_format
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import UsageError
+from ..files.collisions import check_outputs
+from ..files.write import check_writable, csv_cell, write_atomically
+from ..progress import Cancellation, Progress, no_progress
+from ..tasks.embed import AT_ONCE, BATCH
+from .calls import in_sentences
+from .embed import Path_, embed, open_index
+from .inputs import files_of, is_path, listed
+from .sources import Input
+
+if TYPE_CHECKING:
+    from ..search.heads import Head
+    from ..search.measures import Figures
+    from ..tasks.adapters import AdapterResult, Told
+    from ..transport.client import EndpointClient
+
+_MAGIC = b"SQLite format 3\0"
+
+
+@dataclass(slots=True)
+class AppliedResult:
+    """What an adapter says of images.
+
+    Attributes:
+        labels: of the adapter, in the order of the probabilities.
+        answers: one an image (or series): `.record`, `.probabilities`, `.ranked(labels)`.
+        report: plain JSON types. failure: what stopped the run half-way, "" where it went through.
+    """
+
+    labels: tuple[str, ...]
+    answers: list[Told]
+    report: dict = field(default_factory=dict)
+    failure: str = ""
+
+
+@in_sentences
+def adapter_train(
+    index: Path_,
+    *,
+    labels: str,
+    output: Path_,
+    kind: str = "linear",
+    by: str = "slice",
+    patients: str = "",
+    only: Iterable[str] = (),
+    several: str = "auto",
+    weights: str = "none",
+    strength: float = 0.0,
+    engine: str = "auto",
+    epochs: int = 30,
+    patience: int = 10,
+    batch: int = 8,
+    rate: float = 3e-4,
+    width: int = 512,
+    test: float = 0.2,
+    validate: float = 0.15,
+    seed: int = 0,
+    recipe: str = "",
+    picture: Path_ | None = None,
+    progress: Progress = no_progress,
+    cancellation: Cancellation | None = None,
+) -> AdapterResult:
+    """Learn a small head on the vectors of an index; no endpoint takes part.
+
+    Args:
+        index: the file. labels: the set of labels to learn, see `index_label`.
+        output: .npz to write: the adapter with its split and figures.
+        kind: "linear" (logistic regression) or "network" (the published two-part network).
+        by: "slice", or "mean" or "statistics" for one vector a series.
+        patients: a set of labels that says which images are of one patient; without it each series is one.
+        only: labels to learn, all where empty. several: "auto", "one" or "many" labels an image.
+        weights: "none", or "balanced" for rare labels to count more.
+        strength: of the linear head (scikit-learn's C), 0 to choose it. engine: "auto", "scikit-learn" or "scipy".
+        epochs, patience, batch, rate, width: of the network, as published.
+        test, validate: shares for testing and for choosing. seed: of everything that is drawn.
+        recipe: where the index holds vectors of several, which. picture: .png of the figures.
+
+    Returns:
+        AdapterResult: `.head`, `.figures` of the test part, `.report`.
+
+    Raises:
+        UsageError, InputError, IndexFault: one sentence; nothing is written.
+
+    Example:
+        >>> adapter_train("studies.index", labels="modality", output="modality.npz").figures.overall["accuracy"]  # doctest: +SKIP
+        0.97
+    """
+    from ..search.heads import ENDING, Learning, save_head
+    from ..search.network import Recipe
+    from ..tasks.adapters import train
+
+    path = check_writable(output, ENDING)
+    drawn = check_writable(picture, (".png",)) if picture else None
+    check_outputs({"output": path, "picture": drawn}, [index])
+    if min(epochs, patience, batch, width) < 1 or width > 8192 or not 0 < rate < 1:
+        raise UsageError("Epochs, patience, batch and width must be at least 1 (width at most 8192), and the rate between 0 and 1.")
+    how = Learning(kind, weights, strength, engine, Recipe(epochs, patience, batch, rate, width=width, seed=seed))
+    with open_index(index) as opened:
+        result = train(
+            opened, labels, how, by=by, patients=patients, recipe=recipe, only=list(only), several=several, test=test, validate=validate,
+            seed=seed, progress=progress, cancellation=cancellation,
+        )  # fmt: skip
+    save_head(result.head, path)
+    _draw(drawn, result.head, result.figures)
+    result.report["outputs"] = [str(one) for one in (path, drawn) if one]
+    return result
+
+
+@in_sentences
+def adapter_evaluate(
+    adapter: Path_, index: Path_, *, labels: str = "", part: str = "test", patients: str = "", picture: Path_ | None = None
+) -> AdapterResult:
+    """Measure an adapter on an index; no endpoint takes part.
+
+    Args:
+        adapter: a file of `adapter_train`. index: its vectors must be of the same model and preprocessing.
+        labels: the set of labels, the adapter's own where empty.
+        part: "test" (kept for it), "new" (never met, such as another hospital's index), or "all", which flatters.
+        patients: as for `adapter_train`. picture: .png of the figures.
+
+    Returns:
+        AdapterResult: `.figures`, `.report`.
+    """
+    from ..search.heads import load_head
+    from ..tasks.adapters import evaluate
+
+    drawn = check_writable(picture, (".png",)) if picture else None
+    check_outputs({"picture": drawn}, [adapter, index])
+    head = load_head(adapter)
+    with open_index(index) as opened:
+        result = evaluate(opened, head, name=labels, part=part, patients=patients)
+    _draw(drawn, head, result.figures)
+    return result
+
+
+@in_sentences
+def adapter_apply(
+    adapter: Path_,
+    inputs: Input | Iterable[Input],
+    *,
+    endpoint: str | None = None,
+    profile: str | None = None,
+    client: EndpointClient | None = None,
+    csv: Path_ | None = None,
+    write: str = "",
+    least: float = 0.5,
+    slices: str | list[int] = "all",
+    every: int = 1,
+    content: bool = False,
+    plane: str = "auto",
+    at_once: int = AT_ONCE,
+    batch: int = BATCH,
+    modality: str = "",
+    progress: Progress = no_progress,
+    cancellation: Cancellation | None = None,
+    **connection: object,
+) -> AppliedResult:
+    """Ask an adapter about images, which are embedded first, or about an index, whose vectors are there.
+
+    Args:
+        adapter: a file of `adapter_train`.
+        inputs: images as `embed` takes them; or an index file.
+        endpoint, profile, client, connection: as for `embed`; not needed for an index.
+        csv: .csv to write: a row an image with the probability of each label.
+        write: of an index: keep the answers in this set of labels. least: the probability from which on.
+        slices, every, content, plane, at_once, batch, modality: as for `embed`; the recipe is the adapter's own.
+
+    Returns:
+        AppliedResult.
+
+    Raises:
+        UsageError: vectors of another model or preprocessing, among others.
+    """
+    from ..search.heads import load_head
+    from ..tasks import adapters
+    from ..tasks.preprocessing import Preprocessing
+
+    path = check_writable(csv, (".csv",)) if csv else None
+    given = listed(inputs)
+    check_outputs({"csv": path}, [adapter, *given, *files_of(connection)])
+    head = load_head(adapter)
+    failure = ""
+    if len(given) == 1 and is_path(given[0]) and is_index(Path(given[0]).expanduser()):
+        with open_index(given[0]) as opened:
+            answers = adapters.apply_to_index(opened, head, write=write, least=least)
+        report = adapters.report_of(head, None, [])
+    else:
+        recipe = Preprocessing.parse(head.provenance.preprocessing)
+        if write or recipe is None:
+            raise UsageError(
+                "Answers can be kept in an index only." if write else "The adapter's recipe is none of this version's; train it anew."
+            )
+        made = embed(
+            given, endpoint=endpoint, profile=profile, client=client, slices=slices, every=every, content=content, plane=plane, window=recipe.window,
+            fit=recipe.fit, pool=recipe.pool, at_once=at_once, batch=batch, modality=modality, progress=progress, cancellation=cancellation,
+            **connection,  # type: ignore[arg-type]
+        )  # fmt: skip
+        answers = adapters.apply_to_records(made.records, head, made.provenance)
+        report, failure = made.report | {"adapter": head.kind, "set": head.name, "labels": list(head.labels)}, made.failure
+    report["answers"] = [_described(one, head) for one in answers]
+    if path:
+        write_atomically(path, _table(answers, head).encode())
+    return AppliedResult(head.labels, answers, report, failure)
+
+
+def is_index(path: Path) -> bool:
+    """Whether a file begins as an index does."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(16) == _MAGIC
+    except OSError:
+        return False
+
+
+def _described(one: Told, head: Head) -> dict:
+    from ..tasks.find_similar import name_of, place_of
+
+    place = place_of(one.record) if head.by == "slice" else "series"
+    shares = {label: round(float(share), 6) for label, share in zip(head.labels, one.probabilities, strict=True)}
+    return {"name": name_of(one.record), "source": one.record.source, "series": one.record.series, "place": place, "probabilities": shares}
+
+
+def _table(answers: list[Told], head: Head) -> str:
+    from ..tasks.find_similar import name_of
+
+    text = io.StringIO()
+    writer = csv_format.writer(text, lineterminator="\n")
+    writer.writerow(["name", "source", "series", "plane", "slice", "best", *(csv_cell(label) for label in head.labels)])
+    for one in answers:
+        record = one.record
+        place = [record.plane, record.slice_index] if head.by == "slice" else ["", ""]
+        best = one.ranked(head.labels)[0][0]
+        writer.writerow(
+            [
+                csv_cell(name_of(record)),
+                csv_cell(record.source),
+                record.series,
+                *place,
+                csv_cell(best),
+                *(f"{share:.6f}" for share in one.probabilities),
+            ]
+        )
+    return text.getvalue()
+
+
+def _draw(path: Path | None, head: Head, figures: Figures | None) -> None:
+    if path is None:
+        return
+    if figures is None:
+        raise UsageError("There is nothing to draw, as no image was kept for testing; give --test a share.")
+    from ..files.head_chart import write_head_chart
+
+    note = f"{figures.items} images of {figures.groups} patients. Vectors of {head.provenance.describe()}."
+    write_head_chart(path, figures, title=f"Adapter for {head.name} ({head.kind})", note=note)

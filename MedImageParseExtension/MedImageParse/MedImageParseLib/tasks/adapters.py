@@ -1,0 +1,320 @@
+"""Adapters on the vectors of an index: learn one from a set of labels, measure it, and ask it about images or about the index."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..errors import UsageError
+from ..progress import Cancellation, Progress, no_progress
+from ..search.compare import study_vector, volume_vector
+from ..search.heads import Head, Learning, fit, truth_table
+from ..search.index import EmbeddingIndex
+from ..search.labels import PlaceLabel, label_of_record
+from ..search.measures import Figures, figures
+from ..search.records import Provenance, Record
+from ..search.splits import PARTS, joined_groups, split
+from .choosing import largest_space
+from .run import blank_report
+
+BY = ("slice", "mean", "statistics")
+SERIES_NOTE = "The index does not know which series are of one patient, so each series counts as a patient of its own; name a set of labels with --patients where that is wrong."  # fmt: skip
+SMALL_NOTE = "The test part has {items} images of {groups} patients: too few to rely on these figures."
+UNTESTED_NOTE = "Nothing was kept for testing, so nobody knows how good the adapter is; label images of more patients."
+_FEW_GROUPS = 20
+
+
+@dataclass(slots=True)
+class Examples:
+    """Vectors of an index with what is known of each.
+
+    Attributes:
+        ids: record numbers (of the first record where a vector stands for a series).
+        records: by number. vectors: (items, length).
+        labels: of each item, () for none. groups: what must stay on one side, see splits.joined_groups.
+        provenance: of all of them.
+    """
+
+    ids: list[int]
+    records: dict[int, Record]
+    vectors: np.ndarray
+    labels: list[tuple[str, ...]]
+    groups: np.ndarray
+    provenance: Provenance
+
+    def series(self) -> list[str]:
+        """The series of each item."""
+        return [self.records[number].series for number in self.ids]
+
+    def taken(self, keep: np.ndarray) -> Examples:
+        """Those of the items for which `keep` is true."""
+        places = np.flatnonzero(keep)
+        ids, labels = [self.ids[place] for place in places], [self.labels[place] for place in places]
+        return Examples(ids, self.records, self.vectors[places], labels, self.groups[places], self.provenance)
+
+
+@dataclass(slots=True)
+class AdapterResult:
+    """A head with its figures on the test part.
+
+    Attributes:
+        head: learned or read. figures: None where nothing could be tested. report: plain JSON types.
+    """
+
+    head: Head
+    figures: Figures | None
+    report: dict = field(default_factory=dict)
+
+
+def gather(
+    index: EmbeddingIndex, name: str, *, by: str = "slice", patients: str = "", recipe: str = "", provenance: Provenance | None = None
+) -> Examples:
+    """The vectors of an index with their labels in a set.
+
+    Args:
+        index: open.
+        name: of the set, "" for no labels.
+        by: "slice" for each vector, "mean" or "statistics" for one a series; a series has a label where its slices do not disagree.
+        patients: a set of labels that says which images are of one patient; without it a series is one.
+        recipe: which of several, see choosing.largest_space. provenance: exactly which vectors, goes before.
+
+    Raises:
+        UsageError: no such set. IndexFault.
+    """
+    if by not in BY:
+        raise UsageError("An adapter looks at each slice, or at a series by mean or statistics, not by '{by}'.", by=by)
+    sets = [one.set for one in index.label_sets()]
+    for wanted in (name, patients):
+        if wanted and wanted not in sets:
+            held = f"it has {', '.join(sets)}" if sets else "it has none; make one with `index label`"
+            raise UsageError("The index has no set of labels '{wanted}'; {held}.", wanted=wanted[:80], held=held)
+    space = provenance or largest_space(index, recipe)
+    numbers, vectors = index.vectors(space)
+    records = index.records(int(number) for number in numbers)
+    rows = [row for row, number in enumerate(numbers.tolist()) if number in records]
+    ids = [int(numbers[row]) for row in rows]
+    labels = index.labels_of(ids, name) if name else {}
+    owners = index.labels_of(ids, patients) if patients else {}
+    groups = joined_groups(
+        [owners[number] if number in owners else records[number].series or number for number in ids],
+        [records[number].content_hash for number in ids],
+    )
+    vectors = vectors if len(rows) == len(vectors) else vectors[rows]
+    if by == "slice":
+        return Examples(ids, records, vectors, [labels.get(number, ()) for number in ids], groups, space)
+    return _by_series(ids, records, vectors, labels, groups, by, space)
+
+
+def _by_series(
+    ids: list[int], records: dict[int, Record], vectors: np.ndarray, labels: Mapping[int, tuple[str, ...]], groups: np.ndarray, by: str,
+    space: Provenance,
+) -> Examples:  # fmt: skip
+    members: dict[str, list[int]] = {}
+    for place, number in enumerate(ids):
+        members.setdefault(records[number].series or str(number), []).append(place)
+    pool = volume_vector if by == "mean" else study_vector
+    own = []
+    for places in members.values():
+        given = {labels.get(ids[place], ()) for place in places}
+        own.append(given.pop() if len(given) == 1 else ())
+    heads = [places[0] for places in members.values()]
+    pooled = np.stack([pool(vectors[places]) for places in members.values()])
+    return Examples([ids[place] for place in heads], records, pooled, own, groups[heads], space)
+
+
+def train(
+    index: EmbeddingIndex, name: str, how: Learning | None = None, *, by: str = "slice", patients: str = "", recipe: str = "",
+    only: Sequence[str] = (), several: str = "auto", test: float = 0.2, validate: float = 0.15, seed: int = 0,
+    progress: Progress = no_progress, cancellation: Cancellation | None = None,
+) -> AdapterResult:  # fmt: skip
+    """Learn a head from a set of labels, and test it on patients that it has not seen.
+
+    Args:
+        index: open.
+        name: of the set of labels.
+        how: to learn; a linear head where None.
+        by, patients, recipe: as for `gather`.
+        only: which of the labels, all where empty.
+        several: "auto", "one" (labels exclude one another) or "many" (findings that may stand beside one another).
+        test, validate, seed: see splits.split.
+        progress: told "epochs". cancellation: stops it between two epochs.
+
+    Raises:
+        UsageError, InputError: one sentence; see heads.fit and splits.split. Cancelled.
+    """
+    how = how or Learning()
+    if several not in ("auto", "one", "many"):
+        raise UsageError("The labels of an image are one, many or auto, not '{several}'.", several=several)
+    found = gather(index, name, by=by, patients=patients, recipe=recipe)
+    labels = _chosen(found.labels, only, name)
+    wanted = set(labels)
+    found.labels = [tuple(label for label in own if label in wanted) for own in found.labels]
+    found = found.taken(np.array([bool(own) for own in found.labels]))
+    exclusive = several == "one" or (several == "auto" and all(len(own) == 1 for own in found.labels))
+    twice = sum(len(own) > 1 for own in found.labels)
+    if exclusive and twice:
+        raise UsageError(
+            "{twice} images have several labels of the set, which is not possible where only one is right; use many.", twice=twice
+        )
+    if exclusive and len(labels) < 2:
+        raise UsageError(
+            "All the labelled images have the same label ({label}); an adapter needs at least two labels to tell apart.", label=labels[0]
+        )
+    if len(labels) > 1000:
+        raise UsageError(
+            "The set has {count} different labels, and an adapter tells at most 1000 apart; name those that matter with --only.",
+            count=len(labels),
+        )
+    parts = split(found.groups, found.labels, test=test, validate=validate, seed=seed)
+    cancelled = cancellation or Cancellation()
+    total = how.recipe.epochs if how.kind == "network" else 0
+
+    def told(epoch: int) -> None:
+        cancelled.check()
+        progress("epochs", epoch if total else 0, total)
+
+    head = fit(found.vectors, truth_table(found.labels, labels), parts, labels, found.provenance, how, exclusive=exclusive, told=told)
+    head.name, head.by = name, by
+    head.settings |= {"test": test, "validate": validate, "split_seed": seed, "patients": patients}
+    series = np.array(found.series())
+    head.split = {part: sorted(set(series[parts == place].tolist())) for place, part in enumerate(PARTS)}
+    tested = found.taken(parts == PARTS.index("test"))
+    result = measure(head, tested)
+    notes = [] if patients else [SERIES_NOTE]
+    if result is None:
+        notes.append(UNTESTED_NOTE)
+    else:
+        head.figures = result.plain()
+        notes += [SMALL_NOTE.format(items=result.items, groups=result.groups)] if result.groups < _FEW_GROUPS else []
+    return AdapterResult(
+        head, result, report_of(head, result, notes) | {"parts": {part: int((parts == place).sum()) for place, part in enumerate(PARTS)}}
+    )
+
+
+def _chosen(given: Sequence[tuple[str, ...]], only: Sequence[str], name: str) -> list[str]:
+    """The labels to learn, in alphabetical order."""
+    held = {label for own in given for label in own}
+    if not held:
+        raise UsageError("No image of the index has a label of the set '{name}'; label some with `index label`.", name=name[:80])
+    missing = [label for label in only if label not in held]
+    if missing:
+        raise UsageError("No image has the label '{label}' of the set '{name}'; see `index labels`.", label=missing[0][:80], name=name[:80])
+    return sorted(set(only) or held)
+
+
+def measure(head: Head, examples: Examples) -> Figures | None:
+    """Figures of a head on labelled examples; None where there are none."""
+    known = set(head.labels)
+    examples = examples.taken(np.array([bool(set(own) & known) for own in examples.labels], bool))
+    if not examples.ids:
+        return None
+    truth = truth_table(examples.labels, head.labels)
+    if head.exclusive:
+        keep = truth.sum(axis=1) == 1
+        examples, truth = examples.taken(keep), truth[keep]
+    if not len(truth):
+        return None
+    return figures(head.probabilities(examples.vectors), truth, head.labels, examples.groups, exclusive=head.exclusive)
+
+
+def evaluate(index: EmbeddingIndex, head: Head, *, name: str = "", part: str = "test", patients: str = "") -> AdapterResult:
+    """Measure a head on an index.
+
+    Args:
+        index: open; its vectors must be of the head's kind.
+        head: to measure.
+        name: of the set of labels, the head's own where empty.
+        part: "test": the series that were kept for testing; "new": those that the head has never met; "all": every one, which flatters.
+        patients: as for `gather`.
+
+    Raises:
+        UsageError: nothing to measure on, or vectors of another kind.
+    """
+    if part not in ("test", "new", "all"):
+        raise UsageError("An adapter is measured on test, new or all, not on '{part}'.", part=part)
+    if head.provenance not in index.spaces():
+        head.require(largest_space(index, ""))
+    found = gather(index, name or head.name, by=head.by, patients=patients, provenance=head.provenance)
+    if part != "all":
+        met = {series for own in (("test",) if part == "test" else PARTS) for series in head.split.get(own, [])}
+        found = found.taken(np.array([(series in met) == (part == "test") for series in found.series()], bool))
+    result = measure(head, found)
+    if result is None:
+        raise UsageError(
+            "No image of the {part} part has a label that the adapter knows; label some, or measure on another part.", part=part
+        )
+    notes = ["Part of these images were learned from, so the figures flatter."] if part == "all" else []
+    notes += [SMALL_NOTE.format(items=result.items, groups=result.groups)] if result.groups < _FEW_GROUPS else []
+    return AdapterResult(head, result, report_of(head, result, notes) | {"part": part})
+
+
+@dataclass(slots=True, frozen=True)
+class Told:
+    """What a head says of one image or series: probabilities in the order of its labels."""
+
+    id: int
+    record: Record
+    probabilities: np.ndarray
+
+    def ranked(self, labels: Sequence[str]) -> list[tuple[str, float]]:
+        """(label, probability), the likeliest first."""
+        return [(labels[place], float(self.probabilities[place])) for place in np.argsort(-self.probabilities, kind="stable")]
+
+
+def apply_to_index(index: EmbeddingIndex, head: Head, *, write: str = "", least: float = 0.5) -> list[Told]:
+    """Ask a head about everything in an index.
+
+    Args:
+        index: open.
+        head: to ask.
+        write: a set of labels in which the answers are kept, "" for none. What people labelled is in sets of its own: an existing set that
+            holds other labels than the head's is refused.
+        least: probability from which on an answer is kept.
+    """
+    if head.provenance not in index.spaces():
+        head.require(largest_space(index, ""))
+    if write and write == head.name:
+        raise UsageError("The set '{write}' is what the adapter learned from; give its answers a set of their own.", write=write[:80])
+    found = gather(index, "", by=head.by, provenance=head.provenance)
+    told = [Told(number, found.records[number], own) for number, own in zip(found.ids, head.probabilities(found.vectors), strict=True)]
+    if write:
+        index.add_labels(_kept(told, head, write, least))
+    return told
+
+
+def _kept(told: Sequence[Told], head: Head, name: str, least: float) -> list[PlaceLabel]:
+    labels = []
+    for one in told:
+        for label, probability in one.ranked(head.labels)[: 1 if head.exclusive else None]:
+            if probability >= least and one.record.series:
+                labels.append(
+                    PlaceLabel(name, label, one.record.series) if head.by != "slice" else label_of_record(name, label, one.record)
+                )
+    return labels
+
+
+def apply_to_records(records: Sequence[Record], head: Head, provenance: Provenance) -> list[Told]:
+    """Ask a head about images that were just embedded."""
+    head.require(provenance)
+    if head.by == "slice":
+        answers = head.probabilities(np.stack([record.vector for record in records]))
+        return [Told(number, record, own) for number, (record, own) in enumerate(zip(records, answers, strict=True))]
+    by_series: dict[str, list[Record]] = {}
+    for record in records:
+        by_series.setdefault(record.series, []).append(record)
+    pool: Callable[[np.ndarray], np.ndarray] = volume_vector if head.by == "mean" else study_vector
+    vectors = np.stack([pool(np.stack([record.vector for record in own])) for own in by_series.values()])
+    heads = [own[len(own) // 2] for own in by_series.values()]
+    return [Told(number, record, own) for number, (record, own) in enumerate(zip(heads, head.probabilities(vectors), strict=True))]
+
+
+def report_of(head: Head, result: Figures | None, warnings: Sequence[str]) -> dict:
+    """What a report says of a head."""
+    made = head.provenance
+    return blank_report() | {
+        "model": made.model, "engine": made.engine or None, "preprocessing": made.preprocessing, "adapter": head.kind, "set": head.name,
+        "labels": list(head.labels), "exclusive": head.exclusive, "by": head.by, "settings": head.settings,
+        "figures": result.plain() if result is not None else None, "warnings": list(warnings),
+    }  # fmt: skip

@@ -1,0 +1,147 @@
+"""`adapter train`, `evaluate` and `apply` as a person types them, on a made-up index with known answers."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from search_support import hash_of, unit_vectors
+
+from doubles.insight import InsightDouble
+from MedImageParseLib.cli.main import main
+from MedImageParseLib.search.heads import load_head
+from MedImageParseLib.search.index import EmbeddingIndex
+from MedImageParseLib.search.labels import PlaceLabel
+from MedImageParseLib.search.records import Provenance, Record
+from MedImageParseLib.tasks.preprocessing import Preprocessing
+
+SPACE = Provenance("medimageinsight", "", "", Preprocessing().text)
+KINDS = ("bone", "brain", "lung")
+
+
+def write_index(path, space: Provenance = SPACE, studies: int = 45, noise: float = 0.7) -> None:
+    """Studies of four slices round the center of their kind; two studies a patient."""
+    centers, rng = unit_vectors(3, 32, seed=3), np.random.default_rng(4)
+    with EmbeddingIndex.open(path) as index:
+        for study in range(studies):
+            kind = study % 3
+            own = [centers[kind] + rng.normal(size=32) * noise / np.sqrt(32) for _ in range(4)]
+            index.add(
+                [
+                    Record(hash_of(10 * study + n), series=f"series-{study:03d}", plane="axial", slice_index=n, vector=v)
+                    for n, v in enumerate(own)
+                ],
+                space,
+            )
+            index.add_labels(
+                [
+                    PlaceLabel("part", KINDS[kind], f"series-{study:03d}"),
+                    PlaceLabel("patient", f"patient {study // 2}", f"series-{study:03d}"),
+                ]
+            )
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("adapter")
+    write_index(folder / "a.index")
+    words = ["--labels", "part", "--patients", "patient", "--output", str(folder / "head.npz"), "--picture", str(folder / "chart.png")]
+    assert main(["adapter", "train", str(folder / "a.index"), *words, "--report", str(folder / "train.json"), "--quiet"]) == 0
+    return folder
+
+
+def test_training_finds_the_known_answers_and_keeps_patients_apart(made):
+    report = json.loads((made / "train.json").read_text())
+    assert report["figures"]["overall"]["accuracy"] > 0.95 and report["parts"]["train"] > report["parts"]["test"] > 0
+    parts = load_head(made / "head.npz").split
+    patients = [{int(series[-3:]) // 2 for series in part} for part in parts.values()]
+    assert not patients[0] & patients[1] and not patients[0] & patients[2] and not patients[1] & patients[2]
+    with Image.open(made / "chart.png") as chart:
+        assert chart.width > 1000
+
+
+def test_evaluating_on_the_kept_part_gives_the_figures_of_training(made, capsys):
+    words = ["adapter", "evaluate", str(made / "head.npz"), str(made / "a.index"), "--patients", "patient"]
+    assert main([*words, "--report", str(made / "again.json"), "--quiet"]) == 0
+    again, first = json.loads((made / "again.json").read_text()), json.loads((made / "train.json").read_text())
+    assert again["figures"] == first["figures"] and "balanced_accuracy\t" in capsys.readouterr().out
+    assert main([*words, "--part", "new"]) == 2
+    assert "No image of the new part" in capsys.readouterr().err
+
+
+def test_applying_to_an_index_keeps_the_answers_in_a_set_of_their_own(made, capsys):
+    words = ["adapter", "apply", str(made / "head.npz"), str(made / "a.index")]
+    assert main([*words, "--write", "part by adapter", "--csv", str(made / "answers.csv"), "--quiet"]) == 0
+    with open(made / "answers.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 180 and np.mean([row["best"] == KINDS[int(row["series"][-3:]) % 3] for row in rows]) > 0.95
+    with EmbeddingIndex.open(made / "a.index", create=False) as index:
+        assert {"part by adapter", "part"} <= {one.set for one in index.label_sets()}
+    capsys.readouterr()
+    assert main([*words, "--write", "part"]) == 2
+    assert "a set of their own" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("by", ["mean", "statistics"])
+def test_a_head_on_whole_series_and_the_network_learn_too(made, tmp_path, by, capsys):
+    words = ["--by", by, "--kind", "network" if by == "mean" else "linear", "--epochs", "5", "--width", "16", "--test", "0.3"]
+    assert (
+        main(["adapter", "train", str(made / "a.index"), "--labels", "part", "--output", str(tmp_path / "h.npz"), *words, "--quiet"]) == 0
+    )
+    assert load_head(tmp_path / "h.npz").figures["overall"]["auroc"] > 0.95
+    assert main(["adapter", "apply", str(tmp_path / "h.npz"), str(made / "a.index"), "--quiet"]) == 0
+    assert capsys.readouterr().out.count("\n") >= 45
+
+
+def test_findings_that_stand_beside_one_another_are_learned_as_such(made, tmp_path):
+    with EmbeddingIndex.open(made / "a.index", create=False) as index:
+        index.add_labels([PlaceLabel("finding", "any", f"series-{n:03d}") for n in range(45) if n % 3], replace=False)
+        index.add_labels([PlaceLabel("finding", "lung", f"series-{n:03d}") for n in range(45) if n % 3 == 2], replace=False)
+        index.add_labels([PlaceLabel("finding", "none", f"series-{n:03d}") for n in range(45) if n % 3 == 0], replace=False)
+    assert main(["adapter", "train", str(made / "a.index"), "--labels", "finding", "--output", str(tmp_path / "f.npz"), "--quiet"]) == 0
+    head = load_head(tmp_path / "f.npz")
+    assert not head.exclusive and head.labels == ("any", "lung", "none") and head.figures["overall"]["auroc"] > 0.95
+
+
+def test_pictures_are_embedded_by_the_heads_own_recipe_and_another_model_is_refused(made, tmp_path, capsys):
+    random = np.random.default_rng(5)
+    folder = tmp_path / "pictures"
+    for number in range(12):
+        (folder / f"{number % 2}").mkdir(parents=True, exist_ok=True)
+        pixels = np.zeros((32, 32), np.uint8)
+        pixels[: 16 if number % 2 else 32, : 32 if number % 2 else 16] = 200
+        Image.fromarray(pixels + random.integers(0, 40, (32, 32), dtype=np.uint8)).save(folder / f"{number % 2}" / f"{number}.png")
+    with InsightDouble().serve() as url:
+        assert main(["index", "add", str(tmp_path / "p.index"), str(folder), "--endpoint", url, "--fit", "stretch", "--quiet"]) == 0
+        assert main(["index", "label", str(tmp_path / "p.index"), "--set", "side", "--folders", "--quiet"]) == 0
+        assert (
+            main(["adapter", "train", str(tmp_path / "p.index"), "--labels", "side", "--output", str(tmp_path / "p.npz"), "--quiet"]) == 0
+        )
+        capsys.readouterr()
+        assert main(["adapter", "apply", str(tmp_path / "p.npz"), str(folder / "1" / "1.png"), "--endpoint", url, "--quiet"]) == 0
+        assert capsys.readouterr().out.split("\t")[2].startswith("1 ")
+        assert main(["adapter", "apply", str(tmp_path / "p.npz"), str(folder / "1"), "--endpoint", url, "--deployment", "other"]) == 2
+        assert "was trained on vectors of" in capsys.readouterr().err
+    assert main(["adapter", "apply", str(tmp_path / "p.npz"), str(made / "a.index")]) == 2
+    assert "was trained on vectors of" in capsys.readouterr().err
+    assert main(["adapter", "apply", str(tmp_path / "p.npz"), str(folder)]) == 2
+    assert "--endpoint URL or --profile NAME" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--labels", "nothing"], "no set of labels 'nothing'; it has"),
+        (["--labels", "part", "--only", "heart"], "No image has the label 'heart'"),
+        (["--labels", "part", "--only", "lung"], "the same label (lung)"),
+        (["--labels", "part", "--test", "0.9"], "together at most 0.8"),
+        (["--labels", "part", "--epochs", "0"], "must be at least 1"),
+    ],
+)
+def test_what_cannot_be_learned_is_one_sentence_and_nothing_is_written(made, tmp_path, capsys, words, sentence):
+    assert main(["adapter", "train", str(made / "a.index"), *words, "--output", str(tmp_path / "x.npz")]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("error: ") and sentence in err and err.count("\n") == 1 and not list(tmp_path.iterdir())
