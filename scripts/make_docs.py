@@ -138,16 +138,44 @@ _TITLES = {
 }  # fmt: skip
 
 
+_AZURE = ("sign_in_to_azure", "Azure", "reminders")
+
+
 def api() -> str:
     """Every name that `from MedImageParseLib import …` gives, by the file that has it; mkdocstrings puts the docstrings there."""
     import MedImageParseLib
+    from MedImageParseLib.api import deploy
 
     parts = []
     for module, names in MedImageParseLib._MODULES.items():
         parts.append(f"### {_TITLES.get(module, module.rpartition('.')[2].replace('_', ' ').capitalize())}")
-        parts += [f"::: MedImageParseLib.{module}.{name}" for name in names]
+        for name in names:
+            parts += _entry(f"MedImageParseLib.{module}.{name}", getattr(MedImageParseLib, name))
         parts.append("")
+    parts.append("### Endpoints in Azure")
+    for name in _AZURE:
+        parts += _entry(f"MedImageParseLib.api.deploy.{name}", getattr(deploy, name))
+    parts += _options_table(deploy.DeployOptions, "what `deploy` makes")
     return "\n".join(parts).rstrip()
+
+
+def _entry(path: str, found: object) -> list[str]:
+    """A name's place for its docstring, and a table of each options class that it takes."""
+    tables = [_options_table(each) for each in getattr(found, "option_groups", {}).values()]
+    return [f"::: {path}", *(line for table in tables for line in table)]
+
+
+def _options_table(options: type, title: str = "each field is a keyword too") -> list[str]:
+    """The fields of an options class."""
+    import dataclasses
+
+    from MedImageParseLib.options import about, default_of
+
+    rows = [
+        f"| `{each.name}` | `{default_of(options, each.name)!r}` | {_cell(about(options, each.name).help)} |"
+        for each in dataclasses.fields(options)
+    ]
+    return ["", f"`{options.__name__}`: {title}.", "", "| option | default | meaning |", "|---|---|---|", *rows, ""]
 
 
 def _cell(text: str) -> str:

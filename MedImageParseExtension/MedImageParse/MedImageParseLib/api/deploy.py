@@ -21,8 +21,9 @@ from ..azure.plan import Plan, Workspace, find_workspace, make_plan
 from ..azure.resource_manager import ControlPlaneError, ResourceManager, arm_scope
 from ..configuration import configuration_folder, write_atomically
 from ..errors import EndpointError, MedImageParseError, PartlyDone, UsageError
+from ..options import option, spread
 from ..profiles.connection import connect
-from ..profiles.profiles import ProfileStore
+from ..profiles.profiles import ENTRA_METHODS, ProfileStore
 from ..progress import Cancellation, Progress, no_progress
 from ..signin.auth import save_in_keyring, session_keys
 from ..signin.entra import EntraOptions, Prompt
@@ -34,35 +35,47 @@ _PROBE_TRIES = 6
 _PROBE_PAUSE_S = 20.0
 
 
-@dataclass(slots=True)
+_WHERE, _MADE, _AZURE = "where", "what to make", "signing in to Azure"
+
+
+@dataclass(slots=True, frozen=True)
 class DeployOptions:
-    """What to make.
+    """What to make, and where. The help of each field says what it is for."""
 
-    Attributes:
-        workspace: Azure Machine Learning workspace, by name or resource id; "" takes the only one.
-        subscription: look for the workspace only here.
-        name: of the endpoint, "" for one made from model and workspace.
-        instance: machine size, "" for the first recommended one with quota.
-        count: machines.
-        sign_in: how callers sign in: "key", "entra" or "aml-token".
-        model_version: of the model in Azure's registry, "" for the one that this program was written for.
-        delete_by: ISO date to be reminded of.
-        shared_quota: use Azure's shared quota, which ends the endpoint after 168 hours.
-        profile_name: name of the profile, "" for the endpoint's.
-        keep_key: keep the endpoint's key in the system's keyring.
-    """
+    workspace: str = option(
+        "", help="Azure Machine Learning workspace, by name or resource id; the only one, if none is given", metavar="NAME", group=_WHERE
+    )
+    subscription: str = option("", help="look for the workspace only in this subscription", metavar="ID", group=_WHERE)
+    name: str = option("", help="of the endpoint; if none is given, the model's name and six letters of the workspace", group=_MADE)
+    instance: str = option("", help="machine size; if none is given, the first recommended one with quota", metavar="SIZE", group=_MADE)
+    count: int = option(1, help="machines", metavar="N", group=_MADE)
+    sign_in: str = option("key", help="how callers sign in to the endpoint", choices=("key", "entra", "aml-token"), group=_MADE)
+    model_version: str = option(
+        "",
+        help="version of the model in Azure's registry; if none is given, the one that this program was written for",
+        metavar="N",
+        group=_MADE,
+    )
+    delete_by: str = option("", help="a date (2026-12-31) to be reminded of; nothing is deleted by itself", metavar="DATE", group=_MADE)
+    shared_quota: bool = option(
+        False, help="use Azure's shared quota, for tests: Azure deletes such an endpoint after 168 hours", group=_MADE
+    )
+    profile_name: str = option("", help="name of the profile; if none is given, the endpoint's", metavar="NAME", group=_MADE)
+    keep_key: bool = option(False, help="keep the endpoint's key in the system's keyring", group=_MADE)
 
-    workspace: str = ""
-    subscription: str = ""
-    name: str = ""
-    instance: str = ""
-    count: int = 1
-    sign_in: str = "key"
-    model_version: str = ""
-    delete_by: str = ""
-    shared_quota: bool = False
-    profile_name: str = ""
-    keep_key: bool = False
+
+@dataclass(slots=True, frozen=True)
+class AzureOptions:
+    """How to sign in to Azure's control plane. The help of each field says what it is for."""
+
+    method: str = option("default", help="how to sign in; default tries several", choices=ENTRA_METHODS, group=_AZURE)
+    tenant: str = option("", help="Entra tenant, where you belong to several organizations", metavar="ID", group=_AZURE)
+    client_id: str = option("", help="application, or user-assigned managed identity, to sign in with", metavar="ID", group=_AZURE)
+    cloud: str = option("public", help="which of Azure's clouds", choices=tuple(CLOUDS), group=_AZURE)
+    authority: str = option("", help="another sign-in host, which you trust with your account", metavar="HOST", group=_AZURE)
+    arm_url: str = option("", help="another Azure Resource Manager", metavar="URL", group=_AZURE)
+    ca_bundle: str = option("", help="extra certificate authorities (PEM)", metavar="FILE", group=_AZURE)
+    proxy: str = option("", help="proxy, where the environment names none", metavar="URL", group=_AZURE)
 
 
 @dataclass(slots=True)
@@ -82,44 +95,33 @@ class Made:
     notes: list[str] = field(default_factory=list)
 
 
+@spread
 def sign_in_to_azure(
-    *,
-    method: str = "default",
-    tenant: str = "",
-    client_id: str = "",
-    cloud: str = "public",
-    authority: str = "",
-    arm_url: str = "",
-    ca_bundle: str = "",
-    proxy: str = "",
-    prompt: Prompt | None = None,
-    cancellation: Cancellation | None = None,
+    *, options: AzureOptions = AzureOptions(), prompt: Prompt | None = None, cancellation: Cancellation | None = None
 ) -> Azure:
     """Sign in to Azure's control plane.
 
     Args:
-        method: how, one of `profiles.ENTRA_METHODS`.
-        tenant: Entra tenant, where a person belongs to several.
-        client_id: application or user-assigned managed identity.
-        cloud: "public", "usgov" or "china".
-        authority: another sign-in host, which the person trusts.
-        arm_url: another Azure Resource Manager.
-        ca_bundle: PEM file of extra certificate authorities.
-        proxy: proxy URL.
+        options: how; each field is a keyword too.
         prompt: shows a device code.
         cancellation: ends waiting for the sign-in and for Azure.
 
     Raises:
         UsageError: unknown words. SignInError: no sign-in came about.
     """
-    if cloud not in CLOUDS:
-        raise UsageError("The cloud '{cloud}' is not known: choose one of {known}.", cloud=cloud, known=", ".join(CLOUDS))
-    where = CLOUDS[cloud]
-    options = EntraOptions(method, tenant, client_id, authority or where.authority, bool(authority), ca_bundle, proxy)
-    address = arm_url or where.arm_url
-    session = entra_session(options, prompt, cancellation)
-    manager = ResourceManager(session.auth(arm_scope(address)), address, ca_bundle=ca_bundle, proxy=proxy, cancellation=cancellation)
-    return Azure(manager, options=options, cloud=where, arm_url=address)
+    if options.cloud not in CLOUDS:
+        raise UsageError("The cloud '{cloud}' is not known: choose one of {known}.", cloud=options.cloud, known=", ".join(CLOUDS))
+    where = CLOUDS[options.cloud]
+    entra = EntraOptions(
+        options.method, options.tenant, options.client_id, options.authority or where.authority, bool(options.authority), options.ca_bundle,
+        options.proxy,
+    )  # fmt: skip
+    address = options.arm_url or where.arm_url
+    session = entra_session(entra, prompt, cancellation)
+    manager = ResourceManager(
+        session.auth(arm_scope(address)), address, ca_bundle=options.ca_bundle, proxy=options.proxy, cancellation=cancellation
+    )
+    return Azure(manager, options=entra, cloud=where, arm_url=address)
 
 
 class Azure:
@@ -387,4 +389,4 @@ def _entries() -> list[dict[str, Any]]:
     return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
 
 
-__all__ = ["Azure", "DeployOptions", "Made", "forget", "remember", "reminders", "sign_in_to_azure"]
+__all__ = ["Azure", "AzureOptions", "DeployOptions", "Made", "forget", "remember", "reminders", "sign_in_to_azure"]

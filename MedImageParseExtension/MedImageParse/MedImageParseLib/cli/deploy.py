@@ -9,11 +9,10 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 
-from ..api.deploy import Azure, DeployOptions, sign_in_to_azure
-from ..azure.discovery import CLOUDS
+from ..api.deploy import Azure, AzureOptions, DeployOptions, sign_in_to_azure
 from ..azure.offers import OFFERS
 from ..errors import Cancelled, UsageError
-from ..profiles.profiles import ENTRA_METHODS
+from ..options import add_options, options_from
 from ..progress import Cancellation
 from .options import RefuseKey, add_common
 from .terminal import Terminal, print_prompt
@@ -34,29 +33,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("what", metavar="MODEL|ACTION", choices=(*OFFERS, *_ACTIONS), help=f"{', '.join(OFFERS)}; or {', '.join(_ACTIONS)}")
     parser.add_argument("target", metavar="ENDPOINT", nargs="?", default="", help="for status, logs, delete and grant: the endpoint's name")
     parser.add_argument("person", metavar="PERSON", nargs="?", default="", help="for grant: object id of who may call it")
-    where = parser.add_argument_group("where")
-    where.add_argument("--workspace", metavar="NAME", default="", help="Azure Machine Learning workspace, by name or resource id")
-    where.add_argument("--subscription", metavar="ID", default="", help="look for the workspace only here")
-    made = parser.add_argument_group("what to make")
-    made.add_argument("--name", default="", help="of the endpoint (default: the model's name and six letters of the workspace)")
-    made.add_argument("--instance", metavar="SIZE", default="", help="machine size (default: the first recommended one with quota)")
-    made.add_argument("--count", type=int, default=1, help="machines (default 1)")
-    made.add_argument("--sign-in", choices=("key", "entra", "aml-token"), default="key", help="how callers sign in (default key)")
-    made.add_argument("--model-version", metavar="N", default="", help="version of the model in Azure's registry")
-    made.add_argument("--delete-by", metavar="DATE", default="", help="a date (2026-12-31) to be reminded of; nothing is deleted by itself")
-    made.add_argument("--shared-quota", action="store_true", help="use Azure's shared quota, which ends the endpoint after 168 hours")
-    made.add_argument("--profile-name", metavar="NAME", default="", help="name of the profile (default: the endpoint's)")
-    made.add_argument("--keep-key", action="store_true", help="keep the endpoint's key in the system's keyring")
-    made.add_argument("--yes", action="store_true", help="make or delete without asking")
-    azure = parser.add_argument_group("signing in to Azure")
-    azure.add_argument("--method", choices=ENTRA_METHODS, default="default", help="how to sign in (default: default, which tries several)")
-    azure.add_argument("--tenant", metavar="ID", default="", help="Entra tenant, where you belong to several organizations")
-    azure.add_argument("--client-id", metavar="ID", default="", help="application, or user-assigned managed identity, to sign in with")
-    azure.add_argument("--cloud", choices=tuple(CLOUDS), default="public", help="which of Azure's clouds (default: public)")
-    azure.add_argument("--authority", metavar="HOST", default="", help="another sign-in host, which you trust with your account")
-    azure.add_argument("--arm-url", metavar="URL", default="", help="another Azure Resource Manager")
-    azure.add_argument("--ca-bundle", metavar="FILE", default="", help="extra certificate authorities")
-    azure.add_argument("--proxy", metavar="URL", default="", help="proxy, where the environment names none")
+    add_options(parser, DeployOptions)
+    parser.add_argument("--yes", action="store_true", help="make or delete without asking")
+    add_options(parser, AzureOptions)
     parser.add_argument("--kind", choices=("User", "Group", "ServicePrincipal"), default="User", help="for grant: what PERSON is")
     parser.add_argument("--json", action="store_true", help="print what was found or made as JSON")
     parser.add_argument("--key", action=RefuseKey, nargs="?", help=argparse.SUPPRESS)
@@ -67,22 +46,14 @@ def run(arguments: argparse.Namespace) -> int:
     """Returns the exit status."""
     if arguments.what in ("status", "logs", "delete", "grant") and not arguments.target:
         raise UsageError("Say which endpoint: deploy {action} NAME; `deploy list` names them.", action=arguments.what)
-    azure = sign_in_to_azure(
-        method=arguments.method, tenant=arguments.tenant, client_id=arguments.client_id, cloud=arguments.cloud,
-        authority=arguments.authority, arm_url=arguments.arm_url, ca_bundle=arguments.ca_bundle, proxy=arguments.proxy,
-        prompt=print_prompt, cancellation=arguments.cancellation,
-    )  # fmt: skip
+    azure = sign_in_to_azure(options=options_from(AzureOptions, arguments), prompt=print_prompt, cancellation=arguments.cancellation)
     action = _ACTIONS_RUN.get(arguments.what, _make)
     return action(arguments, azure)
 
 
 def _make(arguments: argparse.Namespace, azure: Azure) -> int:
     terminal = Terminal(arguments.quiet)
-    options = DeployOptions(
-        workspace=arguments.workspace, subscription=arguments.subscription, name=arguments.name, instance=arguments.instance,
-        count=arguments.count, sign_in=arguments.sign_in, model_version=arguments.model_version, delete_by=arguments.delete_by,
-        shared_quota=arguments.shared_quota, profile_name=arguments.profile_name, keep_key=arguments.keep_key,
-    )  # fmt: skip
+    options = options_from(DeployOptions, arguments)
     plan = azure.plan(arguments.what, options)
     for line in azure.sentences(plan):
         print(line, file=sys.stderr)

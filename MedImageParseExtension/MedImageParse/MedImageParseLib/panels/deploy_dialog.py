@@ -10,16 +10,17 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from ..api.deploy import Azure, DeployOptions, Made, sign_in_to_azure
+from ..api.deploy import Azure, AzureOptions, DeployOptions, Made, sign_in_to_azure
 from ..azure.deploy import Deployed
 from ..azure.offers import OFFERS
 from ..azure.plan import Plan
 from ..logic.jobs import POLL_MS, Job, JobQueue
+from ..options import about
 from ..progress import Cancellation, Progress
 from .profile_form import entraMethods
 from .sentences import jobWords, signInText, worded
 from .tab import loadWidgets
-from .widgets import Choice, plain, showRich, showSentence
+from .widgets import Choice, plain, setTip, showRich, showSentence
 
 _SIZE = (460, 640)  # pixels
 _AUTOMATIC = ""
@@ -51,6 +52,11 @@ class DeployDialog:
         ways = (("key", _("The endpoint's key")), ("entra", _("Microsoft Entra")), ("aml-token", _("Azure ML token")))
         self._signIn = Choice(ui.deploySignInComboBox, ways, self._changed)
         self._method = Choice(ui.deployMethodComboBox, entraMethods(), self._changed)
+        for field, name in (
+            (ui.deployWorkspaceEdit, "workspace"), (ui.deployInstanceComboBox, "instance"), (ui.deploySignInComboBox, "sign_in"),
+            (ui.deployDeleteByEdit, "delete_by"), (ui.deploySharedCheckBox, "shared_quota"),
+        ):  # fmt: skip
+            setTip(field, _inSentence(about(DeployOptions, name).help))
         for edit in (ui.deployWorkspaceEdit, ui.deployDeleteByEdit):
             edit.connect("textChanged(QString)", self._changed)
         ui.deploySharedCheckBox.connect("toggled(bool)", self._changed)
@@ -101,7 +107,9 @@ class DeployDialog:
 
     def _azure(self, method: str, cancellation: Cancellation) -> Azure:
         """In the worker: somebody may have to sign in."""
-        return sign_in_to_azure(method=method, prompt=lambda *code: self._codes.append(signInText(*code)), cancellation=cancellation)
+        return sign_in_to_azure(
+            options=AzureOptions(method=method), prompt=lambda *code: self._codes.append(signInText(*code)), cancellation=cancellation
+        )
 
     # --- the jobs ----------------------------------------------------------------------------------------------------
 
@@ -227,6 +235,11 @@ class DeployDialog:
         ui.deployMakeButton.setToolTip(_("Make it, as described above.") if self._plan else _("First look at what will be made."))
         ui.deployDeleteButton.setEnabled(idle and 0 <= ui.deployList.currentRow < len(self._found))
         ui.deployStopButton.setVisible(not idle)
+
+
+def _inSentence(help: str) -> str:
+    """An option's help as a tooltip."""
+    return f"{help[:1].upper()}{help[1:]}."
 
 
 def _window(widget: Any) -> Any:
