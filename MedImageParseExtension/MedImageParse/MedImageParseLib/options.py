@@ -118,6 +118,11 @@ def spread(function: _Function) -> _Function:
     return spread_out  # type: ignore[return-value]
 
 
+def option_groups(function: Callable[..., Any]) -> dict[str, type]:
+    """The parameters that `spread` has spread, and their classes."""
+    return getattr(function, "option_groups", {})
+
+
 def _options_class(function: Callable[..., Any], parameter: inspect.Parameter) -> type | None:
     kind = parameter.annotation
     if isinstance(kind, str):

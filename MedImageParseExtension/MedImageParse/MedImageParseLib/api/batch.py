@@ -30,6 +30,7 @@ from .batch_cases import Settings, blank_entry, checked_writes, do_case, do_case
 from .calls import in_sentences
 from .inputs import files_of
 from .segment import check_options, connect, segment
+from .segment_options import SegmentOptions
 
 if TYPE_CHECKING:
     from ..cohort.rehearsal import Rehearsal
@@ -241,7 +242,7 @@ def _check(settings: Settings, cases: list[Case], at_once: int, redo: str, read:
     outputs = {str(Path(settings.folder, name)): "the batch itself" for name in (MANIFEST, TABLE)}
     for case in cases:
         own = settings.arguments(case)
-        check_options(*(own[name] for name in ("model", "plane", "slices", "orient", "slabs", "region", "group")))
+        check_options(own.pop("model"), SegmentOptions(**own))
         prompts = settings.prompts(case)
         for kind, path in settings.outputs(case).items():
             names = catalogue.segment_names(prompts) if kind == "masks" else ()

@@ -26,6 +26,7 @@ from ..tasks.run import NotSent, blank_report
 from .batch_cases import Settings, checked_writes, do_case, fingerprint_of
 from .calls import in_sentences
 from .segment import MODELS, check_options, segment
+from .segment_options import SegmentOptions
 
 EXPORT, JOB = "export.json", "job.json"
 _FORMAT = 1
@@ -115,7 +116,7 @@ def batch_export_azure(
     found = find_cases(given, output_dir=output_dir, lines=lines_of_stdin())
     for case in found.cases:
         own = settings.arguments(case)
-        check_options(*(own[name] for name in ("model", "plane", "slices", "orient", "slabs", "region", "group")))
+        check_options(own.pop("model"), SegmentOptions(**own))
         settings.prompts(case)
     folder = _empty_folder(output_dir)
     check_outputs({"--output-dir": folder / EXPORT}, [case.input for case in found.cases])

@@ -13,6 +13,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from ..errors import UsageError
+from ..options import option_groups, spread
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _SET_BY_THE_COMMAND = ("model", "sends_image_data", "cancellation")
@@ -34,14 +35,16 @@ def in_sentences(function: _Function) -> _Function:
     """A console function whose wrong options are UsageErrors with one sentence, those of its connection among them.
 
     Args:
-        function: its `**connection`, where it has one, goes to `profiles.connection.connect`.
+        function: options of its dataclasses are keywords of its own (options.spread); its `**connection`, where it has one, goes to `profiles.connection.connect`.
     """
-    signature = inspect.signature(function)
+    taking = spread(function)
+    signature = inspect.signature(taking)
+    groups = option_groups(taking)
 
-    @functools.wraps(function)
+    @functools.wraps(taking)
     def checked(*given: Any, **options: Any) -> Any:
-        check_call(function.__name__, signature, given, options)
-        return function(*given, **options)
+        check_call(function.__name__, signature, given, {name: value for name, value in options.items() if name not in groups})
+        return taking(*given, **options)
 
     return cast(_Function, checked)
 

@@ -11,6 +11,7 @@ from ..errors import EndpointError, PartlyDone, UsageError
 from ..files.write import make_folder
 from ..progress import Cancellation, Progress, no_progress
 from ..prompts import catalogue
+from .segment_options import SegmentOptions
 
 if TYPE_CHECKING:
     from ..tasks.run import SegmentationResult
@@ -144,10 +145,7 @@ def _with_frame(path: Path, frame: str) -> Path:
 def _check(named: dict[str, Any], wanted: dict[str, Any], read: tuple, prompts: list[str]) -> None:
     from .outputs import Wanted
 
-    Wanted.checked(
-        named["output"], named["labels"], named["probability"], named["picture"], read, catalogue.segment_names(prompts),
-        masks=named["masks"], statistics=named["statistics"],
-    )  # fmt: skip
+    Wanted.checked(SegmentOptions(**named), read, catalogue.segment_names(prompts))
     for folder in _FOLDERS:
         if wanted[folder] and not Path(wanted[folder]).expanduser().parent.is_dir():
             raise UsageError(f"The folder {Path(wanted[folder]).parent} does not exist; create it or choose another.")

@@ -25,9 +25,16 @@ from .inputs import Image, as_frames, as_volume, check_kind, is_path
 
 if TYPE_CHECKING:
     from ..files.dicom_export import SourceSeries
+    from .segment_options import SegmentOptions
 
 FILES = ("output", "labels", "picture", "statistics", "dicom_seg", "rtstruct")
-_LABEL_ENDINGS = (".nii.gz", ".nii", ".nrrd")
+_ENDINGS: dict[str, tuple[str, ...]] = {
+    "labels": (".nii.gz", ".nii", ".nrrd"),
+    "picture": (".png",),
+    "statistics": (".csv", ".json"),
+    "dicom_seg": (".dcm",),
+    "rtstruct": (".dcm",),
+}
 
 
 @dataclass(slots=True, frozen=True)
@@ -45,50 +52,34 @@ class Wanted:
     instances: float | None = None
 
     @classmethod
-    def checked(
-        cls,
-        output,
-        labels,
-        probability,
-        picture,
-        inputs: Iterable[object] = (),
-        names: Iterable[str] = (),
-        *,
-        masks=None,
-        statistics=None,
-        dicom_seg=None,
-        rtstruct=None,
-        instances: float | None = None,
-    ) -> Wanted:
+    def checked(cls, options: SegmentOptions, inputs: Iterable[object] = (), names: Iterable[str] = ()) -> Wanted:
         """What to write, checked before anything is sent.
 
         Args:
-            output, labels, probability, picture, masks, statistics, dicom_seg, rtstruct, instances: as `segment` takes them.
+            options: those of `segment`; what it writes counts here.
             inputs: what is read; volumes and None are passed over.
             names: of the segments to come, which name the probability volumes.
 
         Raises:
             UsageError: a name that cannot be written, or that would replace what is read; a package that writing needs is missing.
         """
-        if labels and str(labels).lower().endswith(".seg.nrrd"):
+        if options.labels and str(options.labels).lower().endswith(".seg.nrrd"):
             raise UsageError("The labelmap's name ends with .seg.nrrd, which is a segmentation's; end it with .nrrd or .nii.gz.")
-        for folder, purpose in ((probability, "probability volumes"), (masks, "masks")):
+        for folder, purpose in ((options.probability, "probability volumes"), (options.masks, "masks")):
             if folder:
                 check_name(Path(folder))
             if folder and Path(folder).exists() and not Path(folder).is_dir():
                 raise UsageError(f"{folder} is a file; give a folder for the {purpose}.")
-        if instances is not None and not instances >= 0:
+        if options.instances is not None and not options.instances >= 0:
             raise UsageError("The smallest size of separate structures is a number of millilitres, 0 or more.")
+        output = check_segmentation_path(options.output) if options.output else None
+        files = {name: path for name in _ENDINGS if (path := getattr(options, name))}
         wanted = cls(
-            output and check_segmentation_path(output),
-            labels and check_writable(labels, _LABEL_ENDINGS),
-            Path(probability) if probability else None,
-            picture and check_writable(picture, (".png",)),
-            Path(masks) if masks else None,
-            statistics and check_writable(statistics, (".csv", ".json")),
-            dicom_seg and check_writable(dicom_seg, (".dcm",)),
-            rtstruct and check_writable(rtstruct, (".dcm",)),
-            instances,
+            output,
+            **{name: check_writable(path, _ENDINGS[name]) for name, path in files.items()},
+            probability=Path(options.probability) if options.probability else None,
+            masks=Path(options.masks) if options.masks else None,
+            instances=options.instances,
         )
         given: dict[str, Path | None] = {name: getattr(wanted, name) for name in FILES}
         for folder, what in ((wanted.probability, "probability"), (wanted.masks, "mask")):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, cast
 
@@ -12,6 +11,7 @@ from ..files.write import after_requests
 from ..imaging.geometry import PLANE_CHOICES, SliceView, parse_slices
 from ..imaging.volume import Volume
 from ..models import MODEL_NAMES, SEGMENTING, SLICES, VOLUMES, does_not_segment
+from ..options import names_of
 from ..progress import Cancellation, Progress, no_progress
 from ..prompts import catalogue
 from ..prompts.advice import line_end_warning
@@ -20,6 +20,7 @@ from ..prompts.presets import with_preset
 from .calls import in_sentences
 from .frames import EVERY, frame_number, segment_frames
 from .inputs import Image, check_kind, files_of
+from .segment_options import ImageOptions, SegmentOptions
 
 if TYPE_CHECKING:
     from ..tasks.check_endpoint import CheckResult
@@ -39,26 +40,7 @@ def segment(
     endpoint: str | None = None,
     profile: str | None = None,
     client: Client | None = None,
-    output: str | os.PathLike | None = None,
-    labels: str | os.PathLike | None = None,
-    probability: str | os.PathLike | None = None,
-    picture: str | os.PathLike | None = None,
-    masks: str | os.PathLike | None = None,
-    statistics: str | os.PathLike | None = None,
-    dicom_seg: str | os.PathLike | None = None,
-    rtstruct: str | os.PathLike | None = None,
-    instances: float | None = None,
-    plane: str = "",
-    slices: str | list[int] | None = None,
-    window: str = "auto",
-    orient: str | None = None,
-    slabs: str | int | None = None,
-    region: str = "",
-    group: str = "auto",
-    repeat: int = 1,
-    modality: str = "",
-    series: str | int = "",
-    frame: int | str | None = None,
+    options: SegmentOptions,
     progress: Progress = no_progress,
     cancellation: Cancellation | None = None,
     **connection,
@@ -72,25 +54,13 @@ def segment(
         model: "medimageparse3d" for volumes, "medimageparse" for slices and 2D pictures.
         preset: name of a list of prompts, such as "abdomen-15"; they come before those of `prompt`. `targets --presets` lists them.
         endpoint: scoring URL; or `profile`: name of a stored profile; or `client`: a connection to use (it is not closed).
-        output: .seg.nrrd to write. labels: labelmap to write. probability: folder for probability volumes. picture: .png to write.
-        masks: folder for one labelmap a found structure. statistics: .csv or .json to write: voxels, ml, values, place of each structure.
-        dicom_seg, rtstruct: .dcm to write, for DICOM input: a Segmentation object, an RT Structure Set.
-        instances: millilitres; separate structures of at least that size become segments of their own, "liver tumor 1" the largest.
-        plane, slices: for "medimageparse" on a volume; plane "axial" (the default), "coronal", "sagittal" or "auto" (its own slices); slices as "15", "10:20", "all" or a list of indices.
-        window: "auto", "raw", "percentile", a site or "LOW,HIGH".
-        orient: "trained", "radiological" or "vote" ("medimageparse" on a volume).
-        repeat: how often to ask "medimageparse3d", which is not deterministic; the majority is kept, with the agreement.
-        slabs: "none", "auto" or a number ("medimageparse3d").
-        region: "I0:I1,J0:J1,K0:K1" in voxels to send only that part of the volume ("medimageparse3d").
-        group: "auto" (nested targets in different requests, as few as possible), "together" or "each".
-        modality: DICOM modality code, where the file does not say.
-        series: UID or series number of the DICOM series to take, where a folder holds several.
-        frame: which volume to take, counted from 0, where the image holds several (times, phases); "all" for each: the files of frame 3 are
-            then called "organs_frame3.seg.nrrd" and so on, and what comes back is a `FramesResult`, `results[3]` and one report.
+        options: what to write and how to send; each of its fields is a keyword too.
+        progress: told what is going on. cancellation: stops the run.
         connection: further options of `connect` (auth, key_file, timeout, retries, ca_bundle, deployment, dialect, consent).
 
     Returns:
-        SegmentationResult: `result["liver"].array`, `.to_sitk()`, `.to_nibabel()`, `.table()`, `.prompts` with masks on the input's grid, `.report` as written by `--report`, `.failure`.
+        With frame="all" a FramesResult: `results[3]` of frame 3, whose files are called "organs_frame3.seg.nrrd" and so on, and one report.
+        Else SegmentationResult: `result["liver"].array`, `.to_sitk()`, `.to_nibabel()`, `.table()`, `.prompts` with masks on the input's grid, `.report` as written by `--report`, `.failure`.
 
     Raises:
         MedImageParseError with one sentence; its `exit_status` is the command line's.
@@ -100,7 +70,6 @@ def segment(
         >>> result
         <SegmentationResult: liver 1,403.2 ml; spleen 214.7 ml>
     """
-    given = dict(locals())  # for every frame the same
     from ..tasks.repeat import check_times, repeated
     from . import outputs
 
@@ -109,51 +78,49 @@ def segment(
         raise UsageError('A prompt is a text such as "liver & spleen", or a list of texts.')
     check_kind(input)
     prompts = with_preset(preset, texts, model)
-    check_times(repeat, model)
-    check_options(model, plane, slices, orient, slabs, region, group)
-    which = frame_number(frame)
+    check_times(options.repeat, model)
+    check_options(model, options)
+    which = frame_number(options.frame)
     if which == EVERY:
+        given = {name: getattr(options, name) for name in names_of(SegmentOptions)}
+        given |= {"input": input, "prompt": prompt, "model": model, "preset": preset, "endpoint": endpoint, "profile": profile}
+        given |= {"client": client, "progress": progress, "cancellation": cancellation, "connection": connection}
         # Typed as one result, which it is for every caller that did not ask for all frames.
         return cast("SegmentationResult", segment_frames(segment, connect, given, prompts))
     read = (input, *files_of(connection))
-    wanted = outputs.Wanted.checked(
-        output,
-        labels,
-        probability,
-        picture,
-        read,
-        catalogue.segment_names(prompts),
-        masks=masks,
-        statistics=statistics,
-        dicom_seg=dicom_seg,
-        rtstruct=rtstruct,
-        instances=instances,
-    )
+    wanted = outputs.Wanted.checked(options, read, catalogue.segment_names(prompts))
     cancellation = cancellation or Cancellation()
-    reading = outputs.Reading.of(input, modality, progress, series, which)
+    reading = outputs.Reading.of(input, options.modality, progress, options.series, which)
     cancellation.check()
-    source = outputs.find_source(wanted, reading, series)
+    source = outputs.find_source(wanted, reading, options.series)
     common = dict(
-        window=window, group=group, keep_probabilities=wanted.probability is not None, progress=progress, cancellation=cancellation
+        window=options.window,
+        group=options.group,
+        keep_probabilities=wanted.probability is not None,
+        progress=progress,
+        cancellation=cancellation,
     )
     indices = None
     if not models.MODELS[model].whole_volumes:
         reading.volume.check()
         from ..tasks.segment_slices import plane_to_send, segment_slices
 
-        plane = plane_to_send(reading.volume, plane, slices)
-        indices = _slice_indices(reading.volume, plane, slices)
+        plane = plane_to_send(reading.volume, options.plane, options.slices)
+        indices = _slice_indices(reading.volume, plane, options.slices)
     own = None if client else connect(endpoint, profile, model=model, cancellation=cancellation, **connection)
     try:
         if models.MODELS[model].whole_volumes:
             from ..tasks.segment_volume import segment_volume
 
             result = repeated(
-                lambda: segment_volume(reading.volume, prompts, client or own, slabs=str(slabs or "auto"), region=region, **common), repeat
+                lambda: segment_volume(
+                    reading.volume, prompts, client or own, slabs=str(options.slabs or "auto"), region=options.region, **common
+                ),
+                options.repeat,
             )
         else:
             result = segment_slices(
-                reading.volume, prompts, client or own, slices=indices, plane=plane, orient=orient or "trained", **common
+                reading.volume, prompts, client or own, slices=indices, plane=plane, orient=options.orient or "trained", **common
             )
     finally:
         if own:
@@ -232,18 +199,18 @@ def connect(endpoint: str | None = None, profile: str | None = None, **options: 
     return make(endpoint, profile, **options)
 
 
-def check_options(model: str, plane: str, slices: object, orient: str | None, slabs: object, region: str, group: str) -> None:
+def check_options(model: str, options: ImageOptions) -> None:
     """Raises UsageError for options that this model does not have, or values that there are not."""
     if why := does_not_segment(model):
         raise UsageError(why)
-    if group not in GROUPS:
-        raise UsageError(f"The group '{group}' is not known; give {' or '.join(GROUPS)}.")
-    if plane and plane not in PLANE_CHOICES:
-        raise UsageError(f"The plane '{plane}' is not known; give axial, coronal or sagittal.")
+    if options.group not in GROUPS:
+        raise UsageError(f"The group '{options.group}' is not known; give {' or '.join(GROUPS)}.")
+    if options.plane and options.plane not in PLANE_CHOICES:
+        raise UsageError(f"The plane '{options.plane}' is not known; give axial, coronal or sagittal.")
     whole = models.MODELS[model].whole_volumes
-    if whole and (slices is not None or orient is not None):
+    if whole and (options.slices is not None or options.orient is not None):
         raise UsageError(f"Slices and orientation belong to the model {SLICES.name}; {model} takes the whole volume.")
-    if not whole and (slabs not in (None, "none", "auto") or region):
+    if not whole and (options.slabs not in (None, "none", "auto") or options.region):
         raise UsageError(f"Slabs and a region belong to the model {VOLUMES.name}; for {model} choose slices.")
 
 

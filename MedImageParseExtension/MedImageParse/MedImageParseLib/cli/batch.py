@@ -8,17 +8,13 @@ from pathlib import Path
 
 from ..api import batch, segment
 from ..api.batch_cases import WRITES
+from ..api.segment_options import ImageOptions
 from ..errors import EndpointError, PartlyDone, UsageError
-from ..imaging.geometry import PLANE_CHOICES
-from ..imaging.windows import CT_WINDOWS
-from ..prompts.grouping import GROUPS
+from ..options import add_options, names_of
 from .options import add_common, add_connection, connection_options
 from .terminal import Terminal, reported
 
-OPTIONS = (
-    "model", "preset", "write", "output_dir", "at_once", "shard", "redo", "dry_run", "scheduler", "plane", "slices", "window", "orient",
-    "slabs", "region", "group", "repeat", "instances", "modality",
-)  # fmt: skip
+OPTIONS = ("model", "preset", "write", "output_dir", "at_once", "shard", "redo", "dry_run", "scheduler", *names_of(ImageOptions))
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -37,9 +33,6 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     outputs = parser.add_argument_group("outputs")
     outputs.add_argument("--output-dir", metavar="OUT", help="folder of the results, batch.jsonl and batch.csv")
     outputs.add_argument("--write", default="seg", metavar="A,B", help=f"what to write of each case: {', '.join(WRITES)} (default seg)")
-    outputs.add_argument(
-        "--instances", metavar="ML", type=float, help="separate structures of at least so many ml become segments of their own"
-    )
     runs = parser.add_argument_group("run")
     runs.add_argument(
         "--at-once", type=int, default=batch.AT_ONCE, metavar="N", help=f"most requests at the same time (default {batch.AT_ONCE})"
@@ -52,20 +45,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     runs.add_argument(
         "--scheduler", default="", metavar="ADDRESS", help="a Dask scheduler whose workers do the cases, such as tcp://host:8786"
     )
-    image = parser.add_argument_group("image")
-    image.add_argument("--plane", choices=PLANE_CHOICES, default="", help="medimageparse on volumes (default axial)")
-    image.add_argument(
-        "--slices", metavar="15|10:20|all", help="medimageparse on volumes: indices along the plane's axis, end not included"
-    )
-    image.add_argument(
-        "--window", default="auto", metavar="WINDOW", help=f"auto, raw, percentile, LOW,HIGH or one of {', '.join(CT_WINDOWS)}"
-    )
-    image.add_argument("--orient", choices=("trained", "radiological", "vote"), help="medimageparse on volumes (default trained)")
-    image.add_argument("--slabs", metavar="none|auto|N", help="medimageparse3d: split tall volumes along their axial axis (default auto)")
-    image.add_argument("--region", default="", metavar="I0:I1,J0:J1,K0:K1", help="medimageparse3d: send only this part of each, in voxels")
-    image.add_argument("--group", choices=GROUPS, default="auto", help="which targets share a request (default auto)")
-    image.add_argument("--repeat", type=int, default=1, metavar="N", help="medimageparse3d: the majority of N runs")
-    image.add_argument("--modality", default="", help="DICOM modality code (CT, MR, …), where files and table do not say")
+    add_options(parser, ImageOptions)
     add_connection(parser)
     add_common(parser)
 
