@@ -230,7 +230,8 @@ def _add(place: Any, one: dataclasses.Field, said: About) -> None:
         place.add_argument(flag, dest=one.name, action="store_false" if default else "store_true", help=said.help)
         return
     more: dict[str, Any] = {"action": "append"} if said.many else {}
-    kind = _KINDS.get(str(one.type).split("|")[0].strip())
+    kinds = {part.strip() for part in str(one.type).split("|")} - {"None"}
+    kind = _KINDS.get(kinds.pop()) if len(kinds) == 1 else None
     if kind:
         more["type"] = kind
     if said.choices:

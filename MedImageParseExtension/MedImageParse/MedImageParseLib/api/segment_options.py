@@ -11,7 +11,6 @@ from ..models import SLICES, VOLUMES
 from ..options import option
 from ..prompts.grouping import GROUPS
 
-Path_ = str | os.PathLike
 ORIENTATIONS = ("trained", "radiological", "vote")
 _IMAGE = "image"
 _OUTPUTS = "outputs"
@@ -72,20 +71,20 @@ class ImageOptions:
 class SegmentOptions(ImageOptions):
     """What `segment` writes, and which image it takes of several."""
 
-    output: Path_ | None = option(None, help="a Slicer segmentation; overlaps are kept", metavar="OUT.seg.nrrd", group=_OUTPUTS)
-    labels: Path_ | None = option(
+    output: str | os.PathLike | None = option(None, help="a Slicer segmentation; overlaps are kept", metavar="OUT.seg.nrrd", group=_OUTPUTS)
+    labels: str | os.PathLike | None = option(
         None, help=".nii.gz or .nrrd labelmap on the input's own grid; value k = k-th prompt", metavar="FILE", group=_OUTPUTS
     )
-    probability: Path_ | None = option(
+    probability: str | os.PathLike | None = option(
         None, help="folder for one float volume a prompt, where the reply carries them", metavar="DIR", group=_OUTPUTS
     )
-    picture: Path_ | None = option(None, help="the input with the masks over it", metavar="FILE.png", group=_OUTPUTS)
-    masks: Path_ | None = option(None, help="folder for one labelmap a found structure", metavar="DIR", group=_OUTPUTS)
-    statistics: Path_ | None = option(
+    picture: str | os.PathLike | None = option(None, help="the input with the masks over it", metavar="FILE.png", group=_OUTPUTS)
+    masks: str | os.PathLike | None = option(None, help="folder for one labelmap a found structure", metavar="DIR", group=_OUTPUTS)
+    statistics: str | os.PathLike | None = option(
         None, help=".csv or .json: voxels, ml, values and place of each structure", metavar="FILE", group=_OUTPUTS
     )
-    dicom_seg: Path_ | None = option(None, help="a DICOM Segmentation object (DICOM input)", metavar="FILE.dcm", group=_OUTPUTS)
-    rtstruct: Path_ | None = option(None, help="an RT Structure Set (DICOM input)", metavar="FILE.dcm", group=_OUTPUTS)
+    dicom_seg: str | os.PathLike | None = option(None, help="a DICOM Segmentation object (DICOM input)", metavar="FILE.dcm", group=_OUTPUTS)
+    rtstruct: str | os.PathLike | None = option(None, help="an RT Structure Set (DICOM input)", metavar="FILE.dcm", group=_OUTPUTS)
     series: str | int = option("", help="which DICOM series of a folder that holds several", metavar="UID|NUMBER", group=_IMAGE)
     frame: int | str | None = option(
         None,
