@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 import json
 import shutil
 import subprocess
-import sys
-import types
-from pathlib import Path
 
 import pytest
-from places import LIBRARY, ROOT
+from places import ROOT
 
 CHECKED = ("CMakeLists.txt", "MedImageParse.json", "CITATION.cff", "LICENSE.txt", "README.md", "pyproject.toml",
            "MedImageParseExtension/MedImageParse/MedImageParse.py", "Resources/Icons/MedImageParse.png", "docs/pictures/hero.png",
@@ -76,31 +71,3 @@ def test_the_owner_is_set_in_one_place_and_stands_everywhere(copy, capsys):
     compile(texts["MedImageParse.py"], "MedImageParse.py", "exec")
     with pytest.raises(SystemExit, match="not the name of a GitHub account"):
         set_owner.main(["some lab"], copy)
-
-
-def test_the_samples_are_offered_with_thumbnails_and_the_real_one_with_its_checksum(monkeypatch, shared_data):
-    pytest.importorskip("slicer", reason="slicer-core is not installed: there is no MRML to test against")
-    from host import Host
-
-    registered = []
-
-    class SampleDataLogic:
-        # The parameters of Slicer's own, SampleData.py of Slicer 5.12.
-        @staticmethod
-        def registerCustomSampleDataSource(
-            category="Custom", sampleName=None, uris=None, fileNames=None, nodeNames=None, customDownloader=None, thumbnailFileName=None,
-            loadFileType=None, loadFiles=None, loadFileProperties=None, checksums=None, sampleDescription=None,
-        ):  # fmt: skip
-            registered.append(dict(locals()))
-
-    monkeypatch.setitem(sys.modules, "SampleData", types.SimpleNamespace(SampleDataLogic=SampleDataLogic))
-    with Host() as host:
-        host.load_module("MedImageParse", LIBRARY / "MedImageParse.py")
-        host.start_up()
-    assert [each["sampleName"] for each in registered] == ["SampleCT", "AbdomenCT"]
-    assert all(Path(each["thumbnailFileName"]).stat().st_size > 1000 for each in registered)
-    real = hashlib.sha256((shared_data / "ct_abdomen_3mm.nii.gz").read_bytes()).hexdigest()
-    assert registered[1]["checksums"] == f"SHA256:{real}" and registered[1]["uris"] in (ROOT / "docs" / "tutorial.md").read_text(
-        encoding="utf-8"
-    )
-    assert inspect.isfunction(registered[0]["customDownloader"])
