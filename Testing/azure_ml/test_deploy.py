@@ -8,10 +8,13 @@ import sys
 import types
 from dataclasses import replace
 
+import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from doubles.azure_control_plane import BASE, GROUP, LOCATION, SUBSCRIPTION, WORKSPACE, ControlPlane
 from doubles.endpoint import EndpointDouble
+from doubles.entra import AZURE_VARIABLES, CLIENT_ID, TENANT, EntraDouble
 from doubles.fault_server import FaultServer
 from doubles.fault_server import status as fault_status
 from doubles.truth import GrayRanges
@@ -335,6 +338,47 @@ def test_the_command_line_asks_makes_lists_watches_and_deletes(plane, command, c
     assert command(["deploy", "delete", "ours", "--yes", *base]) == 0
     assert plane.endpoints == {}
     assert command(["deploy", "status", *base]) == 2
+
+
+def test_the_whole_way_with_a_service_principal_from_sign_in_to_a_mask_and_away_again(plane, monkeypatch, capsys, caplog, tmp_path):
+    caplog.set_level(logging.DEBUG)
+    plane.looks = 0
+    monkeypatch.setattr("MedImageParseLib.azure.offers._hourly", lambda *_: None)  # the public price list is not asked by tests
+    (tmp_path / "entra").mkdir()
+    with EntraDouble(tmp_path / "entra") as entra:
+        plane.accepts = lambda header: entra.accepts(header, plane.url)
+        for name in AZURE_VARIABLES:
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("AZURE_CLIENT_SECRET", entra.client_secret)
+        bundle = tmp_path / "both.pem"
+        bundle.write_text(plane.ca_file.read_text() + entra.ca_file.read_text())
+        azure = ["--workspace", WORKSPACE, "--method", "environment", "--tenant", TENANT, "--client-id", CLIENT_ID, "--authority", entra.url,
+                 "--arm-url", plane.url, "--ca-bundle", str(bundle)]  # fmt: skip
+        assert main(["deploy", "medimageparse3d", "--name", "ours", "--yes", *azure]) == 0
+        told = capsys.readouterr()
+        assert told.out.startswith("ours\tmedimageparse3d\t") and "is listed at https://azure.microsoft.com" in told.err
+        image = sitk.GetImageFromArray(np.full((4, 16, 16), 100, np.int16))
+        sitk.WriteImage(image, str(tmp_path / "ct.nii.gz"))
+        segment = [
+            "segment",
+            str(tmp_path / "ct.nii.gz"),
+            "--model",
+            "medimageparse3d",
+            "--prompt",
+            "liver",
+            "--window",
+            "raw",
+            "--profile",
+            "ours",
+        ]
+        assert main([*segment, "--consent", "--labels", str(tmp_path / "labels.nii.gz")]) == 0
+        assert sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "labels.nii.gz"))).all()
+        assert main(["deploy", "grant", "ours", PERSON, *azure]) == 0 and main(["deploy", "delete", "ours", "--yes", *azure]) == 0
+        assert plane.endpoints == {} and api.reminders() == []
+        secrets = [*(token.value for token in entra.issued), entra.client_secret, plane.key]
+    told = capsys.readouterr()
+    written = "".join(path.read_text(errors="replace") for path in tmp_path.rglob("*") if path.is_file())
+    assert len(secrets) > 2 and not any(secret in told.out + told.err + caplog.text + written for secret in secrets)
 
 
 def test_no_key_or_token_is_in_any_output_log_or_file(plane, command, capsys, caplog, tmp_path):
