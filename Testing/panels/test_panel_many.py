@@ -112,3 +112,18 @@ def test_separate_structures_are_chosen_in_the_options_and_travel_with_the_scene
     opened.host.choose("instancesComboBox", "Separate structures")
     opened.run()
     assert [row[0] for row in opened.results()] == ["cube 1", "bar 1"]
+
+
+def test_presets_of_the_mode_are_offered_and_ones_own_are_kept(opened):
+    menu = entries(opened, "presetsButton")
+    assert "abdomen-15 (15)" in menu and not any(name.startswith("2d-") for name in menu)
+    menu["lungs (2)"].trigger()
+    assert opened.panel.parameters["Prompts"] == "left lung\nright lung"
+    opened.host.messages.answers.append("my lungs")
+    menu["Keep these as a preset…"].trigger()
+    assert any("one word" in text for text in opened.host.messages.texts())
+    opened.host.messages.answers.append("mine")
+    menu["Keep these as a preset…"].trigger()
+    assert "mine (2)" in entries(opened, "presetsButton")
+    opened.host.choose("modeComboBox", "All slices (2D)")
+    assert "2d-fundus (2)" in entries(opened, "presetsButton") and "lungs (2)" not in entries(opened, "presetsButton")

@@ -19,7 +19,11 @@ OPTIONS = ("model", "preset", "write", "output_dir", "at_once", "shard", "redo",
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
     """Declare the command's options."""
-    parser = commands.add_parser("batch", help="segment many images; a second run goes on where the first one ended")
+    parser = commands.add_parser(
+        "batch",
+        help="segment many images; a second run goes on where the first one ended",
+        epilog="Through an Azure ML batch endpoint instead: batch export-azure, batch submit-azure and batch import-azure.",
+    )
     parser.set_defaults(run=run)
     parser.add_argument(
         "inputs",

@@ -1,18 +1,20 @@
-"""The prompt field, the prompts of earlier runs, and names to choose from while typing."""
+"""The prompt field, the prompts of earlier runs, and presets: named lists of prompts, a person's own among them."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import qt
+import slicer
 from slicer.i18n import tr as _
 
 from ..errors import UsageError
-from ..prompts import grammar
+from ..prompts import grammar, presets
 from .sentences import words
-from .widgets import plain, signalsBlocked
+from .widgets import plain, setTip, signalsBlocked
 
 _SETTINGS_KEY = "MedImageParse/RecentPrompts"
 _KEPT = 12
@@ -23,13 +25,18 @@ class PromptBox:
     """What to look for.
 
     Args:
-        ui: the panel's widgets: promptsEdit, recentButton, restoreButton.
+        ui: the panel's widgets: promptsEdit, recentButton, presetsButton, restoreButton.
         onChange: called with the text when the person has changed it.
     """
 
     def __init__(self, ui: Any, onChange: Callable[[str], object]):
         self._edit, self._recentButton, self._restoreButton = ui.promptsEdit, ui.recentButton, ui.restoreButton
         self._onChange = onChange
+        self._presetsButton = ui.presetsButton
+        self._presetsMenu = qt.QMenu(self._presetsButton)
+        self._presetsButton.setMenu(self._presetsMenu)
+        self._listed: tuple = ()
+        self._model = ""
         self._menu = qt.QMenu(self._recentButton)
         self._recentButton.setMenu(self._menu)
         self._edit.connect("textChanged()", self._changed)
@@ -64,6 +71,46 @@ class PromptBox:
         entries = [text, *(entry for entry in recentPrompts() if entry != text)]
         qt.QSettings().setValue(_SETTINGS_KEY, json.dumps(entries[:_KEPT]))
         self._fillMenu()
+
+    def showPresets(self, model: str) -> None:
+        """Offer the presets that fit a model, and keeping what is typed as one's own."""
+        self._model = model
+        try:
+            found = list(presets.presets(model).values())
+        except UsageError as error:
+            self._presetsButton.setEnabled(False)
+            setTip(self._presetsButton, words(error))
+            return
+        self._presetsButton.setEnabled(True)
+        setTip(self._presetsButton, _("Named lists of targets."))
+        listed = tuple((preset.name, preset.prompts) for preset in found)
+        if listed == self._listed:
+            return
+        self._listed = listed
+        self._presetsMenu.clear()
+        for preset in found:
+            text = _("{name} ({count})").format(name=preset.name, count=len(preset.prompts))
+            self._addPreset(text, preset.title, partial(self._take, " & ".join(preset.prompts)))
+        self._presetsMenu.addSeparator()
+        self._addPreset(_("Keep these as a preset…"), "", self._keep)
+
+    def _addPreset(self, text: str, tip: str, slot: Callable[[], object]) -> None:
+        action = qt.QAction(plain(text).replace("&", "&&"), self._presetsMenu)
+        if tip:
+            setTip(action, tip)
+        action.connect("triggered()", slot)
+        self._presetsMenu.addAction(action)
+
+    def _keep(self) -> None:
+        name = str(qt.QInputDialog.getText(None, _("Keep as a preset"), _("Name:")) or "").strip()
+        if not name:
+            return
+        try:
+            presets.add_presets([presets.Preset(name, tuple(self.prompts()), model=self._model)])
+        except UsageError as error:
+            slicer.util.errorDisplay(words(error))
+            return
+        self.showPresets(self._model)
 
     def restoreLast(self) -> None:
         """Put back the prompts of the last run."""

@@ -117,6 +117,7 @@ class SegmentPanel(Tab):
         try:
             self.inputs.show()
             self.prompts.set(self.parameters["Prompts"])
+            self.prompts.showPresets("medimageparse3d" if self.inputs.mode == VOLUME else "medimageparse")
             self.options.show()
             self.endpoint.show()
             self.settings.show()
