@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     import argparse
 
-_Function = TypeVar("_Function", bound=Callable[..., Any])
+_Result = TypeVar("_Result")
 _Options = TypeVar("_Options")
 _KEY = "option"
 _KINDS: dict[str, Callable[[str], object]] = {"int": int, "float": float}  # any other kind stays the text that was typed
@@ -94,7 +94,7 @@ def names_of(options: type) -> list[str]:
 # --- functions ---------------------------------------------------------------------------------------------------------
 
 
-def spread(function: _Function) -> _Function:
+def spread(function: Callable[..., _Result]) -> Callable[..., _Result]:
     """A function that takes each option of its options dataclasses as a keyword, or all of a class in one object.
 
     A parameter is spread where its annotation names a dataclass with fields made by `option`. Its default, where it has one, counts for
@@ -115,7 +115,7 @@ def spread(function: _Function) -> _Function:
     spread_out.__signature__ = _spread_signature(signature, groups)  # type: ignore[attr-defined]
     spread_out.__doc__ = _spread_doc(function.__doc__ or "", groups, signature)
     spread_out.option_groups = groups  # type: ignore[attr-defined]
-    return spread_out  # type: ignore[return-value]
+    return spread_out
 
 
 def option_groups(function: Callable[..., Any]) -> dict[str, type]:
@@ -206,7 +206,7 @@ def add_options(parser: argparse.ArgumentParser, options: type, *, leave_out: It
         options: a dataclass with fields made by `option`.
         leave_out: names that this command has not, or declares itself.
     """
-    headings: dict[str, Any] = {"": parser}
+    headings: dict[str, Any] = {"": parser, **{each.title: each for each in parser._action_groups if each.title}}
     exclusive: dict[str, Any] = {}
     for one in dataclasses.fields(options):
         said: About | None = one.metadata.get(_KEY)

@@ -10,7 +10,8 @@ import argparse
 from ..errors import UsageError
 from ..imaging.geometry import AUTO_PLANE, PLANE_CHOICES
 from ..imaging.windows import CT_WINDOWS
-from ..profiles.profiles import DIALECTS, SIGN_INS
+from ..options import add_options, names_of
+from ..profiles.options import ConnectionOptions
 from ..program import command_name
 from ..tasks.preprocessing import FITS, POOLS
 from .terminal import print_prompt
@@ -49,33 +50,18 @@ def add_connection(parser: argparse.ArgumentParser) -> None:
     where = group.add_mutually_exclusive_group()
     where.add_argument("--endpoint", metavar="URL", help="scoring URL")
     where.add_argument("--profile", metavar="NAME", help="a stored profile (see `profiles`)")
-    group.add_argument("--dialect", choices=DIALECTS, help="default auto: /invocations is mlflow, anything else azureml")
-    group.add_argument("--auth", choices=SIGN_INS, help="key or token from MEDIMAGEPARSE_KEY or --key-file")
     group.add_argument("--key", action=RefuseKey, nargs="?", help=argparse.SUPPRESS)
-    group.add_argument("--key-file", metavar="FILE", help="file that holds the key or token")
-    group.add_argument("--deployment", metavar="NAME", help="sent as azureml-model-deployment")
-    group.add_argument(
-        "--timeout", metavar="S", type=float, help="seconds from the last byte sent to the last received, per try (default 190)"
-    )
-    group.add_argument("--retries", metavar="N", type=int, help="total tries, the first included (default 5)")
-    group.add_argument("--ca-bundle", metavar="FILE", help="extra certificate authorities (PEM)")
-    group.add_argument(
-        "--consent",
-        action="store_true",
-        help="yes, image data (and the key, if one is used) may go to this host (needed once per host that is not loopback)",
-    )
+    add_options(parser, ConnectionOptions)
 
 
 def connection_options(arguments: argparse.Namespace) -> dict:
-    """Keyword arguments of `console.api.connect` from parsed options; options not given are left out."""
-    names = ("dialect", "auth", "key_file", "deployment", "timeout", "retries", "ca_bundle")
-    given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+    """Keyword arguments of `connect` from parsed options; those not given are left out."""
+    given = {name: value for name in names_of(ConnectionOptions) if (value := getattr(arguments, name, None)) not in ("", None)}
     if not arguments.endpoint and not arguments.profile:
         raise UsageError(f"Say where to send: --endpoint URL or --profile NAME (`{command_name()} serve` starts a local endpoint).")
     return {
         "endpoint": arguments.endpoint,
         "profile": arguments.profile,
-        "consent": arguments.consent,
         "show_device_code": print_prompt,
         **given,
     }

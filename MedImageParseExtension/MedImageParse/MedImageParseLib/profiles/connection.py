@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
+from ..options import spread
 from ..signin.auth import key_file_warning
 from ..signin.methods import choose_sign_in, make_auth
 from ..transport.audit import AuditLog
@@ -14,29 +14,21 @@ from ..transport.client import EndpointClient
 from ..transport.retry import RetryPolicy
 from ..transport.watch import Timeouts
 from .consent import ConsentStore, require_consent
+from .options import ConnectionOptions
 from .profiles import Profile, ProfileStore
 
 if TYPE_CHECKING:
     from ..progress import Cancellation
-    from ..signin.entra import Prompt
 
 
+@spread
 def connect(
     endpoint: str | None = None,
     profile: str | Profile | None = None,
     *,
     model: str = "",
-    dialect: str = "",
-    auth: str = "",
-    key: str = "",
-    key_file: str | os.PathLike = "",
-    deployment: str = "",
-    timeout: float | None = None,
-    retries: int | None = None,
-    ca_bundle: str = "",
-    consent: bool = False,
     sends_image_data: bool = True,
-    show_device_code: Prompt | None = None,
+    options: ConnectionOptions,
     cancellation: Cancellation | None = None,
 ) -> EndpointClient:
     """A connection to an endpoint.
@@ -44,12 +36,9 @@ def connect(
     Args:
         endpoint: scoring URL; or `profile`: a Profile or the name of a stored one. Exactly one of them.
         model: the model that will be asked, "" or "auto" where that is open; a profile for another model is refused.
-        dialect, deployment, ca_bundle: override the profile's.
-        auth: "none", "key", "aml-token" or "entra"; key: from a password field; key_file: file that holds it.
-        timeout: seconds from the last byte sent to the last received, per try. retries: total tries.
-        consent: the person agrees, now and for later, that image data goes to this host.
         sends_image_data: False for a probe, which needs no consent.
-        show_device_code: shows a person where to enter a device code. cancellation: ends waiting for that.
+        options: how to reach it and to sign in; each of its fields is a keyword too.
+        cancellation: ends waiting for a device code.
 
     Raises:
         UsageError, ConsentError, InputError (key file), SignInError; each with one sentence.
@@ -60,15 +49,18 @@ def connect(
         profile = ProfileStore().get(profile)
     elif profile is None:
         profile = Profile(name="", url=str(endpoint))
-    how = choose_sign_in(profile if profile.name else None, auth, given=bool(key or key_file))
+    how = choose_sign_in(profile if profile.name else None, options.auth, given=bool(options.key or options.key_file))
     if profile.model and model not in ("", "auto", profile.model):
         raise UsageError(f'The profile "{profile.name}" is for {profile.model}, not for {model}; choose another profile.')
-    _check_numbers(timeout, retries)
-    changes = {"dialect": dialect, "deployment": deployment, "ca_bundle": ca_bundle, "reply_timeout_s": timeout, "tries": retries}
+    _check_numbers(options.timeout, options.retries)
+    changes = {name: getattr(options, name) for name in ("dialect", "deployment", "ca_bundle")}
+    changes |= {"reply_timeout_s": options.timeout, "tries": options.retries}
     profile = dataclasses.replace(profile, **{name: value for name, value in changes.items() if value})
     client = EndpointClient(
         profile.url,
-        auth=make_auth(profile, auth=how, key=key, key_file=key_file, prompt=show_device_code, cancellation=cancellation),
+        auth=make_auth(
+            profile, auth=how, key=options.key, key_file=options.key_file, prompt=options.show_device_code, cancellation=cancellation
+        ),
         dialect=profile.dialect,
         deployment=profile.deployment,
         timeouts=Timeouts(profile.connect_timeout_s, profile.reply_timeout_s),
@@ -80,9 +72,11 @@ def connect(
         max_in_flight=profile.max_in_flight,
         audit=AuditLog(),
     )
-    if key_file and (sentence := key_file_warning(key_file)):
+    if options.key_file and (sentence := key_file_warning(options.key_file)):
         client.warnings.append(sentence)
-    granted = consent or (profile.consent and not ca_bundle)  # what the profile agrees to, it agrees to for its own certificates
+    granted = options.consent or (
+        profile.consent and not options.ca_bundle
+    )  # what the profile agrees to, it agrees to for its own certificates
     _require_consent(profile, client, granted, sends_image_data, signs_in=how != "none")
     return client
 
