@@ -1,6 +1,6 @@
 """Hosts doubles/published_model.py on the real servers, on loopback: `mlflow models serve` and azureml-inference-server-http.
 
-`python published_servers.py save FOLDER KIND` saves one model; the rest is used by the tests. The Azure server has no option for its
+`python published_servers.py save FOLDER KIND…` saves models, each in a folder of its kind; the rest is used by the tests. The Azure server has no option for its
 address and would listen on every interface: its own constant is replaced before it starts.
 """
 
@@ -139,4 +139,5 @@ def _end(process: subprocess.Popen) -> None:
 
 
 if __name__ == "__main__":
-    save(sys.argv[2], sys.argv[3])
+    for each in sys.argv[3:]:
+        save(str(Path(sys.argv[2]) / each), each)

@@ -27,11 +27,10 @@ def urls(tmp_path_factory):
     """Scoring URLs by (host, model); the six servers come up at once."""
     work = tmp_path_factory.mktemp("servers")
     script = published_servers.__file__
-    savers = [
-        subprocess.Popen([sys.executable, script, "save", str(work / kind), kind], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        for kind in published_servers.KINDS
-    ]
-    assert [saver.wait(120) for saver in savers] == [0, 0, 0]
+    saved = subprocess.run(
+        [sys.executable, script, "save", str(work), *published_servers.KINDS], capture_output=True, timeout=120, check=False
+    )
+    assert saved.returncode == 0, saved.stderr
     with ExitStack() as stack:
         yield {
             (host, kind): stack.enter_context(published_servers.serve(host, work / kind, work))
