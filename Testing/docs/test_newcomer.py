@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 from places import LIBRARY, ROOT, SHARED_DATA
 
-from MedImageParseLib.cli.main import main
+from MedImageParseLib.cli.main import build_parser, main
+from MedImageParseLib.errors import UsageError
 
 DOCS = ROOT / "docs"
 WITH_COMMANDS = ("tutorial", "pictures", "similar", "command-line")  # "cohort" has a test of its own
@@ -89,6 +90,28 @@ def test_the_tutorials_python_example_prints_what_it_says(desk, local_demo, caps
     (example,) = blocks("tutorial", "python")
     exec(compile(example, "tutorial.md", "exec"), {})
     assert capsys.readouterr().out.strip() == re.search(r"print\(.*\)  # (.*)$", example, re.MULTILINE)[1]
+
+
+def commands_of(path: Path) -> list[str]:
+    """Every command line that a page shows, in blocks and within sentences; without those that leave something out."""
+    text = path.read_text(encoding="utf-8")
+    lines = re.findall(r"^\s*medimageparse (.+)$", text, flags=re.MULTILINE) + re.findall(r"`medimageparse ([^`]+)`", text)
+    return [line for line in lines if "…" not in line and "COMMAND" not in line and " > " not in line]
+
+
+def test_every_command_that_any_page_shows_is_one_that_the_program_takes():
+    parser = build_parser("medimageparse")
+    shown = [(path.name, line) for path in [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))] for line in commands_of(path)]
+    assert len(shown) > 30
+    refused = []
+    for page, line in shown:
+        try:
+            parser.parse_args(shlex.split(re.sub(r"^batch (\w+)-azure ", r"batch-azure \1 ", line), comments=True))
+        except UsageError as error:
+            refused.append(f"{page}: {line}: {error}")
+        except SystemExit:  # --help, --version
+            pass
+    assert not refused
 
 
 def test_all_blocks_of_the_tutorial_are_of_a_kind_that_is_played():
