@@ -94,7 +94,7 @@ def test_pictures_without_text_are_answered_as_medimageinsight_does(empty):
     for row in reply:
         assert len(row["image_features"]) == 1 and len(row["image_features"][0]) == 1024
         assert np.linalg.norm(row["image_features"][0]) == pytest.approx(1.0) and row["scaling_factor"] == 4.513362
-        assert row["engine"] == "local demo engine, not MedImageInsight"
+        assert row["engine"] == "local demo engine 2, not MedImageInsight"
     without = protocol.answer_score(body([[encoded(picture()), ""]], params={"get_scaling_factor": False}))
     assert "scaling_factor" not in without[0]
 

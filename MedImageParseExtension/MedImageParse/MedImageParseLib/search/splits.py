@@ -95,14 +95,22 @@ def _dealt(counts: dict[int, Counter[str]], shares: np.ndarray, wanted: np.ndarr
                 lacking[other][part] -= count
     for group in (group for group in order if group not in places):
         places[group] = int(wanted[0])
+    for _label, own in sorted(holders.items()):
+        if not any(places[group] == 0 for group in own):
+            places[max(own, key=lambda group: rank[group])] = 0
     return _none_empty(places, counts, wanted, rank)
 
 
 def _none_empty(places: dict[int, int], counts: dict[int, Counter[str]], wanted: np.ndarray, rank: dict[int, int]) -> dict[int, int]:
-    """Every part that is asked for gets a group that can be spared: one whose labels others have in the part that it leaves."""
+    """Every part that is asked for gets a group that can be spared: one without which every label can still be learned."""
     for part in (part for part in wanted[::-1].tolist() if part not in places.values()):
         held = Counter(label for group, place in places.items() if place == 0 for label in counts[group])
-        spare = [group for group, place in places.items() if place == 0 and all(held[label] > 1 for label in counts[group])]
+        sizes = Counter(places.values())
+        spare = [
+            group
+            for group, place in places.items()
+            if (all(held[label] > 1 for label in counts[group]) if place == 0 else sizes[place] > 1)
+        ]
         if spare:
             places[max(spare, key=lambda group: rank[group])] = part
     return places

@@ -23,7 +23,7 @@ from .pictures import PictureFinder
 from .targets import Target, read_prompt
 
 ENGINE_NAME = "local demo engine, not MedImageParse"
-DESCRIBER_NAME = "local demo engine, not MedImageInsight"  # of the vectors
+DESCRIBER_NAME = "local demo engine 2, not MedImageInsight"  # of the vectors; 2: of normalized pictures, never mixed with earlier ones
 
 __all__ = ["DESCRIBER_NAME", "ENGINE_NAME", "describe_image", "segment_image", "segment_volume"]
 
