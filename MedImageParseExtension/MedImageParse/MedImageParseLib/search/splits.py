@@ -95,9 +95,9 @@ def _dealt(counts: dict[int, Counter[str]], shares: np.ndarray, wanted: np.ndarr
                 lacking[other][part] -= count
     for group in (group for group in order if group not in places):
         places[group] = int(wanted[0])
-    for _label, own in sorted(holders.items()):
-        if not any(places[group] == 0 for group in own):
-            places[max(own, key=lambda group: rank[group])] = 0
+    for label in sorted(holders):
+        if not any(places[group] == 0 for group in holders[label]):
+            places[max(holders[label], key=lambda group: rank[group])] = 0
     return _none_empty(places, counts, wanted, rank)
 
 
