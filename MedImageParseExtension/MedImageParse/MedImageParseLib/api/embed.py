@@ -183,6 +183,13 @@ def index_search(
     plane: str = "auto",
     top: int = 10,
     other_volumes: bool = False,
+    one_each: bool = False,
+    only_kind: str = "",
+    only_plane: str = "",
+    only_modality: str = "",
+    only_name: Iterable[str] = (),
+    only_label: Iterable[str] = (),
+    least: float = -1.0,
     recipe: str | None = None,
     picture: Path_ | None = None,
     modality: str = "",
@@ -197,7 +204,9 @@ def index_search(
     Args:
         image: a path or an image in memory as `embed` takes it, with `slices` the one slice of a volume; or `text`, such as "x-ray chest anteroposterior pneumonia".
         top: how many.
-        other_volumes: leave out what comes from the same volume.
+        other_volumes: leave out what comes from the same volume. one_each: of each volume only the most similar slice.
+        only_kind, only_plane, only_modality, only_name, only_label: what may be found; labels as SET=LABEL.
+        least: similarity from which on something is shown.
         recipe: where the index holds vectors of several recipes, which one to search, as `index_info` prints it.
         picture: .png to write: the query and what was found as a grid.
 
@@ -205,7 +214,7 @@ def index_search(
         SearchResult: `.hits` with `.similarity` and `.record`, best first.
     """
     from ..search.index import EmbeddingIndex
-    from ..tasks.find_similar import search_image, search_text
+    from ..tasks.find_similar import Narrow, search_image, search_text
 
     if (image is None) == (text is None):
         raise UsageError('Say what to search for: --image INPUT or --text "…", one of the two.')
@@ -217,7 +226,8 @@ def index_search(
     check_outputs({"picture": path}, [index, image, *files_of(connection)])
     preprocessing = _parse_recipe(recipe)
     reading = read_one(image, modality, progress, series, frame) if image is not None else None
-    common: dict = {"top": top, "preprocessing": preprocessing, "progress": progress, "cancellation": cancellation}
+    narrow = Narrow(one_each, only_kind, only_plane, only_modality, tuple(only_name), tuple(only_label), least)
+    common: dict = {"top": top, "narrow": narrow, "preprocessing": preprocessing, "progress": progress, "cancellation": cancellation}
     with EmbeddingIndex.open(index, create=False) as opened:  # noqa: SIM117 (the index first, then the connection)
         with connected(client, endpoint, profile, cancellation, connection, sends_image_data=True) as used:
             if reading is None:

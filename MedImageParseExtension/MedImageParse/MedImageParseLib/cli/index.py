@@ -1,10 +1,10 @@
-"""`medimageparse index …`: an index of images on disk: add, search, label, labels, info, remove, check, compact, export, import."""
+"""`medimageparse index …`: an index of images on disk: add, search, evaluate, label, labels, info, remove, check, compact, export, import."""
 
 from __future__ import annotations
 
 import argparse
 
-from ..api import embed, labels
+from ..api import embed, labels, retrieval
 from ..errors import InputError, UsageError
 from ..imaging.geometry import AUTO_PLANE, PLANE_CHOICES
 from ..tasks.find_similar import name_of, place_of
@@ -26,11 +26,12 @@ from .terminal import Terminal, raise_if_partly, reported
 def add_parser(commands: argparse._SubParsersAction) -> None:
     """Declare the command's options."""
     parser = commands.add_parser(
-        "index", help="find similar images: add, search, label, labels, info, remove, check, compact, export, import"
+        "index", help="find similar images: add, search, evaluate, label, labels, info, remove, check, compact, export, import"
     )
     parts = parser.add_subparsers(title="what to do", required=True, metavar="WHAT", parser_class=Parser)
     _add_add(parts)
     _add_search(parts)
+    _add_evaluate(parts)
     _add_label(parts)
     listed = _add_plain(parts, "labels", "the sets of labels", _labels)
     listed.add_argument("--remove", default="", metavar="SET", help="remove a set; the images stay")
@@ -84,12 +85,60 @@ def _add_search(parts: argparse._SubParsersAction) -> None:
     parser.add_argument("--plane", choices=PLANE_CHOICES, default=AUTO_PLANE, help="default auto: the volume's own slices")
     parser.add_argument("--top", type=int, default=10, metavar="N", help="how many (default 10)")
     parser.add_argument("--other-volumes", action="store_true", help="leave out what comes from the same volume")
+    parser.add_argument("--one-each", action="store_true", help="of each volume only the most similar slice")
+    parser.add_argument(
+        "--least", type=float, default=-1.0, metavar="S", help="only what is at least this similar (cosine, 1 for the same)"
+    )
+    parser.add_argument("--only-kind", choices=("slice", "picture", "volume", "study"), default="")
+    parser.add_argument("--only-plane", choices=("axial", "coronal", "sagittal"), default="")
+    parser.add_argument("--only-modality", default="", metavar="CODE", help="only images of this modality, where the index knows it")
+    parser.add_argument(
+        "--only-name", action="append", default=[], metavar="NAME", help="only these files (with * and ?), folders or series"
+    )
+    parser.add_argument("--only-label", action="append", default=[], metavar="SET=LABEL", help="only what has this label")
     parser.add_argument("--recipe", metavar="RECIPE", help="where the index has several, as `index info` prints them")
     parser.add_argument("--picture", metavar="GRID.png", help="the query and what was found")
     parser.add_argument("--modality", default="", help="DICOM modality code, where the file does not say")
     add_which(parser)
     add_connection(parser)
     add_common(parser)
+
+
+def _add_evaluate(parts: argparse._SubParsersAction) -> None:
+    parser = parts.add_parser("evaluate", help="how good the search is, by labels: beside chance and the demo's descriptors")
+    parser.set_defaults(run=_evaluate)
+    parser.add_argument("index", metavar="INDEX", help="the index file")
+    parser.add_argument("--labels", required=True, metavar="SET", help="what counts as alike: the same label of this set")
+    parser.add_argument("--patients", default="", metavar="SET", help="the set that tells patients apart (default: each series is one)")
+    parser.add_argument("--k", default="1,3,5,10", metavar="1,3,5", help="how many results are looked at (default 1,3,5,10)")
+    parser.add_argument("--recipe", default="", metavar="RECIPE", help="where the index has several, as `index info` prints them")
+    parser.add_argument("--picture", metavar="WORST.png", help="the five worst queries with what they found")
+    add_common(parser)
+
+
+def _evaluate(arguments: argparse.Namespace) -> int:
+    def work():
+        return retrieval.index_evaluate(
+            arguments.index,
+            labels=arguments.labels,
+            patients=arguments.patients,
+            k=arguments.k,
+            recipe=arguments.recipe,
+            picture=arguments.picture,
+        )
+
+    result = reported(arguments, Terminal(arguments.quiet), work, [])
+    names = list(next(iter(result.rankings.values())).mean)
+    print("\t".join(["ranking", *names]))
+    for ranking, figures in result.rankings.items():
+        print("\t".join([ranking, *(f"{figures.mean[name]:.4f}" for name in names)]))
+    for label, own in result.rankings["vectors"].by_label.items():
+        print("\t".join([f"label {label}", *(f"{own[name]:.4f}" for name in names)]))
+    for plane, own in result.rankings["vectors"].by_plane.items():
+        print("\t".join([f"plane {plane or 'picture'}", *(f"{own[name]:.4f}" for name in names)]))
+    if arguments.picture:
+        print(arguments.picture)
+    return 0
 
 
 def _add_label(parts: argparse._SubParsersAction) -> None:
@@ -168,7 +217,9 @@ def _search(arguments: argparse.Namespace) -> int:
     def work():
         return embed.index_search(
             arguments.index, image=arguments.image, text=arguments.text, slices=arguments.slices, plane=arguments.plane, top=arguments.top,
-            other_volumes=arguments.other_volumes, recipe=arguments.recipe, picture=arguments.picture, modality=arguments.modality,
+            other_volumes=arguments.other_volumes, one_each=arguments.one_each, least=arguments.least, only_kind=arguments.only_kind,
+            only_plane=arguments.only_plane, only_modality=arguments.only_modality, only_name=arguments.only_name,
+            only_label=arguments.only_label, recipe=arguments.recipe, picture=arguments.picture, modality=arguments.modality,
             series=arguments.series, frame=arguments.frame,
             progress=terminal.progress, cancellation=arguments.cancellation, **connection_options(arguments),
         )  # fmt: skip

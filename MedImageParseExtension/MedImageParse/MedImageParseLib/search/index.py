@@ -32,7 +32,7 @@ from .faults import IndexFault, as_sentences, other_factor, other_length, other_
 from .info import IndexInfo, SpaceInfo, Study
 from .integrity import CheckReport, check, readable_rows, readable_spaces
 from .labels import LabelCounts, PlaceLabel, checked_labels, labels_of
-from .matrix import Matrix, best
+from .matrix import Matrix, best, best_of_each
 from .records import KINDS, Hit, Provenance, Record, are_names, checked, unit_rows
 from .schema import VERSION, Connection, connect
 
@@ -141,6 +141,9 @@ class EmbeddingIndex:
         top: int = 10,
         exclude_series: str = "",
         kinds: Sequence[str] | None = None,
+        only: Iterable[int] | None = None,
+        one_each: bool = False,
+        least: float = -1.0,
     ) -> list[Hit] | list[list[Hit]]:
         """The records most similar to a vector: exact cosine similarity against every vector of this provenance.
 
@@ -150,6 +153,9 @@ class EmbeddingIndex:
             top: how many at most.
             exclude_series: leave out this series, so that a volume does not find itself.
             kinds: only these of "slice", "picture", "volume", "study".
+            only: record numbers; others are left out.
+            one_each: of each series only the most similar record.
+            least: similarity from which on a record counts.
 
         Returns:
             best first; a list for one query, a list of lists for several. Equal similarities come in the order they were added.
@@ -174,7 +180,15 @@ class EmbeddingIndex:
             hidden |= places[:, 1] == excluded
         if kinds is not None:
             hidden |= ~np.isin(places[:, 2], [KINDS.index(kind) for kind in kinds])
-        found = _search_all(table, spots, queries, hidden, top)
+        if only is not None:
+            hidden |= ~np.isin(places[:, 0], np.fromiter(only, np.int64))
+        series = None
+        if one_each:
+            with self._reading() as connection:
+                unknown_series = rows.text_number(connection, "")
+            # Records of which the series is not known stand for themselves.
+            series = np.where(places[:, 1] == unknown_series, -places[:, 0], places[:, 1])
+        found = _search_all(table, spots, queries, hidden, top, series, least)
         results = self._hits(places[:, 0], found)
         return results[0] if np.ndim(vectors) == 1 else results
 
@@ -414,7 +428,13 @@ def _require_factor(space: rows.Space, factor: float | None) -> None:
 
 
 def _search_all(
-    matrix: np.ndarray, rows_of: np.ndarray | None, queries: np.ndarray, hidden: np.ndarray, top: int
+    matrix: np.ndarray,
+    rows_of: np.ndarray | None,
+    queries: np.ndarray,
+    hidden: np.ndarray,
+    top: int,
+    series: np.ndarray | None = None,
+    least: float = -1.0,
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """For each query the best places and their similarities; `rows_of` has the row of each place, None where they are the rows."""
     found = []
@@ -427,7 +447,8 @@ def _search_all(
         if hidden.any():
             scores[:, hidden] = -np.inf
         for row in scores:
-            places = best(row, top)
+            places = best(row, top) if series is None else best_of_each(row, series, top)
+            places = places[row[places] >= least]
             found.append((places, row[places]))
     return found
 

@@ -179,3 +179,11 @@ def best(scores: np.ndarray, top: int) -> np.ndarray:
     least = np.partition(scores, scores.size - top)[scores.size - top]
     places = np.flatnonzero((scores >= least) & (scores > -np.inf))
     return places[np.argsort(-scores[places], kind="stable")][:top]
+
+
+def best_of_each(scores: np.ndarray, groups: np.ndarray, top: int) -> np.ndarray:
+    """As `best`, of each group only its highest score."""
+    order = np.argsort(-scores, kind="stable")
+    order = order[: np.count_nonzero(scores > -np.inf)]
+    first = np.unique(groups[order], return_index=True)[1]
+    return order[np.sort(first)][:top]

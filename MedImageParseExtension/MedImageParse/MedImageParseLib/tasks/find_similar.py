@@ -13,6 +13,7 @@ from ..progress import Cancellation, Progress, no_progress
 from ..search.faults import IndexFault, other_space
 from ..search.index import EmbeddingIndex
 from ..search.records import Hit, Provenance, series_name
+from .choosing import belongs
 from .embed import MODEL, Embedder, Selection, embed_volume
 from .preprocessing import PictureMaker, Preprocessing, make_thumbnail
 from .run import Client, RunLog
@@ -37,6 +38,51 @@ class SearchResult:
     report: dict = field(default_factory=dict)
 
 
+@dataclass(slots=True, frozen=True)
+class Narrow:
+    """What may be found.
+
+    Attributes:
+        one_each: of each volume only the most similar slice.
+        kind, plane, modality: of the records, "" for any. names: as choosing.belongs takes them. labels: "SET=LABEL", all of which hold.
+        least: similarity from which on a record counts.
+    """
+
+    one_each: bool = False
+    kind: str = ""
+    plane: str = ""
+    modality: str = ""
+    names: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    least: float = -1.0
+
+    def options(self, index: EmbeddingIndex) -> dict:
+        """What `EmbeddingIndex.search` takes.
+
+        Raises:
+            UsageError: a label that is not SET=LABEL, or nothing that fits.
+        """
+        found: dict = {"one_each": self.one_each, "least": self.least, "kinds": [self.kind] if self.kind else None}
+        if not (self.plane or self.modality or self.names or self.labels):
+            return found
+        records = index.records()
+        kept = {
+            number
+            for number, one in records.items()
+            if self.plane in ("", one.plane)
+            and self.modality.upper() in ("", str(one.position.get("modality", "")).upper())
+            and (not self.names or belongs(one, self.names))
+        }
+        for wanted in self.labels:
+            name, equals, label = wanted.partition("=")
+            if not equals:
+                raise UsageError("Give a label to narrow the search as SET=LABEL, not '{wanted}'.", wanted=wanted[:80])
+            kept &= {number for number, own in index.labels_of(kept, name).items() if label in own}
+        if not kept:
+            raise UsageError("Nothing in the index fits all the conditions; `index info` and `index labels` tell what it holds.")
+        return found | {"only": kept}
+
+
 def search_image(
     index: EmbeddingIndex,
     volume: Volume,
@@ -46,6 +92,7 @@ def search_image(
     plane: str = "auto",
     top: int = 10,
     other_volumes: bool = False,
+    narrow: Narrow = Narrow(),
     preprocessing: Preprocessing | None = None,
     progress: Progress = no_progress,
     cancellation: Cancellation | None = None,
@@ -55,6 +102,7 @@ def search_image(
     Args:
         slices: the one slice to ask with; where the index holds whole volumes, those to pool (all by default).
         other_volumes: leave out what comes from the same volume.
+        narrow: what may be found.
         preprocessing: where the index holds vectors of several recipes: which one; by default the index's own.
 
     Raises:
@@ -75,7 +123,7 @@ def search_image(
     found = Provenance(asked.model, asked.deployment, embedder.engine or "", asked.preprocessing)
     require_same_model(index, found, embedder)
     excluded = series_name(volume.voxels, volume.ijk_to_ras) if other_volumes else ""
-    hits = index.search(vectors[0], provenance=found, top=top, exclude_series=excluded)
+    hits = index.search(vectors[0], provenance=found, top=top, exclude_series=excluded, **narrow.options(index))
     middle = pictures[len(pictures) // 2]
     detail = "" if volume.is_picture else f"{middle.plane}, slice {middle.index}" if recipe.pool == "none" else f"{len(pictures)} slices"
     log.timings["total"] = time.perf_counter() - began
@@ -89,6 +137,7 @@ def search_text(
     client: Client,
     *,
     top: int = 10,
+    narrow: Narrow = Narrow(),
     preprocessing: Preprocessing | None = None,
     progress: Progress = no_progress,
     cancellation: Cancellation | None = None,
@@ -106,7 +155,7 @@ def search_text(
     vector = embedder.texts([text])[0]
     found = Provenance(asked.model, asked.deployment, embedder.engine or "", asked.preprocessing)
     require_same_model(index, found, embedder)
-    hits = index.search(vector, provenance=found, top=top)
+    hits = index.search(vector, provenance=found, top=top, **narrow.options(index))
     log.timings["total"] = time.perf_counter() - began
     nothing = Volume(np.zeros((1, 1, 1), np.uint8))
     report = log.report(nothing, client, "") | {"input": None, "query": {"plane": None, "slices": None, "text": text}}

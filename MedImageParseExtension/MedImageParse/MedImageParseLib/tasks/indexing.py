@@ -339,6 +339,8 @@ class _Run:
         position: dict = {"size_kji": list(volume.shape_kji), "window": maker.window_words}
         if not volume.is_picture:
             position["spacing_mm"] = tally.spacing_mm
+        if volume.modality:
+            position["modality"] = volume.modality
         if options.paths:
             position["name"] = source.name
             if source.series:

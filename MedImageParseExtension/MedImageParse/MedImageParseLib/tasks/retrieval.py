@@ -1,0 +1,180 @@
+"""How good the search of an index is: each labelled image asks, images of other patients answer, and the same label counts as right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..errors import UsageError
+from ..search.heads import truth_table
+from ..search.index import EmbeddingIndex
+from ..search.records import Record
+from .adapters import SERIES_NOTE, Examples, gather
+from .choosing import largest_space
+from .run import blank_report
+
+MOST_QUERIES = 2000  # of a large index, drawn
+WORST = 5
+_AT_ONCE = 64
+
+
+@dataclass(slots=True)
+class Ranking:
+    """Figures of one way to rank.
+
+    Attributes:
+        mean: over labels of the means within a label: "P@k", "R@k", "mAP", "nDCG".
+        by_label, by_plane: the same within each.
+        precision: average precision of each query.
+    """
+
+    mean: dict[str, float]
+    by_label: dict[str, dict[str, float]]
+    by_plane: dict[str, dict[str, float]]
+    precision: np.ndarray
+
+
+@dataclass(slots=True)
+class Worst:
+    """A query that found little that is right, with its nearest."""
+
+    query: Record
+    labels: tuple[str, ...]
+    found: list[tuple[Record, tuple[str, ...], float]]
+
+
+@dataclass(slots=True)
+class RetrievalResult:
+    """What was measured.
+
+    Attributes:
+        rankings: "vectors", "random", and "demo descriptors" where the index keeps thumbnails.
+        worst: the five worst queries. queries: how many asked.
+        report: plain JSON types.
+    """
+
+    rankings: dict[str, Ranking]
+    worst: list[Worst]
+    queries: int
+    report: dict = field(default_factory=dict)
+
+
+def evaluate_search(
+    index: EmbeddingIndex, name: str, *, patients: str = "", depths: Sequence[int] = (1, 3, 5, 10), recipe: str = "",
+    describe: Callable[[bytes], np.ndarray | None] | None = None, seed: int = 0,
+) -> RetrievalResult:  # fmt: skip
+    """Measure the search of an index.
+
+    Args:
+        index: open.
+        name: of the set of labels.
+        patients: the set that tells patients apart; an image never finds its own patient.
+        depths: the k of P@k and R@k.
+        recipe: where the index has several, which.
+        describe: a descriptor of a thumbnail's PNG, for comparison.
+        seed: of the random ranking, and of the queries that are drawn from a large index.
+
+    Raises:
+        UsageError: nothing that can be measured.
+    """
+    if not depths or min(depths) < 1:
+        raise UsageError("Give the numbers of results to look at as whole numbers of at least 1, such as 1,3,5.")
+    found = gather(index, name, patients=patients, provenance=largest_space(index, recipe))
+    found = found.taken(np.array([bool(own) for own in found.labels], bool))
+    labels = sorted({label for own in found.labels for label in own})
+    if len(labels) < 2 or len(np.unique(found.groups)) < 2:
+        raise UsageError("A search is measured with at least two labels and two patients; label more images of the index.")
+    truth = truth_table(found.labels, labels)
+    rng = np.random.default_rng(seed)
+    queries = np.arange(len(truth))
+    if len(queries) > MOST_QUERIES:
+        queries = np.sort(rng.choice(queries, MOST_QUERIES, replace=False))
+    ways: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+        "vectors": lambda rows: found.vectors[rows] @ found.vectors.T,
+        "random": lambda rows: rng.random((len(rows), len(truth))),
+    }
+    described = _described(found, describe)
+    if described is not None:
+        ways["demo descriptors"] = lambda rows: described[rows] @ described.T
+    planes = [found.records[number].plane for number in found.ids]
+    rankings = {way: _rank(scores, queries, truth, found.groups, labels, planes, depths) for way, scores in ways.items()}
+    worst = [_worst(found, int(queries[place])) for place in np.argsort(rankings["vectors"].precision, kind="stable")[:WORST]]
+    report = blank_report() | {
+        "model": found.provenance.model, "engine": found.provenance.engine or None, "preprocessing": found.provenance.preprocessing,
+        "set": name, "queries": len(queries), "images": len(truth), "patients": len(np.unique(found.groups)),
+        "rankings": {way: {"mean": _plain(one.mean), "by_label": {label: _plain(own) for label, own in one.by_label.items()},
+                           "by_plane": {plane: _plain(own) for plane, own in one.by_plane.items()}} for way, one in rankings.items()},
+        "warnings": [] if patients else [SERIES_NOTE],
+    }  # fmt: skip
+    return RetrievalResult(rankings, worst, len(queries), report)
+
+
+def _described(found: Examples, describe: Callable[[bytes], np.ndarray | None] | None) -> np.ndarray | None:
+    """Descriptors of all thumbnails, None where one is missing."""
+    if describe is None or not all(found.records[number].thumbnail for number in found.ids):
+        return None
+    made = [describe(found.records[number].thumbnail) for number in found.ids]
+    return None if any(one is None for one in made) else np.stack([one for one in made if one is not None])
+
+
+def _rank(
+    scores_of: Callable[[np.ndarray], np.ndarray], queries: np.ndarray, truth: np.ndarray, groups: np.ndarray, labels: Sequence[str],
+    planes: Sequence[str], depths: Sequence[int],
+) -> Ranking:  # fmt: skip
+    rows = []
+    for start in range(0, len(queries), _AT_ONCE):
+        part = queries[start : start + _AT_ONCE]
+        for query, scores in zip(part, scores_of(part), strict=True):
+            others = groups != groups[query]
+            right = (truth[others] & truth[query]).any(axis=1)
+            rows.append(measures_of(scores[others], right, depths))
+    names = list(rows[0])
+    table = np.array([[row[name] for name in names] for row in rows])
+
+    def means(chosen: np.ndarray) -> dict[str, float]:
+        own = table[chosen]
+        own = own[np.isfinite(own).all(axis=1)]
+        return dict(zip(names, own.mean(axis=0).tolist(), strict=True)) if len(own) else dict.fromkeys(names, float("nan"))
+
+    by_label = {label: means(truth[queries, place]) for place, label in enumerate(labels)}
+    plane_of = np.array(planes)[queries]
+    by_plane = {str(plane): means(plane_of == plane) for plane in sorted(set(planes))}
+    mean = {name: float(np.nanmean([own[name] for own in by_label.values()])) for name in names}
+    return Ranking(mean, by_label, by_plane, np.nan_to_num(table[:, names.index("mAP")], nan=2.0))
+
+
+def measures_of(scores: np.ndarray, right: np.ndarray, depths: Sequence[int]) -> dict[str, float]:
+    """Figures of one query: precision and recall among the first k, average precision, and nDCG with gains 0 and 1.
+
+    Args:
+        scores: of each candidate, the higher the nearer. right: which of them are right.
+        depths: the k.
+
+    Returns:
+        NaN throughout where nothing could have been right.
+    """
+    order = np.argsort(-scores, kind="stable")
+    hits = right[order]
+    count = int(hits.sum())
+    if not count:
+        return dict.fromkeys([*(f"P@{k}" for k in depths), *(f"R@{k}" for k in depths), "mAP", "nDCG"], float("nan"))
+    found = np.cumsum(hits)
+    places = np.arange(1, len(hits) + 1)
+    discount = 1.0 / np.log2(places + 1)
+    result = {f"P@{k}": float(found[min(k, len(hits)) - 1] / k) for k in depths}
+    result |= {f"R@{k}": float(found[min(k, len(hits)) - 1] / count) for k in depths}
+    return result | {"mAP": float((hits * found / places).sum() / count), "nDCG": float((hits * discount).sum() / discount[:count].sum())}
+
+
+def _worst(found: Examples, query: int) -> Worst:
+    scores = found.vectors @ found.vectors[query]
+    scores[found.groups == found.groups[query]] = -np.inf
+    nearest = np.argsort(-scores, kind="stable")[:WORST]
+    own = [(found.records[found.ids[place]], found.labels[place], float(scores[place])) for place in nearest if scores[place] > -np.inf]
+    return Worst(found.records[found.ids[query]], found.labels[query], own)
+
+
+def _plain(values: dict[str, float]) -> dict[str, float | None]:
+    return {name: round(value, 6) if np.isfinite(value) else None for name, value in values.items()}
