@@ -199,3 +199,12 @@ def test_a_bids_data_set_gets_its_results_among_the_derivatives(tmp_path, double
     assert (results / "sub-01" / "anat" / "sub-01_T1w.seg.nrrd").exists()
     assert json.loads((results / "dataset_description.json").read_text())["DatasetType"] == "derivative"
     assert "1 before" in run(capsys, words)[1]
+
+
+@pytest.mark.parametrize("given", ["images", "images/*.nii.gz"])
+def test_results_among_the_images_are_no_cases_of_the_next_run(folder, double, capsys, given):
+    words = ["batch", str(folder / given), *batch_words(folder, double.url, "--write", "labels,masks,picture")[2:]]
+    words[words.index("--output-dir") + 1] = str(folder / "images")
+    assert run(capsys, words)[0] == 0 and (folder / "images" / "c0_labels.nii.gz").exists()
+    status, out, _err = run(capsys, words)
+    assert status == 0 and out.startswith("3 cases: 3 done (3 before); 0 requests") and len(double.seen) == 3

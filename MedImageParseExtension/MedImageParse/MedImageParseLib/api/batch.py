@@ -15,7 +15,7 @@ from .. import __version__
 from ..cohort.batch import Tally, finish_case, outcome_of, run_cases
 from ..cohort.cases import BIDS_RESULTS, Case, Cases, content_digest, content_state, find_cases, lines_of_stdin, shard_of
 from ..cohort.courier import CaseClient, Courier, DirectSender
-from ..cohort.manifest import MANIFEST, REDO, TABLE, Manifest
+from ..cohort.manifest import MANIFEST, REDO, TABLE, Manifest, results_in
 from ..errors import Cancelled, EndpointError, UsageError
 from ..files.collisions import check_many_outputs
 from ..files.write import safe_file_stem, write_atomically
@@ -145,7 +145,7 @@ def batch(
         '200 cases: 195 done, 5 failed; 197 requests, 812.4 MB sent'
     """
     given = [inputs] if isinstance(inputs, (str, os.PathLike)) else list(inputs)
-    found = find_cases(given, output_dir=output_dir, lines=lines_of_stdin())
+    found = find_cases(given, output_dir=output_dir, results=results_in(output_dir), lines=lines_of_stdin())
     settings = Settings(
         str(_folder(output_dir, found)), model, (prompt,) if isinstance(prompt, str) else tuple(prompt), preset, checked_writes(write), window,
         plane, slices, orient, None if slabs is None else str(slabs), region, group, repeat, instances, modality,

@@ -81,13 +81,20 @@ class Cases:
     bids_root: Path | None = None
 
 
-def find_cases(inputs: Iterable[str | os.PathLike], *, output_dir: str | os.PathLike | None = None, lines: Iterable[str] = ()) -> Cases:
+def find_cases(
+    inputs: Iterable[str | os.PathLike],
+    *,
+    output_dir: str | os.PathLike | None = None,
+    results: Iterable[str] = (),
+    lines: Iterable[str] = (),
+) -> Cases:
     """The cases that inputs name. Nothing is read but names, tables and, of DICOM files, headers.
 
     Args:
         inputs: image files; patterns with * ? [ ]; folders (each image file and each DICOM series in them is a case, hidden files and
             segmentations are passed over); cases.csv or cases.json; the root of a BIDS data set; "-" for the paths in `lines`.
-        output_dir: where results go: nothing in it is a case.
+        output_dir: where results go: nothing in it is a case, unless it is a folder of images itself.
+        results: real paths of an earlier run's results, which no folder or pattern makes cases of.
         lines: one path a line, for "-".
 
     Raises:
@@ -95,15 +102,15 @@ def find_cases(inputs: Iterable[str | os.PathLike], *, output_dir: str | os.Path
         InputError: something that is not there, a folder without images, a table that cannot be read.
     """
     given = [os.fspath(one) for one in inputs]
-    found = Cases()
+    found, results = Cases(), frozenset(results)
     for name in given:
         if name == "-":
             found.cases += [_file_case(Path(line.strip()).expanduser()) for line in lines if line.strip()]
             continue
-        for path in _expanded(name):
+        for path in _expanded(name, results):
             if path.is_dir():
                 is_bids = _is_bids(path)
-                found.cases += _bids_cases(path) if is_bids else _folder_cases(path, output_dir)
+                found.cases += _bids_cases(path) if is_bids else _folder_cases(path, output_dir, results)
                 found.bids_root = path if is_bids and len(given) == 1 else None
             elif known_extension(path, TABLES):
                 found.cases += read_table(path, found.warnings)
@@ -154,8 +161,8 @@ def parse_shard(shard: str) -> tuple[int, int]:
     raise UsageError("The shard '{shard}' is not K/N with K from 1 to N, such as 2/8.", shard=shard[:40])
 
 
-def _expanded(name: str) -> list[Path]:
-    """The paths that a word of the command stands for."""
+def _expanded(name: str, results: frozenset[str]) -> list[Path]:
+    """The paths that a word of the command stands for; a pattern does not stand for results."""
     path = Path(name).expanduser()
     if path.exists():
         return [path]
@@ -164,7 +171,14 @@ def _expanded(name: str) -> list[Path]:
     found = sorted(glob.glob(str(path), recursive=True))
     if not found:
         raise InputError("No file fits the pattern {pattern}; check it.", pattern=name)
-    return [one for each in found if not (one := Path(each)).name.startswith(".") and not _is_segmentation(one)]
+    paths = [one for each in found if not (one := Path(each)).name.startswith(".") and not _is_segmentation(one)]
+    return [path for path in paths if not _is_result(path, results)]
+
+
+def _is_result(path: Path, results: frozenset[str]) -> bool:
+    """Whether an earlier run made the file, or the folder that it lies in."""
+    real = os.path.realpath(path)
+    return real in results or os.path.dirname(real) in results
 
 
 def _is_segmentation(path: Path) -> bool:
@@ -181,7 +195,7 @@ def stem_of(path: Path) -> str:
     return name[: len(name) - len(known_extension(path, _ENDINGS))] or name
 
 
-def _folder_cases(root: Path, output_dir: str | os.PathLike | None) -> list[Case]:
+def _folder_cases(root: Path, output_dir: str | os.PathLike | None, results_before: frozenset[str]) -> list[Case]:
     """Each image file and each DICOM series in a folder and below, but for the results of the batch itself."""
     results = os.path.realpath(output_dir) if output_dir else ""
     cases: list[Case] = []
@@ -189,6 +203,7 @@ def _folder_cases(root: Path, output_dir: str | os.PathLike | None) -> list[Case
         below[:] = sorted(name for name in below if not name.startswith(".") and os.path.realpath(Path(folder, name)) != results)
         files = [Path(folder, name) for name in sorted(names) if not name.startswith(".")]
         images = [file for file in files if known_extension(file, _IMAGES) and not _is_segmentation(file)]
+        images = [image for image in images if not _is_result(image, results_before)]
         cases += [_file_case(image, _joined(image.relative_to(root))) for image in images]
         if not images and any(is_dicom_file(file) for file in files):
             cases += series_cases(Path(folder))

@@ -162,6 +162,14 @@ class Manifest:
             yield
 
 
+def results_in(folder: str | os.PathLike | None) -> set[str]:
+    """Real paths of what earlier runs have written, files and folders; none where there is no account of such runs."""
+    if folder is None or not Path(folder, MANIFEST).is_file():
+        return set()
+    entries = Manifest(Path(folder)).entries.values()
+    return {os.path.realpath(Path(folder, str(path))) for entry in entries for path in entry.get("outputs") or []}
+
+
 def _remove_halves(folder: Path) -> None:
     """Take away the files that a killed run was writing; nobody else writes here now."""
     for below, _folders, names in os.walk(folder):
