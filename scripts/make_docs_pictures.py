@@ -116,7 +116,7 @@ def tutorial_4(studio: Any) -> Any:
     studio.host.type("promptsEdit", ORGANS)
     studio.host.click("optionsButton")
     studio.host.wait_until(lambda: studio.host.find("previewText").text, 10)
-    return studio.picture(height=860)
+    return studio.picture(height=990)
 
 
 def tutorial_5(studio: Any) -> Any:

@@ -147,14 +147,14 @@ def several(studio: Studio) -> Any:
             action.trigger()
     runs = studio.panel.manyBox.runs
     studio.host.wait_until(lambda: runs.count("done") == 2 and studio.panel.logic.jobs[0].stage == "model working", 120, every=0.02)
-    return studio.picture(height=1000)
+    return studio.picture(height=1080)
 
 
 def absent(studio: Studio) -> Any:
     studio.startDemo()
     studio.loadSample()
     studio.run("lungs\nunicorn\nlung tumor")
-    return studio.picture(height=940)
+    return studio.picture(height=1050)
 
 
 def slices(studio: Studio) -> Any:
@@ -166,7 +166,7 @@ def slices(studio: Studio) -> Any:
     studio.host.type("promptsEdit", "liver")
     studio.host.click("optionsButton")
     studio.host.wait_until(lambda: studio.host.find("previewText").text, 10)
-    return studio.picture(height=1000)
+    return studio.picture(height=1080)
 
 
 def options(studio: Studio) -> Any:
@@ -183,7 +183,7 @@ def settings(studio: Studio) -> Any:
     for name in ("settingsButton", "moreButton", "privacySection", "findSection"):
         studio.host.click(name)
     studio.host.find("keyEdit").text = "not a real key"
-    return studio.dialog(height=910)
+    return studio.dialog(height=1060)
 
 
 def sign_in(studio: Studio) -> Any:
@@ -198,19 +198,19 @@ def sign_in(studio: Studio) -> Any:
 
 def narrow(studio: Studio) -> Any:
     _everythingOpen(studio)
-    return studio.picture(width=300, height=1240)
+    return studio.picture(width=300, height=1370)
 
 
 def large_fonts(studio: Studio) -> Any:
     _everythingOpen(studio)
-    return studio.picture(width=480, height=1700, font_scale=1.6)
+    return studio.picture(width=480, height=1900, font_scale=1.6)
 
 
 def dark(studio: Studio) -> Any:
     studio.startDemo()
     studio.loadSample()
     studio.run("lungs\nbones\nunicorn")
-    return studio.picture(height=880, theme="dark")
+    return studio.picture(height=960, theme="dark")
 
 
 def errors(studio: Studio) -> Any:
