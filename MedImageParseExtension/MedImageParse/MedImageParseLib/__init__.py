@@ -26,6 +26,7 @@ _MODULES = {
     "api.compare": ("classify", "outliers"),
     "api.adapters": ("adapter_apply", "adapter_evaluate", "adapter_train"),
     "api.retrieval": ("index_evaluate",),
+    "api.exam": ("exam_apply", "exam_train"),
     "api.labels": ("index_label", "index_labels", "index_unlabel"),
     "api.batch_azure": ("batch_export_azure", "batch_import_azure", "batch_submit_azure"),
     "api.targets": ("presets", "targets"),

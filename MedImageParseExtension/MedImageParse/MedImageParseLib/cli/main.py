@@ -29,6 +29,7 @@ COMMANDS = (
     "classify",
     "outliers",
     "adapter",
+    "exam",
     "evaluate",
     "targets",
     "check",

@@ -1,0 +1,138 @@
+"""The console API for exam parameters: what a series is by its pixels, beside what its header says."""
+
+from __future__ import annotations
+
+import csv as csv_format
+import io
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import UsageError
+from ..files.collisions import check_outputs
+from ..files.write import check_writable, csv_cell, make_folder, write_atomically
+from ..progress import Cancellation, Progress, no_progress
+from .adapters import is_index
+from .calls import in_sentences
+from .embed import Path_, embed, open_index
+from .inputs import files_of, is_path, listed
+from .sources import Input
+
+if TYPE_CHECKING:
+    from ..tasks.exam import ExamResult, ExamRow
+    from ..transport.client import EndpointClient
+
+
+@in_sentences
+def exam_train(
+    index: Path_,
+    *,
+    output: Path_,
+    attributes: Iterable[str] = (),
+    kind: str = "linear",
+    headers: bool = True,
+    patients: str = "",
+    recipe: str = "",
+    seed: int = 0,
+) -> ExamResult:
+    """Learn exam parameters from the DICOM headers of an index's files: an adapter for each, in a folder.
+
+    Args:
+        index: the file; its sets of labels "exam plane" and so on are made from the headers.
+        output: the folder.
+        attributes: of "modality", "plane", "body part", "sequence", "contrast", "field strength"; all where empty.
+        kind: "linear" or "network".
+        headers: make the sets of labels from the headers; else those that are there are used.
+        patients, recipe, seed: as for `adapter_train`.
+
+    Returns:
+        ExamResult: `.heads`, `.report`, whose `warnings` name what could not be learned.
+    """
+    from ..files.headers import read_fields
+    from ..search.heads import Learning, save_head
+    from ..tasks.exam import ATTRIBUTES, FIELDS, label_from_headers, train_exam
+
+    chosen = list(attributes) or list(ATTRIBUTES)
+    unknown = [name for name in chosen if name not in ATTRIBUTES]
+    if unknown:
+        raise UsageError("There is no exam parameter '{name}'; there are {all}.", name=unknown[0][:40], all=", ".join(ATTRIBUTES))
+    paths = {name: Path(output).expanduser() / f"{name.replace(' ', '-')}.npz" for name in chosen}
+    check_outputs({str(path): path for path in paths.values()}, [index], [output])
+    with open_index(index) as opened:
+        if headers:
+            label_from_headers(opened, lambda path, uid: read_fields(path, FIELDS, uid), chosen)
+        result = train_exam(opened, chosen, Learning(kind), patients=patients, recipe=recipe, seed=seed)
+    make_folder(output)
+    for name, made in result.heads.items():
+        save_head(made.head, paths[name])
+    result.report["outputs"] = [str(paths[name]) for name in result.heads]
+    return result
+
+
+@in_sentences
+def exam_apply(
+    exam: Path_,
+    inputs: Input | Iterable[Input],
+    *,
+    endpoint: str | None = None,
+    profile: str | None = None,
+    client: EndpointClient | None = None,
+    csv: Path_ | None = None,
+    progress: Progress = no_progress,
+    cancellation: Cancellation | None = None,
+    **connection: object,
+) -> ExamResult:
+    """What series are by their pixels, beside what their headers say.
+
+    Args:
+        exam: the folder of `exam_train`.
+        inputs: images as `embed` takes them, or an index, which needs no endpoint.
+        endpoint, profile, client, connection: as for `embed`.
+        csv: .csv to write: a row an attribute of a series.
+
+    Returns:
+        ExamResult: `.rows`, `.contradictions`, `.report`.
+    """
+    from ..files.headers import read_fields
+    from ..search.heads import load_head
+    from ..tasks import adapters
+    from ..tasks.exam import ATTRIBUTES, FIELDS, compare_exam
+    from ..tasks.preprocessing import Preprocessing
+
+    path = check_writable(csv, (".csv",)) if csv else None
+    given = listed(inputs)
+    check_outputs({"csv": path}, [exam, *given, *files_of(connection)])
+    folder = Path(exam).expanduser()
+    held = {name: folder / f"{name.replace(' ', '-')}.npz" for name in ATTRIBUTES}
+    heads = {name: load_head(file) for name, file in held.items() if file.is_file()}
+    if not heads:
+        raise UsageError("The folder {folder} holds no exam parameters; make them with `exam train`.", folder=folder)
+    if len(given) == 1 and is_path(given[0]) and is_index(Path(given[0]).expanduser()):
+        with open_index(given[0]) as opened:
+            told = {name: adapters.apply_to_index(opened, head) for name, head in heads.items()}
+        failure = ""
+    else:
+        recipe = Preprocessing.parse(next(iter(heads.values())).provenance.preprocessing)
+        if recipe is None:
+            raise UsageError("The exam parameters' recipe is none of this version's; train them anew.")
+        made = embed(
+            given, endpoint=endpoint, profile=profile, client=client, window=recipe.window, fit=recipe.fit, pool=recipe.pool,
+            progress=progress, cancellation=cancellation, **connection,  # type: ignore[arg-type]
+        )  # fmt: skip
+        told = {name: adapters.apply_to_records(made.records, head, made.provenance) for name, head in heads.items()}
+        failure = made.failure
+    result = compare_exam(heads, told, lambda source, uid: read_fields(source, FIELDS, uid))
+    result.failure = failure
+    if path:
+        write_atomically(path, _table(result.rows).encode())
+    return result
+
+
+def _table(rows: list[ExamRow]) -> str:
+    text = io.StringIO()
+    writer = csv_format.writer(text, lineterminator="\n")
+    writer.writerow(["source", "series", "attribute", "pixels", "probability", "tag", "header", "state"])
+    for row in rows:
+        own = [row.record.source, row.record.series, row.attribute, row.pixels, f"{row.probability:.4f}", row.tag, row.header, row.state]
+        writer.writerow([csv_cell(cell) for cell in own])
+    return text.getvalue()

@@ -1,0 +1,78 @@
+"""`medimageparse exam train|apply`: what a series is by its pixels, beside what its DICOM header says."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ..api import exam
+from ..api.adapters import is_index
+from ..errors import UsageError
+from ..tasks.find_similar import name_of
+from .options import INPUT_HELP, Parser, add_common, add_connection, connection_options
+from .terminal import Terminal, raise_if_partly, reported
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Declare the command's options."""
+    parser = commands.add_parser("exam", help="tell plane, sequence, body part and contrast from pixels, beside the DICOM header")
+    parts = parser.add_subparsers(title="what to do", required=True, metavar="WHAT", parser_class=Parser)
+    train = parts.add_parser("train", help="learn from the headers of an index's DICOM files")
+    train.set_defaults(run=_train)
+    train.add_argument("index", metavar="INDEX", help="the index file; sets of labels named 'exam plane' and so on are made in it")
+    train.add_argument("--output", required=True, metavar="FOLDER", help="an adapter for each attribute")
+    train.add_argument(
+        "--attribute", action="append", default=[], metavar="NAME", help="modality, plane, body part, sequence, contrast, field strength"
+    )
+    train.add_argument("--kind", choices=("linear", "network"), default="linear")
+    train.add_argument("--no-headers", dest="headers", action="store_false", help="use the sets of labels that are there")
+    train.add_argument("--patients", default="", metavar="SET", help="the set of labels that tells patients apart")
+    train.add_argument("--recipe", default="", metavar="RECIPE", help="where the index has several, as `index info` prints them")
+    train.add_argument("--seed", type=int, default=0, metavar="N")
+    add_common(train)
+    apply = parts.add_parser("apply", help="a row an attribute, with the DICOM tag beside it; contradictions are marked")
+    apply.set_defaults(run=_apply)
+    apply.add_argument("exam", metavar="FOLDER")
+    apply.add_argument("input", nargs="+", metavar="INPUT", help=f"{INPUT_HELP}; or an index, which needs no endpoint")
+    apply.add_argument("--csv", metavar="FILE.csv")
+    add_connection(apply)
+    add_common(apply)
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    def work():
+        return exam.exam_train(
+            arguments.index, output=arguments.output, attributes=arguments.attribute, kind=arguments.kind, headers=arguments.headers,
+            patients=arguments.patients, recipe=arguments.recipe, seed=arguments.seed,
+        )  # fmt: skip
+
+    result = reported(arguments, Terminal(arguments.quiet), work, [], written=())
+    for name, made in result.heads.items():
+        tested = f"accuracy {made.figures.overall['accuracy']:.3f} on {made.figures.items} series" if made.figures else "not tested"
+        print(f"{name}\t{', '.join(made.head.labels)}\t{tested}")
+    print(arguments.output)
+    return 0
+
+
+def _apply(arguments: argparse.Namespace) -> int:
+    terminal = Terminal(arguments.quiet)
+
+    def work():
+        options = {}
+        if arguments.endpoint or arguments.profile:
+            options = connection_options(arguments)
+        elif not (len(arguments.input) == 1 and is_index(Path(arguments.input[0]))):
+            raise UsageError("Say where to send the images: --endpoint URL or --profile NAME; only an index needs none.")
+        return exam.exam_apply(
+            arguments.exam, arguments.input, csv=arguments.csv, progress=terminal.progress, cancellation=arguments.cancellation, **options
+        )
+
+    result = reported(arguments, terminal, work, [arguments.exam, *arguments.input])
+    for row in result.rows:
+        mark = "CONTRADICTS" if row.state == "contradicts" else row.state
+        print(f"{name_of(row.record)}\t{row.attribute}\t{row.pixels}\t{row.probability:.3f}\t{row.tag}\t{row.header or '-'}\t{mark}")
+    print(f"{len(result.contradictions)} contradictions in {result.report['series']} series")
+    if arguments.csv:
+        print(arguments.csv)
+    raise_if_partly(result.failure)
+    return 0
