@@ -16,6 +16,7 @@ from ..cohort.batch import Tally, finish_case, outcome_of, run_cases
 from ..cohort.cases import BIDS_RESULTS, Case, Cases, content_digest, content_state, find_cases, lines_of_stdin, shard_of
 from ..cohort.courier import CaseClient, Courier, DirectSender
 from ..cohort.manifest import MANIFEST, REDO, TABLE, Manifest, results_in
+from ..cohort.replies import keep_line_only
 from ..errors import Cancelled, EndpointError, UsageError
 from ..files.collisions import check_many_outputs
 from ..files.write import safe_file_stem, write_atomically
@@ -315,6 +316,7 @@ def _on_cluster(plan: _Plan, cases: list[Case], manifest: Manifest, scheduler: s
     tally, find = Tally(len(cases)), plan.find(manifest)
     common = {"settings": asdict(plan.settings), "endpoint": endpoint, "profile": profile, "options": options, "at_once": at_once}
     by_id = {case.id: case for case in cases}
+    ended: list[str] = []  # their lines stay until the end: the scheduler may give out a case again that it has lost
 
     def settle() -> None:
         plan.progress("cases", tally.ended, tally.total)
@@ -323,7 +325,7 @@ def _on_cluster(plan: _Plan, cases: list[Case], manifest: Manifest, scheduler: s
         for case in cases:
             wanted = find(case)
             if manifest.is_due(case.id, wanted, plan.redo):
-                if plan.redo == "all":
+                if plan.redo:
                     manifest.forget_replies(case.id)
                 yield Job(case.id, common | {"case": asdict(case), "replies": str(manifest.replies_of(case.id)), "fingerprint": wanted})
             else:
@@ -332,7 +334,8 @@ def _on_cluster(plan: _Plan, cases: list[Case], manifest: Manifest, scheduler: s
 
     def took(_job: Job, entry: dict) -> None:
         plan.note(entry)
-        finish_case(entry, manifest, tally)
+        finish_case(entry, manifest, tally, lambda case_id: keep_line_only(manifest.replies_of(case_id)))
+        ended.append(entry["id"])
         settle()
 
     def failed(job: Job, error: EndpointError) -> dict:
@@ -353,6 +356,8 @@ def _on_cluster(plan: _Plan, cases: list[Case], manifest: Manifest, scheduler: s
     except Cancelled:
         manifest.write_table()
         raise
+    for case_id in ended:
+        manifest.forget_replies(case_id)
     return tally
 
 

@@ -18,6 +18,7 @@ from ..cohort.batch import outcome_of
 from ..cohort.cases import Case
 from ..cohort.courier import CaseClient, Courier
 from ..cohort.manifest import fingerprint
+from ..cohort.replies import read_ended, write_ended
 from ..errors import InputError, MedImageParseError, UsageError
 from ..progress import Cancellation
 from ..prompts.presets import with_preset
@@ -217,12 +218,17 @@ def do_case_there(told: dict) -> dict:
     Returns:
         the case's line for the manifest.
     """
-    case, settings = Case(**told["case"]), Settings(**told["settings"])
+    case, settings, folder = Case(**told["case"]), Settings(**told["settings"]), Path(told["replies"])
+    ended = read_ended(folder, told["fingerprint"])
+    if ended is not None:  # the scheduler had lost the worker that did it
+        return ended
     try:
         client, sender = _connection(told)
     except MedImageParseError as error:
         return blank_entry(case, settings, told["fingerprint"]) | outcome_of(error)
-    return do_case(case, settings, CaseClient(client, sender, Path(told["replies"])), told["fingerprint"])
+    entry = do_case(case, settings, CaseClient(client, sender, folder), told["fingerprint"])
+    write_ended(folder, entry)
+    return entry
 
 
 def _connection(told: dict) -> tuple[Any, Any]:

@@ -168,11 +168,18 @@ def run_cases(
     return tally
 
 
-def finish_case(entry: dict, manifest: Manifest, tally: Tally) -> None:
-    """Write a case's line; after that its replies are not needed, except where the fault was on this side of the wire."""
+def finish_case(entry: dict, manifest: Manifest, tally: Tally, forget: Callable[[str], None] | None = None) -> None:
+    """Write a case's line; after that its replies are not needed, except where the fault was on this side of the wire.
+
+    Args:
+        entry: the line.
+        manifest: it goes to.
+        tally: counts it.
+        forget: takes a case's replies away; None for the manifest's own way.
+    """
     manifest.append(entry)
     if entry["state"] == "done" or entry.get("kind") == "endpoint":
-        manifest.forget_replies(entry["id"])
+        (forget or manifest.forget_replies)(entry["id"])
     tally.add(entry)
 
 

@@ -36,7 +36,7 @@ from .. import errors
 from ..errors import Cancelled, EndpointError, MedImageParseError
 from ..progress import Cancellation, Progress, no_progress
 from ..transport.client import EndpointClient, Reply
-from .replies import place_of, read_reply, send_once
+from .replies import place_of, read_reply, send_once, write_refusal
 
 _SPARE = 2  # requests that may be ready in the sender beyond those at the endpoint, so that none waits for the run
 _PATIENCE = 5.0  # seconds for the sender to end by itself
@@ -224,13 +224,15 @@ class _Parcel:
         self.cancellation = Cancellation()
         self._is_alone = is_alone
         self._is_out = False
+        self._lock = threading.Lock()
 
     def progress(self, stage: str, _done: float, _total: float) -> None:
-        """Told where the request is: what nobody waits for any more is not begun."""
-        if stage == "uploading" and not self._is_out:
-            self._is_out = not self._is_alone.is_set()
-        elif stage == "waiting to try again":
-            self._is_out = False
+        """Told where the request is, "uploading" before its first byte leaves: what nobody waits for any more is not begun."""
+        with self._lock:
+            if stage == "uploading" and not self._is_out:
+                self._is_out = not self._is_alone.is_set()
+            elif stage == "waiting to try again":
+                self._is_out = False
         self.drop()
 
     def drop(self) -> None:
@@ -240,7 +242,10 @@ class _Parcel:
 
     def stop(self, *, everything: bool) -> None:
         """Give it up, if it has not left yet or `everything` is meant."""
-        if everything or not self._is_out:
+        with self._lock:
+            is_over = everything or not self._is_out
+            self._is_out &= not is_over
+        if is_over:
             self.cancellation.cancel()
 
 
@@ -299,7 +304,12 @@ class _Office:
 
             def ask() -> Reply:
                 options = {"max_reply_bytes": header["max_reply_bytes"], "model": header["model"]}
-                return client.send(body, progress=progress, cancellation=parcel.cancellation, **options)
+                try:
+                    return client.send(body, progress=progress, cancellation=parcel.cancellation, **options)
+                except EndpointError as error:
+                    if error.status:  # while the lock is held: the run may be gone before it has written this down
+                        write_refusal(Path(header["folder"]), body, error)
+                    raise
 
             send_once(Path(header["folder"]), body, ask, parcel.cancellation)
         except MedImageParseError as error:

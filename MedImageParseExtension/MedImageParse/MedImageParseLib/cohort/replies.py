@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -17,12 +18,13 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from ..errors import InputError
+from ..errors import EndpointError, InputError
 from ..files.write import write_whole
 from ..progress import Cancellation
 from ..transport.client import Reply
 
 _LOOK = 0.05  # seconds between two looks at a lock that another process holds
+_ENDED = "line.json"
 _KEPT = ("request_id", "tries", "wait_s", "bytes_sent", "request_ids", "paused_s", "warnings")
 
 
@@ -36,7 +38,7 @@ def send_once(folder: Path, body: bytes, send: Callable[[], Reply], cancellation
         cancellation: ends waiting for another process that sends the same.
 
     Raises:
-        whatever `send` raises. Cancelled. UsageError: the reply cannot be written.
+        whatever `send` raises, and EndpointError where the endpoint refused it to a run that was killed. Cancelled. UsageError: the reply cannot be written.
     """
     path = place_of(folder, body)
     os.makedirs(folder, exist_ok=True)
@@ -44,6 +46,7 @@ def send_once(folder: Path, body: bytes, send: Callable[[], Reply], cancellation
         kept = read_reply(path)
         if kept is not None:
             return kept
+        _raise_refusal(path)
         reply = send()
         write_reply(path, reply)
         return reply
@@ -65,6 +68,24 @@ def write_reply(path: Path, reply: Reply) -> None:
     write_whole(path, write)
 
 
+def write_refusal(folder: Path, body: bytes, error: EndpointError) -> None:
+    """Keep that the endpoint refused a request until its case has its line: who asks before that hears it in place of sending."""
+    said = {"text": str(error), "code": error.code, "request_id": error.request_id, "status": error.status, "tries": error.tries}
+    path = place_of(folder, body)
+    write_whole(path.with_name(f"{path.name}.refused"), lambda file: file.write(json.dumps(said).encode()))
+
+
+def _raise_refusal(path: Path) -> None:
+    """Raises the error of a request that was refused to a run that was killed before it could write that down, once."""
+    kept = path.with_name(f"{path.name}.refused")
+    try:
+        said = json.loads(kept.read_bytes())
+        kept.unlink()
+    except (OSError, ValueError):
+        return
+    raise EndpointError(said.pop("text"), **said)
+
+
 def read_reply(path: Path) -> Reply | None:
     """A kept reply; None where there is none."""
     try:
@@ -75,6 +96,28 @@ def read_reply(path: Path) -> Reply | None:
         return None
     except (OSError, ValueError, TypeError) as error:
         raise InputError("The kept reply {path} cannot be read; delete that file.", path=path) from error
+
+
+def write_ended(folder: Path, entry: dict) -> None:
+    """Keep the line of a case that has ended, for whoever is told to do it again: a scheduler may, when it has lost a worker."""
+    os.makedirs(folder, exist_ok=True)
+    write_whole(folder / _ENDED, lambda file: file.write(json.dumps(entry).encode()))
+
+
+def read_ended(folder: Path, fingerprint: str) -> dict | None:
+    """The line of a case that has ended with this fingerprint; None where it has not."""
+    try:
+        entry = json.loads((folder / _ENDED).read_bytes())
+    except (OSError, ValueError):
+        return None
+    return entry if entry.get("fingerprint") == fingerprint else None
+
+
+def keep_line_only(folder: Path) -> None:
+    """Take away a case's replies, but not its line."""
+    for path in folder.glob("*"):
+        if path.name != _ENDED:
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -199,7 +199,7 @@ class EndpointClient:
             )
             persistence.tries += 1
             request_ids.append(exchange.request_id)
-            outcome = self._one_try(exchange, cancellation, model, digest)
+            outcome = self._one_try(exchange, progress, cancellation, model, digest)
             fault = outcome.fault
             if fault is None:
                 seconds = time.monotonic() - began
@@ -248,10 +248,13 @@ class EndpointClient:
         """The proxy's URL that requests go through, "" for none. Holds its password, if any: not for showing."""
         return sockets.proxy_for(self.address, self._proxy)
 
-    def _one_try(self, exchange: Exchange, cancellation: Cancellation, model: str, digest: str) -> Outcome:
+    def _one_try(self, exchange: Exchange, progress: Progress, cancellation: Cancellation, model: str, digest: str) -> Outcome:
         ticket = self._gate.enter(self.max_in_flight, cancellation)
         status, said, pause = 0, "failed", 0.0
         try:
+            # Told before the first byte leaves: whoever hears it knows that the request may be on its way from now on.
+            progress("uploading", 0, exchange.body_bytes)
+            cancellation.check()
             outcome = exchange.run(on_uploaded=lambda: self._gate.uploaded(ticket))
             status = 200 if outcome.fault is None else outcome.fault.status
             said = "200" if outcome.fault is None else outcome.fault.kind

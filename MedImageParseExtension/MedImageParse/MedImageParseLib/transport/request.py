@@ -125,6 +125,11 @@ class Exchange:
         self._announced = 0
 
     @property
+    def body_bytes(self) -> int:
+        """Size of the request's body."""
+        return len(self._body)
+
+    @property
     def bytes_sent(self) -> int:
         """How much of the body has left this computer."""
         return self._watch.sent_bytes
