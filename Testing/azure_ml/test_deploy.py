@@ -334,6 +334,10 @@ def test_the_command_line_asks_makes_lists_watches_and_deletes(plane, command, c
     assert json.loads(capsys.readouterr().out)["instance"] == "Standard_NC40ads_H100_v5"
     assert command(["deploy", "logs", "ours", *base]) == 0
     assert "environment could not be built" in capsys.readouterr().out
+    assert command(["deploy", "status", "ours", "--quiet", *base]) == 0 and capsys.readouterr().err == ""
+    assert command(["deploy", "medimageparse3d", "--name", "ours", "--yes", "--quiet", *base]) == 0
+    told = capsys.readouterr()
+    assert told.out.startswith("ours\t") and told.err == ""
     assert command(["deploy", "delete", "ours", *base]) == 2
     assert command(["deploy", "delete", "ours", "--yes", *base]) == 0
     assert plane.endpoints == {}

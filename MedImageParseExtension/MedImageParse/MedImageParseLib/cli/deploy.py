@@ -55,8 +55,8 @@ def _make(arguments: argparse.Namespace, azure: Azure) -> int:
     terminal = Terminal(arguments.quiet)
     options = options_from(DeployOptions, arguments)
     plan = azure.plan(arguments.what, options)
-    for line in azure.sentences(plan):
-        print(line, file=sys.stderr)
+    if not (arguments.quiet and arguments.yes):
+        print(*azure.sentences(plan), sep="\n", file=sys.stderr)
     _agree(arguments, "Make it?")
     try:
         made = azure.deploy(plan, options, progress=_minutes(terminal), cancellation=arguments.cancellation)
@@ -66,7 +66,7 @@ def _make(arguments: argparse.Namespace, azure: Azure) -> int:
             file=sys.stderr,
         )
         raise
-    for note in made.notes:
+    for note in [] if arguments.quiet else made.notes:
         print(f"warning: {note}", file=sys.stderr)
     if arguments.json:
         print(
@@ -76,7 +76,7 @@ def _make(arguments: argparse.Namespace, azure: Azure) -> int:
         )
     else:
         print(f"{made.profile}\t{plan.offer.model}\t{made.url}")
-        print(f"Delete it with: {plan.delete_command}", file=sys.stderr)
+        _remind(arguments, f"Delete it with: {plan.delete_command}")
     return 0
 
 
@@ -99,7 +99,7 @@ def _list(arguments: argparse.Namespace, azure: Azure) -> int:
                 )
             )
         )
-        print(each.reminder(), file=sys.stderr)
+        _remind(arguments, each.reminder())
     if not found:
         print("No endpoint made by this program was found.")
     return 0
@@ -108,7 +108,7 @@ def _list(arguments: argparse.Namespace, azure: Azure) -> int:
 def _status(arguments: argparse.Namespace, azure: Azure) -> int:
     found = azure.status(arguments.target, arguments.workspace, arguments.subscription)
     print(json.dumps(asdict(found), indent=2) if arguments.json else f"{found.name}\t{found.model}\t{found.state}")
-    print(found.reminder(), file=sys.stderr)
+    _remind(arguments, found.reminder())
     return 0
 
 
@@ -118,7 +118,8 @@ def _logs(arguments: argparse.Namespace, azure: Azure) -> int:
 
 
 def _delete(arguments: argparse.Namespace, azure: Azure) -> int:
-    print(f'Deletes the endpoint "{arguments.target}" with its deployments; profiles of it stop working.', file=sys.stderr)
+    if not (arguments.quiet and arguments.yes):
+        print(f'Deletes the endpoint "{arguments.target}" with its deployments; profiles of it stop working.', file=sys.stderr)
     _agree(arguments, "Delete it?")
     terminal = Terminal(arguments.quiet)
     azure.delete(
@@ -139,6 +140,11 @@ def _grant(arguments: argparse.Namespace, azure: Azure) -> int:
 _ACTIONS_RUN: dict[str, Callable[[argparse.Namespace, Azure], int]] = {
     "list": _list, "status": _status, "logs": _logs, "delete": _delete, "grant": _grant,
 }  # fmt: skip
+
+
+def _remind(arguments: argparse.Namespace, sentence: str) -> None:
+    if not arguments.quiet:
+        print(sentence, file=sys.stderr)
 
 
 def _agree(arguments: argparse.Namespace, question: str) -> None:
