@@ -320,7 +320,7 @@ def command(plane, azure, monkeypatch):
     return main
 
 
-def test_the_command_line_asks_makes_lists_watches_and_deletes(plane, command, capsys):
+def test_the_command_line_asks_makes_lists_watches_and_deletes(plane, command, capsys, tmp_path):
     base = ["--workspace", WORKSPACE]
     assert command(["deploy", "medimageparse3d", "--name", "ours", *base]) == 2
     assert "add --yes" in capsys.readouterr().err and plane.bodies == []
@@ -330,6 +330,16 @@ def test_the_command_line_asks_makes_lists_watches_and_deletes(plane, command, c
     assert command(["deploy", "list", *base]) == 0
     told = capsys.readouterr()
     assert told.out.split("\t")[:3] == ["ours", "medimageparse3d", "Succeeded"] and "has cost money since" in told.err
+    report = tmp_path / "report.json"
+    assert command(["deploy", "list", "--report", str(report), *base]) == 0
+    assert json.loads(report.read_text())["deployments"][0]["name"] == "ours"
+    assert command(["check", "--profile", "ours", "--consent", "--report", str(report)]) == 0
+    checked = json.loads(report.read_text())
+    assert checked["kind"] is None and checked["model"] == "medimageparse" and "has cost money" in checked["warnings"][0]
+    assert command(["deploy", "status", "theirs", "--report", str(report), *base]) == 2
+    failure = json.loads(report.read_text())
+    assert failure["kind"] == "usage" and failure["exit_status"] == 2 and failure["model"] is None
+    capsys.readouterr()
     assert command(["deploy", "status", "ours", "--json", *base]) == 0
     assert json.loads(capsys.readouterr().out)["instance"] == "Standard_NC40ads_H100_v5"
     assert command(["deploy", "logs", "ours", *base]) == 0

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
+from dataclasses import dataclass
 
 from ..api import segment
 from ..models import MODELS
+from ..tasks.run import blank_report
 from .options import add_common, add_connection, connection_options
+from .terminal import Terminal, reported
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -24,10 +26,21 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     add_common(parser)
 
 
+@dataclass(slots=True, frozen=True)
+class _Checked:
+    """What the probe found, and its report."""
+
+    sentence: str
+    report: dict
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Returns the exit status."""
-    result = segment.check(model=arguments.model, cancellation=arguments.cancellation, **connection_options(arguments))
-    print(result.sentence)
-    for warning in [] if arguments.quiet else result.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+
+    def work() -> _Checked:
+        result = segment.check(model=arguments.model, cancellation=arguments.cancellation, **connection_options(arguments))
+        found = {"model": result.model, "engine": result.engine or None, "reply_form": result.reply_form, "warnings": result.warnings}
+        return _Checked(result.sentence, blank_report() | found | {"timings_s": {"total": round(result.latency_s, 3)}})
+
+    print(reported(arguments, Terminal(arguments.quiet), work, []).sentence)
     return 0

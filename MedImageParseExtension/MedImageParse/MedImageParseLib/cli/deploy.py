@@ -7,15 +7,16 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 from ..api.deploy import Azure, AzureOptions, DeployOptions, sign_in_to_azure
 from ..azure.offers import OFFERS
 from ..errors import Cancelled, UsageError
 from ..options import add_options, options_from
 from ..progress import Cancellation
+from ..tasks.run import blank_report
 from .options import RefuseKey, add_common
-from .terminal import Terminal, print_prompt
+from .terminal import Terminal, print_prompt, reported
 
 _ACTIONS = ("list", "status", "logs", "delete", "grant")
 
@@ -46,12 +47,24 @@ def run(arguments: argparse.Namespace) -> int:
     """Returns the exit status."""
     if arguments.what in ("status", "logs", "delete", "grant") and not arguments.target:
         raise UsageError("Say which endpoint: deploy {action} NAME; `deploy list` names them.", action=arguments.what)
-    azure = sign_in_to_azure(options=options_from(AzureOptions, arguments), prompt=print_prompt, cancellation=arguments.cancellation)
-    action = _ACTIONS_RUN.get(arguments.what, _make)
-    return action(arguments, azure)
+    arguments.model = OFFERS[arguments.what].model if arguments.what in OFFERS else None  # for the report
+
+    def work() -> _Done:
+        azure = sign_in_to_azure(options=options_from(AzureOptions, arguments), prompt=print_prompt, cancellation=arguments.cancellation)
+        return _Done(blank_report() | {"model": arguments.model} | _ACTIONS_RUN.get(arguments.what, _make)(arguments, azure))
+
+    reported(arguments, Terminal(arguments.quiet), work, [])
+    return 0
 
 
-def _make(arguments: argparse.Namespace, azure: Azure) -> int:
+@dataclass(slots=True, frozen=True)
+class _Done:
+    """What an action did, for the report."""
+
+    report: dict
+
+
+def _make(arguments: argparse.Namespace, azure: Azure) -> dict:
     terminal = Terminal(arguments.quiet)
     options = options_from(DeployOptions, arguments)
     plan = azure.plan(arguments.what, options)
@@ -66,25 +79,20 @@ def _make(arguments: argparse.Namespace, azure: Azure) -> int:
             file=sys.stderr,
         )
         raise
-    for note in [] if arguments.quiet else made.notes:
-        print(f"warning: {note}", file=sys.stderr)
+    told = {"endpoint": plan.name, "profile": made.profile, "url": made.url, "check": made.check, "delete": plan.delete_command}
     if arguments.json:
-        print(
-            json.dumps(
-                {"endpoint": plan.name, "profile": made.profile, "url": made.url, "check": made.check, "delete": plan.delete_command}
-            )
-        )
+        print(json.dumps(told))
     else:
         print(f"{made.profile}\t{plan.offer.model}\t{made.url}")
         _remind(arguments, f"Delete it with: {plan.delete_command}")
-    return 0
+    return {"endpoint": made.url, "warnings": made.notes, "made": told}
 
 
-def _list(arguments: argparse.Namespace, azure: Azure) -> int:
+def _list(arguments: argparse.Namespace, azure: Azure) -> dict:
     found = azure.deployments(arguments.workspace, arguments.subscription)
     if arguments.json:
         print(json.dumps([asdict(each) for each in found], indent=2))
-        return 0
+        return {"deployments": [asdict(each) for each in found]}
     for each in found:
         print(
             "\t".join(
@@ -102,22 +110,22 @@ def _list(arguments: argparse.Namespace, azure: Azure) -> int:
         _remind(arguments, each.reminder())
     if not found:
         print("No endpoint made by this program was found.")
-    return 0
+    return {"deployments": [asdict(each) for each in found]}
 
 
-def _status(arguments: argparse.Namespace, azure: Azure) -> int:
+def _status(arguments: argparse.Namespace, azure: Azure) -> dict:
     found = azure.status(arguments.target, arguments.workspace, arguments.subscription)
     print(json.dumps(asdict(found), indent=2) if arguments.json else f"{found.name}\t{found.model}\t{found.state}")
     _remind(arguments, found.reminder())
-    return 0
+    return {"deployments": [asdict(found)]}
 
 
-def _logs(arguments: argparse.Namespace, azure: Azure) -> int:
+def _logs(arguments: argparse.Namespace, azure: Azure) -> dict:
     print(azure.logs(arguments.target, arguments.workspace, arguments.subscription))
-    return 0
+    return {}
 
 
-def _delete(arguments: argparse.Namespace, azure: Azure) -> int:
+def _delete(arguments: argparse.Namespace, azure: Azure) -> dict:
     if not (arguments.quiet and arguments.yes):
         print(f'Deletes the endpoint "{arguments.target}" with its deployments; profiles of it stop working.', file=sys.stderr)
     _agree(arguments, "Delete it?")
@@ -126,18 +134,18 @@ def _delete(arguments: argparse.Namespace, azure: Azure) -> int:
         arguments.target, arguments.workspace, arguments.subscription, progress=_minutes(terminal), cancellation=arguments.cancellation
     )
     print(f'The endpoint "{arguments.target}" is deleted.')
-    return 0
+    return {"deleted": arguments.target}
 
 
-def _grant(arguments: argparse.Namespace, azure: Azure) -> int:
+def _grant(arguments: argparse.Namespace, azure: Azure) -> dict:
     if not arguments.person:
         raise UsageError("Say who may call it: deploy grant {name} OBJECT-ID.", name=arguments.target)
     azure.grant(arguments.target, arguments.person, arguments.workspace, arguments.subscription, kind=arguments.kind)
     print(f'{arguments.person} may call "{arguments.target}" by Entra sign-in (role AzureML Data Scientist on this endpoint).')
-    return 0
+    return {"granted": arguments.target}
 
 
-_ACTIONS_RUN: dict[str, Callable[[argparse.Namespace, Azure], int]] = {
+_ACTIONS_RUN: dict[str, Callable[[argparse.Namespace, Azure], dict]] = {
     "list": _list, "status": _status, "logs": _logs, "delete": _delete, "grant": _grant,
 }  # fmt: skip
 

@@ -189,7 +189,7 @@ def failure_report(arguments: argparse.Namespace, error: MedImageParseError, inp
         "command": command_of(arguments),
         "kind": error.kind,
         "http_status": error.status or None if is_endpoint else None,
-        "model": getattr(arguments, "model", None) or VECTORS.name,
+        "model": getattr(arguments, "model", VECTORS.name),
         "endpoint": _endpoint_name(getattr(arguments, "endpoint", None)),
         "dialect": getattr(arguments, "dialect", None) or "auto",
         "request_ids": [error.request_id] if is_endpoint and error.request_id else [],
