@@ -49,6 +49,12 @@ class Connecting:
         if sum((self.client is not None, bool(self.endpoint), bool(self.profile))) != 1:
             raise UsageError("Say where to send: the URL of an endpoint or the name of a profile, one of the two.")
 
+    @classmethod
+    def of(cls, options: dict[str, Any]) -> Connecting:
+        """From keyword arguments: client, endpoint or profile, and the rest for `connect`."""
+        options = dict(options)
+        return cls(options.pop("client", None), options.pop("endpoint", None), options.pop("profile", None), options)
+
     @contextmanager
     def open(self, model: str, cancellation: Cancellation, *, sends_image_data: bool = True) -> Iterator[Any]:
         """The client; closed at the end unless it was given. In the worker: a keyring or a sign-in may take its time."""

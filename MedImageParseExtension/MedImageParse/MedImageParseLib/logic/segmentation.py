@@ -9,21 +9,22 @@ from typing import TYPE_CHECKING, Any
 from ..errors import UsageError
 from ..imaging.geometry import PLANES
 from ..models import SLICES, VOLUMES
-from ..progress import Cancellation, Progress
+from ..progress import Cancellation
 from ..prompts import grammar
 from ..scene.undo import redoLastImport, undoLastImport
+from .base import JobLogic
 from .jobs import YIELD_S, Job, JobQueue, nothing
 from .many import Case, ManyRuns
 from .results import SavedFiles, evaluationTable, saveResults, statisticsTable
 from .runs import Connecting, RunResult, SegmentationRun, Target
 
 if TYPE_CHECKING:
-    from ..tasks.check_endpoint import CheckResult
+    pass
 
 _WAIT_S = 0.002  # between two looks at a run that is waited for
 
 
-class MedImageParseLogic:
+class MedImageParseLogic(JobLogic):
     """Segments volume nodes with text prompts. Use it on the main thread.
 
     Every method that asks an endpoint waits for the answer, and raises a MedImageParseError with one sentence where there is none. Given
@@ -61,8 +62,8 @@ class MedImageParseLogic:
     """
 
     def __init__(self, *, onChange: Callable[[Job], object] | None = None, yieldSeconds: float = YIELD_S):
-        super().__init__()
         self._queue = JobQueue(onChange, yieldSeconds)
+        super().__init__(self._queue)
         self._runs: dict[Job, SegmentationRun] = {}
 
     # --- segmenting --------------------------------------------------------------------------------------------------
@@ -290,65 +291,6 @@ class MedImageParseLogic:
         """
         return evaluationTable(referenceNode, predictionNode, volumeNode, protocol, tolerance)
 
-    # --- asking ------------------------------------------------------------------------------------------------------
-
-    def check(
-        self,
-        *,
-        endpoint: str | None = None,
-        profile: Any = None,
-        client: Any = None,
-        model: str = "auto",
-        callback: Callable[[Job], object] | None = None,
-        cancellation: Cancellation | None = None,
-        **connection: Any,
-    ) -> CheckResult | Job:
-        """Test a connection with a tiny made-up probe.
-
-        Returns:
-            CheckResult, whose `sentence` is for the person; with a callback the Job.
-
-        Raises:
-            MedImageParseError: one sentence on what is wrong and what to do.
-        """
-        connecting = Connecting(client, endpoint, profile, connection)
-
-        def work(_prepared: object, progress: Progress, switch: Cancellation) -> CheckResult:
-            from ..tasks.check_endpoint import check_endpoint
-
-            with connecting.open(model, switch, sends_image_data=False) as opened:
-                return check_endpoint(opened, model, progress=progress, cancellation=switch)
-
-        return self._start(Job("Test connection", work=work), callback, cancellation)
-
-    # --- jobs --------------------------------------------------------------------------------------------------------
-
-    @property
-    def jobs(self) -> list[Job]:
-        """The job at work, then those that wait."""
-        return self._queue.jobs
-
-    @property
-    def isIdle(self) -> bool:
-        """Nothing to do: polling may stop until the next call with a callback."""
-        return self._queue.is_idle
-
-    def poll(self) -> None:
-        """Move the jobs on; see jobs.queue.JobQueue.poll."""
-        self._queue.poll()
-
-    def cancel(self, job: Job) -> bool:
-        """Stop one job; returns False where it had ended already. Nothing of it is left in the scene."""
-        return self._queue.cancel(job)
-
-    def cancelAll(self, reason: str = "Cancelled.") -> None:
-        """Stop every job."""
-        self._queue.cancel_all(reason)
-
-    def close(self) -> None:
-        """Stop every job, end the worker thread and stop observing the scene. For the module's cleanup; safe to call twice."""
-        self._queue.close()
-
     def _segment(
         self,
         volumeNode: Any,
@@ -362,23 +304,7 @@ class MedImageParseLogic:
     ) -> RunResult | Job:
         run = SegmentationRun(volumeNode, grammar.parse_prompts(prompts), model, options, connecting, target)
         self._runs[run.job] = run
-        return self._start(run.job, callback, cancellation)
+        return self._start(self._queue, run.job, callback, cancellation)
 
-    def _start(self, job: Job, callback: Callable[[Job], object] | None, cancellation: Cancellation | None) -> Any:
-        # A switch of the job's own: turning it off with the job must not stop what else the person's switch is for.
-        forget = cancellation.on_cancel(job.cancellation.cancel) if cancellation is not None else nothing
-        job.callback = callback or nothing
-        tidyUp = job.ended
-
-        def ended(each: Job) -> None:
-            forget()
-            self._runs.pop(each, None)
-            tidyUp(each)
-
-        job.ended = ended
-        try:
-            self._queue.add(job)
-        except UsageError:
-            ended(job)
-            raise
-        return job if callback is not None else self._queue.wait(job)
+    def _forgotten(self, job: Job) -> None:
+        self._runs.pop(job, None)

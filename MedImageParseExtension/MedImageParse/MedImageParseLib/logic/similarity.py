@@ -11,15 +11,15 @@ from ..imaging.geometry import PLANE_CHOICES
 from ..models import VECTORS
 from ..progress import Cancellation, Progress
 from ..tasks.indexing import IndexingOptions, IndexingResult
+from .base import JobLogic
 from .indexing_runs import Gathered, IndexingRun, checkedNodes, defaultIndexPath, gatherDatabase, gatherVolumes, openDatabase
-from .jobs import YIELD_S, Job, JobQueue, nothing
+from .jobs import YIELD_S, Job, JobQueue
 from .opening import OpenedImage, openRecord
 from .question_runs import IndexSummary, Query, Question, VolumeQuestion, find, summarize
 from .runs import Connecting
 
 if TYPE_CHECKING:
     from ..search.label_sets import Label
-    from ..tasks.check_endpoint import CheckResult
     from ..tasks.classify import ClassificationResult
     from ..tasks.find_similar import SearchResult
     from ..tasks.outliers import OutlierResult
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _MODEL = VECTORS.name
 
 
-class MedImageInsightLogic:
+class MedImageInsightLogic(JobLogic):
     """Indexes volumes, finds similar images, compares images with labels, and ranks outliers. Use it on the main thread.
 
     Every method waits for the answer, and raises a MedImageParseError with one sentence where there is none. Given a `callback`, it
@@ -66,9 +66,9 @@ class MedImageInsightLogic:
     """
 
     def __init__(self, *, onChange: Callable[[Job], object] | None = None, yieldSeconds: float = YIELD_S):
-        super().__init__()
         self._storing = JobQueue(onChange, yieldSeconds)
         self._asking = JobQueue(onChange, yieldSeconds)
+        super().__init__(self._storing, self._asking, model=_MODEL)
         self._known: dict[str, str] = {}  # series: ID of the node that it was indexed from in this session
 
     # --- the index ---------------------------------------------------------------------------------------------------
@@ -159,7 +159,7 @@ class MedImageInsightLogic:
             raise UsageError("The number of results must be at least 1.")
         _checkPlane(plane)
         query = Query(index or defaultIndexPath(), text.strip(), plane, int(sliceIndex), int(top), leaveOutVolume)
-        connecting = _connecting(connection)
+        connecting = Connecting.of(connection)
 
         def answer(question: Question | None, progress: Progress, switch: Cancellation) -> SearchResult:
             return find(query, question, connecting, progress, switch)
@@ -189,7 +189,7 @@ class MedImageInsightLogic:
         _checkPlane(plane)
         chosen = labelsFrom(labels, prefix)
         selection = Selection(slices, every, onlyContent, plane)
-        connecting = _connecting(connection)
+        connecting = Connecting.of(connection)
 
         def answer(question: Question, progress: Progress, switch: Cancellation) -> ClassificationResult:
             from ..tasks.classify import classify
@@ -240,77 +240,11 @@ class MedImageInsightLogic:
         self._known[record.series] = opened.volumeNode.GetID()
         return opened
 
-    def check(
-        self, *, model: str = _MODEL, callback: Callable[[Job], object] | None = None, cancellation: Cancellation | None = None,
-        **connection: Any,
-    ) -> CheckResult | Job:  # fmt: skip
-        """Test a connection with a tiny made-up probe. Returns CheckResult, whose `sentence` is for the person."""
-        connecting = _connecting(connection)
-
-        def work(_prepared: object, progress: Progress, switch: Cancellation) -> CheckResult:
-            from ..tasks.check_endpoint import check_endpoint
-
-            with connecting.open(model, switch, sends_image_data=False) as client:
-                return check_endpoint(client, model, progress=progress, cancellation=switch)
-
-        return self._start(self._asking, Job("Test connection", work=work), callback, cancellation)
-
-    # --- jobs --------------------------------------------------------------------------------------------------------
-
-    @property
-    def jobs(self) -> list[Job]:
-        """The jobs at work, then those that wait: first those that change the index, then the questions."""
-        return [*self._storing.jobs, *self._asking.jobs]
-
-    @property
-    def isIdle(self) -> bool:
-        """Nothing to do: polling may stop until the next call with a callback."""
-        return self._storing.is_idle and self._asking.is_idle
-
-    def poll(self) -> None:
-        """Move the jobs on; see jobs.queue.JobQueue.poll."""
-        for queue in (self._storing, self._asking):
-            if not queue.is_idle:
-                queue.poll()
-
-    def cancel(self, job: Job) -> bool:
-        """Stop one job; returns False where it had ended already. What it has stored in the index is kept."""
-        return self._storing.cancel(job) or self._asking.cancel(job)
-
-    def cancelAll(self, reason: str = "Cancelled.") -> None:
-        """Stop every job."""
-        for queue in (self._storing, self._asking):
-            queue.cancel_all(reason)
-
-    def close(self) -> None:
-        """Stop every job and end the workers. For the module's cleanup; safe to call twice."""
-        for queue in (self._storing, self._asking):
-            queue.close()
-
     def _index(
         self, title: str, gather: Any, nodes: list, index: str, options: IndexingOptions, connection: dict, callback: Any, cancellation: Any
     ) -> IndexingResult | Job:
-        run = IndexingRun(title, gather, nodes, index or defaultIndexPath(), options, _connecting(connection), self._known.__setitem__)
+        run = IndexingRun(title, gather, nodes, index or defaultIndexPath(), options, Connecting.of(connection), self._known.__setitem__)
         return self._start(self._storing, run.job, callback, cancellation)
-
-    @staticmethod
-    def _start(queue: JobQueue, job: Job, callback: Callable[[Job], object] | None, cancellation: Cancellation | None) -> Any:
-        # A switch of the job's own: turning it off with the job must not stop what else the person's switch is for.
-        forget = cancellation.on_cancel(job.cancellation.cancel) if cancellation is not None else nothing
-        job.callback = callback or nothing
-        tidyUp = job.ended
-
-        def ended(each: Job) -> None:
-            forget()
-            tidyUp(each)
-
-        job.ended = ended
-        try:
-            queue.add(job)
-        except UsageError:
-            ended(job)
-            raise
-        return job if callback is not None else queue.wait(job)
 
 
 def labelsFrom(labels: str | Sequence[str | Label], prefix: str = "") -> list[Label]:
@@ -328,11 +262,6 @@ def labelsFrom(labels: str | Sequence[str | Label], prefix: str = "") -> list[La
             return list(sets[labels.strip().lower()].labels)
         labels = [line for line in labels.splitlines() if line.strip()]
     return [label if isinstance(label, Label) else make_labels([label], prefix)[0] for label in labels]
-
-
-def _connecting(options: dict) -> Connecting:
-    options = dict(options)
-    return Connecting(options.pop("client", None), options.pop("endpoint", None), options.pop("profile", None), options)
 
 
 def _options(plane: str, every: int, onlyContent: bool, thumbnails: bool, paths: bool, slices: str = "all") -> IndexingOptions:
