@@ -25,7 +25,7 @@ for folder in (LIBRARY, ROOT / "Testing", ROOT / "scripts"):
 # Suites that take more than five seconds together; `run_tests.py --quick` leaves them out. `--durations=0` tells how long each test takes.
 SLOW_SUITES = {
     "test_batch_azure", "test_installed_package", "test_panel_many",
-    "test_bench", "test_cli_batch", "test_cli_embedding", "test_cohort_batch", "test_cli_segment", "test_deploy", "test_deploy_dialog", "test_discovery", "test_embed_faults", "test_embed_index",
+    "test_bench", "test_cli_batch", "test_cli_embedding", "test_cohort_batch", "test_cohort_dask", "test_recipes", "test_cli_segment", "test_deploy", "test_deploy_dialog", "test_discovery", "test_embed_faults", "test_embed_index",
     "test_engines_targets", "test_engines_windows", "test_exactness_2d", "test_exactness_3d", "test_files_picture", "test_foreign_text",
     "test_fuzz_replies", "test_host_modules", "test_imaging_squares", "test_key_stays_secret", "test_local_endpoint_engine",
     "test_local_endpoint_hosts", "test_logic_console", "test_logic_jobs", "test_logic_slices", "test_logic_volume", "test_panel_choices",

@@ -88,7 +88,16 @@ def throughput(given: argparse.Namespace, shape_kji: tuple[int, int, int], folde
     paths = write_cases(folder, given.cases, shape_kji)
     endpoint = Endpoint(shape_kji, given.seconds, given.at_once)
     try:
-        many = ["batch", str(folder), "--output-dir", str(folder.parent / "out"), "--endpoint", endpoint.url, "--at-once", str(given.at_once)]
+        many = [
+            "batch",
+            str(folder),
+            "--output-dir",
+            str(folder.parent / "out"),
+            "--endpoint",
+            endpoint.url,
+            "--at-once",
+            str(given.at_once),
+        ]
         batch_s = timed([*many, *_ASK])
         one = folder.parent / "one.seg.nrrd"
         loop = [timed(["segment", str(path), "--output", str(one), "--endpoint", endpoint.url, *_ASK]) for path in paths[: given.loop]]
@@ -122,7 +131,12 @@ def memory(given: argparse.Namespace, folder: Path) -> dict:
     sizes = np.array(json.loads(done.stdout.splitlines()[-1]))
     last = sizes[len(sizes) // 5 :]
     slope = np.polyfit(np.arange(len(last)), last, 1)[0]
-    return {"cases": given.many, "counted": len(last), "kB a case": round(float(slope), 1), "MB at the end": round(float(sizes[-1]) / 1000, 1)}
+    return {
+        "cases": given.many,
+        "counted": len(last),
+        "kB a case": round(float(slope), 1),
+        "MB at the end": round(float(sizes[-1]) / 1000, 1),
+    }
 
 
 def _measure(images: str, out: str, url: str) -> None:

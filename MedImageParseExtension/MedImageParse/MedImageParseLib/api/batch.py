@@ -276,6 +276,7 @@ def _here(plan: _Plan, cases: list[Case], manifest: Manifest, at_once: int, wher
     forget = plan.cancellation.on_cancel(sender.cancel)
 
     def work(case: Case, wanted: str, about_to_send: Callable[[], None]) -> dict:
+        sender.begin()
         to_send = CaseClient(plan.client, sender, manifest.replies_of(case.id), about_to_send)
         entry = do_case(case, plan.settings, to_send, wanted, plan.cancellation)
         plan.note(entry)

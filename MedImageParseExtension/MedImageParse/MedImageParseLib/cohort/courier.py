@@ -61,6 +61,9 @@ class DirectSender:
 
         return send_once(folder, body, ask, cancellation)
 
+    def begin(self) -> None:
+        """Nothing to begin."""
+
     def cancel(self) -> None:
         """The requests' own cancellation stops them."""
 
@@ -91,7 +94,7 @@ class Courier:
         self._show = show_device_code
         given = {name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in options.items()}
         self._connect = {"op": "connect", "endpoint": endpoint, "profile": profile, "at_once": at_once, "options": given}
-        self._process: subprocess.Popen | None = None  # begun with the first request
+        self._process: subprocess.Popen | None = None  # begun with the first case that is due
 
     def _begin(self) -> subprocess.Popen:
         environment = dict(os.environ)
@@ -136,6 +139,12 @@ class Courier:
             raise _gone()
         return reply
 
+    def begin(self) -> None:
+        """Start the process, which is ready by the time the first case is."""
+        if self._process is None:
+            with self._writing:
+                self._process = self._process or self._begin()
+
     def cancel(self) -> None:
         """Stop what is at the endpoint."""
         self._say("cancel")
@@ -161,10 +170,9 @@ class Courier:
 
     def _tell(self, header: dict, body: bytes = b"") -> None:
         try:
+            self.begin()
             with self._writing:
-                if self._process is None:
-                    self._process = self._begin()
-                _write_frame(self._process.stdin, header, body)  # type: ignore[arg-type]
+                _write_frame(self._process.stdin, header, body)  # type: ignore[union-attr, arg-type]
         except (OSError, ValueError) as error:
             raise _gone() from error
 
