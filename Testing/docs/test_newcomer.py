@@ -1,4 +1,7 @@
-"""A newcomer who has only the pages: every command block is run as it stands, and the tutorial is played in the headless Slicer."""
+"""A newcomer who has only the pages: every block of commands (bash) is run as it stands, and the tutorial is played in the headless Slicer.
+
+Blocks marked sh speak of files that a reader has and a test has not: their commands are parsed, as those of all pages are.
+"""
 
 from __future__ import annotations
 
