@@ -106,6 +106,10 @@ def outliers(
     recipe: str = "",
     map: Path_ | None = None,
     map_method: str = "auto",
+    method: str = "knn",
+    false_alarms: float = 0.05,
+    labels: str = "",
+    unusual: Iterable[str] = (),
 ) -> OutlierResult:
     """Rank what is in an index by its distance to a reference set; no endpoint takes part.
 
@@ -113,6 +117,8 @@ def outliers(
         reference: what is usual: names (with * and ?), paths, folders or series in the index.
         by: "slice" or "study" (a volume, by seven statistics of its slices' vectors).
         map: .png to write: the index as points in the plane.
+        method: "knn", or with scikit-learn "lof" or "forest". false_alarms: the expected rate, which sets the threshold.
+        labels: a set of labels that says what is unusual, for the ROC curve. unusual: which of its labels do.
 
     Returns:
         OutlierResult: `.items`, the most unusual first.
@@ -123,7 +129,18 @@ def outliers(
     check_outputs({"map": path}, [index])
     names = [reference] if isinstance(reference, str) else list(reference)
     with open_index(index) as opened:
-        result = find_outliers(opened, names, by=by, neighbors=neighbors, recipe=recipe, map_method=map_method)
+        result = find_outliers(
+            opened,
+            names,
+            by=by,
+            neighbors=neighbors,
+            recipe=recipe,
+            map_method=map_method,
+            method=method,
+            false_alarms=false_alarms,
+            labels=labels,
+            unusual=list(unusual),
+        )
     if path:
         _write_map(path, result)
     return result

@@ -27,6 +27,12 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--recipe", default="", metavar="RECIPE", help="where the index has several, as `index info` prints them")
     parser.add_argument("--map", metavar="MAP.png", help="all of the index as points in the plane")
     parser.add_argument("--map-method", choices=("auto", "pca", "umap"), default="auto")
+    parser.add_argument("--method", choices=("knn", "lof", "forest"), default="knn", help="lof and forest need scikit-learn (default knn)")
+    parser.add_argument(
+        "--false-alarms", type=float, default=0.05, metavar="RATE", help="expected, which sets the threshold (default 0.05)"
+    )
+    parser.add_argument("--labels", default="", metavar="SET", help="a set of labels that says what is unusual, for the ROC curve")
+    parser.add_argument("--unusual", action="append", default=[], metavar="LABEL", help="a label of that set; may be given several times")
     add_common(parser)
 
 
@@ -36,7 +42,8 @@ def run(arguments: argparse.Namespace) -> int:
     def work():
         return compare.outliers(
             arguments.index, reference=arguments.reference, by=arguments.by, neighbors=arguments.neighbors, recipe=arguments.recipe,
-            map=arguments.map, map_method=arguments.map_method,
+            map=arguments.map, map_method=arguments.map_method, method=arguments.method, false_alarms=arguments.false_alarms, labels=arguments.labels,
+            unusual=arguments.unusual,
         )  # fmt: skip
 
     result = reported(arguments, Terminal(arguments.quiet), work, [arguments.index])
@@ -44,6 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
         entry = describe_item(rank, item)
         above = "-" if entry["percentile"] is None else f"{entry['percentile']:.1f} %"
         print(f"{rank}\t{item.distance:.4f}\t{above}\t{entry['name']}\t{entry['place']}\t{entry['source']}")
+    if (known := result.report.get("known")) is not None:
+        print(f"AUROC {known['auroc']:.4f} of {known['items']}, {known['unusual']} of them unusual")
     if arguments.map:
         print(arguments.map)
     return 0

@@ -8,9 +8,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..errors import UsageError
-from ..search.compare import map_2d, rank_outliers, study_vector
+from ..packages import require
+from ..search.compare import map_2d
 from ..search.index import EmbeddingIndex
+from ..search.measures import auroc, roc_curve
 from ..search.records import Provenance, Record
+from ..search.unusual import knn_distances, ranked_by, study_vector, usual_distances
 from .choosing import belongs, largest_space
 from .find_similar import name_of, place_of
 
@@ -55,7 +58,17 @@ class OutlierResult:
 
 
 def find_outliers(
-    index: EmbeddingIndex, reference: Sequence[str], *, by: str = "slice", neighbors: int = 1, recipe: str = "", map_method: str = "auto"
+    index: EmbeddingIndex,
+    reference: Sequence[str],
+    *,
+    by: str = "slice",
+    neighbors: int = 1,
+    recipe: str = "",
+    map_method: str = "auto",
+    method: str = "knn",
+    false_alarms: float = 0.05,
+    labels: str = "",
+    unusual: Sequence[str] = (),
 ) -> OutlierResult:
     """Rank what is in an index by its distance to a reference set.
 
@@ -65,6 +78,9 @@ def find_outliers(
         neighbors: over how many of the nearest members to average.
         recipe: which of the index's recipes, where it has several; else the one with the most vectors.
         map_method: "auto", "pca" or "umap".
+        method: "knn" (distance to the nearest members), or with scikit-learn "lof" (local outlier factor) or "forest" (isolation forest).
+        false_alarms: share of what is usual that may be called unusual: the threshold is where that share of the reference set lies beyond.
+        labels: a set of labels that says what is unusual, for the ROC curve. unusual: which of its labels do.
 
     Raises:
         UsageError: nothing fits the reference, or the set is too small. IndexFault: the index is empty or damaged.
@@ -84,16 +100,19 @@ def find_outliers(
         names = sorted({name_of(record) for record in records.values()})
         shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
         raise UsageError(f"Nothing in the index is called {' or '.join(reference)}; it holds {shown}.")
-    features = np.stack([vectors[group[0]] if by == "slice" else study_vector(vectors[group]) for group in groups])
-    own = np.full(len(groups), -1)
-    own[usual] = np.arange(int(usual.sum()))
+    if by == "study":
+        features = np.stack([study_vector(vectors[group]) for group in groups])
+    else:
+        features = vectors if len(rows) == len(vectors) else vectors[rows]  # not copied where all are there
+    scored = _scores(features, usual, neighbors, method)
+    own = scored[usual]
     laid_out = map_2d(features, method=map_method)
     items = []
     for inside in (False, True):
         places = np.flatnonzero(usual == inside)
         if not len(places) or (inside and len(places) <= neighbors):
             continue
-        for found in rank_outliers(features[places], features[usual], neighbors=neighbors, own_places=own[places] if inside else None):
+        for found in ranked_by(scored[places], own[np.isfinite(own)]):
             place = int(places[found.place])
             point = (float(laid_out.points[place, 0]), float(laid_out.points[place, 1]))
             items.append(
@@ -104,8 +123,81 @@ def find_outliers(
     if not ranked:
         raise UsageError("The reference set has too few members to compare anything with; enlarge it.")
     result = OutlierResult(ranked, members, provenance, laid_out.method)
-    result.report = _report(result, by, neighbors, list(reference), int(usual.sum()))
+    result.report = _report(result, by, neighbors, list(reference), int(usual.sum())) | {"method": method}
+    result.report |= _threshold(result, false_alarms)
+    if labels:
+        result.report["known"] = _known(index, ranked, labels, unusual, result.report["threshold"])
     return result
+
+
+def _scores(features: np.ndarray, usual: np.ndarray, neighbors: int, method: str) -> np.ndarray:
+    """How unusual each item is; members of the reference set are compared with the others of it."""
+    reference = features[usual]
+    scores = np.full(len(features), np.nan)
+    if method == "knn":
+        if len(reference) > neighbors:
+            scores[usual] = usual_distances(reference, neighbors)
+        if not usual.all():
+            scores[~usual] = knn_distances(features[~usual], reference, neighbors=neighbors)
+        return scores
+    if method not in ("lof", "forest"):
+        raise UsageError("Outliers are found by knn, lof or forest, not by '{method}'.", method=method)
+    require("sklearn", f"the method {method}", "or use --method knn")
+    if len(reference) < 3:
+        raise UsageError("The reference set has too few members to learn from; enlarge it.")
+    if method == "lof":
+        from sklearn.neighbors import LocalOutlierFactor
+
+        made = LocalOutlierFactor(n_neighbors=min(20, len(reference) - 1), novelty=True).fit(reference)
+        scores[usual] = -made.negative_outlier_factor_
+    else:
+        from sklearn.ensemble import IsolationForest
+
+        made = IsolationForest(random_state=0).fit(reference)
+        scores[usual] = -made.score_samples(reference)
+    if not usual.all():
+        scores[~usual] = -made.score_samples(features[~usual])
+    return scores
+
+
+def _threshold(result: OutlierResult, false_alarms: float) -> dict:
+    """The distance beyond which something is called unusual, by the reference set's own members."""
+    if not 0 < false_alarms < 1:
+        raise UsageError("The rate of false alarms is between 0 and 1, such as 0.05.")
+    usual = [item.distance for item in result.members]
+    if not usual:
+        return {"threshold": None, "false_alarms_expected": None, "beyond": None}
+    threshold = float(np.quantile(usual, 1.0 - false_alarms, method="higher"))
+    if len(usual) * false_alarms < 1:
+        rare = f"The reference set of {len(usual)} is too small to expect {false_alarms:g} false alarms; its largest own distance is the threshold."
+        result.report["warnings"].append(rare)
+    beyond = sum(item.distance > threshold for item in result.items)
+    return {"threshold": round(threshold, 6), "false_alarms_expected": false_alarms, "beyond": beyond}
+
+
+def _known(index: EmbeddingIndex, items: Sequence[RankedItem], labels: str, unusual: Sequence[str], threshold: float | None) -> dict:
+    """ROC and confusion where it is known what is unusual: at the demo's operating point (the one after that nearest to (0, 1)), and at the
+    threshold of the reference set."""
+    given = index.labels_of([item.id for item in items], labels)
+    chosen = [item for item in items if item.id in given]
+    truth = np.array([bool(set(given[item.id]) & set(unusual)) for item in chosen], bool)
+    if not unusual or truth.all() or not truth.any():
+        raise UsageError(
+            "The set '{labels}' must call some of the ranked images unusual and others not; name its labels with --unusual.",
+            labels=labels[:80],
+        )
+    scores = np.array([item.distance for item in chosen])
+    false, true, thresholds = roc_curve(scores, truth)
+    nearest = int(np.argmin(np.hypot(false, 1.0 - true)))
+    best = float(thresholds[min(nearest + 1, len(thresholds) - 1)])
+
+    def at(value: float) -> dict:
+        said = scores >= value
+        return {"threshold": round(value, 6), "confusion": [[int((~said & ~truth).sum()), int((said & ~truth).sum())],
+                                                          [int((~said & truth).sum()), int((said & truth).sum())]]}  # fmt: skip
+
+    found = {"items": len(chosen), "unusual": int(truth.sum()), "auroc": round(auroc(scores, truth), 6), "best": at(best)}
+    return found | ({"expected": at(threshold)} if threshold is not None else {})
 
 
 def _grouped(rows: list[int], records: list[Record], by: str) -> list[list[int]]:
