@@ -151,13 +151,12 @@ def loadWidgets(uiPath: str) -> Any:
     widget = slicer.util.loadUI(uiPath)
     tree = ElementTree.parse(uiPath)
     custom = {each.text or "" for each in tree.iterfind("customwidgets/customwidget/class")}
-    missing: set[str] = set()
-    for each in tree.iter("widget"):
-        kind, name = each.get("class"), each.get("name")
-        found = widget if widget.name == name else slicer.util.findChildren(widget, name=name)
-        found = found[0] if isinstance(found, (list, tuple)) and found else found
-        if kind in custom and (not found or found.className() != kind):
-            missing.add(kind)
+    # One walk through the widgets: a search by name goes through all of them in Python each time.
+    found: dict[str, str] = {}
+    for each in (widget, *slicer.util.findChildren(widget)):
+        found.setdefault(getattr(each, "name", ""), each.className())
+    wanted = ((each.get("class"), each.get("name")) for each in tree.iter("widget"))
+    missing = {kind for kind, name in wanted if kind in custom and found.get(name or "") != kind}
     if missing:
         raise PanelFault(
             _(
