@@ -81,9 +81,9 @@ def test_a_list_says_why_it_cannot_start(opened, endpoint):
 
 def test_results_are_saved_and_measured_from_the_menu(opened, endpoint, tmp_path):
     opened.makeReady(endpoint[0])
-    assert not opened.host.find("saveButton").enabled
+    assert not opened.host.find("saveResultsButton").enabled
     opened.run()
-    menu = entries(opened, "saveButton")
+    menu = entries(opened, "saveResultsButton")
     opened.host.messages.answers.append(str(tmp_path / "labels.nii.gz"))
     menu["Labelmap…"].trigger()
     labels = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "labels.nii.gz")))

@@ -27,8 +27,8 @@ class SaveMenu:
 
     def __init__(self, ui: Any, logic: Any, chosen: Callable[[], tuple[Any, Any]], say: Callable[[str], object]):
         self._ui, self._logic, self._chosen, self._say = ui, logic, chosen, say
-        self._menu = qt.QMenu(ui.saveButton)
-        ui.saveButton.setMenu(self._menu)
+        self._menu = qt.QMenu(ui.saveResultsButton)
+        ui.saveResultsButton.setMenu(self._menu)
         for text, kind, ending, names in (
             (_("DICOM segmentation…"), "dicomSeg", ".dcm", _("DICOM (*.dcm)")),
             (_("RT structure set…"), "rtstruct", ".dcm", _("DICOM (*.dcm)")),
@@ -43,9 +43,9 @@ class SaveMenu:
         """Show whether there is anything to save."""
         node, volumeNode = self._chosen()
         isReady = node is not None and volumeNode is not None and node.GetSegmentation().GetNumberOfSegments() > 0
-        self._ui.saveButton.setEnabled(isReady)
+        self._ui.saveResultsButton.setEnabled(isReady)
         setTip(
-            self._ui.saveButton,
+            self._ui.saveResultsButton,
             _("Save the segments as they are now, on the volume's grid.") if isReady else _("There is no segment yet."),
         )
 
@@ -55,12 +55,12 @@ class SaveMenu:
         self._menu.addAction(action)
 
     def _saveFile(self, kind: str, ending: str, names: str) -> None:
-        path = str(qt.QFileDialog.getSaveFileName(self._ui.saveButton, _("Save results"), f"results{ending}", names))
+        path = str(qt.QFileDialog.getSaveFileName(self._ui.saveResultsButton, _("Save results"), f"results{ending}", names))
         if path:
             self._save({kind: path if "." in path.replace("\\", "/").rpartition("/")[2] else path + ending})
 
     def _saveMasks(self) -> None:
-        folder = str(qt.QFileDialog.getExistingDirectory(self._ui.saveButton, _("Folder for the labelmaps"), ""))
+        folder = str(qt.QFileDialog.getExistingDirectory(self._ui.saveResultsButton, _("Folder for the labelmaps"), ""))
         if folder:
             self._save({"masks": folder})
 
