@@ -46,8 +46,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     export = _add_plain(parts, "export", "write all records with their vectors", _export)
     export.add_argument("output", metavar="FILE.npz|.parquet")
     export.add_argument("--readable-only", action="store_true", help="of a damaged index, what can be read")
-    add_import = _add_plain(parts, "import", "add the records of an exported file", _import)
-    add_import.add_argument("input", metavar="FILE.npz|.parquet")
+    add_import = _add_plain(parts, "import", "add the records of an exported file, of `embed` or of JSON lines", _import)
+    add_import.add_argument("input", metavar="FILE.npz|.parquet|.jsonl")
 
 
 def _add_plain(parts: argparse._SubParsersAction, name: str, words: str, run) -> argparse.ArgumentParser:

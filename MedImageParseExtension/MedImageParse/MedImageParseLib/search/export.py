@@ -32,6 +32,7 @@ from .archive import FREE_BYTES, UNFOLDS, check_size, json_bytes, read_array, re
 from .faults import IndexFault
 from .labels import MOST_LABELS, PlaceLabel
 from .records import LONGEST_VECTOR, Provenance, Record, are_names, unit_rows
+from .vector_files import is_embed_file, read_embed_file, read_lines
 
 if TYPE_CHECKING:
     from .index import EmbeddingIndex
@@ -70,7 +71,7 @@ def export(index: EmbeddingIndex, path: str | os.PathLike, *, readable_only: boo
 
 
 def import_(index: EmbeddingIndex, path: str | os.PathLike) -> int:
-    """Add the records of an exported file to an index; those that are there already are skipped.
+    """Add the records of an exported file, of a .npz of `embed` or of a list of JSON lines to an index; those that are there are skipped.
 
     Returns:
         how many were added.
@@ -80,12 +81,15 @@ def import_(index: EmbeddingIndex, path: str | os.PathLike) -> int:
         InputError: the file is missing, damaged, or was not exported from an index; nothing of it is stored.
     """
     path = Path(path).expanduser()
-    if not path.name.lower().endswith(_ENDINGS):
-        raise UsageError(f"The file {path.name} cannot be imported: its name must end with {' or '.join(_ENDINGS)}.")
+    name = path.name.lower()
+    if not name.endswith((*_ENDINGS, ".jsonl")):
+        raise UsageError(f"The file {path.name} cannot be imported: its name must end with {', '.join(_ENDINGS)} or .jsonl.")
     if not path.is_file():
         raise InputError(f"There is no file {path}; choose one that was exported from an index.")
-    read = _read_npz if path.name.lower().endswith(".npz") else _read_parquet
+    read = _read_vectors if name.endswith(".jsonl") else _read_npz if name.endswith(".npz") else _read_parquet
     try:
+        if name.endswith(".npz") and is_embed_file(path):
+            read = _read_vectors
         parts, labels = read(path)
     except (OSError, ValueError, KeyError, EOFError, IndexError, TypeError, MemoryError, RecursionError) as error:
         raise _not_ours(path, str(error)) from error
@@ -132,6 +136,12 @@ def _labels_from(rows: object) -> list[PlaceLabel]:
 
 
 _Read = tuple[list[tuple[Provenance, list[Record], float | None]], list[PlaceLabel]]
+
+
+def _read_vectors(path: Path) -> _Read:
+    """Vectors of `embed` or of a notebook, checked as those of an export are."""
+    found = read_lines(path) if path.name.lower().endswith(".jsonl") else read_embed_file(path)
+    return [(space, _sound(records, np.stack([record.vector for record in records])), factor) for space, records, factor in found], []
 
 
 def _read_npz(path: Path) -> _Read:
