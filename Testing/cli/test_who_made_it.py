@@ -115,7 +115,8 @@ def test_a_missing_package_of_any_command_is_one_sentence(bench, monkeypatch):
         (["frobnicate"], "the commands are"),
         (["segment", "a.nii", "--prompt", "x", "--model", "medimageparse3d", "--outptu", "o"], "did you mean --output?"),
         (["check", "--frobnicate"], "medimageparse check --help"),
-        (["segment", "a.nii", "b.nii", "--prompt", "x", "--model", "medimageparse3d"], "too many words"),
+        (["segment", "a.nii", "b.nii", "--prompt", "x", "--model", "medimageparse3d"], "`batch` takes several"),
+        (["segment", "ct/*.nii.gz", "--prompt", "x", "--model", "medimageparse3d", "--labels", "l.nii.gz"], "use `batch` for all of them"),
     ],
 )
 def test_a_mistyped_command_or_option_is_guessed_at_or_leads_to_the_help(bench, words, said):

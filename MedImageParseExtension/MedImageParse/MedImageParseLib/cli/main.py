@@ -152,7 +152,7 @@ def _refuse(rest: list[str], parser: Parser, command: str) -> None:
     see = f"see `{named.prog} --help`"
     if not unknown:
         many = (
-            "there are too many words: put a prompt of several words in quotation marks"
+            "there are too many words: segment takes one image, and `batch` takes several; put a prompt of several words in quotation marks"
             if command == "segment"
             else "there are too many words"
         )
