@@ -17,6 +17,8 @@ _DISTANCES_AT_ONCE = 16_000_000  # bounds the memory
 _SPARE = 8  # nearest members measured again beyond those asked for
 _MANY = 3000  # members from which on it pays to look along the main directions first
 _DIRECTIONS, _BLOCK, _BLOCKS_TAKEN = 128, 64, 24
+_ROWS_AT_ONCE = 512
+_MOSTLY = 0.3  # share of rows that must be told apart by the main directions, for these to pay
 
 
 @dataclass(slots=True, frozen=True)
@@ -92,16 +94,24 @@ def knn_distances(
 def _measured(rows: np.ndarray, members: np.ndarray, squares: np.ndarray, neighbors: int, own: np.ndarray, which: np.ndarray) -> np.ndarray:
     """Exact mean distances of some of the rows, each compared with every member."""
     distances = np.empty(len(which))
-    step = max(1, _DISTANCES_AT_ONCE // len(members))
+    width = -(-members.shape[0] // _BLOCK) * _BLOCK
+    step = max(1, min(_ROWS_AT_ONCE, _DISTANCES_AT_ONCE // width))
+    relative = np.full((step, width), np.inf, np.float32)
     for start in range(0, len(which), step):
         part = which[start : start + step]
-        relative = squares - 2.0 * (rows[part] @ members.T)  # squared distance but for the row's own square, which moves no rank
+        table = relative[: len(part)]
+        np.matmul(rows[part] * np.float32(-2.0), members.T, out=table[:, : len(members)])
+        table[:, : len(members)] += squares  # squared distance but for the row's own square, which moves no rank
         known = np.flatnonzero(own[part] >= 0)
-        relative[known, own[part][known]] = np.inf
+        table[known, own[part][known]] = np.inf
+        lowest = table.reshape(len(part), -1, _BLOCK).min(axis=2)
+        taken = min(neighbors + _SPARE, lowest.shape[1])
+        blocks = np.argpartition(lowest, taken - 1, axis=1)[:, :taken]  # the nearest lie in the blocks that have the lowest
         for place, vector in enumerate(rows[part].astype(np.float64)):
-            count = min(neighbors + _SPARE, int(np.count_nonzero(np.isfinite(relative[place]))))
-            candidates = np.argpartition(relative[place], count - 1)[:count]
-            distances[start + place] = _exact(vector, candidates, members, neighbors).mean()
+            columns = (blocks[place, :, None] * _BLOCK + np.arange(_BLOCK)).ravel()
+            near = table[place, columns]
+            count = min(neighbors + _SPARE, int(np.count_nonzero(np.isfinite(near))))
+            distances[start + place] = _exact(vector, columns[np.argpartition(near, count - 1)[:count]], members, neighbors).mean()
     return distances
 
 
@@ -123,7 +133,7 @@ def _pruned(rows: np.ndarray, members: np.ndarray, neighbors: int, own: np.ndarr
     squares, own_squares = np.einsum("ij,ij->i", many, many), np.einsum("ij,ij->i", few, few)
     distances, unsure = np.empty(len(rows)), list[int]()
     width = -(-members.shape[0] // _BLOCK) * _BLOCK
-    step = max(1, _DISTANCES_AT_ONCE // width)
+    step = max(1, min(_ROWS_AT_ONCE, _DISTANCES_AT_ONCE // width))
     relative = np.full((step, width), np.inf, np.float32)
     taken = neighbors + _BLOCKS_TAKEN
     for start in range(0, len(rows), step):
@@ -148,6 +158,9 @@ def _pruned(rows: np.ndarray, members: np.ndarray, neighbors: int, own: np.ndarr
                 unsure.append(int(row))
             else:
                 distances[row] = found.mean()
+        if start == 0 and len(unsure) > _MOSTLY * len(part):  # vectors without main directions
+            squares = np.einsum("ij,ij->i", members, members)
+            return _measured(rows, members, squares, neighbors, own, np.arange(len(rows)))
     if unsure:
         which = np.array(unsure)
         distances[which] = _measured(rows, members, np.einsum("ij,ij->i", members, members), neighbors, own, which)
