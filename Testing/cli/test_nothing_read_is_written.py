@@ -71,6 +71,7 @@ def test_no_picture_and_no_index_replaces_the_picture_that_is_read(bench, kind, 
     "command",
     [
         ["segment", "IMAGE", "--model", "medimageparse3d", "--prompt", "liver"],
+        ["batch", "IMAGE", "--model", "medimageparse3d", "--prompt", "liver", "--output-dir", "out"],
         ["embed", "IMAGE", "--output", "OUTPUT"],
         ["index", "add", "INDEX", "IMAGE"],
         ["classify", "IMAGE", "--label", "a", "--label", "b"],

@@ -78,3 +78,15 @@ def test_volume_benchmark_refuses_a_size_that_is_none():
     done = run("segment_volume.py", "--size", "512")
     assert done.returncode == 2
     assert "columns x rows x slices" in done.stderr
+
+
+def test_batch_benchmark_measures_the_ideal_the_loop_and_the_memory(tmp_path):
+    pytest.importorskip("nibabel", reason="its cases are written with nibabel")
+    if not Path("/proc/self/statm").exists():
+        pytest.skip("this system does not tell a process's memory")
+    words = ["--cases", "2", "--size", "24x20x10", "--seconds", "0.05", "--at-once", "2", "--loop", "1", "--many", "8"]
+    done = run("batch_cohort.py", *words, "--json", str(tmp_path / "figures.json"))
+    assert done.returncode == 0, done.stderr
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert figures["throughput"]["ideal_s"] == 0.05 and figures["throughput"]["loop / batch"] > 0
+    assert figures["memory"]["cases"] == 8 and figures["memory"]["MB at the end"] > 0

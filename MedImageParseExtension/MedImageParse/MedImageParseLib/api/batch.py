@@ -15,7 +15,7 @@ from .. import __version__
 from ..cohort.batch import Tally, finish_case, outcome_of, run_cases
 from ..cohort.cases import BIDS_RESULTS, Case, Cases, content_digest, content_state, find_cases, lines_of_stdin, shard_of
 from ..cohort.courier import CaseClient, Courier, DirectSender
-from ..cohort.manifest import MANIFEST, REDO, TABLE, Manifest, results_in
+from ..cohort.manifest import MANIFEST, REDO, TABLE, WORK, Manifest, results_in
 from ..cohort.replies import keep_line_only
 from ..errors import Cancelled, EndpointError, UsageError
 from ..files.collisions import check_many_outputs
@@ -27,7 +27,7 @@ from ..progress import Cancellation, Progress, no_progress
 from ..prompts import catalogue
 from ..tasks.repeat import check_times
 from ..tasks.run import blank_report
-from .batch_cases import Settings, blank_entry, checked_writes, do_case, do_case_there, fingerprint_of
+from .batch_cases import WRITES, Settings, blank_entry, checked_writes, do_case, do_case_there, fingerprint_of
 from .calls import in_sentences
 from .inputs import files_of
 from .segment import check_options, connect, segment
@@ -146,7 +146,7 @@ def batch(
         '200 cases: 195 done, 5 failed; 197 requests, 812.4 MB sent'
     """
     given = [inputs] if isinstance(inputs, (str, os.PathLike)) else list(inputs)
-    found = find_cases(given, output_dir=output_dir, results=results_in(output_dir), lines=lines_of_stdin())
+    found = find_cases(given, output_dir=output_dir, results=results_in(output_dir) | _in_work(output_dir), lines=lines_of_stdin())
     settings = Settings(
         str(_folder(output_dir, found)), model, (prompt,) if isinstance(prompt, str) else tuple(prompt), preset, checked_writes(write), window,
         plane, slices, orient, None if slabs is None else str(slabs), region, group, repeat, instances, modality,
@@ -250,6 +250,13 @@ def _check(settings: Settings, cases: list[Case], at_once: int, redo: str, read:
             outputs |= {str(path / f"{safe_file_stem(name)}.nii.gz"): case.id for name in names} or {str(path): case.id}
     inputs = {path for case in cases for path in (case.input, case.reference) if path}
     check_many_outputs(outputs, [*inputs, *(path for path in read if path and os.path.isfile(path))])
+
+
+def _in_work(output_dir: str | os.PathLike | None) -> set[str]:
+    """Real paths that results of cases may have which a killed run was at: no image of their own, though they have no line yet."""
+    at = Path(output_dir, WORK, "replies") if output_dir else None
+    ids = [one.name for one in at.iterdir()] if at is not None and at.is_dir() else []
+    return {os.path.realpath(Path(str(output_dir), name.format(id=one))) for one in ids for name in WRITES.values()}
 
 
 def _bids_folder(folder: str, shard: str) -> Any:
