@@ -376,13 +376,14 @@ class Attack:
         return trouble
 
 
-def fuzz(seconds: float, seed: int, report: Callable[[str], None] = print) -> tuple[int, list[str]]:
+def fuzz(seconds: float, seed: int, report: Callable[[str], None] = print, *, least: int = 1) -> tuple[int, list[str]]:
     """Answer requests with damaged replies until the time is up.
 
     Args:
         seconds: how long.
         seed: of the random numbers; the same seed makes the same replies.
         report: gets each finding, and a summary.
+        least: so many replies are tried however long that takes.
 
     Returns:
         how many replies were tried, and the findings, one line each (empty is what it should be).
@@ -392,7 +393,7 @@ def fuzz(seconds: float, seed: int, report: Callable[[str], None] = print) -> tu
     tried, highest, until = 0, 0, time.monotonic() + seconds
     tracemalloc.start()
     try:
-        while time.monotonic() < until and len(findings) < 20:
+        while (time.monotonic() < until or tried < least) and len(findings) < 20:
             pieces = make_reply(rng)
             tracemalloc.reset_peak()
             before = tracemalloc.get_traced_memory()[0]

@@ -19,7 +19,7 @@ from doubles.certificates import self_signed_context, shared_authority
 from MedImageParseLib.transport.client import EndpointClient, RetryPolicy, StaticKey, Timeouts
 
 KEY = "k3y-5ecret-0f-the-endpoint"
-TIMEOUTS = Timeouts(connect=0.6, reply=0.6, stall=0.6)
+TIMEOUTS = Timeouts(connect=1.2, reply=0.6, stall=0.6)
 RETRY = RetryPolicy(tries=3, wait_budget=2.0, base=0.02)
 BODY = b'{"input_data": "' + b"x" * 200_000 + b'"}'
 BIG_BODY = b'{"input_data": "' + b"x" * 8_000_000 + b'"}'

@@ -188,7 +188,7 @@ def test_nothing_of_a_failed_run_stays_behind():
 @pytest.mark.parametrize("name", ["Gate\u202egpj.exe", "Gate\x1b[2J", "Gate\u200b7", f"key {KEY}", "x" * 60])
 def test_a_name_in_a_strangers_certificate_is_quoted_as_foreign_text(name):
     with f.FaultServer([f.well], tls=self_signed_context(common_name=name)) as server:
-        with EndpointClient(server.url, auth=StaticKey(KEY), timeouts=TIMEOUTS, retry=RetryPolicy(tries=1)) as client:
+        with EndpointClient(server.url, auth=StaticKey(KEY), retry=RetryPolicy(tries=1)) as client:
             with pytest.raises(EndpointError, match="self-signed") as caught:
                 client.send(BODY)
     assert is_plain(str(caught.value)) and KEY not in str(caught.value)
