@@ -32,6 +32,7 @@ def classify(
     labels: Path_ | None = None,
     label_set: str = "",
     prefix: str = "",
+    tuned: bool = False,
     endpoint: str | None = None,
     profile: str | None = None,
     client: EndpointClient | None = None,
@@ -69,12 +70,18 @@ def classify(
     path = check_writable(picture, (".png",)) if picture else None
     check_outputs({"picture": path}, [input, labels, *files_of(connection)])
     chosen = _labels(label, labels, label_set, prefix)
+    if tuned and chosen:
+        raise UsageError("A fine-tuned classifier has labels of its own; leave the labels out.")
     reading = read_one(input, modality, progress, series, frame)
     with connected(client, endpoint, profile, cancellation, connection) as used:
-        result = run(
-            reading[0], chosen, used, preprocessing=Preprocessing(window, fit), selection=Selection(slices, every, content, plane),
-            at_once=at_once, batch=batch, progress=progress, cancellation=cancellation,
-        )  # fmt: skip
+        common: dict = {"preprocessing": Preprocessing(window, fit), "selection": Selection(slices, every, content, plane), "batch": batch}
+        common |= {"progress": progress, "cancellation": cancellation}
+        if tuned:
+            from ..tasks.tuned import classify_tuned
+
+            result = classify_tuned(reading[0], used, **common)
+        else:
+            result = run(reading[0], chosen, used, at_once=at_once, **common)
     result.report["input"]["path"] = reading[1]
     result.report["warnings"] = [*reading[2], *result.report["warnings"]]
     if path:

@@ -19,6 +19,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--set", dest="label_set", default="", metavar="NAME", help="which set of a file that holds several")
     prefix = 'begins the text of each --label: "modality anatomy parameters", such as "x-ray chest anteroposterior"'
     parser.add_argument("--prefix", default="", metavar='"…"', help=prefix)
+    parser.add_argument("--tuned", action="store_true", help="the endpoint is a fine-tuned classifier, which has labels of its own")
     parser.add_argument("--picture", metavar="CHART.png", help="the probabilities as a chart")
     add_slices(parser)
     add_recipe(parser, pools=False)
@@ -33,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     def work():
         return compare.classify(
-            arguments.input, label=arguments.label, labels=arguments.labels, label_set=arguments.label_set, prefix=arguments.prefix, picture=arguments.picture,
+            arguments.input, label=arguments.label, labels=arguments.labels, label_set=arguments.label_set, prefix=arguments.prefix, tuned=arguments.tuned, picture=arguments.picture,
             **image_options(arguments), progress=terminal.progress, cancellation=arguments.cancellation, **connection_options(arguments),
         )  # fmt: skip
 

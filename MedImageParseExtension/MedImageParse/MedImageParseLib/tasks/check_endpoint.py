@@ -91,7 +91,12 @@ def check_endpoint(
             # Perhaps the probe was one for another model: the next may fit, and name what is there.
             first = first or error
             continue
-        found = _recognize(reply.body)
+        try:
+            found = _recognize(reply.body)
+        except ReplyError as error:
+            if error.code != "classification" or model not in ("auto", "medimageinsight"):
+                raise
+            return _classifier(client, reply.body, reply.wait_s - reply.paused_s, reply.warnings)
         if model not in ("auto", found.model):
             raise _wrong_model(client, model, found, reply.request_id)
         return _healthy(client, found, reply.wait_s - reply.paused_s, reply.warnings)
@@ -167,6 +172,19 @@ def _recognize(body: bytes) -> _Found:
             return _Found(SLICES.name, maps.form, maps.engine)
     masks = medimageparse3d.parse_reply(body, 1, _VOLUME_KJI)
     return _Found(VOLUMES.name, masks.form, masks.engine)
+
+
+def _classifier(client: EndpointClient, body: bytes, latency_s: float, warnings: list[str]) -> CheckResult:
+    """A fine-tuned adapter of MedImageInsight, which answers with labels of its own."""
+    from ..wire.classification import parse_reply
+
+    labels = list(parse_reply(body, 1)[0])
+    named = redactor.quote(", ".join(labels[:5]) + (f" and {len(labels) - 5} more" if len(labels) > 5 else ""), 200)
+    sentence = (
+        f"{client.name} answers in {duration(latency_s)} with a fine-tuned classifier of the labels {named}: use it by classify --tuned; "
+        "only a tiny made-up probe was sent."
+    )
+    return CheckResult(sentence, "medimageinsight", latency_s, "labels and scores", "", warnings)
 
 
 def _healthy(client: EndpointClient, found: _Found, latency_s: float, warnings: list[str]) -> CheckResult:

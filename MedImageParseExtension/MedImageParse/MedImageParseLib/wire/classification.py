@@ -1,0 +1,70 @@
+"""What a fine-tuned MedImageInsight adapter on Azure says and hears: the column "image" alone; for each image a list of {label, score}."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+
+from ..errors import ReplyError
+from .envelope import quote
+
+_FRAMES = {"azureml": "input_data", "mlflow": "dataframe_split"}
+_LARGEST_ROW = 1_000_000  # bytes of a reply, an image
+_MOST_LABELS = 10_000
+
+
+def build_request(images: list[bytes], dialect: str) -> bytes:
+    """One row a PNG.
+
+    Args:
+        images: PNG files. dialect: "azureml" or "mlflow".
+    """
+    data = [[base64.b64encode(image).decode()] for image in images]
+    return json.dumps({_FRAMES[dialect]: {"columns": ["image"], "index": list(range(len(images))), "data": data}}).encode()
+
+
+def largest_reply(rows: int) -> int:
+    """Bytes that the reply to so many images can need."""
+    return 65536 + rows * _LARGEST_ROW
+
+
+def parse_reply(body: bytes, rows_sent: int) -> list[dict[str, float]]:
+    """For each image the scores by label, as they came: the best first.
+
+    Raises:
+        ReplyError: anything else than a list of {label, score} an image.
+    """
+    try:
+        outer = json.loads(body)
+    except (ValueError, RecursionError):
+        raise ReplyError(
+            f"The endpoint answered with no valid JSON; check that the URL is the scoring URL. It began: {quote(body)}", code="not-json"
+        ) from None
+    if isinstance(outer, dict) and isinstance(outer.get("predictions"), list):
+        outer = outer["predictions"]
+    if isinstance(outer, list) and rows_sent == 1 and outer and isinstance(outer[0], dict) and {"label", "score"} <= set(outer[0]):
+        outer = [outer]
+    if not isinstance(outer, list) or len(outer) != rows_sent:
+        raise _other(body)
+    return [_scores(row, body) for row in outer]
+
+
+def _scores(row: object, body: bytes) -> dict[str, float]:
+    if not isinstance(row, list) or not 1 <= len(row) <= _MOST_LABELS:
+        raise _other(body)
+    found: dict[str, float] = {}
+    for one in row:
+        label, score = (one.get("label"), one.get("score")) if isinstance(one, dict) else (None, None)
+        good = isinstance(label, (str, int)) and isinstance(score, (int, float)) and not isinstance(score, bool) and math.isfinite(score)
+        if not good or str(label) in found:
+            raise _other(body)
+        found[str(label)] = float(score)  # type: ignore[arg-type]
+    return found
+
+
+def _other(body: bytes) -> ReplyError:
+    return ReplyError(
+        f"The endpoint answers with something else than labels and scores, so it is no fine-tuned classifier; leave --tuned out. It began: {quote(body)}",
+        code="wrong-model",
+    )
