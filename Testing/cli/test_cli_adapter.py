@@ -145,3 +145,34 @@ def test_what_cannot_be_learned_is_one_sentence_and_nothing_is_written(made, tmp
     assert main(["adapter", "train", str(made / "a.index"), *words, "--output", str(tmp_path / "x.npz")]) == 2
     err = capsys.readouterr().err
     assert err.startswith("error: ") and sentence in err and err.count("\n") == 1 and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["adapter", "train", "INDEX", "--labels", "part", "--output", "INDEX.npz"],
+        ["adapter", "train", "INDEX", "--labels", "part", "--output", "new.npz", "--picture", "INDEX.png"],
+        ["adapter", "evaluate", "HEAD", "INDEX", "--picture", "INDEX.png"],
+        ["adapter", "apply", "HEAD", "INDEX", "--csv", "HEAD.csv"],
+        ["index", "evaluate", "INDEX", "--labels", "part", "--picture", "INDEX.png"],
+        ["index", "label", "INDEX", "--set", "x", "--folders", "--report", "INDEX.json"],
+        ["exam", "apply", "EXAM", "INDEX", "--csv", "INDEX.csv"],
+    ],
+    ids=lambda words: " ".join(words[:2]),
+)
+def test_no_output_replaces_an_index_or_an_adapter_that_is_read(made, tmp_path, words, capsys):
+    (tmp_path / "a.index").write_bytes((made / "a.index").read_bytes())
+    (tmp_path / "head.npz").write_bytes((made / "head.npz").read_bytes())
+    (tmp_path / "exam").mkdir()
+    for ending in ("npz", "png", "json", "csv"):
+        (tmp_path / f"index.{ending}").symlink_to(tmp_path / "a.index")
+    (tmp_path / "head.csv").symlink_to(tmp_path / "head.npz")
+    named = {"INDEX": "a.index", "HEAD": "head.npz", "EXAM": "exam", "HEAD.csv": "head.csv"} | {
+        f"INDEX.{end}": f"index.{end}" for end in ("npz", "png", "json", "csv")
+    }
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    assert (
+        main([str(tmp_path / named[word]) if word in named else word.replace("new.npz", str(tmp_path / "new.npz")) for word in words]) == 2
+    )
+    assert "would replace" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
