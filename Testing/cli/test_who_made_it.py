@@ -72,7 +72,7 @@ def test_a_report_holds_version_date_command_outputs_and_status_also_after_an_er
     assert run() == 3
     failed = bench.report()
     assert failed["kind"] == "endpoint" and failed["http_status"] == 401 and failed["outputs"] == [] and failed["error"]
-    assert set(done) - {"slabs", "group", "region", "deterministic"} <= set(failed)
+    assert set(done) - {"slabs", "group", "groups", "region", "deterministic"} <= set(failed)
 
 
 def test_a_secret_in_a_url_is_not_in_the_report(bench, run):

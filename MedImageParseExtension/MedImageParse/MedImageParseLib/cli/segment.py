@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from typing import TYPE_CHECKING
 
 from ..api import segment
@@ -49,7 +50,7 @@ def _segment(arguments: argparse.Namespace, terminal: Terminal) -> SegmentationR
         raise UsageError('Say what to look for: --prompt "liver & spleen", or --preset NAME (`targets --presets` lists them).')
     if not any(getattr(arguments, name) for name in (*OUTPUTS, "probability", "masks", "report")):
         raise UsageError("Say what to write: --output OUT.seg.nrrd, --labels FILE, --picture FILE.png or --report FILE.json.")
-    if any(mark in arguments.input for mark in "*?[") and not os.path.lexists(arguments.input):
+    if re.search(r"[*?]|\[[^\]]+\]", arguments.input) and not os.path.lexists(arguments.input):
         raise UsageError("The input is a pattern for several files, and segment takes one image: give one, or use `batch` for all of them.")
     return segment.segment(
         arguments.input,
