@@ -15,8 +15,8 @@ from ..scene.undo import redoLastImport, undoLastImport
 from .base import JobLogic
 from .jobs import YIELD_S, Job, JobQueue, nothing
 from .many import Case, ManyRuns
-from .results import SavedFiles, evaluationTable, saveResults, statisticsTable
 from .runs import Connecting, RunResult, SegmentationRun, Target
+from .saving import SavedFiles, evaluationTable, saveResults, statisticsTable
 
 if TYPE_CHECKING:
     pass
