@@ -224,3 +224,21 @@ def test_the_default_index_is_the_only_one_whose_folder_is_made(tmp_path):
     assert indexing_runs.readyForWriting(indexing_runs.defaultIndexPath()).endswith("images.index")
     with pytest.raises(UsageError, match="does not exist"):
         indexing_runs.readyForWriting(str(tmp_path / "nowhere" / "a.index"))
+
+
+def test_an_adapter_is_trained_measured_and_applied_from_the_console(logic, tmp_path):
+    from MedImageParseLib.search.index import EmbeddingIndex
+    from MedImageParseLib.search.labels import PlaceLabel
+    from MedImageParseLib.search.records import Provenance, Record
+
+    path, head = str(tmp_path / "adapter.index"), str(tmp_path / "head.npz")
+    with EmbeddingIndex.open(path) as index:
+        for n in range(24):
+            vector = np.eye(8, dtype=np.float32)[n % 2] + 0.02 * n
+            index.add(
+                [Record(f"{n:064x}", series=f"series-{n}", plane="axial", slice_index=0, vector=vector)], Provenance("medimageinsight")
+            )
+            index.add_labels([PlaceLabel("side", "left" if n % 2 else "right", f"series-{n}")])
+    assert logic.trainAdapter("side", head, index=path).figures.overall["accuracy"] == 1.0
+    assert logic.evaluateAdapter(head, index=path).figures.overall["accuracy"] == 1.0
+    assert len(logic.applyAdapter(head, index=path, write="side by adapter").answers) == 24

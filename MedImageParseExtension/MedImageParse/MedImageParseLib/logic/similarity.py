@@ -19,7 +19,9 @@ from .question_runs import IndexSummary, Query, Question, VolumeQuestion, find, 
 from .runs import Connecting
 
 if TYPE_CHECKING:
+    from ..api.adapters import AppliedResult
     from ..search.label_sets import Label
+    from ..tasks.adapters import AdapterResult
     from ..tasks.classify import ClassificationResult
     from ..tasks.find_similar import SearchResult
     from ..tasks.outliers import OutlierResult
@@ -223,6 +225,57 @@ class MedImageInsightLogic(JobLogic):
                 return find_outliers(opened, usual, by=by, neighbors=neighbors, map_method="pca")
 
         return self._start(self._asking, Job("Outliers", work=answer), callback, cancellation)
+
+    def trainAdapter(
+        self, labels: str, output: str, *, index: str = "", callback: Callable[[Job], object] | None = None,
+        cancellation: Cancellation | None = None, **options: Any,
+    ) -> AdapterResult | Job:  # fmt: skip
+        """Learn a small head on the vectors of an index, and test it on patients that it has not seen. Nothing is sent anywhere.
+
+        Args:
+            labels: the set of labels, see MedImageParseLib.index_label.
+            output: .npz to write.
+            options: as for MedImageParseLib.adapter_train (kind, by, patients, only, weights, seed, picture, …).
+
+        Returns:
+            tasks.adapters.AdapterResult: `.head`, `.figures`, `.report`.
+        """
+        path = index or defaultIndexPath()
+
+        def work(_prepared: object, progress: Progress, switch: Cancellation) -> AdapterResult:
+            from ..api.adapters import adapter_train
+
+            return adapter_train(path, labels=labels, output=output, progress=progress, cancellation=switch, **options)
+
+        return self._start(self._asking, Job("Train adapter", work=work), callback, cancellation)
+
+    def evaluateAdapter(
+        self, adapter: str, *, index: str = "", callback: Callable[[Job], object] | None = None, cancellation: Cancellation | None = None,
+        **options: Any,
+    ) -> AdapterResult | Job:  # fmt: skip
+        """Measure an adapter on an index. Options as for MedImageParseLib.adapter_evaluate (labels, part, patients, picture)."""
+        path = index or defaultIndexPath()
+
+        def work(_prepared: object, _progress: Progress, _switch: Cancellation) -> AdapterResult:
+            from ..api.adapters import adapter_evaluate
+
+            return adapter_evaluate(adapter, path, **options)
+
+        return self._start(self._asking, Job("Evaluate adapter", work=work), callback, cancellation)
+
+    def applyAdapter(
+        self, adapter: str, *, index: str = "", write: str = "", callback: Callable[[Job], object] | None = None,
+        cancellation: Cancellation | None = None,
+    ) -> AppliedResult | Job:  # fmt: skip
+        """Ask an adapter about everything in an index; `write` names a set of labels in which the answers are kept."""
+        path = index or defaultIndexPath()
+
+        def work(_prepared: object, _progress: Progress, _switch: Cancellation) -> AppliedResult:
+            from ..api.adapters import adapter_apply
+
+            return adapter_apply(adapter, path, write=write)
+
+        return self._start(self._asking, Job("Apply adapter", work=work), callback, cancellation)
 
     def openHit(self, hit: Any) -> OpenedImage:
         """Go to what was found: the slice views show that slice. A volume that is not in the scene is loaded from where it was.
