@@ -326,3 +326,30 @@ def test_importing_the_client_imports_no_third_party_package():
     folder = str(Path(MedImageParseLib.__file__).parents[1])
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=folder, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_waiting_for_a_turn_longer_than_a_connection_may_take_is_no_failure():
+    """A queue of requests at a slow model: the connection's clock starts with the turn."""
+    import threading
+    import time
+
+    from doubles.endpoint import EndpointDouble
+    from doubles.truth import GrayRanges
+
+    double = EndpointDouble(GrayRanges({}))
+    double.pause = lambda: time.sleep(0.5)
+    statuses: list[object] = []
+    with double.serve() as url, EndpointClient(url, timeouts=Timeouts(connect=0.2), max_in_flight=1, retry=RetryPolicy(tries=1)) as client:
+
+        def send() -> None:
+            try:
+                client.send(b"{}")
+            except EndpointError as error:
+                statuses.append(error.code)
+
+        threads = [threading.Thread(target=send) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert statuses == ["400"] * 3  # the double refuses such a body, but it heard all three

@@ -134,6 +134,10 @@ class Exchange:
         """How much of the body has left this computer."""
         return self._watch.sent_bytes
 
+    def begin(self) -> None:
+        """Start the clock of the connection, once there is a turn."""
+        self._watch.begin()
+
     def run(self, on_uploaded: Callable[[], None]) -> Outcome:
         """Send and receive.
 

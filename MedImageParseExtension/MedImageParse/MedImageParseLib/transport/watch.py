@@ -96,6 +96,10 @@ class Watch:
         if self._bytes_received > self.most_received:
             raise faults.FaultError(faults.reply_too_large(self.place, 0, self.most_received))
 
+    def begin(self) -> None:
+        """The connection is being made now: waiting for a turn before that does not count."""
+        self._deadline = time.monotonic() + self.timeouts.connect
+
     def uploading(self, sent: int) -> None:
         """`sent` bytes of the body have left so far."""
         self.phase = "uploading"
