@@ -15,7 +15,6 @@ _ON_PYPI = {
     "azure.storage.blob": "azure-storage-blob",
     "skimage": "scikit-image",
     "sklearn": "scikit-learn",
-    "faiss": "faiss-cpu",
 }
 
 
@@ -31,7 +30,6 @@ _EXTRAS = {
     "dask": "dask",
     "umap": "search",
     "sklearn": "search",
-    "faiss": "search",
     "pyarrow": "search",
     "shtab": "completion",
 }
