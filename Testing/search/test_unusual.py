@@ -71,5 +71,5 @@ def test_the_threshold_lets_the_expected_share_of_the_reference_pass(index):
 
 
 def test_a_truth_that_calls_nothing_unusual_is_one_sentence(index):
-    with pytest.raises(UsageError, match="name its labels with --unusual"):
+    with pytest.raises(UsageError, match="name its unusual labels"):
         find_outliers(index, ["usual*"], labels="truth")

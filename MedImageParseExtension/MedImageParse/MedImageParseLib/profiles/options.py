@@ -19,7 +19,7 @@ class ConnectionOptions:
     dialect: str = option(
         "", help="how it is spoken to; by default auto: /invocations is mlflow, anything else azureml", choices=DIALECTS, group=_GROUP
     )
-    auth: str = option("", help="key or token from MEDIMAGEPARSE_KEY or --key-file", choices=SIGN_INS, group=_GROUP)
+    auth: str = option("", help="how to sign in; a key or token comes from MEDIMAGEPARSE_KEY or a key file", choices=SIGN_INS, group=_GROUP)
     key: str = option("", help="key or token from a password field", on_command_line=False)
     key_file: str | os.PathLike = option("", help="file that holds the key or token", metavar="FILE", group=_GROUP)
     deployment: str = option("", help="sent as azureml-model-deployment", metavar="NAME", group=_GROUP)

@@ -92,7 +92,7 @@ class Head:
             UsageError: a linear head has none.
         """
         if self.kind != "network":
-            raise UsageError("A linear adapter has no feature vectors; train one with --kind network.")
+            raise UsageError("A linear adapter has no feature vectors; train one of the kind network.")
         kept: dict[str, np.ndarray] = {}
         network.forward(self._network(), finite_rows(vectors).astype(np.float32), kept)
         return kept["features"]
@@ -235,7 +235,7 @@ def _check(truth: np.ndarray, parts: np.ndarray, labels: Sequence[str], how: Lea
         raise UsageError("The linear adapter is fitted by auto, scikit-learn or scipy, not by '{engine}'.", engine=how.engine)
     if len(labels) > MOST_LABELS:
         raise UsageError(
-            "The set has {count} different labels, and an adapter tells at most {most} apart; name those that matter with --only.",
+            "The set has {count} different labels, and an adapter tells at most {most} apart; name only those that matter.",
             count=len(labels),
             most=MOST_LABELS,
         )
@@ -249,7 +249,7 @@ def _check(truth: np.ndarray, parts: np.ndarray, labels: Sequence[str], how: Lea
     full = [] if exclusive else [label for label, count in zip(labels, counts, strict=True) if count == np.count_nonzero(parts == 0)]
     if missing or full:
         what = "no image to learn from has" if missing else "every image to learn from has"
-        raise UsageError("The label {label} cannot be learned, as {what} it; label more images, or leave it out with --only.", label=(missing or full)[0], what=what)  # fmt: skip
+        raise UsageError("The label {label} cannot be learned, as {what} it; label more images, or leave it out.", label=(missing or full)[0], what=what)  # fmt: skip
 
 
 def _weights(truth: np.ndarray, how: str, exclusive: bool) -> np.ndarray:

@@ -20,7 +20,7 @@ from .choosing import largest_space
 from .run import blank_report
 
 BY = ("slice", "mean", "statistics")
-SERIES_NOTE = "The index does not know which series are of one patient, so each series counts as a patient of its own; name a set of labels with --patients where that is wrong."  # fmt: skip
+SERIES_NOTE = "The index does not know which series are of one patient, so each series counts as a patient of its own; name a set of labels that tells the patients where that is wrong."  # fmt: skip
 SMALL_NOTE = "The test part has {items} images of {groups} patients: too few to rely on these figures."
 UNTESTED_NOTE = "Nothing was kept for testing, so nobody knows how good the adapter is; label images of more patients."
 _FEW_GROUPS = 20
@@ -164,7 +164,7 @@ def train(
         )
     if len(labels) > 1000:
         raise UsageError(
-            "The set has {count} different labels, and an adapter tells at most 1000 apart; name those that matter with --only.",
+            "The set has {count} different labels, and an adapter tells at most 1000 apart; name only those that matter.",
             count=len(labels),
         )
     parts = split(found.groups, found.labels, test=test, validate=validate, seed=seed)

@@ -181,7 +181,7 @@ def _classifier(client: EndpointClient, body: bytes, latency_s: float, warnings:
     labels = list(parse_reply(body, 1)[0])
     named = redactor.quote(", ".join(labels[:5]) + (f" and {len(labels) - 5} more" if len(labels) > 5 else ""), 200)
     sentence = (
-        f"{client.name} answers in {duration(latency_s)} with a fine-tuned classifier of the labels {named}: use it by classify --tuned; "
+        f"{client.name} answers in {duration(latency_s)} with a fine-tuned classifier of the labels {named}: classify can use it as a tuned one; "
         "only a tiny made-up probe was sent."
     )
     return CheckResult(sentence, "medimageinsight", latency_s, "labels and scores", "", warnings)

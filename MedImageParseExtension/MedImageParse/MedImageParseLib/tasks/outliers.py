@@ -142,7 +142,7 @@ def _scores(features: np.ndarray, usual: np.ndarray, neighbors: int, method: str
         return scores
     if method not in ("lof", "forest"):
         raise UsageError("Outliers are found by knn, lof or forest, not by '{method}'.", method=method)
-    require("sklearn", f"the method {method}", "or use --method knn")
+    require("sklearn", f"the method {method}", "or choose the method knn")
     if len(reference) < 3:
         raise UsageError("The reference set has too few members to learn from; enlarge it.")
     if method == "lof":
@@ -183,7 +183,7 @@ def _known(index: EmbeddingIndex, items: Sequence[RankedItem], labels: str, unus
     truth = np.array([bool(set(given[item.id]) & set(unusual)) for item in chosen], bool)
     if not unusual or truth.all() or not truth.any():
         raise UsageError(
-            "The set '{labels}' must call some of the ranked images unusual and others not; name its labels with --unusual.",
+            "The set '{labels}' must call some of the ranked images unusual and others not; name its unusual labels.",
             labels=labels[:80],
         )
     scores = np.array([item.distance for item in chosen])

@@ -65,6 +65,6 @@ def _scores(row: object, body: bytes) -> dict[str, float]:
 
 def _other(body: bytes) -> ReplyError:
     return ReplyError(
-        f"The endpoint answers with something else than labels and scores, so it is no fine-tuned classifier; leave --tuned out. It began: {quote(body)}",
+        f"The endpoint answers with something else than labels and scores, so it is no fine-tuned classifier; classify without it. It began: {quote(body)}",
         code="wrong-model",
     )
