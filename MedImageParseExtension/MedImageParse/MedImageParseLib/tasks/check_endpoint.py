@@ -94,7 +94,7 @@ def check_endpoint(
         try:
             found = _recognize(reply.body)
         except ReplyError as error:
-            if error.code != "classification" or model not in ("auto", "medimageinsight"):
+            if error.code != "classification" or model not in ("auto", VECTORS.name):
                 raise
             return _classifier(client, reply.body, reply.wait_s - reply.paused_s, reply.warnings)
         if model not in ("auto", found.model):
