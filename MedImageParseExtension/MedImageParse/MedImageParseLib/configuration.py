@@ -76,7 +76,7 @@ def locked(path: Path) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path.with_name(f"{path.name}.lock"), "a+b") as stream:
         deadline = time.monotonic() + _LOCK_PATIENCE_S
-        while not _try_lock(stream.fileno()):
+        while not try_lock(stream.fileno()):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{path.name} is locked by another program")
             time.sleep(0.02)
@@ -86,7 +86,15 @@ def locked(path: Path) -> Iterator[None]:
             _unlock(stream.fileno())
 
 
-def _try_lock(handle: int) -> bool:
+def try_lock(handle: int) -> bool:
+    """Take the lock of an open file if nobody has it; closing the file gives it back.
+
+    Args:
+        handle: the file's descriptor.
+
+    Returns:
+        whether it was taken.
+    """
     try:
         if sys.platform == "win32":
             import msvcrt

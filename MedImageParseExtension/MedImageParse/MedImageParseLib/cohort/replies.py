@@ -11,13 +11,13 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
+from ..configuration import try_lock
 from ..errors import EndpointError, InputError
 from ..files.write import write_whole
 from ..progress import Cancellation
@@ -123,22 +123,7 @@ def keep_line_only(folder: Path) -> None:
 @contextmanager
 def _held(path: Path, cancellation: Cancellation) -> Iterator[None]:
     with open(path, "a+b") as file:
-        while not _try_lock(file.fileno()):
+        while not try_lock(file.fileno()):
             cancellation.check()
             time.sleep(_LOOK)
         yield
-
-
-def _try_lock(handle: int) -> bool:
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True

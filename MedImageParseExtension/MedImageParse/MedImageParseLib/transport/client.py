@@ -255,7 +255,6 @@ class EndpointClient:
             # Told before the first byte leaves: whoever hears it knows that the request may be on its way from now on.
             progress("uploading", 0, exchange.body_bytes)
             cancellation.check()
-            exchange.begin()
             outcome = exchange.run(on_uploaded=lambda: self._gate.uploaded(ticket))
             status = 200 if outcome.fault is None else outcome.fault.status
             said = "200" if outcome.fault is None else outcome.fault.kind

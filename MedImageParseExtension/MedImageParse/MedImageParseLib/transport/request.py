@@ -134,10 +134,6 @@ class Exchange:
         """How much of the body has left this computer."""
         return self._watch.sent_bytes
 
-    def begin(self) -> None:
-        """Start the clock of the connection, once there is a turn."""
-        self._watch.begin()
-
     def run(self, on_uploaded: Callable[[], None]) -> Outcome:
         """Send and receive.
 
@@ -148,6 +144,7 @@ class Exchange:
             Cancelled: the person stopped it.
             UsageError: the proxy is of a kind that is not spoken.
         """
+        self._watch.begin()
         self._watch.on_uploaded = on_uploaded
         with watching(self._watch):
             try:

@@ -68,10 +68,10 @@ class Watch:
         self.peer: PeerCertificate | None = None  # what the last TLS handshake showed
         self._progress = progress
         self._cancellation = cancellation or Cancellation()
-        self._deadline = time.monotonic() + timeouts.connect
         self._waiting_since = 0.0
         self._told = 0.0
         self._stage = ""
+        self.begin()
 
     def check(self) -> None:
         """Raises Cancelled when the person has stopped the work, FaultError when the phase has taken too long."""

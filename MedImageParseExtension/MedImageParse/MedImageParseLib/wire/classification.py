@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import math
 
 from ..errors import ReplyError
-from .envelope import quote
+from .envelope import build_body, check_cost, enough_memory, quote
 
-_FRAMES = {"azureml": "input_data", "mlflow": "dataframe_split"}
 _LARGEST_ROW = 1_000_000  # bytes of a reply, an image
 _MOST_LABELS = 10_000
+_VALUES_A_LABEL = 5  # commas, colons and brackets of {"label": "a", "score": 0.5},
 
 
 def build_request(images: list[bytes], dialect: str) -> bytes:
@@ -20,8 +19,7 @@ def build_request(images: list[bytes], dialect: str) -> bytes:
     Args:
         images: PNG files. dialect: "azureml" or "mlflow".
     """
-    data = [[base64.b64encode(image).decode()] for image in images]
-    return json.dumps({_FRAMES[dialect]: {"columns": ["image"], "index": list(range(len(images))), "data": data}}).encode()
+    return build_body([(image, "") for image in images], dialect, with_text=False)
 
 
 def largest_reply(rows: int) -> int:
@@ -29,12 +27,14 @@ def largest_reply(rows: int) -> int:
     return 65536 + rows * _LARGEST_ROW
 
 
+@enough_memory()
 def parse_reply(body: bytes, rows_sent: int) -> list[dict[str, float]]:
     """For each image the scores by label, as they came: the best first.
 
     Raises:
         ReplyError: anything else than a list of {label, score} an image.
     """
+    check_cost(body, rows_sent * _MOST_LABELS * _VALUES_A_LABEL)
     try:
         outer = json.loads(body)
     except (ValueError, RecursionError):

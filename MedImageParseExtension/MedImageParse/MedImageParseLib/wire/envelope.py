@@ -54,26 +54,27 @@ class Rows:
         return redactor.quote(brief(self.rows[0].get("engine", ""))) if self.rows else ""
 
 
-def build_body(rows: list[tuple[bytes, str]], dialect: str, params: dict | None = None) -> bytes:
+def build_body(rows: list[tuple[bytes, str]], dialect: str, params: dict | None = None, *, with_text: bool = True) -> bytes:
     """The body of one request.
 
     Args:
         rows: (bytes of the image file, text) a row; b"" or "" leaves a cell empty. "" is sent, never null: both servers take it.
         dialect: "azureml" or "mlflow".
         params: model parameters (MedImageInsight only); left out where None.
+        with_text: False for an endpoint that has the column of images only.
 
     Returns:
         JSON bytes, ASCII.
     """
     # Written into one buffer: a list of pieces and their sum would stand in memory together.
     body = io.BytesIO()
-    body.write(
-        b'{"' + _FRAME[dialect] + b'":{"columns":["image","text"],"index":' + json.dumps(list(range(len(rows)))).encode() + b',"data":['
-    )
+    columns = b'["image","text"]' if with_text else b'["image"]'
+    index = json.dumps(list(range(len(rows)))).encode()
+    body.write(b'{"' + _FRAME[dialect] + b'":{"columns":' + columns + b',"index":' + index + b',"data":[')
     for number, (image, text) in enumerate(rows):
         body.write(b',["' if number else b'["')
         body.writelines(_base64(image))
-        body.write(b'",' + json.dumps(text).encode() + b"]")
+        body.write(b'"' + (b"," + json.dumps(text).encode() if with_text else b"") + b"]")
     body.write(b"]}")
     if params is not None:
         body.write(b',"params":' + json.dumps(params).encode())
@@ -124,15 +125,7 @@ def parse_rows(body: bytes, expected: int, numbers: int = 0) -> Rows:
         ReplyError: not JSON, an error message with status 200, another number of rows than were sent, or JSON of so many values that it
             would fill the memory.
     """
-    values = sum(body.count(mark) for mark in (b",", b"[", b"{", b":"))
-    if values > _FREE_VALUES + _MOST_VALUES * expected + numbers:
-        raise ReplyError(
-            f"The endpoint's reply holds {values:,} values, far more than it can need; another model may be behind this URL. "
-            f"It began: {quote(body)}",
-            code="reply-form",
-        )
-    if len(body) > _SMALL and _is_wide(body):
-        raise ReplyError(f"The endpoint's reply holds letters that no reply needs; it began: {quote(body)}", code="reply-form")
+    check_cost(body, _MOST_VALUES * expected + numbers)
     try:
         outer = json.loads(body)
     except (ValueError, RecursionError):
@@ -158,6 +151,27 @@ def parse_rows(body: bytes, expected: int, numbers: int = 0) -> Rows:
             f"The endpoint answered {len(outer)} rows where {expected} objects were expected: {quote(body)}", code="reply-form"
         )
     return Rows(outer, form)
+
+
+def check_cost(body: bytes, most_values: int) -> None:
+    """Measure a reply's JSON before it is unfolded.
+
+    Args:
+        body: as it came.
+        most_values: commas, colons and brackets that it may need.
+
+    Raises:
+        ReplyError: so many values, or such wide letters, that it would fill the memory.
+    """
+    values = sum(body.count(mark) for mark in (b",", b"[", b"{", b":"))
+    if values > _FREE_VALUES + most_values:
+        raise ReplyError(
+            f"The endpoint's reply holds {values:,} values, far more than it can need; another model may be behind this URL. "
+            f"It began: {quote(body)}",
+            code="reply-form",
+        )
+    if len(body) > _SMALL and _is_wide(body):
+        raise ReplyError(f"The endpoint's reply holds letters that no reply needs; it began: {quote(body)}", code="reply-form")
 
 
 def _is_wide(body: bytes) -> bool:
