@@ -25,13 +25,13 @@ from ..imaging.windows import choose_window
 from ..packages import require
 from ..progress import Cancellation, Progress, no_progress
 from ..prompts import catalogue
-from ..tasks.repeat import check_times
 from ..tasks.run import blank_report
-from .batch_cases import WRITES, Settings, blank_entry, checked_writes, do_case, do_case_there, fingerprint_of
+from .batch_cases import WRITES, Settings, blank_entry, checked_writes, do_case, do_case_there, fingerprint_of, shared_options
 from .calls import in_sentences
+from .connections import connected
 from .inputs import files_of
-from .segment import check_options, connect, segment
-from .segment_options import SegmentOptions
+from .segment import check_options, segment
+from .segment_options import ImageOptions
 
 if TYPE_CHECKING:
     from ..cohort.rehearsal import Rehearsal
@@ -95,16 +95,7 @@ def batch(
     redo: str = "",
     dry_run: bool = False,
     scheduler: str = "",
-    plane: str = "",
-    slices: str | None = None,
-    window: str = "auto",
-    orient: str | None = None,
-    slabs: str | int | None = None,
-    region: str = "",
-    group: str = "auto",
-    repeat: int = 1,
-    instances: float | None = None,
-    modality: str = "",
+    options: ImageOptions,
     progress: Progress = no_progress,
     cancellation: Cancellation | None = None,
     **connection,
@@ -129,7 +120,7 @@ def batch(
         redo: "failed" does those again as well, "changed" those whose results are missing, "all" everything.
         dry_run: count cases, requests and bytes; nothing is sent or written.
         scheduler: address of a Dask scheduler whose workers do the cases.
-        plane, slices, window, orient, slabs, region, group, repeat, instances, modality: as `segment` takes them, for all cases.
+        options: how images are sent, for all cases; each of its fields is a keyword too.
         progress: told "cases" that are settled.
         cancellation: stops it; what is done is kept.
         connection: further options of `connect` (auth, key_file, timeout, retries, ca_bundle, deployment, dialect, consent).
@@ -148,28 +139,24 @@ def batch(
     given = [inputs] if isinstance(inputs, (str, os.PathLike)) else list(inputs)
     found = find_cases(given, output_dir=output_dir, results=results_in(output_dir) | _in_work(output_dir), lines=lines_of_stdin())
     settings = Settings(
-        str(_folder(output_dir, found)), model, (prompt,) if isinstance(prompt, str) else tuple(prompt), preset, checked_writes(write), window,
-        plane, slices, orient, None if slabs is None else str(slabs), region, group, repeat, instances, modality,
+        **shared_options(options), folder=str(_folder(output_dir, found)), model=model, texts=(prompt,) if isinstance(prompt, str) else tuple(prompt),
+        preset=preset, write=checked_writes(write),
     )  # fmt: skip
     cases = shard_of(found.cases, shard)
     _check(settings, found.cases, at_once, redo, [*given, *files_of(connection)])
     cancellation = cancellation or Cancellation()
-    options: dict[str, Any] = {"model": model, "cancellation": cancellation, **connection}
-    own = None if client else connect(endpoint, profile, **options)
-    plan = _Plan(settings, client or own, redo, progress, cancellation)
-    try:
+    where = (endpoint, profile, connection)
+    with connected(client, endpoint, profile, model, cancellation, connection) as used:
+        plan = _Plan(settings, used, redo, progress, cancellation)
         if dry_run:
             return _rehearsed(plan, cases, found)
         with Manifest(Path(settings.folder)).held(shard) if not found.bids_root else _bids_folder(settings.folder, shard):
             manifest = Manifest(Path(settings.folder))
             if scheduler:
-                tally = _on_cluster(plan, cases, manifest, scheduler, at_once, (endpoint, profile, connection), client)
+                tally = _on_cluster(plan, cases, manifest, scheduler, at_once, where, client)
             else:
-                tally = _here(plan, cases, manifest, at_once, (endpoint, profile, connection), client)
+                tally = _here(plan, cases, manifest, at_once, where, client)
             return _result(plan, tally, manifest, found)
-    finally:
-        if own:
-            own.close()
 
 
 @dataclass(slots=True)
@@ -232,9 +219,6 @@ def _check(settings: Settings, cases: list[Case], at_once: int, redo: str, read:
         raise UsageError("The number of requests at once is 1 to {most}.", most=MOST_AT_ONCE)
     if os.path.exists(settings.folder) and not os.path.isdir(settings.folder):
         raise UsageError("{path} is a file; give a folder for the results.", path=settings.folder)
-    check_times(settings.repeat, settings.model)
-    if settings.instances is not None and not settings.instances >= 0:
-        raise UsageError("The smallest size of separate structures is a number of millilitres, 0 or more.")
     if "dicomseg" in settings.write:
         require("highdicom", "writing a DICOM segmentation")
     blank = Volume(np.zeros((1, 1, 1), np.uint8), np.eye(4))
@@ -242,8 +226,7 @@ def _check(settings: Settings, cases: list[Case], at_once: int, redo: str, read:
         choose_window(blank, window)
     outputs = {str(Path(settings.folder, name)): "the batch itself" for name in (MANIFEST, TABLE)}
     for case in cases:
-        own = settings.arguments(case)
-        check_options(own.pop("model"), SegmentOptions(**own))
+        check_options(settings.model, settings.options(case))
         prompts = settings.prompts(case)
         for kind, path in settings.outputs(case).items():
             names = catalogue.segment_names(prompts) if kind == "masks" else ()
@@ -376,8 +359,9 @@ def _rehearsed(plan: _Plan, cases: list[Case], found: Cases) -> BatchResult:
     find = plan.find(manifest)
 
     def prepare(case: Case, counter: CountingClient) -> object:
-        options: dict[str, Any] = {"client": counter, "cancellation": plan.cancellation, **settings.arguments(case)}
-        return segment(case.input, settings.prompts(case), **options)
+        return segment(
+            case.input, settings.prompts(case), model=settings.model, client=counter, cancellation=plan.cancellation, options=settings.options(case)
+        )  # fmt: skip
 
     def is_due(case: Case) -> bool:
         return manifest.is_due(case.id, find(case), plan.redo)

@@ -23,10 +23,10 @@ from ..files.collisions import check_many_outputs, check_outputs
 from ..files.write import make_folder, write_atomically, write_whole
 from ..progress import Cancellation, Progress, no_progress
 from ..tasks.run import NotSent, blank_report
-from .batch_cases import Settings, checked_writes, do_case, fingerprint_of
+from .batch_cases import Settings, checked_writes, do_case, fingerprint_of, shared_options
 from .calls import in_sentences
 from .segment import MODELS, check_options, segment
-from .segment_options import SegmentOptions
+from .segment_options import RequestOptions
 
 EXPORT, JOB = "export.json", "job.json"
 _FORMAT = 1
@@ -71,13 +71,7 @@ def batch_export_azure(
     output_dir: str | os.PathLike,
     model: str,
     preset: str = "",
-    window: str = "auto",
-    modality: str = "",
-    group: str = "auto",
-    plane: str = "",
-    slices: str = "",
-    orient: str = "",
-    slabs: str = "",
+    options: RequestOptions,
     rows_per_file: int = 16,
     progress: Progress = no_progress,
     cancellation: Cancellation | None = None,
@@ -90,8 +84,7 @@ def batch_export_azure(
         output_dir: a new or empty folder.
         model: "medimageparse3d" or "medimageparse".
         preset: a named list of prompts.
-        window, modality, group: as `segment` takes them; a case's own count more.
-        plane, slices, orient: for "medimageparse" on volumes. slabs: for "medimageparse3d".
+        options: how images are put into requests; each of its fields is a keyword too, and a case's own count more.
         rows_per_file: most rows in a CSV file, which is what the endpoint takes at once.
         progress: told "cases".
         cancellation: stops it; the folder then is no export.
@@ -109,14 +102,10 @@ def batch_export_azure(
     cancellation = cancellation or Cancellation()
     given = [inputs] if isinstance(inputs, (str, os.PathLike)) else list(inputs)
     texts = (prompt,) if isinstance(prompt, str) else tuple(prompt)
-    settings = Settings(
-        str(output_dir), model, texts, preset, window=window, plane=plane, slices=slices or None, orient=orient or None,
-        slabs=slabs or None, group=group, modality=modality,
-    )  # fmt: skip
+    settings = Settings(**shared_options(options), folder=str(output_dir), model=model, texts=texts, preset=preset)
     found = find_cases(given, output_dir=output_dir, lines=lines_of_stdin())
     for case in found.cases:
-        own = settings.arguments(case)
-        check_options(own.pop("model"), SegmentOptions(**own))
+        check_options(model, settings.options(case))
         settings.prompts(case)
     folder = _empty_folder(output_dir)
     check_outputs({"--output-dir": folder / EXPORT}, [case.input for case in found.cases])
@@ -125,9 +114,9 @@ def batch_export_azure(
     entries = []
     for number, case in enumerate(found.cases):
         progress("cases", number, len(found.cases))
-        recorder, options = Recorder(writer), settings.arguments(case)
+        recorder, own = Recorder(writer), settings.options(case)
         try:
-            segment(case.input, settings.prompts(case), client=recorder, cancellation=cancellation, **options)
+            segment(case.input, settings.prompts(case), model=model, client=recorder, cancellation=cancellation, options=own)
         except NotSent:
             pass
         except Cancelled:
@@ -293,4 +282,4 @@ def _noted_job(note: Path, endpoint: str) -> dict | None:
 def _settings_of(export: dict) -> Settings:
     """The batch's settings as they were exported; where results go is said later."""
     kept = dict(export["settings"])
-    return Settings("", kept.pop("model"), tuple(kept.pop("texts")), **kept)
+    return Settings(folder="", texts=tuple(kept.pop("texts")), **kept)

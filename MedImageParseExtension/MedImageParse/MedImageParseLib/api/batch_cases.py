@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,13 @@ from ..cohort.courier import CaseClient, Courier
 from ..cohort.manifest import fingerprint
 from ..cohort.replies import read_ended, write_ended
 from ..errors import InputError, MedImageParseError, UsageError
+from ..options import names_of
 from ..progress import Cancellation
 from ..prompts.presets import with_preset
 from ..tasks.run import SegmentationResult
-from .segment import connect, segment
+from .connections import connect
+from .segment import segment
+from .segment_options import ImageOptions, RequestOptions, SegmentOptions
 
 # What can be written, and how the file of a case is called.
 WRITES = {
@@ -49,16 +52,15 @@ def checked_writes(write: str | Iterable[str]) -> tuple[str, ...]:
     return kinds
 
 
-@dataclass(slots=True, frozen=True)
-class Settings:
-    """What all cases have in common; plain values, so that another computer's worker can be told.
+@dataclass(frozen=True, kw_only=True)
+class Settings(ImageOptions):
+    """What all cases have in common, and how their images are sent; plain values, so that another computer's worker can be told.
 
     Attributes:
         folder: where results go.
         model: "medimageparse3d" or "medimageparse".
         texts: prompts of cases that have none of their own. preset: name of a list of prompts.
         write: keys of WRITES.
-        window, plane, slices, orient, slabs, region, group, repeat, instances, modality: as `segment` takes them.
     """
 
     folder: str
@@ -66,16 +68,6 @@ class Settings:
     texts: tuple[str, ...] = ()
     preset: str = ""
     write: tuple[str, ...] = ("seg",)
-    window: str = "auto"
-    plane: str = ""
-    slices: str | None = None
-    orient: str | None = None
-    slabs: str | None = None
-    region: str = ""
-    group: str = "auto"
-    repeat: int = 1
-    instances: float | None = None
-    modality: str = ""
 
     def prompts(self, case: Case) -> list[str]:
         """The prompts of a case: its own, else the batch's."""
@@ -91,17 +83,24 @@ class Settings:
         """Where the results of a case go, by what they are."""
         return {kind: Path(self.folder, case.place, WRITES[kind].format(id=case.id)) for kind in self.write}
 
-    def arguments(self, case: Case) -> dict[str, Any]:
-        """Keyword arguments of `segment` for a case, without its outputs."""
-        own = {"window": case.window or self.window, "plane": case.plane or self.plane, "slices": case.slices or self.slices}
-        rest = {name: getattr(self, name) for name in ("orient", "slabs", "region", "group", "repeat", "instances")}
-        image = {"modality": case.modality or self.modality, "series": case.series, "frame": case.frame}
-        return {"model": self.model, **own, **rest, **image}
+    def options(self, case: Case) -> SegmentOptions:
+        """How the image of a case is sent, its own wishes before those of all; without its outputs."""
+        shared = {name: getattr(self, name) for name in names_of(ImageOptions)}
+        own = {name: value for name in ("window", "plane", "slices", "modality") if (value := getattr(case, name))}
+        return SegmentOptions(**shared | own, series=case.series, frame=case.frame)
+
+
+def shared_options(options: RequestOptions) -> dict[str, Any]:
+    """The options of all cases as plain values for Settings."""
+    plain = {name: getattr(options, name) for name in names_of(ImageOptions) if hasattr(options, name)}
+    return plain | {"slabs": None if options.slabs is None else str(options.slabs)}
 
 
 def fingerprint_of(case: Case, settings: Settings, content: str, endpoint: str) -> str:
     """What the result of a case depends on."""
-    options = {name: value for name, value in settings.arguments(case).items()} | {"write": sorted(settings.write)}
+    image = settings.options(case)
+    options = {name: getattr(image, name) for name in (*names_of(ImageOptions), "series", "frame")}
+    options |= {"model": settings.model, "write": sorted(settings.write)}
     return fingerprint(content, settings.prompts(case), options, endpoint, __version__)
 
 
@@ -124,8 +123,11 @@ def do_case(case: Case, settings: Settings, client: Any, wanted: str, cancellati
     try:
         Path(settings.folder, case.place).mkdir(parents=True, exist_ok=True)
         given: dict[str, Any] = {_ARGUMENTS.get(kind, kind): path for kind, path in outputs.items()}
+        options = replace(settings.options(case), **given)
         masks_before = _dates(outputs.get("masks"))
-        result = segment(case.input, settings.prompts(case), client=client, cancellation=cancellation, **settings.arguments(case), **given)
+        result = segment(
+            case.input, settings.prompts(case), model=settings.model, client=client, cancellation=cancellation, options=options
+        )
         _remove_old(masks_before)
         entry |= _entry_of(result)
     except MedImageParseError as error:

@@ -10,10 +10,11 @@ from ..errors import UsageError
 from ..files.collisions import check_outputs
 from ..files.write import after_requests, check_writable
 from ..progress import Cancellation, Progress, no_progress
-from ..tasks.embed import AT_ONCE, BATCH, Selection
+from ..tasks.embed import AT_ONCE, BATCH, MODEL, Selection
 from ..tasks.preprocessing import Preprocessing
 from .calls import in_sentences
-from .embed import Path_, connected, open_index, read_one
+from .connections import connected
+from .embed import Path_, open_index, read_one
 from .inputs import check_kind, files_of
 from .sources import Input
 
@@ -73,7 +74,7 @@ def classify(
     if tuned and chosen:
         raise UsageError("A fine-tuned classifier has labels of its own; leave the labels out.")
     reading = read_one(input, modality, progress, series, frame)
-    with connected(client, endpoint, profile, cancellation, connection) as used:
+    with connected(client, endpoint, profile, MODEL, cancellation, connection) as used:
         common: dict = {"preprocessing": Preprocessing(window, fit), "selection": Selection(slices, every, content, plane), "batch": batch}
         common |= {"progress": progress, "cancellation": cancellation}
         if tuned:

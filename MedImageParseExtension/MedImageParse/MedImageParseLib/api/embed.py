@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +20,7 @@ from ..tasks.indexing import IndexingOptions, IndexingResult, embed_sources
 from ..tasks.keepers import IndexKeeper, ListKeeper
 from ..tasks.preprocessing import Preprocessing
 from .calls import in_sentences
+from .connections import connected
 from .frames import EVERY, frame_number
 from .inputs import check_kind, files_of, listed
 from .sources import Input, find_sources
@@ -111,7 +111,7 @@ def embed(
     options = IndexingOptions(Preprocessing(window, fit, pool), Selection(slices, every, content, plane), at_once, batch, False, paths)
     sources = find_sources(inputs, modality, series=series, frame=frame)
     keeper = ListKeeper()
-    with connected(client, endpoint, profile, cancellation, connection) as used:
+    with connected(client, endpoint, profile, MODEL, cancellation, connection) as used:
         result = embed_sources(sources, used, keeper, options, progress=progress, cancellation=cancellation)
     order = {tally.series: number for number, tally in reversed(list(enumerate(result.tallies)))}
     records = sorted(keeper.records, key=lambda record: (order.get(record.series, 0), record.slice_index))
@@ -164,7 +164,7 @@ def index_add(
     sources = find_sources(inputs, modality, series=series, frame=frame)
     keeper = IndexKeeper(check_writable(index))
     try:
-        with connected(client, endpoint, profile, cancellation, connection) as used:
+        with connected(client, endpoint, profile, MODEL, cancellation, connection) as used:
             return embed_sources(sources, used, keeper, options, progress=progress, cancellation=cancellation)
     finally:
         keeper.close()
@@ -229,7 +229,7 @@ def index_search(
     narrow = Narrow(one_each, only_kind, only_plane, only_modality, tuple(only_name), tuple(only_label), least)
     common: dict = {"top": top, "narrow": narrow, "preprocessing": preprocessing, "progress": progress, "cancellation": cancellation}
     with EmbeddingIndex.open(index, create=False) as opened:  # noqa: SIM117 (the index first, then the connection)
-        with connected(client, endpoint, profile, cancellation, connection, sends_image_data=True) as used:
+        with connected(client, endpoint, profile, MODEL, cancellation, connection) as used:
             if reading is None:
                 result = search_text(opened, str(text), used, **common)
             else:
@@ -294,28 +294,6 @@ def index_import(index: Path_, input: Path_) -> int:
     check_outputs({"index": index}, [input])
     with EmbeddingIndex.open(check_writable(index)) as opened:
         return opened.import_(input)
-
-
-@contextmanager
-def connected(
-    client: EndpointClient | None,
-    endpoint: str | None,
-    profile: str | None,
-    cancellation: Cancellation | None,
-    options: dict,
-    **more: object,
-) -> Iterator[EndpointClient]:
-    """The connection given, or one made for the block."""
-    if client is not None:
-        yield client
-        return
-    from .segment import connect
-
-    own = connect(endpoint, profile, model=MODEL, cancellation=cancellation, **options, **more)
-    try:
-        yield own
-    finally:
-        own.close()
 
 
 def open_index(index: Path_) -> EmbeddingIndex:

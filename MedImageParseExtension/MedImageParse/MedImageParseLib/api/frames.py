@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,11 +11,12 @@ from ..errors import EndpointError, PartlyDone, UsageError
 from ..files.write import make_folder
 from ..progress import Cancellation, Progress, no_progress
 from ..prompts import catalogue
+from .connections import connected
+from .inputs import Image, files_of
 from .segment_options import SegmentOptions
 
 if TYPE_CHECKING:
     from ..tasks.run import SegmentationResult
-    from ..transport.client import EndpointClient
 
 EVERY = "all"
 _FILES = ("output", "labels", "picture", "statistics")
@@ -63,55 +64,52 @@ def frame_number(frame: int | str | None) -> int | Literal["all"] | None:
 
 
 def segment_frames(
-    segment_one: Callable[..., SegmentationResult], connect: Callable[..., EndpointClient], options: dict[str, Any], prompts: list[str]
+    segment_one: Callable[..., SegmentationResult],
+    image: Image,
+    options: SegmentOptions,
+    where: tuple[Any, str | None, str | None, dict],
+    given: dict[str, Any],
+    prompts: list[str],
 ) -> FramesResult:
     """Segment each frame and write its files: "organs.seg.nrrd" becomes "organs_frame0.seg.nrrd" and so on, a folder gets one of each frame.
 
     All names are checked before the first request. A frame that fails ends the run; what was done before it is kept.
 
     Args:
-        segment_one: `api.segment.segment`. connect: `api.segment.connect`.
-        options: those of that call; the image is read once.
+        segment_one: `api.segment.segment`.
+        image: is read once.
+        options: of that call.
+        where: client, endpoint, profile and further options of `connect`.
+        given: the other arguments of that call.
         prompts: as they are sent.
 
     Raises:
         InputError: the image holds one volume only. UsageError: results in DICOM were asked for, or a name cannot be written.
     """
     from . import outputs
-    from .inputs import files_of
 
-    options = dict(options)
-    connection = options.pop("connection")
-    if [name for name in ("dicom_seg", "rtstruct") if options.pop(name)]:
+    if options.dicom_seg or options.rtstruct:
         raise UsageError("Results in DICOM are written for one frame at a time: give --frame with its number.", code="frames-dicom")
-    progress: Progress = options.pop("progress")
-    cancellation: Cancellation = options.pop("cancellation") or Cancellation()
-    image, series, modality = options.pop("input"), options.pop("series"), options.pop("modality")
-    options.pop("frame")
-    wanted = {name: options.pop(name) for name in (*_FILES, *_FOLDERS)}
-    readings = outputs.Reading.every(image, modality, progress, series)
+    progress: Progress = given["progress"]
+    cancellation: Cancellation = given["cancellation"] or Cancellation()
+    client, endpoint, profile, connection = where
+    readings = outputs.Reading.every(image, options.modality, progress, options.series)
     digits = len(str(len(readings) - 1))
-    names = [_names(wanted, f"frame{number:0{digits}d}") for number in range(len(readings))]
-    for each in names:
-        _check(each, wanted, (image, *files_of(connection)), prompts)
+    frames = [_of_frame(options, f"frame{number:0{digits}d}") for number in range(len(readings))]
+    for each in frames:
+        _check(each, options, (image, *files_of(connection)), prompts)
     cancellation.check()
-    client, options["client"] = options["client"], None
-    own = (
-        None
-        if client
-        else connect(options["endpoint"], options["profile"], model=options["model"], cancellation=cancellation, **connection)
-    )
-    options |= {"client": client or own, "endpoint": None, "profile": None, "cancellation": cancellation}
     results: list[SegmentationResult] = []
     failure = ""
-    try:
-        for number, (reading, files) in enumerate(zip(readings, names)):
+    with connected(client, endpoint, profile, given["model"], cancellation, connection) as used:
+        given = given | {"client": used, "cancellation": cancellation, "progress": _steps_of(progress)}
+        for number, (reading, own) in enumerate(zip(readings, frames)):
             progress("frames", number, len(readings))
             for folder in _FOLDERS:
-                if wanted[folder]:
-                    make_folder(wanted[folder])
+                if getattr(options, folder):
+                    make_folder(getattr(options, folder))
             try:
-                result = segment_one(reading.volume, **options, **files, progress=_steps_of(progress))
+                result = segment_one(reading.volume, options=own, **given)
             except (EndpointError, PartlyDone) as error:
                 if not results:
                     raise
@@ -125,16 +123,17 @@ def segment_frames(
                 break
         else:
             progress("frames", len(readings), len(readings))
-    finally:
-        if own:
-            own.close()
     return FramesResult(results, _report(results, len(readings)), failure)
 
 
-def _names(wanted: dict[str, Any], frame: str) -> dict[str, Any]:
-    """Where the files of one frame go."""
-    named: dict[str, Any] = {name: wanted[name] and _with_frame(Path(wanted[name]).expanduser(), frame) for name in _FILES}
-    return named | {name: wanted[name] and Path(wanted[name]).expanduser() / frame for name in _FOLDERS}
+def _of_frame(options: SegmentOptions, frame: str) -> SegmentOptions:
+    """The options of one frame: its files, and an image that has been read already."""
+    own: dict[str, Path] = {}
+    for name in (*_FILES, *_FOLDERS):
+        if path := getattr(options, name):
+            path = Path(path).expanduser()
+            own[name] = _with_frame(path, frame) if name in _FILES else path / frame
+    return replace(options, series="", modality="", frame=None, **own)  # type: ignore[arg-type]
 
 
 def _with_frame(path: Path, frame: str) -> Path:
@@ -142,13 +141,14 @@ def _with_frame(path: Path, frame: str) -> Path:
     return path.with_name(f"{path.name[: len(path.name) - len(ending)]}_{frame}{path.name[len(path.name) - len(ending) :]}")
 
 
-def _check(named: dict[str, Any], wanted: dict[str, Any], read: tuple, prompts: list[str]) -> None:
+def _check(own: SegmentOptions, options: SegmentOptions, read: tuple, prompts: list[str]) -> None:
     from .outputs import Wanted
 
-    Wanted.checked(SegmentOptions(**named), read, catalogue.segment_names(prompts))
+    Wanted.checked(own, read, catalogue.segment_names(prompts))
     for folder in _FOLDERS:
-        if wanted[folder] and not Path(wanted[folder]).expanduser().parent.is_dir():
-            raise UsageError(f"The folder {Path(wanted[folder]).parent} does not exist; create it or choose another.")
+        path = getattr(options, folder)
+        if path and not Path(path).expanduser().parent.is_dir():
+            raise UsageError(f"The folder {Path(path).parent} does not exist; create it or choose another.")
 
 
 def _steps_of(progress: Progress) -> Progress:

@@ -70,8 +70,6 @@ class Wanted:
                 check_name(Path(folder))
             if folder and Path(folder).exists() and not Path(folder).is_dir():
                 raise UsageError(f"{folder} is a file; give a folder for the {purpose}.")
-        if options.instances is not None and not options.instances >= 0:
-            raise UsageError("The smallest size of separate structures is a number of millilitres, 0 or more.")
         output = check_segmentation_path(options.output) if options.output else None
         files = {name: path for name in _ENDINGS if (path := getattr(options, name))}
         wanted = cls(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, cast
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, cast
 
 from .. import models
 from ..errors import UsageError
@@ -11,13 +11,14 @@ from ..files.write import after_requests
 from ..imaging.geometry import PLANE_CHOICES, SliceView, parse_slices
 from ..imaging.volume import Volume
 from ..models import MODEL_NAMES, SEGMENTING, SLICES, VOLUMES, does_not_segment
-from ..options import names_of
 from ..progress import Cancellation, Progress, no_progress
 from ..prompts import catalogue
 from ..prompts.advice import line_end_warning
 from ..prompts.grouping import GROUPS
 from ..prompts.presets import with_preset
 from .calls import in_sentences
+from .connections import connect as connect
+from .connections import connected
 from .frames import EVERY, frame_number, segment_frames
 from .inputs import Image, check_kind, files_of
 from .segment_options import ImageOptions, SegmentOptions
@@ -70,7 +71,6 @@ def segment(
         >>> result
         <SegmentationResult: liver 1,403.2 ml; spleen 214.7 ml>
     """
-    from ..tasks.repeat import check_times, repeated
     from . import outputs
 
     texts = [prompt] if isinstance(prompt, str) else list(prompt)
@@ -78,53 +78,25 @@ def segment(
         raise UsageError('A prompt is a text such as "liver & spleen", or a list of texts.')
     check_kind(input)
     prompts = with_preset(preset, texts, model)
-    check_times(options.repeat, model)
     check_options(model, options)
     which = frame_number(options.frame)
     if which == EVERY:
-        given = {name: getattr(options, name) for name in names_of(SegmentOptions)}
-        given |= {"input": input, "prompt": prompt, "model": model, "preset": preset, "endpoint": endpoint, "profile": profile}
-        given |= {"client": client, "progress": progress, "cancellation": cancellation, "connection": connection}
+        given = {"prompt": prompt, "model": model, "preset": preset, "progress": progress, "cancellation": cancellation}
+        where = (client, endpoint, profile, connection)
         # Typed as one result, which it is for every caller that did not ask for all frames.
-        return cast("SegmentationResult", segment_frames(segment, connect, given, prompts))
+        return cast("SegmentationResult", segment_frames(segment, input, options, where, given, prompts))
     read = (input, *files_of(connection))
     wanted = outputs.Wanted.checked(options, read, catalogue.segment_names(prompts))
     cancellation = cancellation or Cancellation()
     reading = outputs.Reading.of(input, options.modality, progress, options.series, which)
     cancellation.check()
     source = outputs.find_source(wanted, reading, options.series)
-    common = dict(
-        window=options.window,
-        group=options.group,
-        keep_probabilities=wanted.probability is not None,
-        progress=progress,
-        cancellation=cancellation,
-    )
-    indices = None
-    if not models.MODELS[model].whole_volumes:
-        reading.volume.check()
-        from ..tasks.segment_slices import plane_to_send, segment_slices
-
-        plane = plane_to_send(reading.volume, options.plane, options.slices)
-        indices = _slice_indices(reading.volume, plane, options.slices)
-    own = None if client else connect(endpoint, profile, model=model, cancellation=cancellation, **connection)
-    try:
-        if models.MODELS[model].whole_volumes:
-            from ..tasks.segment_volume import segment_volume
-
-            result = repeated(
-                lambda: segment_volume(
-                    reading.volume, prompts, client or own, slabs=str(options.slabs or "auto"), region=options.region, **common
-                ),
-                options.repeat,
-            )
-        else:
-            result = segment_slices(
-                reading.volume, prompts, client or own, slices=indices, plane=plane, orient=options.orient or "trained", **common
-            )
-    finally:
-        if own:
-            own.close()
+    ask = _question(
+        model, reading.volume, prompts, options,
+        keep_probabilities=wanted.probability is not None, progress=progress, cancellation=cancellation,
+    )  # fmt: skip
+    with connected(client, endpoint, profile, model, cancellation, connection) as used:
+        result = ask(used)
     cancellation.check()
     result.report["warnings"] += [sentence for sentence in (line_end_warning(texts),) if sentence]
     with after_requests():
@@ -153,12 +125,8 @@ def check(
     """
     from ..tasks.check_endpoint import check_endpoint
 
-    own = None if client else connect(endpoint, profile, model=model, sends_image_data=False, cancellation=cancellation, **connection)
-    try:
-        result = check_endpoint(client or own, model, cancellation=cancellation)
-    finally:
-        if own:
-            own.close()
+    with connected(client, endpoint, profile, model, cancellation, connection, sends_image_data=False) as used:
+        result = check_endpoint(used, model, cancellation=cancellation)
     if profile:
         from .deploy import reminders
 
@@ -191,18 +159,36 @@ def serve(port: int = 5001, *, quiet: bool = False) -> None:
     run(port, tell, quiet=quiet)
 
 
-@in_sentences
-def connect(endpoint: str | None = None, profile: str | None = None, **options: Mapping[str, object]) -> EndpointClient:
-    """A connection to an endpoint; see `transport.connection.connect`."""
-    from ..profiles.connection import connect as make
+def _question(
+    model: str, volume: Volume, prompts: list[str], options: SegmentOptions, **more: Any
+) -> Callable[[Client], SegmentationResult]:
+    """What is asked of a connection; what is wrong with the options is told before there is one."""
+    more |= {"window": options.window, "group": options.group}
+    if models.MODELS[model].whole_volumes:
+        from ..tasks.repeat import repeated
+        from ..tasks.segment_volume import segment_volume
 
-    return make(endpoint, profile, **options)
+        slabs = str(options.slabs or "auto")
+        return lambda client: repeated(
+            lambda: segment_volume(volume, prompts, client, slabs=slabs, region=options.region, **more), options.repeat
+        )
+    from ..tasks.segment_slices import plane_to_send, segment_slices
+
+    volume.check()
+    plane = plane_to_send(volume, options.plane, options.slices)
+    indices = _slice_indices(volume, plane, options.slices)
+    return lambda client: segment_slices(volume, prompts, client, slices=indices, plane=plane, orient=options.orient or "trained", **more)
 
 
 def check_options(model: str, options: ImageOptions) -> None:
     """Raises UsageError for options that this model does not have, or values that there are not."""
+    from ..tasks.repeat import check_times
+
     if why := does_not_segment(model):
         raise UsageError(why)
+    check_times(options.repeat, model)
+    if options.instances is not None and not options.instances >= 0:
+        raise UsageError("The smallest size of separate structures is a number of millilitres, 0 or more.")
     if options.group not in GROUPS:
         raise UsageError(f"The group '{options.group}' is not known; give {' or '.join(GROUPS)}.")
     if options.plane and options.plane not in PLANE_CHOICES:

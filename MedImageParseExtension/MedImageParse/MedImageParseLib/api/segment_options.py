@@ -17,8 +17,8 @@ _OUTPUTS = "outputs"
 
 
 @dataclass(frozen=True)
-class ImageOptions:
-    """How an image is sent: of `segment`, and for all cases of `batch`."""
+class RequestOptions:
+    """How an image is put into requests."""
 
     plane: str = option(
         "",
@@ -45,16 +45,23 @@ class ImageOptions:
         metavar="none|auto|N",
         group=_IMAGE,
     )
-    region: str = option(
-        "",
-        help=f"{VOLUMES.name}: send only this part, in voxels, ends not included",
-        metavar="I0:I1,J0:J1,K0:K1",
-        group=_IMAGE,
-    )
     group: str = option(
         "auto",
         help="auto (default): nested targets in different requests, as few as possible; one request; one a prompt",
         choices=GROUPS,
+        group=_IMAGE,
+    )
+    modality: str = option("", help="DICOM modality code (CT, MR, …), where the file does not say", group=_IMAGE)
+
+
+@dataclass(frozen=True)
+class ImageOptions(RequestOptions):
+    """How an image is sent, and what is made of the answers: of `segment`, and for all cases of `batch`."""
+
+    region: str = option(
+        "",
+        help=f"{VOLUMES.name}: send only this part, in voxels, ends not included",
+        metavar="I0:I1,J0:J1,K0:K1",
         group=_IMAGE,
     )
     repeat: int = option(1, help=f"{VOLUMES.name}: the majority of N runs, as its answers differ a little", metavar="N", group=_IMAGE)
@@ -64,7 +71,6 @@ class ImageOptions:
         metavar="ML",
         group=_OUTPUTS,
     )
-    modality: str = option("", help="DICOM modality code (CT, MR, …), where the file does not say", group=_IMAGE)
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,13 @@ import argparse
 from ..api import batch_azure
 from ..api.batch_cases import WRITES
 from ..api.segment import MODELS
+from ..api.segment_options import RequestOptions
 from ..azure.batch_jobs import STORAGE_SCOPE, BatchEndpoint
 from ..azure.resource_manager import ResourceManager, arm_scope
-from ..imaging.geometry import PLANE_CHOICES
+from ..options import add_options, names_of
 from ..profiles.consent import ConsentStore, require_consent
 from ..profiles.profiles import ProfileStore
 from ..program import command_name
-from ..prompts.grouping import GROUPS
 from ..signin.methods import entra_options, entra_session, make_auth
 from .options import add_common
 from .terminal import Terminal, print_prompt, raise_if_partly, reported
@@ -42,14 +42,7 @@ def _add_export(actions: argparse._SubParsersAction) -> None:
     parser.add_argument("--preset", default="", metavar="NAME", help="a named list of targets")
     parser.add_argument("--output-dir", required=True, metavar="DIR", help="a new or empty folder")
     parser.add_argument("--rows-per-file", type=int, default=16, metavar="N", help="most rows in a file, a mini-batch (default 16)")
-    image = parser.add_argument_group("image")
-    image.add_argument("--window", default="auto", metavar="WINDOW", help="as for segment")
-    image.add_argument("--modality", default="", help="DICOM modality code, where the files do not say")
-    image.add_argument("--group", choices=GROUPS, default="auto", help="as for segment")
-    image.add_argument("--plane", choices=PLANE_CHOICES, default="", help="medimageparse on volumes (default axial)")
-    image.add_argument("--slices", default="", metavar="15|10:20|all", help="medimageparse on volumes")
-    image.add_argument("--orient", choices=("trained", "radiological", "vote"), default="", help="medimageparse on volumes")
-    image.add_argument("--slabs", default="", metavar="none|auto|N", help="medimageparse3d: split tall volumes")
+    add_options(parser, RequestOptions)
     add_common(parser)
 
 
@@ -86,7 +79,7 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
 def run_export(arguments: argparse.Namespace) -> int:
     """Returns the exit status."""
     terminal = Terminal(arguments.quiet)
-    names = ("model", "preset", "window", "modality", "group", "plane", "slices", "orient", "slabs", "rows_per_file")
+    names = ("model", "preset", "rows_per_file", *names_of(RequestOptions))
 
     def work() -> batch_azure.AzureBatchResult:
         return batch_azure.batch_export_azure(
