@@ -219,3 +219,12 @@ def test_results_beside_the_images_are_no_cases_even_after_a_run_that_was_killed
     (folder / "images" / ".batch" / "replies" / "c1").mkdir(parents=True)  # as a run that was killed while it wrote c1 leaves it
     status, out, _err = run(capsys, words)
     assert status == 0 and out.startswith("3 cases: 3 done (2 before)") and len(double.seen) == 4
+
+
+def test_replies_that_a_killed_run_left_behind_go_with_the_next_run(folder, double, capsys):
+    words = batch_words(folder, double.url)
+    assert run(capsys, words)[0] == 0
+    left = folder / "out" / ".batch" / "replies" / "c1"  # as where a run is killed between a case's line and its tidying up
+    left.mkdir(parents=True)
+    (left / "0123.lock").touch()
+    assert run(capsys, words)[0] == 0 and not left.exists() and len(double.seen) == 3

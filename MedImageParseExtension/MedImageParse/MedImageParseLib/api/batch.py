@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import __version__
-from ..cohort.batch import Tally, finish_case, outcome_of, run_cases
+from ..cohort.batch import Tally, finish_case, outcome_of, pass_over, run_cases
 from ..cohort.cases import BIDS_RESULTS, Case, Cases, content_digest, content_state, find_cases, lines_of_stdin, shard_of
 from ..cohort.courier import CaseClient, Courier, DirectSender
 from ..cohort.manifest import MANIFEST, REDO, TABLE, WORK, Manifest, results_in
@@ -320,7 +320,7 @@ def _on_cluster(plan: _Plan, cases: list[Case], manifest: Manifest, scheduler: s
                     manifest.forget_replies(case.id)
                 yield Job(case.id, common | {"case": asdict(case), "replies": str(manifest.replies_of(case.id)), "fingerprint": wanted})
             else:
-                tally.add_before(manifest.entries[case.id]["state"])
+                pass_over(case.id, manifest, tally)
                 settle()
 
     def took(_job: Job, entry: dict) -> None:

@@ -136,7 +136,7 @@ def run_cases(
     def one(case: Case) -> None:
         wanted = find(case)
         if not manifest.is_due(case.id, wanted, redo):
-            tally.add_before(manifest.entries[case.id]["state"])
+            pass_over(case.id, manifest, tally)
             settle()
             return
         if redo == "all":
@@ -178,9 +178,27 @@ def finish_case(entry: dict, manifest: Manifest, tally: Tally, forget: Callable[
         forget: takes a case's replies away; None for the manifest's own way.
     """
     manifest.append(entry)
-    if entry["state"] == "done" or entry.get("kind") == "endpoint":
+    if _needs_no_replies(entry):
         (forget or manifest.forget_replies)(entry["id"])
     tally.add(entry)
+
+
+def pass_over(case_id: str, manifest: Manifest, tally: Tally) -> None:
+    """Count a case that an earlier run has ended; replies that it was killed before it could take away go now.
+
+    Args:
+        case_id: of a case that is not due.
+        manifest: has its line.
+        tally: counts it.
+    """
+    entry = manifest.entries[case_id]
+    if _needs_no_replies(entry):
+        manifest.forget_replies(case_id)
+    tally.add_before(entry["state"])
+
+
+def _needs_no_replies(entry: dict) -> bool:
+    return entry["state"] == "done" or entry.get("kind") == "endpoint"
 
 
 class _Queue:
