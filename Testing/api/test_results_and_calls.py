@@ -97,6 +97,7 @@ CUBE = Volume(np.zeros((4, 5, 6), np.int16))
         (lambda url: segment(CUBE, "cube", model="medimageparse3d", endpoint=url, window=5), "window is a text"),
         (lambda url: segment(CUBE, "cube", model="medimageparse", endpoint=url, slices=3), "slices is a text or a list of whole numbers"),
         (lambda url: segment(CUBE, None, model="medimageparse3d", endpoint=url), "prompt"),
+        (lambda url: segment(CUBE, "cube", model="medimageparse4d", repeat=3, endpoint=url), "does not segment; give medimageparse3d"),
         (lambda url: segment(CUBE, [1], model="medimageparse3d", endpoint=url), "A prompt is a text"),
         (lambda url: segment(CUBE, "cube", model="medimageparse3d", endpoint=url, output=5), "output is a text or a path"),
         (lambda url: segment(CUBE, "cube", model="medimageparse3d", endpoint=url, timeout="long"), "timeout is a number"),

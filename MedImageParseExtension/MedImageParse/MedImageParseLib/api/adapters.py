@@ -191,7 +191,7 @@ def adapter_apply(
     check_outputs({"csv": path}, [adapter, *given, *files_of(connection)])
     head = load_head(adapter)
     failure = ""
-    if len(given) == 1 and is_path(given[0]) and is_index(Path(given[0]).expanduser()):
+    if is_one_index(given):
         with open_index(given[0]) as opened:
             answers = adapters.apply_to_index(opened, head, write=write, least=least)
         report = adapters.report_of(head, None, [])
@@ -214,10 +214,12 @@ def adapter_apply(
     return AppliedResult(head.labels, answers, report, failure)
 
 
-def is_index(path: Path) -> bool:
-    """Whether a file begins as an index does."""
+def is_one_index(given: list) -> bool:
+    """Whether inputs are one file that begins as an index does: its vectors are there, and no endpoint is needed."""
+    if len(given) != 1 or not is_path(given[0]):
+        return False
     try:
-        with open(path, "rb") as file:
+        with open(Path(given[0]).expanduser(), "rb") as file:
             return file.read(16) == _MAGIC
     except OSError:
         return False

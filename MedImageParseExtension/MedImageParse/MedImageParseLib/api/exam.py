@@ -12,10 +12,10 @@ from ..errors import UsageError
 from ..files.collisions import check_outputs
 from ..files.write import check_writable, csv_cell, make_folder, write_atomically
 from ..progress import Cancellation, Progress, no_progress
-from .adapters import is_index
+from .adapters import is_one_index
 from .calls import in_sentences
 from .embed import Path_, embed, open_index
-from .inputs import files_of, is_path, listed
+from .inputs import files_of, listed
 from .sources import Input
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def exam_apply(
     heads = {name: load_head(file) for name, file in held.items() if file.is_file()}
     if not heads:
         raise UsageError("The folder {folder} holds no exam parameters; make them with `exam train`.", folder=folder)
-    if len(given) == 1 and is_path(given[0]) and is_index(Path(given[0]).expanduser()):
+    if is_one_index(given):
         with open_index(given[0]) as opened:
             told = {name: adapters.apply_to_index(opened, head) for name, head in heads.items()}
         failure = ""

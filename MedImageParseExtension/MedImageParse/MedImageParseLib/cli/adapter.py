@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from ..api import adapters
-from ..errors import UsageError
 from ..tasks.find_similar import name_of, place_of
-from .options import INPUT_HELP, Parser, add_common, add_connection, add_slices, add_speed, connection_options, image_options
+from .options import INPUT_HELP, Parser, add_common, add_connection, add_slices, add_speed, connection_unless_index, image_options
 from .terminal import Terminal, raise_if_partly, reported
 
 _TRAINED = (
@@ -138,11 +136,7 @@ def _apply(arguments: argparse.Namespace) -> int:
     terminal = Terminal(arguments.quiet)
 
     def work():
-        options = image_options(arguments)
-        if arguments.endpoint or arguments.profile:
-            options |= connection_options(arguments)
-        elif not (len(arguments.input) == 1 and adapters.is_index(Path(arguments.input[0]))):
-            raise UsageError("Say where to send the images: --endpoint URL or --profile NAME; only an index needs none.")
+        options = image_options(arguments) | connection_unless_index(arguments)
         return adapters.adapter_apply(
             arguments.adapter, arguments.input, csv=arguments.csv, write=arguments.write, least=arguments.least, progress=terminal.progress,
             cancellation=arguments.cancellation, **options,

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from ..api import exam
-from ..api.adapters import is_index
-from ..errors import UsageError
 from ..tasks.find_similar import name_of
-from .options import INPUT_HELP, Parser, add_common, add_connection, connection_options
+from .options import INPUT_HELP, Parser, add_common, add_connection, connection_unless_index
 from .terminal import Terminal, raise_if_partly, reported
 
 
@@ -58,11 +55,7 @@ def _apply(arguments: argparse.Namespace) -> int:
     terminal = Terminal(arguments.quiet)
 
     def work():
-        options = {}
-        if arguments.endpoint or arguments.profile:
-            options = connection_options(arguments)
-        elif not (len(arguments.input) == 1 and is_index(Path(arguments.input[0]))):
-            raise UsageError("Say where to send the images: --endpoint URL or --profile NAME; only an index needs none.")
+        options = connection_unless_index(arguments)
         return exam.exam_apply(
             arguments.exam, arguments.input, csv=arguments.csv, progress=terminal.progress, cancellation=arguments.cancellation, **options
         )

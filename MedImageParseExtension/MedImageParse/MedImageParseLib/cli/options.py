@@ -67,6 +67,17 @@ def connection_options(arguments: argparse.Namespace) -> dict:
     }
 
 
+def connection_unless_index(arguments: argparse.Namespace) -> dict:
+    """As `connection_options`; nothing where the only input is an index, which needs no endpoint."""
+    from ..api.adapters import is_one_index  # here, as only two commands need that file
+
+    if arguments.endpoint or arguments.profile:
+        return connection_options(arguments)
+    if not is_one_index(arguments.input):
+        raise UsageError("Say where to send the images: --endpoint URL or --profile NAME; only an index needs none.")
+    return {}
+
+
 INPUT_HELP = ".nii .nii.gz .nrrd .mha .mhd, a DICOM file or folder, .png .jpg .tif, or a folder of such"
 
 

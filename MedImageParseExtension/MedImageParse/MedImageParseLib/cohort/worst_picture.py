@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import InputError
+from ..files.drawing import BACKGROUND, TEXT, png_of
+from ..files.drawing import font as font_of
 from ..files.picture import choose_panels, display_window, draw_panel, eroded
 from ..files.read import read_image
 from ..imaging.volume import CroppedMask, Volume
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 REFERENCE_INK, PREDICTION_INK = (60, 220, 90), (255, 70, 200)
 _PANEL, _GAP, _HEAD = 420, 16, 64
-_PAPER, _TEXT = (20, 21, 24), (238, 238, 238)
 
 
 def render_worst(evaluation: Evaluation, images: Path | None = None) -> bytes:
@@ -41,20 +41,18 @@ def render_worst(evaluation: Evaluation, images: Path | None = None) -> bytes:
     rows = [_row(kept, images) for kept in evaluation.worst]
     width = 3 * _PANEL + 4 * _GAP
     height = _HEAD + sum(max(panel.height for panel in panels) + _HEAD for _caption, panels in rows) + _GAP
-    sheet = Image.new("RGB", (width, height), _PAPER)
+    sheet = Image.new("RGB", (width, height), BACKGROUND)
     draw = ImageDraw.Draw(sheet)
-    draw.text((_GAP, _GAP), "Cases that fit worst", _TEXT, _font(26))
-    draw.text((width - 430, _GAP), "reference", REFERENCE_INK, _font(24))
-    draw.text((width - 270, _GAP), "prediction", PREDICTION_INK, _font(24))
+    draw.text((_GAP, _GAP), "Cases that fit worst", TEXT, font_of(26))
+    draw.text((width - 430, _GAP), "reference", REFERENCE_INK, font_of(24))
+    draw.text((width - 270, _GAP), "prediction", PREDICTION_INK, font_of(24))
     top = _HEAD
     for caption, panels in rows:
-        draw.text((_GAP, top + 8), caption, _TEXT, _font(20))
+        draw.text((_GAP, top + 8), caption, TEXT, font_of(20))
         for number, panel in enumerate(panels):
             sheet.paste(panel, (_GAP + number * (_PANEL + _GAP), top + 40))
         top += max(panel.height for panel in panels) + _HEAD
-    buffer = io.BytesIO()
-    sheet.save(buffer, format="PNG", compress_level=6)
-    return buffer.getvalue()
+    return png_of(sheet)
 
 
 def image_of(score: CaseScore, reference: LabelSet, folder: Path | None) -> Volume:
@@ -89,12 +87,6 @@ def _row(kept: tuple[CaseScore, LabelSet, LabelSet], images: Path | None) -> tup
     sides = [(REFERENCE_INK, list(reference.masks.values())), (PREDICTION_INK, list(prediction.masks.values()))]
     measure = f"F1 {score.instances.f1:.3f}" if score.instances else f"mean Dice {score.dice:.3f}"
     return f"{score.case}: {measure}", [_panel(volume, panel, sides, window) for panel in panels]
-
-
-def _font(size: int):
-    from PIL import ImageFont
-
-    return ImageFont.load_default(size)
 
 
 def _panel(volume: Volume, panel, sides, window) -> Image.Image:

@@ -18,18 +18,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .picture import PICTURE_OUTPUT
-from .write import check_writable, write_atomically
+from .drawing import BACKGROUND, BAR, FRAME, QUIET, TEXT, write_png
 
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw, ImageFont
 
-if TYPE_CHECKING:
-    from PIL import Image, ImageDraw
-
-
-_TILE, _COLUMNS, _EDGE, _GAP, _LINE = 240, 5, 28, 22, 27  # pixels
-_BACKGROUND, _TEXT, _QUIET, _FRAME, _BAR = (20, 21, 24), (238, 238, 238), (166, 168, 174), (72, 74, 80), (96, 165, 220)
+_EDGE, _LINE = 32, 30  # pixels, of all figures here
+_TILE, _COLUMNS, _GAP = 240, 5, 22
 
 
 @dataclass(slots=True, frozen=True)
@@ -64,10 +59,7 @@ def write_result_grid(path: str | os.PathLike, query: Tile | None, found: Sequen
     Raises:
         UsageError: not .png, or the folder is missing or not writable.
     """
-    path = check_writable(path, PICTURE_OUTPUT)
-    buffer = io.BytesIO()
-    render_result_grid(query, found, title=title, note=note).save(buffer, format="PNG", compress_level=6)
-    return write_atomically(path, buffer.getvalue())
+    return write_png(path, render_result_grid(query, found, title=title, note=note))
 
 
 def render_result_grid(query: Tile | None, found: Sequence[Tile], *, title: str = "", note: str = "") -> Image.Image:
@@ -81,22 +73,22 @@ def render_result_grid(query: Tile | None, found: Sequence[Tile], *, title: str 
     tile_height = _TILE + 3 * _LINE + _GAP
     width = max(left + columns * (_TILE + _GAP) - _GAP + _EDGE, 640)
     height = top + max(1, rows) * tile_height + (_LINE + 6 if note else 0) + _EDGE // 2
-    sheet = Image.new("RGB", (width, height), _BACKGROUND)
+    sheet = Image.new("RGB", (width, height), BACKGROUND)
     draw = ImageDraw.Draw(sheet)
     if title:
         font = ImageFont.load_default(27)
-        draw.text((_EDGE, _EDGE - 6), fitted(title, font, width - 2 * _EDGE), _TEXT, font)
+        draw.text((_EDGE, _EDGE - 6), fitted(title, font, width - 2 * _EDGE), TEXT, font)
     if query:
         _draw_tile(sheet, draw, query, _EDGE, top, 0)
         middle = _EDGE + _TILE + _GAP
-        draw.line((middle, top, middle, height - _EDGE - (_LINE if note else 0)), fill=_FRAME)
+        draw.line((middle, top, middle, height - _EDGE - (_LINE if note else 0)), fill=FRAME)
     if not found:
-        draw.text((left, top + _TILE // 2), "Nothing was found.", _QUIET, ImageFont.load_default(22))
+        draw.text((left, top + _TILE // 2), "Nothing was found.", QUIET, ImageFont.load_default(22))
     for number, tile in enumerate(found):
         _draw_tile(sheet, draw, tile, left + number % columns * (_TILE + _GAP), top + number // columns * tile_height, number + 1)
     if note:
         font = ImageFont.load_default(18)
-        draw.text((_EDGE, height - _EDGE // 2 - _LINE), fitted(note, font, width - 2 * _EDGE), _QUIET, font)
+        draw.text((_EDGE, height - _EDGE // 2 - _LINE), fitted(note, font, width - 2 * _EDGE), QUIET, font)
     return sheet
 
 
@@ -106,20 +98,20 @@ def _draw_tile(sheet: Image.Image, draw: ImageDraw.ImageDraw, tile: Tile, x: int
 
     picture = open_thumbnail(tile.image, _TILE)
     if picture is None:
-        draw.text((x + _TILE // 2, y + _TILE // 2), "no picture kept", _QUIET, ImageFont.load_default(18), anchor="mm")
+        draw.text((x + _TILE // 2, y + _TILE // 2), "no picture kept", QUIET, ImageFont.load_default(18), anchor="mm")
     else:
         sheet.paste(picture, (x + (_TILE - picture.width) // 2, y + (_TILE - picture.height) // 2))
-    draw.rectangle((x - 1, y - 1, x + _TILE, y + _TILE), outline=_FRAME)
+    draw.rectangle((x - 1, y - 1, x + _TILE, y + _TILE), outline=FRAME)
     small, large = ImageFont.load_default(18), ImageFont.load_default(21)
     below = y + _TILE + 6
     if tile.similarity is None:
-        draw.text((x, below), "Query", _TEXT, large)
+        draw.text((x, below), "Query", TEXT, large)
     else:
         length = round((_TILE - 1) * min(1.0, max(0.0, tile.similarity)))
-        draw.rectangle((x, y + _TILE - 5, x + length, y + _TILE - 1), fill=_BAR)
-        draw.text((x, below), f"{number}.  {tile.similarity:.3f}", _TEXT, large)
-    draw.text((x, below + _LINE), fitted(tile.title, small, _TILE), _TEXT, small)
-    draw.text((x, below + 2 * _LINE - 4), fitted(tile.detail, small, _TILE), _QUIET, small)
+        draw.rectangle((x, y + _TILE - 5, x + length, y + _TILE - 1), fill=BAR)
+        draw.text((x, below), f"{number}.  {tile.similarity:.3f}", TEXT, large)
+    draw.text((x, below + _LINE), fitted(tile.title, small, _TILE), TEXT, small)
+    draw.text((x, below + 2 * _LINE - 4), fitted(tile.detail, small, _TILE), QUIET, small)
 
 
 def open_thumbnail(data: bytes, side: int) -> Image.Image | None:
@@ -149,8 +141,7 @@ def fitted(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
     return f"{text[: -(-kept // 2)]}...{text[len(text) - kept // 2 :]}"
 
 
-_WIDTH, _EDGE, _ROW, _STRIP, _PICTURE = 1180, 28, 36, 22, 240  # pixels
-_BACKGROUND, _TEXT, _QUIET, _FRAME, _BAR = (20, 21, 24), (238, 238, 238), (166, 168, 174), (72, 74, 80), (96, 165, 220)
+_WIDTH, _ROW, _STRIP, _PICTURE = 1180, 36, 22, 240  # pixels
 _MOST = 15  # labels shown, the likeliest
 
 
@@ -171,12 +162,7 @@ def write_label_chart(
     Raises:
         UsageError: not .png, or the folder is missing or not writable.
     """
-    path = check_writable(path, PICTURE_OUTPUT)
-    buffer = io.BytesIO()
-    render_label_chart(names, volume, slices, indices, title=title, note=note, thumbnail=thumbnail).save(
-        buffer, format="PNG", compress_level=6
-    )
-    return write_atomically(path, buffer.getvalue())
+    return write_png(path, render_label_chart(names, volume, slices, indices, title=title, note=note, thumbnail=thumbnail))
 
 
 def render_label_chart(
@@ -199,17 +185,17 @@ def render_label_chart(
     bars = max(len(order) * _ROW, _PICTURE if picture else 0)
     strips = len(order) * _STRIP + 70 if len(slices) > 1 else 0
     lines = _wrapped(note, ImageFont.load_default(17), _WIDTH - 2 * _EDGE)
-    sheet = Image.new("RGB", (_WIDTH, top + bars + strips + 24 * len(lines) + 2 * _EDGE), _BACKGROUND)
+    sheet = Image.new("RGB", (_WIDTH, top + bars + strips + 24 * len(lines) + 2 * _EDGE), BACKGROUND)
     draw = ImageDraw.Draw(sheet)
     if title:
-        draw.text((_EDGE, _EDGE - 6), fitted(title, ImageFont.load_default(26), _WIDTH - 2 * _EDGE), _TEXT, ImageFont.load_default(26))
+        draw.text((_EDGE, _EDGE - 6), fitted(title, ImageFont.load_default(26), _WIDTH - 2 * _EDGE), TEXT, ImageFont.load_default(26))
     if picture:
         sheet.paste(picture, (_EDGE, top))
     _draw_bars(draw, [(names[place], float(volume[place])) for place in order], left, top)
     if strips:
         _draw_strips(sheet, draw, [names[place] for place in order], np.asarray(slices)[:, order], indices, top + bars + 40)
     for number, line in enumerate(lines):
-        draw.text((_EDGE, top + bars + strips + _EDGE // 2 + 24 * number), line, _QUIET, ImageFont.load_default(17))
+        draw.text((_EDGE, top + bars + strips + _EDGE // 2 + 24 * number), line, QUIET, ImageFont.load_default(17))
     return sheet
 
 
@@ -220,10 +206,10 @@ def _draw_bars(draw: ImageDraw.ImageDraw, entries: list[tuple[str, float]], left
     start, end = left + 300, _WIDTH - _EDGE - 90
     for number, (name, value) in enumerate(entries):
         y = top + number * _ROW + _ROW // 2
-        draw.text((start - 14, y), fitted(name, font, 286), _TEXT, font, anchor="rm")
-        draw.rectangle((start, y - 11, end, y + 11), outline=_FRAME)
-        draw.rectangle((start, y - 11, start + round((end - start) * value), y + 11), fill=_BAR)
-        draw.text((end + 12, y), f"{100 * value:.1f} %", _TEXT, font, anchor="lm")
+        draw.text((start - 14, y), fitted(name, font, 286), TEXT, font, anchor="rm")
+        draw.rectangle((start, y - 11, end, y + 11), outline=FRAME)
+        draw.rectangle((start, y - 11, start + round((end - start) * value), y + 11), fill=BAR)
+        draw.text((end + 12, y), f"{100 * value:.1f} %", TEXT, font, anchor="lm")
 
 
 def _draw_strips(
@@ -234,14 +220,14 @@ def _draw_strips(
 
     font = ImageFont.load_default(17)
     start, end = _EDGE + 300, _WIDTH - _EDGE - 90
-    draw.text((start, top - 26), f"Each slice, {indices[0]} to {indices[-1]} (black 0 %, blue 100 %)", _QUIET, font)
-    ink = np.rint(shares.T[..., None] * np.array(_BAR)).astype(np.uint8)
+    draw.text((start, top - 26), f"Each slice, {indices[0]} to {indices[-1]} (black 0 %, blue 100 %)", QUIET, font)
+    ink = np.rint(shares.T[..., None] * np.array(BAR)).astype(np.uint8)
     for number, name in enumerate(names):
         y = top + number * _STRIP
-        draw.text((start - 14, y + _STRIP // 2), fitted(name, font, 286), _TEXT, font, anchor="rm")
+        draw.text((start - 14, y + _STRIP // 2), fitted(name, font, 286), TEXT, font, anchor="rm")
         strip = Image.fromarray(ink[number : number + 1]).resize((end - start, _STRIP - 4), Image.Resampling.NEAREST)
         sheet.paste(strip, (start, y + 2))
-        draw.rectangle((start - 1, y + 1, end, y + _STRIP - 2), outline=_FRAME)
+        draw.rectangle((start - 1, y + 1, end, y + _STRIP - 2), outline=FRAME)
 
 
 def _wrapped(text: str, font, width: float) -> list[str]:
@@ -254,8 +240,7 @@ def _wrapped(text: str, font, width: float) -> list[str]:
     return lines
 
 
-_SIZE, _EDGE, _LIST, _LINE = 820, 32, 420, 30  # pixels
-_BACKGROUND, _TEXT, _QUIET, _FRAME = (20, 21, 24), (238, 238, 238), (166, 168, 174), (72, 74, 80)
+_SIZE, _LIST = 820, 420  # pixels
 _USUAL, _NEAR, _FAR = (110, 116, 128), (96, 165, 220), (240, 120, 60)
 _NAMED = 10
 _FAR_TIMES = 2.0  # the set's own largest distance: from here on a point is as far as the colors tell
@@ -285,22 +270,19 @@ def write_index_map(path: str | os.PathLike, points: Sequence[MapPoint], *, titl
     Raises:
         UsageError: not .png, or the folder is missing or not writable.
     """
-    path = check_writable(path, PICTURE_OUTPUT)
-    buffer = io.BytesIO()
-    render_index_map(points, title=title, note=note).save(buffer, format="PNG", compress_level=6)
-    return write_atomically(path, buffer.getvalue())
+    return write_png(path, render_index_map(points, title=title, note=note))
 
 
 def render_index_map(points: Sequence[MapPoint], *, title: str = "", note: str = "") -> Image.Image:
     """What `write_index_map` writes, as a Pillow RGB image."""
     from PIL import Image, ImageDraw, ImageFont
 
-    sheet = Image.new("RGB", (_SIZE + _LIST + 3 * _EDGE, _SIZE + 3 * _EDGE + 44), _BACKGROUND)
+    sheet = Image.new("RGB", (_SIZE + _LIST + 3 * _EDGE, _SIZE + 3 * _EDGE + 44), BACKGROUND)
     draw = ImageDraw.Draw(sheet)
     large, small = ImageFont.load_default(26), ImageFont.load_default(18)
     top = _EDGE + 44
-    draw.text((_EDGE, _EDGE - 4), fitted(title, large, sheet.width - 2 * _EDGE), _TEXT, large)
-    draw.rectangle((_EDGE, top, _EDGE + _SIZE, top + _SIZE), outline=_FRAME)
+    draw.text((_EDGE, _EDGE - 4), fitted(title, large, sheet.width - 2 * _EDGE), TEXT, large)
+    draw.rectangle((_EDGE, top, _EDGE + _SIZE, top + _SIZE), outline=FRAME)
     places = _places(points, top)
     others = _draw_points(draw, points, places, 4)
     left = _SIZE + 2 * _EDGE
@@ -309,11 +291,11 @@ def render_index_map(points: Sequence[MapPoint], *, title: str = "", note: str =
     for rank, number in enumerate(others[::-1][:_NAMED], start=1):
         point = points[number]
         y = top + (rank + 3) * _LINE
-        draw.text((left, y), fitted(f"{rank}.  {point.distance:.3f}  {point.name}", small, _LIST), _TEXT, small)
+        draw.text((left, y), fitted(f"{rank}.  {point.distance:.3f}  {point.name}", small, _LIST), TEXT, small)
         x_tag, y_tag = _tag_place(places[number], taken)
         taken.append((x_tag, y_tag))
-        draw.text((x_tag, y_tag), str(rank), _TEXT, small, anchor="mm", stroke_width=2, stroke_fill=_BACKGROUND)
-    draw.text((_EDGE, top + _SIZE + 10), fitted(note, small, sheet.width - 2 * _EDGE), _QUIET, small)
+        draw.text((x_tag, y_tag), str(rank), TEXT, small, anchor="mm", stroke_width=2, stroke_fill=BACKGROUND)
+    draw.text((_EDGE, top + _SIZE + 10), fitted(note, small, sheet.width - 2 * _EDGE), QUIET, small)
     return sheet
 
 
@@ -329,16 +311,16 @@ def render_small_map(points: Sequence[MapPoint], side: int, numbered: int = _NAM
     """
     from PIL import Image, ImageDraw, ImageFont
 
-    sheet = Image.new("RGB", (side, side), _BACKGROUND)
+    sheet = Image.new("RGB", (side, side), BACKGROUND)
     draw = ImageDraw.Draw(sheet)
-    draw.rectangle((0, 0, side - 1, side - 1), outline=_FRAME)
+    draw.rectangle((0, 0, side - 1, side - 1), outline=FRAME)
     places = _scaled(points, (side / 2, side / 2), max(side - 48, 8))
     others = _draw_points(draw, points, places, 3)
     taken: list[tuple[float, float]] = []
     font = ImageFont.load_default(13)
     for rank, number in enumerate(others[::-1][:numbered], start=1):
         taken.append(_tag_place(places[number], taken))
-        draw.text(taken[-1], str(rank), _TEXT, font, anchor="mm", stroke_width=1, stroke_fill=_BACKGROUND)
+        draw.text(taken[-1], str(rank), TEXT, font, anchor="mm", stroke_width=1, stroke_fill=BACKGROUND)
     return sheet, places
 
 
@@ -385,7 +367,7 @@ def _legend(draw: ImageDraw.ImageDraw, left: int, top: int, font) -> None:
     for number, (color, words) in enumerate(((_USUAL, "reference set"), (_NEAR, "near to it"), (_FAR, "far from it"))):
         y = top + number * _LINE
         _dot(draw, (left + 8, y + 10), 6, color)
-        draw.text((left + 24, y + 10), words, _QUIET, font, anchor="lm")
+        draw.text((left + 24, y + 10), words, QUIET, font, anchor="lm")
 
 
 def _dot(draw: ImageDraw.ImageDraw, place: tuple[float, float], radius: int, color: tuple[int, int, int]) -> None:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .drawing import BACKGROUND, FRAME, QUIET, TEXT, write_png
+from .drawing import font as font_of
 from .figures import fitted
-from .picture import PICTURE_OUTPUT
-from .write import check_writable, write_atomically
 
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from ..search.measures import Figures
 
 _SIDE, _EDGE, _GAP, _TABLE = 340, 36, 70, 210  # pixels
-_BACKGROUND, _TEXT, _QUIET, _FRAME = (20, 21, 24), (238, 238, 238), (166, 168, 174), (72, 74, 80)
 COLORS = (
     (96, 165, 220), (240, 160, 60), (110, 200, 130), (225, 95, 95), (180, 140, 220), (200, 180, 90), (90, 200, 200), (230, 140, 190),
 )  # fmt: skip
@@ -43,10 +41,7 @@ def write_head_chart(path: str | os.PathLike, figures: Figures, *, title: str = 
     Raises:
         UsageError: not .png, or the folder is missing or not writable.
     """
-    path = check_writable(path, PICTURE_OUTPUT)
-    buffer = io.BytesIO()
-    render_head_chart(figures, title=title, note=note).save(buffer, format="PNG", compress_level=6)
-    return write_atomically(path, buffer.getvalue())
+    return write_png(path, render_head_chart(figures, title=title, note=note))
 
 
 def render_head_chart(figures: Figures, *, title: str = "", note: str = "") -> Image.Image:
@@ -54,48 +49,42 @@ def render_head_chart(figures: Figures, *, title: str = "", note: str = "") -> I
     from PIL import Image, ImageDraw
 
     width = 3 * _SIDE + 2 * _GAP + 3 * _EDGE
-    sheet = Image.new("RGB", (width, _TABLE + _SIDE + 150), _BACKGROUND)
+    sheet = Image.new("RGB", (width, _TABLE + _SIDE + 150), BACKGROUND)
     draw = ImageDraw.Draw(sheet)
-    draw.text((_EDGE, 22), fitted(title, _font(26), width - 2 * _EDGE), _TEXT, _font(26))
+    draw.text((_EDGE, 22), fitted(title, font_of(26), width - 2 * _EDGE), TEXT, font_of(26))
     for number, (name, words) in enumerate(_WORDS.items()):
         y = 66 + 24 * number
         low, high = figures.intervals[name]
-        draw.text((_EDGE, y), words, _QUIET, _font(18))
+        draw.text((_EDGE, y), words, QUIET, font_of(18))
         interval = f"   95 %: {low:.3f} to {high:.3f}" if math.isfinite(low) else ""
-        draw.text((_EDGE + 240, y), f"{figures.overall[name]:.3f}{interval}", _TEXT, _font(18))
+        draw.text((_EDGE + 240, y), f"{figures.overall[name]:.3f}{interval}", TEXT, font_of(18))
     named = list(figures.curves)[:_MOST]
     for number, label in enumerate(named):
         x, y = _EDGE + _SIDE + _GAP + 160 + (number // 4) * 300, 66 + 30 * (number % 4)
         draw.rectangle((x, y + 6, x + 18, y + 16), fill=COLORS[number])
         text = f"{label}  ({figures.by_label[label]['auroc']:.3f})"
-        draw.text((x + 28, y), fitted(text, _font(17), 260), _TEXT, _font(17))
+        draw.text((x + 28, y), fitted(text, font_of(17), 260), TEXT, font_of(17))
     top = _TABLE + 30
     _draw_curves(draw, figures, named, _EDGE + 20, top)
     _draw_confusion(draw, figures, _EDGE + 20 + _SIDE + _GAP + 20, top)
     _draw_reliability(draw, figures, _EDGE + 20 + 2 * (_SIDE + _GAP) + 20, top)
-    draw.text((_EDGE, top + _SIDE + 66), fitted(note, _font(16), width - 2 * _EDGE), _QUIET, _font(16))
+    draw.text((_EDGE, top + _SIDE + 66), fitted(note, font_of(16), width - 2 * _EDGE), QUIET, font_of(16))
     return sheet
-
-
-def _font(size: int) -> Any:
-    from PIL import ImageFont
-
-    return ImageFont.load_default(size)
 
 
 def _frame(draw: ImageDraw.ImageDraw, left: int, top: int, title: str, across: str, side: int = _SIDE) -> None:
 
-    draw.rectangle((left, top, left + side, top + side), outline=_FRAME)
-    draw.text((left, top - 28), title, _TEXT, _font(19))
-    draw.text((left + side // 2, top + side + 24), across, _QUIET, _font(16), anchor="mt")
+    draw.rectangle((left, top, left + side, top + side), outline=FRAME)
+    draw.text((left, top - 28), title, TEXT, font_of(19))
+    draw.text((left + side // 2, top + side + 24), across, QUIET, font_of(16), anchor="mt")
 
 
 def _ticks(draw: ImageDraw.ImageDraw, left: int, top: int) -> None:
 
-    font = _font(14)
+    font = font_of(14)
     for share in (0.0, 0.5, 1.0):
-        draw.text((left + share * _SIDE, top + _SIDE + 4), f"{share:g}", _QUIET, font, anchor="mt")
-        draw.text((left - 6, top + (1 - share) * _SIDE), f"{share:g}", _QUIET, font, anchor="rm")
+        draw.text((left + share * _SIDE, top + _SIDE + 4), f"{share:g}", QUIET, font, anchor="mt")
+        draw.text((left - 6, top + (1 - share) * _SIDE), f"{share:g}", QUIET, font, anchor="rm")
 
 
 def _line(
@@ -109,7 +98,7 @@ def _line(
 def _draw_curves(draw: ImageDraw.ImageDraw, figures: Figures, named: Sequence[str], left: int, top: int) -> None:
     _frame(draw, left, top, "ROC: sensitivity", "false alarms (1 - specificity)")
     _ticks(draw, left, top)
-    _line(draw, left, top, (0, 1), (0, 1), _FRAME, 1)
+    _line(draw, left, top, (0, 1), (0, 1), FRAME, 1)
     for number, label in enumerate(named):
         _line(draw, left, top, figures.curves[label][0].tolist(), figures.curves[label][1].tolist(), COLORS[number])
 
@@ -125,27 +114,27 @@ def _draw_confusion(draw: ImageDraw.ImageDraw, figures: Figures, left: int, top:
     _frame(draw, left, top, "Confusion: rows are true", "predicted" if figures.confusion.ndim == 2 else "hit, missed, false alarm, neither")
     shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
     high, wide = _SIDE / rows, _SIDE / columns
-    font = _font(int(min(18, max(9, 0.4 * min(high, wide)))))
+    font = font_of(int(min(18, max(9, 0.4 * min(high, wide)))))
     for row in range(rows):
         for column in range(columns):
             x, y, share = left + column * wide, top + row * high, shares[row, column]
             color = tuple(round(32 + share * (value - 32)) for value in COLORS[0])
             draw.rectangle((x + 1, y + 1, x + wide - 1, y + high - 1), fill=color)
             if min(high, wide) > 14:
-                draw.text((x + wide / 2, y + high / 2), f"{table[row, column]}", _TEXT, font, anchor="mm")
+                draw.text((x + wide / 2, y + high / 2), f"{table[row, column]}", TEXT, font, anchor="mm")
         if high > 24 and wide > 60:
             draw.text(
                 (left + 5, top + row * high + 3),
-                fitted(names[row], _font(12), wide - 8),
-                _TEXT,
-                _font(12),
+                fitted(names[row], font_of(12), wide - 8),
+                TEXT,
+                font_of(12),
             )
 
 
 def _draw_reliability(draw: ImageDraw.ImageDraw, figures: Figures, left: int, top: int) -> None:
     _frame(draw, left, top, "Reliability: share that came true", "probability claimed")
     _ticks(draw, left, top)
-    _line(draw, left, top, (0, 1), (0, 1), _FRAME, 1)
+    _line(draw, left, top, (0, 1), (0, 1), FRAME, 1)
     claims = figures.claims
     _line(draw, left, top, claims.claimed.tolist(), claims.true.tolist(), COLORS[1])
     most = max(int(claims.items.max()), 1) if len(claims.items) else 1

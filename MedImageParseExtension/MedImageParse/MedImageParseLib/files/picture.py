@@ -10,7 +10,6 @@ superior and anterior are up. Slices are scaled to square millimetres and never 
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,17 +21,15 @@ import numpy as np
 from ..imaging.geometry import PLANES, AxisMap, SliceView, nearest_directions
 from ..imaging.volume import CroppedMask, Volume
 from ..imaging.windows import Window, apply_window, looks_like_ct, percentile_window
-from .write import check_writable, write_atomically
+from .drawing import BACKGROUND, FRAME, QUIET, TEXT, write_png
 
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw, ImageFont
 
 
-PICTURE_OUTPUT = (".png",)
 _WIDTH, _TALLEST = 1600, 900  # pixels: the panels together, without legend and margins
 _EDGE, _LETTER, _CAPTION, _GAP = 24, 30, 34, 20
 _LARGEST_ZOOM = 10.0  # screen pixels a voxel
-_BACKGROUND, _TEXT, _QUIET, _FRAME = (20, 21, 24), (238, 238, 238), (166, 168, 174), (72, 74, 80)
 _CLEAR_TILT = 3.0  # degrees: less is not worth telling
 
 
@@ -55,10 +52,7 @@ def write_picture(path: str | os.PathLike, volume: Volume, masks: Sequence[tuple
     Raises:
         UsageError: not .png, or the folder is missing or not writable.
     """
-    path = check_writable(path, PICTURE_OUTPUT)
-    buffer = io.BytesIO()
-    render_picture(volume, masks, title=title).save(buffer, format="PNG", compress_level=6)
-    return write_atomically(path, buffer.getvalue())
+    return write_png(path, render_picture(volume, masks, title=title))
 
 
 def render_picture(volume: Volume, masks: Sequence[tuple[str, Color, CroppedMask]], *, title: str = "") -> Image.Image:
@@ -71,10 +65,10 @@ def render_picture(volume: Volume, masks: Sequence[tuple[str, Color, CroppedMask
     legend = _Legend(masks, _font(23), width)
     notes = _wrapped(_notes(volume, window), _font(19), width - 2 * _EDGE)
     height = bottom + legend.height + 26 * len(notes) + 2 * _EDGE
-    sheet = Image.new("RGB", (width, height), _BACKGROUND)
+    sheet = Image.new("RGB", (width, height), BACKGROUND)
     draw = ImageDraw.Draw(sheet)
     if title:
-        draw.text((_EDGE, _EDGE), _shortened(title, _font(28), width - 2 * _EDGE), _TEXT, _font(28))
+        draw.text((_EDGE, _EDGE), _shortened(title, _font(28), width - 2 * _EDGE), TEXT, _font(28))
     shown: set[int] = set()
     for panel, (x, y, size) in placed:
         raster = draw_panel(volume, panel, [(color, mask) for _name, color, mask in masks], window, size)
@@ -84,7 +78,7 @@ def render_picture(volume: Volume, masks: Sequence[tuple[str, Color, CroppedMask
         shown |= {number for number, _inside in raster.shown}
     legend.draw(draw, bottom + _EDGE // 2, shown)
     for number, line in enumerate(notes):
-        draw.text((_EDGE, bottom + legend.height + _EDGE + 26 * number), line, _QUIET, _font(19))
+        draw.text((_EDGE, bottom + legend.height + _EDGE + 26 * number), line, QUIET, _font(19))
     return sheet
 
 
@@ -147,19 +141,19 @@ def _pile_scale(panels: list[Panel]) -> float:
 def _frame(draw: ImageDraw.ImageDraw, panel: Panel, x: int, y: int, size: tuple[int, int]) -> None:
     """Border, caption above, and the four orientation letters outside the pixels."""
     width, height = size
-    draw.rectangle((x - 1, y - 1, x + width, y + height), outline=_FRAME)
+    draw.rectangle((x - 1, y - 1, x + width, y + height), outline=FRAME)
     if not panel.plane:
         return
     caption = f"{panel.plane.capitalize()}, slice {panel.axis_name} = {panel.index}"
     if panel.tilt >= _CLEAR_TILT:
         caption += f", tilted {panel.tilt:.0f}\N{DEGREE SIGN}"
-    draw.text((x, y - _LETTER - _CAPTION + 4), caption, _TEXT, _font(23))
+    draw.text((x, y - _LETTER - _CAPTION + 4), caption, TEXT, _font(23))
     left, right, top, bottom = panel.letters
     font = _font(25)
-    draw.text((x - _LETTER // 2 - 1, y + height // 2), left, _TEXT, font, anchor="mm")
-    draw.text((x + width + _LETTER // 2 + 1, y + height // 2), right, _TEXT, font, anchor="mm")
-    draw.text((x + width // 2, y - _LETTER // 2 + 1), top, _TEXT, font, anchor="mm")
-    draw.text((x + width // 2, y + height + _LETTER // 2 + 1), bottom, _TEXT, font, anchor="mm")
+    draw.text((x - _LETTER // 2 - 1, y + height // 2), left, TEXT, font, anchor="mm")
+    draw.text((x + width + _LETTER // 2 + 1, y + height // 2), right, TEXT, font, anchor="mm")
+    draw.text((x + width // 2, y - _LETTER // 2 + 1), top, TEXT, font, anchor="mm")
+    draw.text((x + width // 2, y + height + _LETTER // 2 + 1), bottom, TEXT, font, anchor="mm")
 
 
 def _number(draw: ImageDraw.ImageDraw, raster: Raster, x: int, y: int) -> None:
@@ -251,11 +245,11 @@ class _Legend:
             x, y = _EDGE + number // lines * step, top + number % lines * self._LINE
             ink = tuple(round(255 * part) for part in color)
             middle = y + self._LINE // 2
-            draw.text((x + 34, middle), str(number + 1), _TEXT if mask.count else _QUIET, self.font, anchor="rm")
+            draw.text((x + 34, middle), str(number + 1), TEXT if mask.count else QUIET, self.font, anchor="rm")
             swatch = (x + 46, middle - 11, x + 72, middle + 11)
-            draw.rectangle(swatch, fill=ink if mask.count else None, outline=ink if mask.count else _QUIET)
+            draw.rectangle(swatch, fill=ink if mask.count else None, outline=ink if mask.count else QUIET)
             words = _shortened(self._words(name, mask, number in shown), self.font, step - self._BEFORE - 10)
-            draw.text((x + self._BEFORE, middle), words, _TEXT if mask.count else _QUIET, self.font, anchor="lm")
+            draw.text((x + self._BEFORE, middle), words, TEXT if mask.count else QUIET, self.font, anchor="lm")
 
     @staticmethod
     def _words(name: str, mask: CroppedMask, is_shown: bool) -> str:
