@@ -50,6 +50,11 @@ def test_what_is_generated_is_current(name):
     assert make_docs.with_part(text, name, make()) == text, "run python3 scripts/make_docs.py"
 
 
+def test_every_option_of_every_command_says_what_it_does():
+    rows = [line for line in (DOCS / "options.md").read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
+    assert len(rows) > 300 and [row for row in rows if re.search(r"\|\s*\|$", row)] == []
+
+
 def test_the_troubleshooting_page_speaks_of_every_endpoint_and_not_of_the_run_that_made_it():
     text = (DOCS / "troubleshooting.md").read_text(encoding="utf-8").partition("| what happens |")[2]
     assert text.count("\n| ") > 35

@@ -26,8 +26,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     add_common(train)
     evaluate = parts.add_parser("evaluate", help="measure an adapter on an index")
     evaluate.set_defaults(run=_evaluate)
-    evaluate.add_argument("adapter", metavar="ADAPTER.npz")
-    evaluate.add_argument("index", metavar="INDEX")
+    evaluate.add_argument("adapter", metavar="ADAPTER.npz", help="what `adapter train` has written")
+    evaluate.add_argument("index", metavar="INDEX", help="the index file")
     evaluate.add_argument("--labels", default="", metavar="SET", help="the set of labels (default: the one it learned from)")
     evaluate.add_argument("--part", choices=("test", "new", "all"), default="test", help="test: kept for it; new: never met; all flatters")
     evaluate.add_argument("--patients", default="", metavar="SET", help="the set of labels that tells patients apart")
@@ -35,7 +35,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     add_common(evaluate)
     apply = parts.add_parser("apply", help="ask an adapter about images, or about an index")
     apply.set_defaults(run=_apply)
-    apply.add_argument("adapter", metavar="ADAPTER.npz")
+    apply.add_argument("adapter", metavar="ADAPTER.npz", help="what `adapter train` has written")
     apply.add_argument("input", nargs="+", metavar="INPUT", help=f"{INPUT_HELP}; or an index, which needs no endpoint")
     apply.add_argument("--csv", metavar="FILE.csv", help="a row an image, with the probability of each label")
     apply.add_argument("--write", default="", metavar="SET", help="of an index: keep the answers in this set of labels")
@@ -50,7 +50,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 def add_training(parser: argparse.ArgumentParser) -> None:
     """The options of learning."""
     parser.add_argument("--labels", required=True, metavar="SET", help="the set of labels, as `index labels` lists them")
-    parser.add_argument("--output", required=True, metavar="ADAPTER.npz")
+    parser.add_argument("--output", required=True, metavar="ADAPTER.npz", help="the file to write")
     parser.add_argument(
         "--kind", choices=("linear", "network"), default="linear", help="logistic regression (default), or the published network"
     )

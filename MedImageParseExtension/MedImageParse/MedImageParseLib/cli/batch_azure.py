@@ -37,7 +37,9 @@ def _add_export(actions: argparse._SubParsersAction) -> None:
     )
     parser.set_defaults(run=run_export)
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help="image files, patterns, folders, cases.csv, a BIDS root")
-    parser.add_argument("--model", required=True, choices=MODELS)
+    parser.add_argument(
+        "--model", required=True, choices=MODELS, help="volumes go to medimageparse3d, slices and 2D pictures to medimageparse"
+    )
     parser.add_argument("--prompt", action="append", metavar='"A & B"', help="targets; may be given several times")
     parser.add_argument("--preset", default="", metavar="NAME", help="a named list of targets")
     parser.add_argument("--output-dir", required=True, metavar="DIR", help="a new or empty folder")

@@ -21,17 +21,19 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     train.add_argument(
         "--attribute", action="append", default=[], metavar="NAME", help="modality, plane, body part, sequence, contrast, field strength"
     )
-    train.add_argument("--kind", choices=("linear", "network"), default="linear")
+    train.add_argument(
+        "--kind", choices=("linear", "network"), default="linear", help="logistic regression (default), or the published network"
+    )
     train.add_argument("--no-headers", dest="headers", action="store_false", help="use the sets of labels that are there")
     train.add_argument("--patients", default="", metavar="SET", help="the set of labels that tells patients apart")
     train.add_argument("--recipe", default="", metavar="RECIPE", help="where the index has several, as `index info` prints them")
-    train.add_argument("--seed", type=int, default=0, metavar="N")
+    train.add_argument("--seed", type=int, default=0, metavar="N", help="of everything that is drawn")
     add_common(train)
     apply = parts.add_parser("apply", help="a row an attribute, with the DICOM tag beside it; contradictions are marked")
     apply.set_defaults(run=_apply)
-    apply.add_argument("exam", metavar="FOLDER")
+    apply.add_argument("exam", metavar="FOLDER", help="what `exam train` has written")
     apply.add_argument("input", nargs="+", metavar="INPUT", help=f"{INPUT_HELP}; or an index, which needs no endpoint")
-    apply.add_argument("--csv", metavar="FILE.csv")
+    apply.add_argument("--csv", metavar="FILE.csv", help="a row an attribute of a series")
     add_connection(apply)
     add_common(apply)
 

@@ -44,10 +44,10 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     _add_plain(parts, "check", "read everything and compare it with its checksums", _check)
     _add_plain(parts, "compact", "give the room of removed records back", _compact)
     export = _add_plain(parts, "export", "write all records with their vectors", _export)
-    export.add_argument("output", metavar="FILE.npz|.parquet")
+    export.add_argument("output", metavar="FILE.npz|.parquet", help="the file to write")
     export.add_argument("--readable-only", action="store_true", help="of a damaged index, what can be read")
     add_import = _add_plain(parts, "import", "add the records of an exported file, of `embed` or of JSON lines", _import)
-    add_import.add_argument("input", metavar="FILE.npz|.parquet|.jsonl")
+    add_import.add_argument("input", metavar="FILE.npz|.parquet|.jsonl", help="what was exported, or vectors of `embed`")
 
 
 def _add_plain(parts: argparse._SubParsersAction, name: str, words: str, run) -> argparse.ArgumentParser:
@@ -89,8 +89,8 @@ def _add_search(parts: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--least", type=float, default=-1.0, metavar="S", help="only what is at least this similar (cosine, 1 for the same)"
     )
-    parser.add_argument("--only-kind", choices=("slice", "picture", "volume", "study"), default="")
-    parser.add_argument("--only-plane", choices=("axial", "coronal", "sagittal"), default="")
+    parser.add_argument("--only-kind", choices=("slice", "picture", "volume", "study"), default="", help="only vectors of this kind")
+    parser.add_argument("--only-plane", choices=("axial", "coronal", "sagittal"), default="", help="only slices of this plane")
     parser.add_argument("--only-modality", default="", metavar="CODE", help="only images of this modality, where the index knows it")
     parser.add_argument(
         "--only-name", action="append", default=[], metavar="NAME", help="only these files (with * and ?), folders or series"

@@ -26,7 +26,12 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--top", type=int, default=20, metavar="N", help="how many to print (default 20; the report has all)")
     parser.add_argument("--recipe", default="", metavar="RECIPE", help="where the index has several, as `index info` prints them")
     parser.add_argument("--map", metavar="MAP.png", help="all of the index as points in the plane")
-    parser.add_argument("--map-method", choices=("auto", "pca", "umap"), default="auto")
+    parser.add_argument(
+        "--map-method",
+        choices=("auto", "pca", "umap"),
+        default="auto",
+        help="principal components, or UMAP where umap-learn is installed (default auto)",
+    )
     parser.add_argument("--method", choices=("knn", "lof", "forest"), default="knn", help="lof and forest need scikit-learn (default knn)")
     parser.add_argument(
         "--false-alarms", type=float, default=0.05, metavar="RATE", help="expected, which sets the threshold (default 0.05)"

@@ -14,8 +14,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser("serve", help="run the local demo endpoint (a classical engine, not MedImageParse) on loopback")
     parser.set_defaults(run=run)
     parser.add_argument("--port", type=int, default=5001, help="default 5001; 0 takes any free port")
-    parser.add_argument("--quiet", action="store_true")
-    parser.add_argument("--debug", action="store_true")
+    parser.add_argument("--quiet", action="store_true", help="print the URL only")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
 
 def run(arguments: argparse.Namespace) -> int:
