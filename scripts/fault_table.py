@@ -84,7 +84,7 @@ def run_row(scenario, volumes: tuple[Path, Path], folder: Path) -> Row:
     """
     from doubles import fault_server, small_models
     from doubles.fault_scenarios import BIG_BODY, RETRY, TIMEOUTS, staged
-    from MedImageParseLib.api import segment
+    from MedImageParseLib.api import connections
     from MedImageParseLib.cli.main import main
     from MedImageParseLib.transport.audit import AuditLog
 
@@ -100,7 +100,7 @@ def run_row(scenario, volumes: tuple[Path, Path], folder: Path) -> Row:
     volume = volumes[1] if scenario.body is BIG_BODY else volumes[0]
     with contextlib.ExitStack() as stack:
         client, _ = stack.enter_context(staged(dataclasses.replace(scenario, script=script), folder, audit=AuditLog(audit)))
-        stack.enter_context(mock.patch.object(segment, "connect", lambda *_, **__: client))
+        stack.enter_context(mock.patch.object(connections, "connect", lambda *_, **__: client))
         stack.enter_context(_logging_to(handler))
         stack.enter_context(contextlib.redirect_stdout(stdout))
         stack.enter_context(contextlib.redirect_stderr(stderr))

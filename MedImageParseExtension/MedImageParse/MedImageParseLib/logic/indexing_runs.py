@@ -149,18 +149,41 @@ def gatherDatabase(database: Any) -> Gathered:
     Raises:
         InputError: there is no database, or it holds no series.
     """
-    if database is None or not database.isOpen:
-        raise InputError(NO_DATABASE)
     gathered = Gathered()
-    for patient in database.patients():
-        for study in database.studiesForPatient(patient):
-            for series in database.seriesForStudy(study):
-                files = sorted(database.filesForSeries(series))
-                if files:
-                    gathered.sources.append(_seriesSource(database, series, files))
+    gathered.sources += [_seriesSource(database, series, files) for series, files in databaseSeries(database)]
     if not gathered.sources:
         raise InputError("The DICOM database holds no series yet; import some in the DICOM module.")
     return gathered
+
+
+def databaseSeries(database: Any) -> list[tuple[str, list[str]]]:
+    """UID and sorted files of each series that has some, patient by patient.
+
+    Args:
+        database: Slicer's DICOM database, or None. Main thread: the database belongs to it.
+
+    Raises:
+        InputError: there is no database.
+    """
+    if database is None or not database.isOpen:
+        raise InputError(NO_DATABASE)
+    found = []
+    for patient in database.patients():
+        for study in database.studiesForPatient(patient):
+            for series in database.seriesForStudy(study):
+                if files := sorted(database.filesForSeries(series)):
+                    found.append((series, files))
+    return found
+
+
+def seriesName(database: Any, file: str) -> str:
+    """What a series is called by number and description; nothing of the patient is asked for.
+
+    Args:
+        database: Slicer's DICOM database. file: any of the series.
+    """
+    number, words = (str(database.fileValue(file, tag) or "").strip() for tag in (_SERIES_NUMBER, _SERIES_NAME))
+    return f"{number}: {words}" if number and words else words or (f"series {number}" if number else "DICOM series")
 
 
 def whereFrom(volumeNode: Any) -> tuple[str, str]:
@@ -195,8 +218,7 @@ def _seriesUid(volumeNode: Any) -> str:
 def _seriesSource(database: Any, series: str, files: list[str]) -> Source:
     from ..files.dicom import read_dicom
 
-    number, words = (str(database.fileValue(files[0], tag) or "").strip() for tag in (_SERIES_NUMBER, _SERIES_NAME))
-    name = f"{number}: {words}" if number and words else words or (f"series {number}" if number else "DICOM series")
+    name = seriesName(database, files[0])
 
     def read() -> tuple:
         warnings: list[str] = []

@@ -14,7 +14,7 @@ from typing import Any
 from ..errors import EndpointError, InputError, MedImageParseError
 from ..scene.session import importSlicer
 from ..scene.volumes import volumeNodes
-from .indexing_runs import DICOM_SOURCE, NO_DATABASE, whereFrom
+from .indexing_runs import DICOM_SOURCE, databaseSeries, seriesName, whereFrom
 from .jobs import Job, nothing
 from .opening import loadSeries
 from .runs import RunResult
@@ -22,7 +22,7 @@ from .runs import RunResult
 WAITING, RUNNING, DONE, FAILED, CANCELLED = "waiting", "running", "done", "failed", "cancelled"
 MOST_FAILURES = 5  # of the endpoint in a row; then nobody is helped by going on
 STOPPED = "Not run, because the endpoint failed five times in a row."
-_MODALITY, _NUMBER, _DESCRIPTION = "0008,0060", "0020,0011", "0008,103E"
+_MODALITY = "0008,0060"
 _NO_IMAGES = {"SEG", "RTSTRUCT", "RTPLAN", "RTDOSE", "RTRECORD", "SR", "PR", "KO", "REG", "DOC", "FID", "SM"}
 
 
@@ -148,16 +148,11 @@ def databaseCases(database: Any, scene: Any) -> list[Case]:
     Raises:
         InputError: there is no database, or it holds no series of images.
     """
-    if database is None or not database.isOpen:
-        raise InputError(NO_DATABASE)
     cases = []
-    for patient in database.patients():
-        for study in database.studiesForPatient(patient):
-            for series in database.seriesForStudy(study):
-                files = sorted(database.filesForSeries(series))
-                if files and str(database.fileValue(files[0], _MODALITY) or "").strip().upper() not in _NO_IMAGES:
-                    name = _seriesName(database, files[0])
-                    cases.append(Case(name, partial(_openSeries, series, name, scene)))
+    for series, files in databaseSeries(database):
+        if str(database.fileValue(files[0], _MODALITY) or "").strip().upper() not in _NO_IMAGES:
+            name = seriesName(database, files[0])
+            cases.append(Case(name, partial(_openSeries, series, name, scene)))
     if not cases:
         raise InputError("The DICOM database holds no series of images yet; import some in the DICOM module.")
     return cases
@@ -175,11 +170,6 @@ def _openSeries(series: str, name: str, scene: Any) -> Any:
         if whereFrom(node)[1] == DICOM_SOURCE + series:
             return node
     return loadSeries(series, f'The series "{name}"', scene)
-
-
-def _seriesName(database: Any, file: str) -> str:
-    number, words = (str(database.fileValue(file, tag) or "").strip() for tag in (_NUMBER, _DESCRIPTION))
-    return f"{number}: {words}" if number and words else words or (f"series {number}" if number else "DICOM series")
 
 
 def sequenceOf(volumeNode: Any) -> Any:
