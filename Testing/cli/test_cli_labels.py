@@ -93,7 +93,7 @@ def test_a_dicom_field_becomes_a_label_and_one_that_identifies_only_a_number(fol
         (["--csv", "no-header.csv"], "needs a header with a column `label`"),
         (["--csv", "odd-slice.csv"], "which is no whole number"),
         (["--segments", "other-size.nii.gz"], "no volume of the segmentation's size"),
-        ([], "One of the arguments"),
+        ([], "Say where the labels come from"),
     ],
 )
 def test_what_cannot_be_a_label_is_one_sentence_and_the_index_is_as_it_was(folder, label, monkeypatch, words, sentence):

@@ -25,6 +25,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 _Result = TypeVar("_Result")
 _Options = TypeVar("_Options")
 _KEY = "option"
+_SEVERAL = re.compile(r"(?:Iterable|list)\[(\w+)\]")
 _KINDS: dict[str, Callable[[str], object]] = {"int": int, "float": float}  # any other kind stays the text that was typed
 
 
@@ -51,6 +53,8 @@ class About:
         flag: "" for `--name-with-dashes` (`--no-name` where the default is True), else the flag itself.
         on_command_line: False for what only Python can give (a connection, a password field's key).
         many: it may be given several times; its value is a list.
+        off: of an option that is on by default, what its flag `--no-name` does, in words.
+        bare: what it is where its flag is given without a value; None where that is not allowed.
     """
 
     help: str
@@ -61,6 +65,8 @@ class About:
     flag: str = ""
     on_command_line: bool = True
     many: bool = False
+    off: str = ""
+    bare: object = None
 
 
 def option(default: Any, *, help: str, choices: Iterable[str] = (), **more: Any) -> Any:
@@ -192,7 +198,7 @@ def _help(one: dataclasses.Field) -> str:
 
 
 def _is_worth_saying(default: object, said: About) -> bool:
-    return default not in ("", None, [], ()) and not isinstance(default, bool) and "default" not in said.help
+    return said.bare is None and default not in ("", None, [], ()) and not isinstance(default, bool) and "default" not in said.help
 
 
 # --- commands ----------------------------------------------------------------------------------------------------------
@@ -227,10 +233,15 @@ def _add(place: Any, one: dataclasses.Field, said: About) -> None:
     dashed = one.name.replace("_", "-")
     flag = said.flag or (f"--no-{dashed}" if default is True else f"--{dashed}")
     if isinstance(default, bool):
-        place.add_argument(flag, dest=one.name, action="store_false" if default else "store_true", help=said.help)
+        words = (said.off or said.help) if default else said.help
+        place.add_argument(flag, dest=one.name, action="store_false" if default else "store_true", help=words)
         return
     more: dict[str, Any] = {"action": "append"} if said.many else {}
-    kinds = {part.strip() for part in str(one.type).split("|")} - {"None"}
+    if said.many:
+        default = list(default)  # which argparse copies before it adds to it
+    if said.bare is not None:
+        more |= {"nargs": "?", "const": said.bare}
+    kinds = {_SEVERAL.sub(r"\1", part.strip()) for part in str(one.type).split("|")} - {"None"}
     kind = _KINDS.get(kinds.pop()) if len(kinds) == 1 else None
     if kind:
         more["type"] = kind

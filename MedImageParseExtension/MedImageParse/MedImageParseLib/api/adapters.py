@@ -13,10 +13,10 @@ from ..errors import UsageError
 from ..files.collisions import check_outputs
 from ..files.write import check_writable, csv_cell, write_atomically
 from ..progress import Cancellation, Progress, no_progress
-from ..tasks.embed import AT_ONCE, BATCH
 from .calls import in_sentences
-from .embed import Path_, embed, open_index
+from .embed import embed, open_index
 from .inputs import files_of, is_path, listed
+from .insight_options import ApplyOptions, EmbedOptions, MeasureOptions, Path_, TrainOptions
 from .sources import Input
 
 if TYPE_CHECKING:
@@ -50,24 +50,7 @@ def adapter_train(
     *,
     labels: str,
     output: Path_,
-    kind: str = "linear",
-    by: str = "slice",
-    patients: str = "",
-    only: Iterable[str] = (),
-    several: str = "auto",
-    weights: str = "none",
-    strength: float = 0.0,
-    engine: str = "auto",
-    epochs: int = 30,
-    patience: int = 10,
-    batch: int = 8,
-    rate: float = 3e-4,
-    width: int = 512,
-    test: float = 0.2,
-    validate: float = 0.15,
-    seed: int = 0,
-    recipe: str = "",
-    picture: Path_ | None = None,
+    options: TrainOptions,
     progress: Progress = no_progress,
     cancellation: Cancellation | None = None,
 ) -> AdapterResult:
@@ -76,15 +59,8 @@ def adapter_train(
     Args:
         index: the file. labels: the set of labels to learn, see `index_label`.
         output: .npz to write: the adapter with its split and figures.
-        kind: "linear" (logistic regression) or "network" (the published two-part network).
-        by: "slice", or "mean" or "statistics" for one vector a series.
-        patients: a set of labels that says which images are of one patient; without it each series is one.
-        only: labels to learn, all where empty. several: "auto", "one" or "many" labels an image.
-        weights: "none", or "balanced" for rare labels to count more.
-        strength: of the linear head (scikit-learn's C), 0 to choose it. engine: "auto", "scikit-learn" or "scipy".
-        epochs, patience, batch, rate, width: of the network, as published.
-        test, validate: shares for testing and for choosing. seed: of everything that is drawn.
-        recipe: where the index holds vectors of several, which. picture: .png of the figures.
+        options: how it learns, and what is drawn; each of its fields is a keyword too.
+        progress: told what is going on. cancellation: stops the run.
 
     Returns:
         AdapterResult: `.head`, `.figures` of the test part, `.report`.
@@ -101,15 +77,17 @@ def adapter_train(
     from ..tasks.adapters import train
 
     path = check_writable(output, ENDING)
-    drawn = check_writable(picture, (".png",)) if picture else None
+    drawn = check_writable(options.picture, (".png",)) if options.picture else None
     check_outputs({"output": path, "picture": drawn}, [index])
-    if min(epochs, patience, batch, width) < 1 or width > 8192 or not 0 < rate < 1:
+    least = min(options.epochs, options.patience, options.batch, options.width)
+    if least < 1 or options.width > 8192 or not 0 < options.rate < 1:
         raise UsageError("Epochs, patience, batch and width must be at least 1 (width at most 8192), and the rate between 0 and 1.")
-    how = Learning(kind, weights, strength, engine, Recipe(epochs, patience, batch, rate, width=width, seed=seed))
+    network = Recipe(options.epochs, options.patience, options.batch, options.rate, width=options.width, seed=options.seed)
+    how = Learning(options.kind, options.weights, options.strength, options.engine, network)
     with open_index(index) as opened:
         result = train(
-            opened, labels, how, by=by, patients=patients, recipe=recipe, only=list(only), several=several, test=test, validate=validate,
-            seed=seed, progress=progress, cancellation=cancellation,
+            opened, labels, how, by=options.by, patients=options.patients, recipe=options.recipe, only=list(options.only),
+            several=options.several, test=options.test, validate=options.validate, seed=options.seed, progress=progress, cancellation=cancellation,
         )  # fmt: skip
     save_head(result.head, path)
     _draw(drawn, result.head, result.figures)
@@ -118,16 +96,12 @@ def adapter_train(
 
 
 @in_sentences
-def adapter_evaluate(
-    adapter: Path_, index: Path_, *, labels: str = "", part: str = "test", patients: str = "", picture: Path_ | None = None
-) -> AdapterResult:
+def adapter_evaluate(adapter: Path_, index: Path_, *, options: MeasureOptions) -> AdapterResult:
     """Measure an adapter on an index; no endpoint takes part.
 
     Args:
         adapter: a file of `adapter_train`. index: its vectors must be of the same model and preprocessing.
-        labels: the set of labels, the adapter's own where empty.
-        part: "test" (kept for it), "new" (never met, such as another hospital's index), or "all", which flatters.
-        patients: as for `adapter_train`. picture: .png of the figures.
+        options: on which labels and part, and what is drawn; each of its fields is a keyword too.
 
     Returns:
         AdapterResult: `.figures`, `.report`.
@@ -135,11 +109,11 @@ def adapter_evaluate(
     from ..search.heads import load_head
     from ..tasks.adapters import evaluate
 
-    drawn = check_writable(picture, (".png",)) if picture else None
+    drawn = check_writable(options.picture, (".png",)) if options.picture else None
     check_outputs({"picture": drawn}, [adapter, index])
     head = load_head(adapter)
     with open_index(index) as opened:
-        result = evaluate(opened, head, name=labels, part=part, patients=patients)
+        result = evaluate(opened, head, name=options.labels, part=options.part, patients=options.patients)
     _draw(drawn, head, result.figures)
     return result
 
@@ -152,16 +126,7 @@ def adapter_apply(
     endpoint: str | None = None,
     profile: str | None = None,
     client: EndpointClient | None = None,
-    csv: Path_ | None = None,
-    write: str = "",
-    least: float = 0.5,
-    slices: str | list[int] = "all",
-    every: int = 1,
-    content: bool = False,
-    plane: str = "auto",
-    at_once: int = AT_ONCE,
-    batch: int = BATCH,
-    modality: str = "",
+    options: ApplyOptions,
     progress: Progress = no_progress,
     cancellation: Cancellation | None = None,
     **connection: object,
@@ -171,10 +136,8 @@ def adapter_apply(
     Args:
         adapter: a file of `adapter_train`.
         inputs: images as `embed` takes them; or an index file.
-        endpoint, profile, client, connection: as for `embed`; not needed for an index.
-        csv: .csv to write: a row an image with the probability of each label.
-        write: of an index: keep the answers in this set of labels. least: the probability from which on.
-        slices, every, content, plane, at_once, batch, modality: as for `embed`; the recipe is the adapter's own.
+        endpoint, profile, client, progress, cancellation, connection: as for `embed`; not needed for an index.
+        options: which slices, and where the answers go; each of its fields is a keyword too.
 
     Returns:
         AppliedResult.
@@ -186,25 +149,30 @@ def adapter_apply(
     from ..tasks import adapters
     from ..tasks.preprocessing import Preprocessing
 
-    path = check_writable(csv, (".csv",)) if csv else None
+    path = check_writable(options.csv, (".csv",)) if options.csv else None
     given = listed(inputs)
     check_outputs({"csv": path}, [adapter, *given, *files_of(connection)])
     head = load_head(adapter)
     failure = ""
     if is_one_index(given):
         with open_index(given[0]) as opened:
-            answers = adapters.apply_to_index(opened, head, write=write, least=least)
+            answers = adapters.apply_to_index(opened, head, write=options.write, least=options.least)
         report = adapters.report_of(head, None, [])
     else:
         recipe = Preprocessing.parse(head.provenance.preprocessing)
-        if write or recipe is None:
+        if options.write or recipe is None:
             raise UsageError(
-                "Answers can be kept in an index only." if write else "The adapter's recipe is none of this version's; train it anew."
+                "Answers can be kept in an index only."
+                if options.write
+                else "The adapter's recipe is none of this version's; train it anew."
             )
+        how = EmbedOptions(
+            slices=options.slices, every=options.every, content=options.content, plane=options.plane, modality=options.modality,
+            at_once=options.at_once, batch=options.batch, window=recipe.window, fit=recipe.fit, pool=recipe.pool,
+        )  # fmt: skip
         made = embed(
-            given, endpoint=endpoint, profile=profile, client=client, slices=slices, every=every, content=content, plane=plane, window=recipe.window,
-            fit=recipe.fit, pool=recipe.pool, at_once=at_once, batch=batch, modality=modality, progress=progress, cancellation=cancellation,
-            **connection,  # type: ignore[arg-type]
+            given, endpoint=endpoint, profile=profile, client=client, options=how, progress=progress, cancellation=cancellation,
+            **connection,
         )  # fmt: skip
         answers = adapters.apply_to_records(made.records, head, made.provenance)
         report, failure = made.report | {"adapter": head.kind, "set": head.name, "labels": list(head.labels)}, made.failure

@@ -10,12 +10,12 @@ from ..errors import UsageError
 from ..files.collisions import check_outputs
 from ..files.write import after_requests, check_writable
 from ..progress import Cancellation, Progress, no_progress
-from ..tasks.embed import AT_ONCE, BATCH, MODEL, Selection
-from ..tasks.preprocessing import Preprocessing
+from ..tasks.embed import MODEL
 from .calls import in_sentences
 from .connections import connected
-from .embed import Path_, open_index, read_one
+from .embed import open_index, read_one
 from .inputs import check_kind, files_of
+from .insight_options import ClassifyOptions, OutlierOptions, Path_
 from .sources import Input
 
 if TYPE_CHECKING:
@@ -29,26 +29,10 @@ if TYPE_CHECKING:
 def classify(
     input: Input,
     *,
-    label: Iterable[str] = (),
-    labels: Path_ | None = None,
-    label_set: str = "",
-    prefix: str = "",
-    tuned: bool = False,
     endpoint: str | None = None,
     profile: str | None = None,
     client: EndpointClient | None = None,
-    picture: Path_ | None = None,
-    slices: str | list[int] = "all",
-    every: int = 1,
-    content: bool = False,
-    plane: str = "auto",
-    window: str = "auto",
-    fit: str = "pad",
-    at_once: int = AT_ONCE,
-    batch: int = BATCH,
-    modality: str = "",
-    series: str | int = "",
-    frame: int | str | None = None,
+    options: ClassifyOptions,
     progress: Progress = no_progress,
     cancellation: Cancellation | None = None,
     **connection: object,
@@ -57,10 +41,8 @@ def classify(
 
     Args:
         input: a path or an image in memory: a Volume, a nibabel or SimpleITK image, a tuple (array in kji order, affine to RAS in mm).
-        label: labels; `prefix` begins each one's text ("x-ray chest anteroposterior").
-        labels: a CSV file of labels, or the name of a ready set ("CT chest"); adds to `label`. label_set: which set of a file of several.
-        picture: .png to write: the probabilities as a chart.
-        series: UID or number of a folder's DICOM series. frame: which volume, from 0, of an image with several.
+        endpoint, profile, client, progress, cancellation, connection: as for `embed`.
+        options: the labels, which slices, what is written; each of its fields is a keyword too.
 
     Returns:
         ClassificationResult: `.ranked` for the whole, `.slices` (slices, labels), `.report`.
@@ -68,21 +50,21 @@ def classify(
     from ..tasks.classify import classify as run
 
     check_kind(input)
-    path = check_writable(picture, (".png",)) if picture else None
-    check_outputs({"picture": path}, [input, labels, *files_of(connection)])
-    chosen = _labels(label, labels, label_set, prefix)
-    if tuned and chosen:
+    path = check_writable(options.picture, (".png",)) if options.picture else None
+    check_outputs({"picture": path}, [input, options.labels, *files_of(connection)])
+    chosen = _labels(options)
+    if options.tuned and chosen:
         raise UsageError("A fine-tuned classifier has labels of its own; leave the labels out.")
-    reading = read_one(input, modality, progress, series, frame)
+    reading = read_one(input, options.modality, progress, options.series, options.frame)
     with connected(client, endpoint, profile, MODEL, cancellation, connection) as used:
-        common: dict = {"preprocessing": Preprocessing(window, fit), "selection": Selection(slices, every, content, plane), "batch": batch}
+        common: dict = {"preprocessing": options.preprocessing, "selection": options.selection, "batch": options.batch}
         common |= {"progress": progress, "cancellation": cancellation}
-        if tuned:
+        if options.tuned:
             from ..tasks.tuned import classify_tuned
 
             result = classify_tuned(reading[0], used, **common)
         else:
-            result = run(reading[0], chosen, used, at_once=at_once, **common)
+            result = run(reading[0], chosen, used, at_once=options.at_once, **common)
     result.report["input"]["path"] = reading[1]
     result.report["warnings"] = [*reading[2], *result.report["warnings"]]
     if path:
@@ -109,56 +91,47 @@ def outliers(
     index: Path_,
     *,
     reference: str | Iterable[str],
-    by: str = "slice",
-    neighbors: int = 1,
-    recipe: str = "",
-    map: Path_ | None = None,
-    map_method: str = "auto",
-    method: str = "knn",
-    false_alarms: float = 0.05,
-    labels: str = "",
-    unusual: Iterable[str] = (),
+    options: OutlierOptions,
 ) -> OutlierResult:
     """Rank what is in an index by its distance to a reference set; no endpoint takes part.
 
     Args:
+        index: the file.
         reference: what is usual: names (with * and ?), paths, folders or series in the index.
-        by: "slice" or "study" (a volume, by seven statistics of its slices' vectors).
-        map: .png to write: the index as points in the plane.
-        method: "knn", or with scikit-learn "lof" or "forest". false_alarms: the expected rate, which sets the threshold.
-        labels: a set of labels that says what is unusual, for the ROC curve. unusual: which of its labels do.
+        options: how things are measured, and what is drawn; each of its fields is a keyword too.
 
     Returns:
         OutlierResult: `.items`, the most unusual first.
     """
     from ..tasks.outliers import find_outliers
 
-    path = check_writable(map, (".png",)) if map else None
+    path = check_writable(options.map, (".png",)) if options.map else None
     check_outputs({"map": path}, [index])
     names = [reference] if isinstance(reference, str) else list(reference)
     with open_index(index) as opened:
         result = find_outliers(
             opened,
             names,
-            by=by,
-            neighbors=neighbors,
-            recipe=recipe,
-            map_method=map_method,
-            method=method,
-            false_alarms=false_alarms,
-            labels=labels,
-            unusual=list(unusual),
+            by=options.by,
+            neighbors=options.neighbors,
+            recipe=options.recipe,
+            map_method=options.map_method,
+            method=options.method,
+            false_alarms=options.false_alarms,
+            labels=options.labels,
+            unusual=list(options.unusual),
         )
     if path:
         _write_map(path, result)
     return result
 
 
-def _labels(label: Iterable[str], labels: Path_ | None, label_set: str, prefix: str) -> list[Label]:
+def _labels(options: ClassifyOptions) -> list[Label]:
     from ..search.label_sets import read_label_sets, ready_set
     from ..tasks.classify import make_labels
 
-    given = make_labels([label] if isinstance(label, str) else list(label), prefix)
+    labels, label_set = options.labels, options.label_set
+    given = make_labels([options.label] if isinstance(options.label, str) else list(options.label), options.prefix)
     if labels is None:
         return given
     path = Path(labels).expanduser()

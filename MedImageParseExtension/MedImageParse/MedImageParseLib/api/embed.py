@@ -15,7 +15,7 @@ from ..files.collisions import check_outputs
 from ..files.write import after_requests, check_writable
 from ..imaging.volume import Volume
 from ..progress import Cancellation, Progress, no_progress
-from ..tasks.embed import AT_ONCE, BATCH, MODEL, Selection
+from ..tasks.embed import MODEL
 from ..tasks.indexing import IndexingOptions, IndexingResult, embed_sources
 from ..tasks.keepers import IndexKeeper, ListKeeper
 from ..tasks.preprocessing import Preprocessing
@@ -23,16 +23,15 @@ from .calls import in_sentences
 from .connections import connected
 from .frames import EVERY, frame_number
 from .inputs import check_kind, files_of, listed
+from .insight_options import EmbedOptions, IndexOptions, Path_, SearchOptions
 from .sources import Input, find_sources
 
 if TYPE_CHECKING:
     from ..search.index import EmbeddingIndex, IndexInfo
     from ..search.integrity import CheckReport
     from ..search.records import Provenance, Record
-    from ..tasks.find_similar import SearchResult
+    from ..tasks.find_similar import Narrow, SearchResult
     from ..transport.client import EndpointClient
-
-Path_ = str | os.PathLike
 
 
 @dataclass(slots=True)
@@ -61,20 +60,7 @@ def embed(
     endpoint: str | None = None,
     profile: str | None = None,
     client: EndpointClient | None = None,
-    output: Path_ | None = None,
-    slices: str | list[int] = "all",
-    every: int = 1,
-    content: bool = False,
-    plane: str = "auto",
-    window: str = "auto",
-    fit: str = "pad",
-    pool: str = "none",
-    at_once: int = AT_ONCE,
-    batch: int = BATCH,
-    paths: bool = True,
-    modality: str = "",
-    series: str | int = "",
-    frame: int | str | None = None,
+    options: EmbedOptions,
     progress: Progress = no_progress,
     cancellation: Cancellation | None = None,
     **connection: object,
@@ -85,15 +71,8 @@ def embed(
         inputs: paths of image files, DICOM folders or folders of images, or images in memory: Volumes, nibabel or SimpleITK images,
             tuples (array in kji order, affine to RAS in mm); one or several.
         endpoint: scoring URL; or `profile`: name of a stored profile; or `client`: a connection to use (it is not closed).
-        output: .npz or .csv to write.
-        slices, every, content: which slices: "all", "15", "10:20" or indices; each n-th; only those that show something.
-        plane: "auto" (the volume's own slices), "axial", "coronal" or "sagittal".
-        window: "auto", "percentile", a site or "LOW,HIGH". fit: "pad" or "stretch" to the square that is sent.
-        pool: "none" for a vector a slice; "mean" or "statistics" for one a volume.
-        at_once, batch: most requests at the same time, images in each.
-        paths: whether names and paths go with the vectors.
-        modality: DICOM modality code, where the files do not say.
-        series: UID or number of the one DICOM series to take of a folder. frame: which volume, from 0, of an image with several.
+        options: which slices, how pictures are made of them, what is written; each of its fields is a keyword too.
+        progress: told what is going on. cancellation: stops the run.
         connection: further options of `connect` (auth, key_file, timeout, retries, ca_bundle, deployment, dialect, consent).
 
     Raises:
@@ -105,14 +84,14 @@ def embed(
     """
     from ..files.write import VECTOR_EXTENSIONS, write_vectors
 
-    path = check_writable(output, VECTOR_EXTENSIONS) if output else None
+    path = check_writable(options.output, VECTOR_EXTENSIONS) if options.output else None
     inputs = listed(inputs)
     check_outputs({"output": path}, [*inputs, *files_of(connection)])
-    options = IndexingOptions(Preprocessing(window, fit, pool), Selection(slices, every, content, plane), at_once, batch, False, paths)
-    sources = find_sources(inputs, modality, series=series, frame=frame)
+    how = IndexingOptions(options.preprocessing, options.selection, options.at_once, options.batch, False, options.paths)
+    sources = find_sources(inputs, options.modality, series=options.series, frame=options.frame)
     keeper = ListKeeper()
     with connected(client, endpoint, profile, MODEL, cancellation, connection) as used:
-        result = embed_sources(sources, used, keeper, options, progress=progress, cancellation=cancellation)
+        result = embed_sources(sources, used, keeper, how, progress=progress, cancellation=cancellation)
     order = {tally.series: number for number, tally in reversed(list(enumerate(result.tallies)))}
     records = sorted(keeper.records, key=lambda record: (order.get(record.series, 0), record.slice_index))
     if path:
@@ -129,43 +108,31 @@ def index_add(
     endpoint: str | None = None,
     profile: str | None = None,
     client: EndpointClient | None = None,
-    slices: str | list[int] = "all",
-    every: int = 1,
-    content: bool = False,
-    plane: str = "auto",
-    window: str = "auto",
-    fit: str = "pad",
-    pool: str = "none",
-    at_once: int = AT_ONCE,
-    batch: int = BATCH,
-    thumbnails: bool = True,
-    paths: bool = True,
-    modality: str = "",
-    series: str | int = "",
-    frame: int | str | None = None,
+    options: IndexOptions,
     progress: Progress = no_progress,
     cancellation: Cancellation | None = None,
     **connection: object,
 ) -> IndexingResult:
-    """Embed images into an index file; what is in it already is not sent again. Options as for `embed`.
+    """Embed images into an index file; what is in it already is not sent again.
 
     Vectors are kept as they come: after a kill or a failing endpoint the next run goes on where this one stopped.
 
     Args:
         index: the file, made anew where there is none.
-        thumbnails: keep a small picture of each. paths: keep its path and name.
+        inputs, endpoint, profile, client, progress, cancellation, connection: as for `embed`.
+        options: which slices, how pictures are made of them, what is kept; each of its fields is a keyword too.
 
     Returns:
         IndexingResult: `.embedded`, `.already_there`, `.tallies` (one an input), `.report`, `.failure`.
     """
-    options = IndexingOptions(Preprocessing(window, fit, pool), Selection(slices, every, content, plane), at_once, batch, thumbnails, paths)
+    how = IndexingOptions(options.preprocessing, options.selection, options.at_once, options.batch, options.thumbnails, options.paths)
     inputs = listed(inputs)
     check_outputs({"index": index}, [*inputs, *files_of(connection)])
-    sources = find_sources(inputs, modality, series=series, frame=frame)
+    sources = find_sources(inputs, options.modality, series=options.series, frame=options.frame)
     keeper = IndexKeeper(check_writable(index))
     try:
         with connected(client, endpoint, profile, MODEL, cancellation, connection) as used:
-            return embed_sources(sources, used, keeper, options, progress=progress, cancellation=cancellation)
+            return embed_sources(sources, used, keeper, how, progress=progress, cancellation=cancellation)
     finally:
         keeper.close()
 
@@ -175,26 +142,10 @@ def index_search(
     index: Path_,
     *,
     image: Input | None = None,
-    text: str | None = None,
     endpoint: str | None = None,
     profile: str | None = None,
     client: EndpointClient | None = None,
-    slices: str | list[int] | None = None,
-    plane: str = "auto",
-    top: int = 10,
-    other_volumes: bool = False,
-    one_each: bool = False,
-    only_kind: str = "",
-    only_plane: str = "",
-    only_modality: str = "",
-    only_name: Iterable[str] = (),
-    only_label: Iterable[str] = (),
-    least: float = -1.0,
-    recipe: str | None = None,
-    picture: Path_ | None = None,
-    modality: str = "",
-    series: str | int = "",
-    frame: int | str | None = None,
+    options: SearchOptions,
     progress: Progress = no_progress,
     cancellation: Cancellation | None = None,
     **connection: object,
@@ -202,38 +153,36 @@ def index_search(
     """The images of an index that are most like an image or that fit a text best.
 
     Args:
-        image: a path or an image in memory as `embed` takes it, with `slices` the one slice of a volume; or `text`, such as "x-ray chest anteroposterior pneumonia".
-        top: how many.
-        other_volumes: leave out what comes from the same volume. one_each: of each volume only the most similar slice.
-        only_kind, only_plane, only_modality, only_name, only_label: what may be found; labels as SET=LABEL.
-        least: similarity from which on something is shown.
-        recipe: where the index holds vectors of several recipes, which one to search, as `index_info` prints it.
-        picture: .png to write: the query and what was found as a grid.
+        index: the file.
+        image: a path or an image in memory as `embed` takes it; else a text is searched for.
+        endpoint, profile, client, progress, cancellation, connection: as for `embed`.
+        options: what is searched for, what may be found and what is written; each of its fields is a keyword too.
 
     Returns:
         SearchResult: `.hits` with `.similarity` and `.record`, best first.
     """
     from ..search.index import EmbeddingIndex
-    from ..tasks.find_similar import Narrow, search_image, search_text
+    from ..tasks.find_similar import search_image, search_text
 
+    text = options.text
     if (image is None) == (text is None):
         raise UsageError('Say what to search for: --image INPUT or --text "…", one of the two.')
     if image is not None:
         check_kind(image)
-    if top < 1:
+    if options.top < 1:
         raise UsageError("The number of results must be at least 1.")
-    path = check_writable(picture, (".png",)) if picture else None
+    path = check_writable(options.picture, (".png",)) if options.picture else None
     check_outputs({"picture": path}, [index, image, *files_of(connection)])
-    preprocessing = _parse_recipe(recipe)
-    reading = read_one(image, modality, progress, series, frame) if image is not None else None
-    narrow = Narrow(one_each, only_kind, only_plane, only_modality, tuple(only_name), tuple(only_label), least)
-    common: dict = {"top": top, "narrow": narrow, "preprocessing": preprocessing, "progress": progress, "cancellation": cancellation}
+    common: dict = {"top": options.top, "narrow": _narrow(options), "preprocessing": _parse_recipe(options.recipe)}
+    common |= {"progress": progress, "cancellation": cancellation}
+    reading = read_one(image, options.modality, progress, options.series, options.frame) if image is not None else None
     with EmbeddingIndex.open(index, create=False) as opened:  # noqa: SIM117 (the index first, then the connection)
         with connected(client, endpoint, profile, MODEL, cancellation, connection) as used:
             if reading is None:
                 result = search_text(opened, str(text), used, **common)
             else:
-                result = search_image(opened, reading[0], used, slices=slices, plane=plane, other_volumes=other_volumes, **common)
+                which: dict = {"slices": options.slices, "plane": options.plane, "other_volumes": options.other_volumes}
+                result = search_image(opened, reading[0], used, **which, **common)
     if reading is not None:
         result.report["input"]["path"] = reading[1]
         result.report["warnings"] = [*reading[2], *result.report["warnings"]]
@@ -301,6 +250,13 @@ def open_index(index: Path_) -> EmbeddingIndex:
     from ..search.index import EmbeddingIndex
 
     return EmbeddingIndex.open(index, create=False)
+
+
+def _narrow(options: SearchOptions) -> Narrow:
+    from ..tasks.find_similar import Narrow
+
+    names, labels = tuple(options.only_name), tuple(options.only_label)
+    return Narrow(options.one_each, options.only_kind, options.only_plane, options.only_modality, names, labels, options.least)
 
 
 def _parse_recipe(recipe: str | None) -> Preprocessing | None:

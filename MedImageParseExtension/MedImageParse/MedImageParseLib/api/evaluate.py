@@ -11,6 +11,8 @@ from ..errors import UsageError
 from ..files.collisions import check_outputs
 from ..files.write import check_writable, write_atomically
 from ..progress import Cancellation, Progress, no_progress
+from .calls import in_sentences
+from .evaluate_options import EvaluateOptions
 
 if TYPE_CHECKING:
     from ..cohort.evaluate import Evaluation
@@ -33,19 +35,12 @@ class EvaluationResult:
     failure: str = ""
 
 
+@in_sentences
 def evaluate(
     reference: str | os.PathLike,
     prediction: str | os.PathLike,
     *,
-    names: str | os.PathLike | None = None,
-    protocol: str = "plain",
-    tolerance: float = 2.0,
-    csv: str | os.PathLike | None = None,
-    table: str | os.PathLike | None = None,
-    picture: str | os.PathLike | None = None,
-    images: str | os.PathLike | None = None,
-    instances: bool = False,
-    resample: bool = False,
+    options: EvaluateOptions,
     progress: Progress = no_progress,
     cancellation: Cancellation | None = None,
 ) -> EvaluationResult:
@@ -54,13 +49,7 @@ def evaluate(
     Args:
         reference: a labelmap, .seg.nrrd or folder of masks; a folder of such; or a batch.jsonl whose table named references.
         prediction: the same, or the batch.jsonl of a run (or its folder).
-        names: JSON file that says which label is which: {"1": "spleen"}, {"spleen": 1}, or one such for "reference" and "prediction".
-        protocol: "plain", "cvpr25" or "amos".
-        tolerance: mm, for the surface Dice.
-        csv: file for one row a case and structure. table: Markdown file. picture: .png of the three worst cases.
-        images: folder with the cases' images, for the picture; those of a batch are known.
-        instances: the reference's labels are objects of one kind.
-        resample: bring predictions onto the reference's grid instead of refusing other grids.
+        options: how they are measured, and what is written; each of its fields is a keyword too.
         progress: told "measuring" in cases.
         cancellation: stops it between cases.
 
@@ -78,17 +67,18 @@ def evaluate(
     from ..cohort import tables
     from ..cohort.evaluate import evaluate_files
 
-    targets = _outputs(csv, table, picture, (reference, prediction, names))
+    targets = _outputs(options, (reference, prediction, options.names))
+    images = options.images
     if images is not None and not Path(images).is_dir():
         raise UsageError("{path} is no folder of images.", path=images)
     evaluation = evaluate_files(
         Path(reference).expanduser(),
         Path(prediction).expanduser(),
-        names=Path(names) if names else None,
-        protocol=protocol,
-        tolerance_mm=tolerance,
-        instances=instances,
-        resample=resample,
+        names=Path(options.names) if options.names else None,
+        protocol=options.protocol,
+        tolerance_mm=options.tolerance,
+        instances=options.instances,
+        resample=options.resample,
         progress=progress,
         cancellation=cancellation,
     )
@@ -105,10 +95,10 @@ def evaluate(
     return EvaluationResult(evaluation, text, _report(evaluation, [str(path) for path in targets.values()]), failure)
 
 
-def _outputs(csv, table, picture, inputs) -> dict[str, Path]:
+def _outputs(options: EvaluateOptions, inputs: tuple) -> dict[str, Path]:
     """The files to write, checked before anything is read: none of them may be an input."""
     endings = {"csv": (".csv",), "table": (".md", ".txt"), "picture": (".png",)}
-    given = {"csv": csv, "table": table, "picture": picture}
+    given = {"csv": options.csv, "table": options.table, "picture": options.picture}
     targets = {name: check_writable(path, endings[name]) for name, path in given.items() if path}
     check_outputs(targets, inputs)
     return targets

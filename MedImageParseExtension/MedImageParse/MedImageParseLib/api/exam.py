@@ -14,8 +14,9 @@ from ..files.write import check_writable, csv_cell, make_folder, write_atomicall
 from ..progress import Cancellation, Progress, no_progress
 from .adapters import is_one_index
 from .calls import in_sentences
-from .embed import Path_, embed, open_index
+from .embed import embed, open_index
 from .inputs import files_of, listed
+from .insight_options import ExamOptions, Path_
 from .sources import Input
 
 if TYPE_CHECKING:
@@ -28,22 +29,14 @@ def exam_train(
     index: Path_,
     *,
     output: Path_,
-    attributes: Iterable[str] = (),
-    kind: str = "linear",
-    headers: bool = True,
-    patients: str = "",
-    recipe: str = "",
-    seed: int = 0,
+    options: ExamOptions,
 ) -> ExamResult:
     """Learn exam parameters from the DICOM headers of an index's files: an adapter for each, in a folder.
 
     Args:
         index: the file; its sets of labels "exam plane" and so on are made from the headers.
         output: the folder.
-        attributes: of "modality", "plane", "body part", "sequence", "contrast", "field strength"; all where empty.
-        kind: "linear" or "network".
-        headers: make the sets of labels from the headers; else those that are there are used.
-        patients, recipe, seed: as for `adapter_train`.
+        options: which attributes, and how they are learned; each of its fields is a keyword too.
 
     Returns:
         ExamResult: `.heads`, `.report`, whose `warnings` name what could not be learned.
@@ -52,16 +45,16 @@ def exam_train(
     from ..search.heads import Learning, save_head
     from ..tasks.exam import ATTRIBUTES, FIELDS, label_from_headers, train_exam
 
-    chosen = list(attributes) or list(ATTRIBUTES)
+    chosen = list(options.attributes) or list(ATTRIBUTES)
     unknown = [name for name in chosen if name not in ATTRIBUTES]
     if unknown:
         raise UsageError("There is no exam parameter '{name}'; there are {all}.", name=unknown[0][:40], all=", ".join(ATTRIBUTES))
     paths = {name: Path(output).expanduser() / f"{name.replace(' ', '-')}.npz" for name in chosen}
     check_outputs({str(path): path for path in paths.values()}, [index], [output])
     with open_index(index) as opened:
-        if headers:
+        if options.headers:
             label_from_headers(opened, lambda path, uid: read_fields(path, FIELDS, uid), chosen)
-        result = train_exam(opened, chosen, Learning(kind), patients=patients, recipe=recipe, seed=seed)
+        result = train_exam(opened, chosen, Learning(options.kind), patients=options.patients, recipe=options.recipe, seed=options.seed)
     make_folder(output)
     for name, made in result.heads.items():
         save_head(made.head, paths[name])
@@ -87,7 +80,7 @@ def exam_apply(
     Args:
         exam: the folder of `exam_train`.
         inputs: images as `embed` takes them, or an index, which needs no endpoint.
-        endpoint, profile, client, connection: as for `embed`.
+        endpoint, profile, client, progress, cancellation, connection: as for `embed`.
         csv: .csv to write: a row an attribute of a series.
 
     Returns:

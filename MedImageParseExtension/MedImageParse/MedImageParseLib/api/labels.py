@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,12 +12,15 @@ import numpy as np
 from ..errors import UsageError
 from ..tasks.run import blank_report
 from .calls import in_sentences
-from .embed import Path_, open_index
+from .embed import open_index
+from .insight_options import LabelOptions, Path_
 
 if TYPE_CHECKING:
     from ..search.labels import LabelCounts
     from ..search.records import Record
     from ..tasks.labelling import Labelling
+
+_SOURCES = ("csv", "folders", "dicom", "segments", "label")
 
 
 @dataclass(slots=True)
@@ -40,33 +43,14 @@ def index_label(
     index: Path_,
     *,
     set: str,
-    csv: Path_ | None = None,
-    folders: int = 0,
-    dicom: str = "",
-    segments: Path_ | None = None,
-    label: str = "",
-    ids: Iterable[int] = (),
-    source: str | Iterable[str] = (),
-    least: int = 1,
-    absent: str = "",
-    beside: bool = False,
+    options: LabelOptions,
 ) -> LabelResult:
     """Label what an index holds, from one of several sources.
 
     Args:
         index: the file.
         set: the name of the set of labels, such as "modality" or "patient".
-        csv: a table with a header: `label`, one of `name`, `series`, `id`, `content_hash`, and where wanted `plane`, `slice`, `set`.
-        folders: 1 for the name of the folder that a file lies in, 2 for the one above.
-        dicom: keyword of a header field of the files that the index names, such as "Modality". The values are stored in the index; of
-            fields that identify people (PatientID) only numbers are.
-        segments: a labelmap, .seg.nrrd or folder of masks: the structures that are seen on each slice.
-        label: one label, for `ids` or `source`.
-        ids: record numbers, as `index search --report` names them.
-        source: names, paths, folders or series in the index: what `label` is for, or whose `segments` these are.
-        least: pixels of a segment on a slice that make it count.
-        absent: a label for slices without any segment.
-        beside: keep what the places have in the set; else it is replaced.
+        options: where labels come from, and which images they are for; each of its fields is a keyword too.
 
     Raises:
         UsageError, InputError, IndexFault: one sentence; the index is as it was.
@@ -75,16 +59,15 @@ def index_label(
         >>> index_label("studies.index", set="class", folders=1).added  # doctest: +SKIP
         120
     """
-    given = [
-        name for name, value in {"csv": csv, "folders": folders, "dicom": dicom, "segments": segments, "label": label}.items() if value
-    ]
+    given = [name for name in _SOURCES if getattr(options, name)]
     if len(given) != 1:
         raise UsageError("Say where the labels come from: csv, folders, dicom, segments or label, one of these.")
+    source = options.source
     names = [source] if isinstance(source, str) and source else list(source)
     with open_index(index) as opened:
         records = opened.records()
-        made = _labelling(records, set, given[0], csv, folders, dicom, segments, label, list(ids), names, least, absent)
-        added = opened.add_labels(made.labels, replace=not beside)
+        made = _labelling(records, set, given[0], names, options)
+        added = opened.add_labels(made.labels, replace=not options.beside)
         written = {one.set for one in made.labels}
         sets = [one for one in opened.label_sets() if one.set in written]
     report = blank_report() | {"added": added, "sets": {one.set: one.counts for one in sets}, "warnings": made.warnings()}
@@ -105,22 +88,20 @@ def index_unlabel(index: Path_, *, set: str) -> int:
         return opened.remove_labels(set)
 
 
-def _labelling(
-    records: dict[int, Record], name: str, kind: str, csv, folders: int, dicom: str, segments, label: str, ids: list[int],
-    names: Sequence[str], least: int, absent: str,
-) -> Labelling:  # fmt: skip
+def _labelling(records: dict[int, Record], name: str, kind: str, names: Sequence[str], options: LabelOptions) -> Labelling:
     from ..tasks import labelling
 
     if kind == "csv":
         from ..search.label_sets import read_rows
 
-        path = Path(csv).expanduser()
+        path = Path(options.csv or "").expanduser()
         return labelling.from_table(records, read_rows(path), name, path.parent)
     if kind == "folders":
-        return labelling.from_folders(records, name, folders)
+        return labelling.from_folders(records, name, options.folders)
     if kind == "dicom":
         from ..files.headers import IDENTIFYING, check_field, read_fields
 
+        dicom = options.dicom
         check_field(dicom)
 
         def read(path: str, uid: str) -> str | None:
@@ -132,10 +113,10 @@ def _labelling(
         from ..cohort.labels import read_labels
         from ..imaging.volume import Volume
 
-        held = read_labels(Path(segments))
+        held = read_labels(Path(options.segments or ""))
         grid = Volume(np.broadcast_to(np.uint8(0), held.shape_kji), held.ijk_to_ras)
-        return labelling.from_segments(records, name, grid, held.masks, names, least=least, absent=absent)
-    return labelling.by_choice(records, name, label, ids, names)
+        return labelling.from_segments(records, name, grid, held.masks, names, least=options.least, absent=options.absent)
+    return labelling.by_choice(records, name, options.label, list(options.ids), names)
 
 
 def _numbered(field: str) -> str:

@@ -12,39 +12,35 @@ from ..errors import UsageError
 from ..files.collisions import check_outputs
 from ..files.write import check_writable, write_atomically
 from .calls import in_sentences
-from .embed import Path_, open_index
+from .embed import open_index
+from .insight_options import Path_, RetrievalOptions
 
 if TYPE_CHECKING:
     from ..tasks.retrieval import RetrievalResult, Worst
 
 
 @in_sentences
-def index_evaluate(
-    index: Path_, *, labels: str, patients: str = "", k: str = "1,3,5,10", recipe: str = "", picture: Path_ | None = None
-) -> RetrievalResult:
+def index_evaluate(index: Path_, *, labels: str, options: RetrievalOptions) -> RetrievalResult:
     """How good the search of an index is: each labelled image asks, images of other patients answer; no endpoint takes part.
 
     Args:
         index: the file.
         labels: the set of labels: the same label counts as right.
-        patients: the set that tells patients apart; without it each series is a patient.
-        k: how many results are looked at, such as "1,3,5".
-        recipe: where the index has several, which.
-        picture: .png of the five worst queries.
+        options: how it is measured, and what is drawn; each of its fields is a keyword too.
 
     Returns:
         RetrievalResult: `.rankings["vectors"].mean` beside "random" and "demo descriptors".
     """
     from ..tasks.retrieval import evaluate_search
 
-    path = check_writable(picture, (".png",)) if picture else None
+    path = check_writable(options.picture, (".png",)) if options.picture else None
     check_outputs({"picture": path}, [index])
     try:
-        depths = [int(part) for part in k.split(",")]
+        depths = [int(part) for part in options.k.split(",")]
     except ValueError:
         raise UsageError("Give the numbers of results to look at as whole numbers, such as 1,3,5.") from None
     with open_index(index) as opened:
-        result = evaluate_search(opened, labels, patients=patients, depths=depths, recipe=recipe, describe=_describe)
+        result = evaluate_search(opened, labels, patients=options.patients, depths=depths, recipe=options.recipe, describe=_describe)
     if path:
         _write_worst(path, result.worst)
     return result

@@ -5,14 +5,11 @@ from __future__ import annotations
 import argparse
 
 from ..api import adapters
+from ..api.insight_options import ApplyOptions, MeasureOptions, TrainOptions
+from ..options import add_options, options_from
 from ..tasks.find_similar import name_of, place_of
-from .options import INPUT_HELP, Parser, add_common, add_connection, add_slices, add_speed, connection_unless_index, image_options
+from .options import INPUT_HELP, Parser, add_common, add_connection, connection_unless_index
 from .terminal import Terminal, raise_if_partly, reported
-
-_TRAINED = (
-    "kind", "by", "patients", "only", "several", "weights", "strength", "engine", "epochs", "patience", "batch", "rate", "width", "test",
-    "validate", "seed", "recipe", "picture",
-)  # fmt: skip
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -28,21 +25,13 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     evaluate.set_defaults(run=_evaluate)
     evaluate.add_argument("adapter", metavar="ADAPTER.npz", help="what `adapter train` has written")
     evaluate.add_argument("index", metavar="INDEX", help="the index file")
-    evaluate.add_argument("--labels", default="", metavar="SET", help="the set of labels (default: the one it learned from)")
-    evaluate.add_argument("--part", choices=("test", "new", "all"), default="test", help="test: kept for it; new: never met; all flatters")
-    evaluate.add_argument("--patients", default="", metavar="SET", help="the set of labels that tells patients apart")
-    evaluate.add_argument("--picture", metavar="CHART.png", help="curves, confusion and reliability")
+    add_options(evaluate, MeasureOptions)
     add_common(evaluate)
     apply = parts.add_parser("apply", help="ask an adapter about images, or about an index")
     apply.set_defaults(run=_apply)
     apply.add_argument("adapter", metavar="ADAPTER.npz", help="what `adapter train` has written")
     apply.add_argument("input", nargs="+", metavar="INPUT", help=f"{INPUT_HELP}; or an index, which needs no endpoint")
-    apply.add_argument("--csv", metavar="FILE.csv", help="a row an image, with the probability of each label")
-    apply.add_argument("--write", default="", metavar="SET", help="of an index: keep the answers in this set of labels")
-    apply.add_argument("--least", type=float, default=0.5, metavar="P", help="the probability from which on they are kept (default 0.5)")
-    apply.add_argument("--modality", default="", help="DICOM modality code, where the file does not say")
-    add_slices(apply)
-    add_speed(apply)
+    add_options(apply, ApplyOptions)
     add_connection(apply)
     add_common(apply)
 
@@ -51,36 +40,7 @@ def add_training(parser: argparse.ArgumentParser) -> None:
     """The options of learning."""
     parser.add_argument("--labels", required=True, metavar="SET", help="the set of labels, as `index labels` lists them")
     parser.add_argument("--output", required=True, metavar="ADAPTER.npz", help="the file to write")
-    parser.add_argument(
-        "--kind", choices=("linear", "network"), default="linear", help="logistic regression (default), or the published network"
-    )
-    parser.add_argument(
-        "--by", choices=("slice", "mean", "statistics"), default="slice", help="each slice (default), or one vector a series"
-    )
-    parser.add_argument(
-        "--patients", default="", metavar="SET", help="the set of labels that tells patients apart (default: each series is one)"
-    )
-    parser.add_argument(
-        "--only", action="append", default=[], metavar="LABEL", help="a label to learn; may be given several times (default all)"
-    )
-    parser.add_argument("--several", choices=("auto", "one", "many"), default="auto", help="labels an image (default auto)")
-    parser.add_argument("--weights", choices=("none", "balanced"), default="none", help="balanced: rare labels count more")
-    parser.add_argument("--strength", type=float, default=0.0, metavar="C", help="of the linear head; 0 (default) chooses it")
-    parser.add_argument("--engine", choices=("auto", "scikit-learn", "scipy"), default="auto", help="of the linear head")
-    group = parser.add_argument_group("network")
-    group.add_argument("--epochs", type=int, default=30, metavar="N", help="at most (default 30)")
-    group.add_argument("--patience", type=int, default=10, metavar="N", help="epochs without a better figure before it stops (default 10)")
-    group.add_argument("--batch", type=int, default=8, metavar="N", help="examples a step (default 8)")
-    group.add_argument("--rate", type=float, default=3e-4, metavar="R", help="learning rate (default 0.0003)")
-    group.add_argument("--width", type=int, default=512, metavar="N", help="of its features (default 512)")
-    group = parser.add_argument_group("parts (split by patient, never by slice)")
-    group.add_argument("--test", type=float, default=0.2, metavar="SHARE", help="kept for testing (default 0.2)")
-    group.add_argument(
-        "--validate", type=float, default=0.15, metavar="SHARE", help="for choosing the epoch or the strength (default 0.15)"
-    )
-    group.add_argument("--seed", type=int, default=0, metavar="N", help="of everything that is drawn")
-    parser.add_argument("--recipe", default="", metavar="RECIPE", help="where the index has several, as `index info` prints them")
-    parser.add_argument("--picture", metavar="CHART.png", help="curves, confusion and reliability of the test part")
+    add_options(parser, TrainOptions)
 
 
 def _train(arguments: argparse.Namespace) -> int:
@@ -88,8 +48,8 @@ def _train(arguments: argparse.Namespace) -> int:
 
     def work():
         return adapters.adapter_train(
-            arguments.index, labels=arguments.labels, output=arguments.output, progress=terminal.progress, cancellation=arguments.cancellation,
-            **{name: getattr(arguments, name) for name in _TRAINED},
+            arguments.index, labels=arguments.labels, output=arguments.output, options=options_from(TrainOptions, arguments),
+            progress=terminal.progress, cancellation=arguments.cancellation,
         )  # fmt: skip
 
     result = reported(arguments, terminal, work, [])
@@ -104,14 +64,7 @@ def _train(arguments: argparse.Namespace) -> int:
 
 def _evaluate(arguments: argparse.Namespace) -> int:
     def work():
-        return adapters.adapter_evaluate(
-            arguments.adapter,
-            arguments.index,
-            labels=arguments.labels,
-            part=arguments.part,
-            patients=arguments.patients,
-            picture=arguments.picture,
-        )
+        return adapters.adapter_evaluate(arguments.adapter, arguments.index, options=options_from(MeasureOptions, arguments))
 
     result = reported(arguments, Terminal(arguments.quiet), work, [arguments.adapter])
     print_figures(result.figures)
@@ -136,10 +89,9 @@ def _apply(arguments: argparse.Namespace) -> int:
     terminal = Terminal(arguments.quiet)
 
     def work():
-        options = image_options(arguments) | connection_unless_index(arguments)
         return adapters.adapter_apply(
-            arguments.adapter, arguments.input, csv=arguments.csv, write=arguments.write, least=arguments.least, progress=terminal.progress,
-            cancellation=arguments.cancellation, **options,
+            arguments.adapter, arguments.input, options=options_from(ApplyOptions, arguments), progress=terminal.progress,
+            cancellation=arguments.cancellation, **connection_unless_index(arguments),
         )  # fmt: skip
 
     result = reported(arguments, terminal, work, [arguments.adapter, *arguments.input])

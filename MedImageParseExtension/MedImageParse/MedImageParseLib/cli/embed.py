@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 
 from ..api import embed
+from ..api.insight_options import EmbedOptions
 from ..errors import UsageError
-from .options import INPUT_HELP, add_common, add_connection, add_recipe, add_slices, add_speed, connection_options, image_options
+from ..options import add_options, options_from
+from .options import INPUT_HELP, add_common, add_connection, connection_options
 from .terminal import Terminal, raise_if_partly, reported
 
 
@@ -15,11 +17,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser("embed", help="vectors of images, by MedImageInsight")
     parser.set_defaults(run=run)
     parser.add_argument("input", nargs="+", metavar="INPUT", help=INPUT_HELP)
-    parser.add_argument("--output", metavar="FILE.npz|.csv", help="where the vectors go")
-    parser.add_argument("--no-paths", dest="paths", action="store_false", help="leave names and paths out of the file")
-    add_slices(parser)
-    add_recipe(parser)
-    add_speed(parser)
+    add_options(parser, EmbedOptions)
     add_connection(parser)
     add_common(parser)
 
@@ -32,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
         if not arguments.output:
             raise UsageError("Say where the vectors go: --output FILE.npz or FILE.csv.")
         return embed.embed(
-            arguments.input, output=arguments.output, paths=arguments.paths, **image_options(arguments),
+            arguments.input, options=options_from(EmbedOptions, arguments),
             progress=terminal.progress, cancellation=arguments.cancellation, **connection_options(arguments),
         )  # fmt: skip
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 
 from ..api import exam
+from ..api.insight_options import ExamOptions
+from ..options import add_options, options_from
 from ..tasks.find_similar import name_of
 from .options import INPUT_HELP, Parser, add_common, add_connection, connection_unless_index
 from .terminal import Terminal, raise_if_partly, reported
@@ -18,16 +20,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     train.set_defaults(run=_train)
     train.add_argument("index", metavar="INDEX", help="the index file; sets of labels named 'exam plane' and so on are made in it")
     train.add_argument("--output", required=True, metavar="FOLDER", help="an adapter for each attribute")
-    train.add_argument(
-        "--attribute", action="append", default=[], metavar="NAME", help="modality, plane, body part, sequence, contrast, field strength"
-    )
-    train.add_argument(
-        "--kind", choices=("linear", "network"), default="linear", help="logistic regression (default), or the published network"
-    )
-    train.add_argument("--no-headers", dest="headers", action="store_false", help="use the sets of labels that are there")
-    train.add_argument("--patients", default="", metavar="SET", help="the set of labels that tells patients apart")
-    train.add_argument("--recipe", default="", metavar="RECIPE", help="where the index has several, as `index info` prints them")
-    train.add_argument("--seed", type=int, default=0, metavar="N", help="of everything that is drawn")
+    add_options(train, ExamOptions)
     add_common(train)
     apply = parts.add_parser("apply", help="a row an attribute, with the DICOM tag beside it; contradictions are marked")
     apply.set_defaults(run=_apply)
@@ -40,10 +33,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def _train(arguments: argparse.Namespace) -> int:
     def work():
-        return exam.exam_train(
-            arguments.index, output=arguments.output, attributes=arguments.attribute, kind=arguments.kind, headers=arguments.headers,
-            patients=arguments.patients, recipe=arguments.recipe, seed=arguments.seed,
-        )  # fmt: skip
+        return exam.exam_train(arguments.index, output=arguments.output, options=options_from(ExamOptions, arguments))
 
     result = reported(arguments, Terminal(arguments.quiet), work, [], written=())
     for name, made in result.heads.items():

@@ -5,21 +5,11 @@ from __future__ import annotations
 import argparse
 
 from ..api import embed, labels, retrieval
+from ..api.insight_options import IndexOptions, LabelOptions, RetrievalOptions, SearchOptions
 from ..errors import InputError, UsageError
-from ..imaging.geometry import AUTO_PLANE, PLANE_CHOICES
+from ..options import add_options, options_from
 from ..tasks.find_similar import name_of, place_of
-from .options import (
-    INPUT_HELP,
-    Parser,
-    add_common,
-    add_connection,
-    add_recipe,
-    add_slices,
-    add_speed,
-    add_which,
-    connection_options,
-    image_options,
-)
+from .options import INPUT_HELP, Parser, add_common, add_connection, connection_options
 from .terminal import Terminal, raise_if_partly, reported
 
 
@@ -64,12 +54,7 @@ def _add_add(parts: argparse._SubParsersAction) -> None:
     parser.set_defaults(run=_add)
     parser.add_argument("index", metavar="INDEX", help="the index file, made anew where there is none")
     parser.add_argument("input", nargs="+", metavar="INPUT", help=INPUT_HELP)
-    add_slices(parser)
-    add_recipe(parser)
-    privacy = parser.add_argument_group("privacy")
-    privacy.add_argument("--no-thumbnails", dest="thumbnails", action="store_false", help="keep no small pictures")
-    privacy.add_argument("--no-paths", dest="paths", action="store_false", help="keep no names and paths")
-    add_speed(parser)
+    add_options(parser, IndexOptions)
     add_connection(parser)
     add_common(parser)
 
@@ -78,28 +63,8 @@ def _add_search(parts: argparse._SubParsersAction) -> None:
     parser = parts.add_parser("search", help="the images most like an image, or that fit a text best")
     parser.set_defaults(run=_search)
     parser.add_argument("index", metavar="INDEX", help="the index file")
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument("--image", metavar="INPUT", help="an image; of a volume, --slices says which slice")
-    what.add_argument("--text", metavar='"…"', help='such as "x-ray chest anteroposterior pneumonia"')
-    parser.add_argument("--slices", metavar="N", help="the slice to search with, its index along the plane's axis")
-    parser.add_argument("--plane", choices=PLANE_CHOICES, default=AUTO_PLANE, help="default auto: the volume's own slices")
-    parser.add_argument("--top", type=int, default=10, metavar="N", help="how many (default 10)")
-    parser.add_argument("--other-volumes", action="store_true", help="leave out what comes from the same volume")
-    parser.add_argument("--one-each", action="store_true", help="of each volume only the most similar slice")
-    parser.add_argument(
-        "--least", type=float, default=-1.0, metavar="S", help="only what is at least this similar (cosine, 1 for the same)"
-    )
-    parser.add_argument("--only-kind", choices=("slice", "picture", "volume", "study"), default="", help="only vectors of this kind")
-    parser.add_argument("--only-plane", choices=("axial", "coronal", "sagittal"), default="", help="only slices of this plane")
-    parser.add_argument("--only-modality", default="", metavar="CODE", help="only images of this modality, where the index knows it")
-    parser.add_argument(
-        "--only-name", action="append", default=[], metavar="NAME", help="only these files (with * and ?), folders or series"
-    )
-    parser.add_argument("--only-label", action="append", default=[], metavar="SET=LABEL", help="only what has this label")
-    parser.add_argument("--recipe", metavar="RECIPE", help="where the index has several, as `index info` prints them")
-    parser.add_argument("--picture", metavar="GRID.png", help="the query and what was found")
-    parser.add_argument("--modality", default="", help="DICOM modality code, where the file does not say")
-    add_which(parser)
+    parser.add_argument("--image", metavar="INPUT", help="an image; of a volume, --slices says which slice")
+    add_options(parser, SearchOptions)
     add_connection(parser)
     add_common(parser)
 
@@ -109,23 +74,13 @@ def _add_evaluate(parts: argparse._SubParsersAction) -> None:
     parser.set_defaults(run=_evaluate)
     parser.add_argument("index", metavar="INDEX", help="the index file")
     parser.add_argument("--labels", required=True, metavar="SET", help="what counts as alike: the same label of this set")
-    parser.add_argument("--patients", default="", metavar="SET", help="the set that tells patients apart (default: each series is one)")
-    parser.add_argument("--k", default="1,3,5,10", metavar="1,3,5", help="how many results are looked at (default 1,3,5,10)")
-    parser.add_argument("--recipe", default="", metavar="RECIPE", help="where the index has several, as `index info` prints them")
-    parser.add_argument("--picture", metavar="WORST.png", help="the five worst queries with what they found")
+    add_options(parser, RetrievalOptions)
     add_common(parser)
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
     def work():
-        return retrieval.index_evaluate(
-            arguments.index,
-            labels=arguments.labels,
-            patients=arguments.patients,
-            k=arguments.k,
-            recipe=arguments.recipe,
-            picture=arguments.picture,
-        )
+        return retrieval.index_evaluate(arguments.index, labels=arguments.labels, options=options_from(RetrievalOptions, arguments))
 
     result = reported(arguments, Terminal(arguments.quiet), work, [])
     names = list(next(iter(result.rankings.values())).mean)
@@ -146,31 +101,13 @@ def _add_label(parts: argparse._SubParsersAction) -> None:
     parser.set_defaults(run=_label)
     parser.add_argument("index", metavar="INDEX", help="the index file")
     parser.add_argument("--set", required=True, metavar="SET", help='the name of the set, such as "modality" or "patient"')
-    where = parser.add_mutually_exclusive_group(required=True)
-    where.add_argument("--csv", metavar="FILE.csv", help="columns label, one of name, series, id, content_hash, and plane, slice, set")
-    where.add_argument("--folders", type=int, nargs="?", const=1, default=0, metavar="N", help="the folder's name (2: of the one above)")
-    where.add_argument(
-        "--dicom", default="", metavar="FIELD",
-        help="a header field, such as Modality; its values are stored in the index (of those that identify people only numbers)",
-    )  # fmt: skip
-    where.add_argument("--segments", metavar="FILE|FOLDER", help="the structures that a segmentation has on each slice")
-    where.add_argument("--label", default="", metavar='"…"', help="one label, for --id or --source")
-    parser.add_argument("--id", type=int, action="append", default=[], metavar="N", help="a record's number; may be given several times")
-    parser.add_argument(
-        "--source", action="append", default=[], metavar="NAME", help="a file's name (with * and ?), path, folder or series; what is meant"
-    )
-    parser.add_argument("--least", type=int, default=1, metavar="PIXELS", help="of a segment on a slice, to count (default 1)")
-    parser.add_argument("--absent", default="", metavar='"…"', help="a label for slices without any segment")
-    parser.add_argument("--beside", action="store_true", help="keep the labels that are there in the set")
+    add_options(parser, LabelOptions)
     add_common(parser)
 
 
 def _label(arguments: argparse.Namespace) -> int:
     def work():
-        return labels.index_label(
-            arguments.index, set=arguments.set, csv=arguments.csv, folders=arguments.folders, dicom=arguments.dicom, segments=arguments.segments,
-            label=arguments.label, ids=arguments.id, source=arguments.source, least=arguments.least, absent=arguments.absent, beside=arguments.beside,
-        )  # fmt: skip
+        return labels.index_label(arguments.index, set=arguments.set, options=options_from(LabelOptions, arguments))
 
     given = [path for path in (arguments.csv, arguments.segments) if path]
     result = reported(arguments, Terminal(arguments.quiet), work, given, written=())
@@ -201,8 +138,7 @@ def _add(arguments: argparse.Namespace) -> int:
 
     def work():
         return embed.index_add(
-            arguments.index, arguments.input, thumbnails=arguments.thumbnails, paths=arguments.paths, **image_options(arguments),
-            progress=terminal.progress, cancellation=arguments.cancellation, **connection_options(arguments),
+            arguments.index, arguments.input, options=options_from(IndexOptions, arguments), progress=terminal.progress, cancellation=arguments.cancellation, **connection_options(arguments),
         )  # fmt: skip
 
     result = reported(arguments, terminal, work, arguments.input)
@@ -216,11 +152,7 @@ def _search(arguments: argparse.Namespace) -> int:
 
     def work():
         return embed.index_search(
-            arguments.index, image=arguments.image, text=arguments.text, slices=arguments.slices, plane=arguments.plane, top=arguments.top,
-            other_volumes=arguments.other_volumes, one_each=arguments.one_each, least=arguments.least, only_kind=arguments.only_kind,
-            only_plane=arguments.only_plane, only_modality=arguments.only_modality, only_name=arguments.only_name,
-            only_label=arguments.only_label, recipe=arguments.recipe, picture=arguments.picture, modality=arguments.modality,
-            series=arguments.series, frame=arguments.frame,
+            arguments.index, image=arguments.image, options=options_from(SearchOptions, arguments),
             progress=terminal.progress, cancellation=arguments.cancellation, **connection_options(arguments),
         )  # fmt: skip
 

@@ -272,8 +272,9 @@ class MedImageInsightLogic(JobLogic):
 
         def work(_prepared: object, _progress: Progress, _switch: Cancellation) -> AppliedResult:
             from ..api.adapters import adapter_apply
+            from ..api.insight_options import ApplyOptions
 
-            return adapter_apply(adapter, path, write=write)
+            return adapter_apply(adapter, path, options=ApplyOptions(write=write))
 
         return self._start(self._asking, Job("Apply adapter", work=work), callback, cancellation)
 
