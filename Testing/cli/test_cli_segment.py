@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from cli_support import AFFINE, assert_one_error_line, text_file, write_dicom
 from exactness_support import LEVELS, assert_labels_are, assert_segments_are
+from places import LIBRARY
 
 from doubles.forms import Form
 
@@ -355,6 +356,25 @@ def test_control_c_ends_the_program_with_status_130_and_nothing_is_written(bench
     assert process.returncode == 130 and out == ""
     assert err.splitlines()[-1].startswith("error: ") and len(err.splitlines()) == 1
     assert not bench.new_files()
+
+
+def test_control_c_while_the_program_holds_a_lock_of_its_own_does_not_hang_it():
+    # A handler runs between two lines of the main thread, whatever that thread holds at the moment.
+    program = """
+import signal, sys, time
+from MedImageParseLib.cli.main import _cancel_on_interrupt
+from MedImageParseLib.progress import Cancellation
+
+switch = Cancellation()
+_cancel_on_interrupt(switch)
+with switch._lock:
+    signal.raise_signal(signal.SIGINT)
+switch.wait(30)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=os.environ | {"PYTHONPATH": str(LIBRARY)}, capture_output=True, text=True, timeout=60
+    )
+    assert "Cancelled" in done.stderr
 
 
 def test_help_is_status_0_and_lists_the_commands(bench):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import argparse
 import difflib
 import importlib
@@ -189,9 +190,14 @@ def _cancel_on_interrupt(cancellation: Cancellation):
     """Ctrl+C asks the work to stop; a second one stops it hard. None where signals are not ours to set (not the main thread)."""
 
     def interrupt(_signal, _frame) -> None:
-        if cancellation.is_cancelled:
+        nonlocal was_asked
+        if was_asked or cancellation.is_cancelled:
             raise KeyboardInterrupt
-        cancellation.cancel()
+        was_asked = True
+        # In another thread: this one may be holding the very lock that cancelling takes. Threading's own threads take locks to start.
+        _thread.start_new_thread(cancellation.cancel, ())
+
+    was_asked = False
 
     try:
         return signal.signal(signal.SIGINT, interrupt)
