@@ -188,6 +188,7 @@ def _bind_negative_values(argv: list[str]) -> list[str]:
 
 def _cancel_on_interrupt(cancellation: Cancellation):
     """Ctrl+C asks the work to stop; a second one stops it hard. None where signals are not ours to set (not the main thread)."""
+    was_asked = False
 
     def interrupt(_signal, _frame) -> None:
         nonlocal was_asked
@@ -196,8 +197,6 @@ def _cancel_on_interrupt(cancellation: Cancellation):
         was_asked = True
         # In another thread: this one may be holding the very lock that cancelling takes. Threading's own threads take locks to start.
         _thread.start_new_thread(cancellation.cancel, ())
-
-    was_asked = False
 
     try:
         return signal.signal(signal.SIGINT, interrupt)
