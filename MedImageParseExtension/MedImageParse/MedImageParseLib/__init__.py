@@ -19,6 +19,7 @@ __version__ = "0.1.0"
 _MODULES = {
     "api.segment": ("check", "segment", "serve"),
     "api.batch": ("batch",),
+    "api.engines": ("engine_add", "engine_check", "engine_list", "engine_remove"),
     "api.evaluate": ("evaluate",),
     "api.embed": (
         "embed", "index_add", "index_check", "index_compact", "index_export", "index_import", "index_info", "index_remove", "index_search",

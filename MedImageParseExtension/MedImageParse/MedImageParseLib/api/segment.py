@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, cast
 
@@ -135,18 +136,20 @@ def check(
 
 
 @in_sentences
-def serve(port: int = 5001, *, quiet: bool = False) -> None:
-    """Run the local endpoint (a classical demo engine, not MedImageParse) in the foreground, on loopback, until interrupted.
+def serve(port: int = 5001, *, quiet: bool = False, engine: str = "") -> None:
+    """Run the local endpoint in the foreground, on loopback, until interrupted.
 
     Its URL is printed first, then the address of each model. Requests that failed leave a line on stderr.
 
     Args:
         port: 0 takes a free one.
         quiet: print the URL only.
+        engine: who answers: "" for the classical demo engine (not MedImageParse), the name of one that was added, or FILE.py:Class.
 
     Raises:
-        UsageError: the port is taken or not allowed.
+        UsageError: the port is taken or not allowed, or there is no such engine.
     """
+    from ..engines.store import find_engine
     from ..local_endpoint.server import model_urls
     from ..local_endpoint.server import serve as run
 
@@ -156,7 +159,11 @@ def serve(port: int = 5001, *, quiet: bool = False) -> None:
             for model, address in model_urls(url).items():
                 print(f"{MODEL_NAMES[model]}: {address}", flush=True)
 
-    run(port, tell, quiet=quiet)
+    def say(sentence: str) -> None:
+        if not quiet:
+            print(f"engine: {sentence}", file=sys.stderr, flush=True)
+
+    run(port, tell, quiet=quiet, engine=find_engine(engine, on_change=say))
 
 
 def _question(

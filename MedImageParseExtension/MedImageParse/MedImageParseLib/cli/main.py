@@ -35,6 +35,7 @@ COMMANDS = (
     "targets",
     "check",
     "serve",
+    "engine",
     "discover",
     "profiles",
     "deploy",

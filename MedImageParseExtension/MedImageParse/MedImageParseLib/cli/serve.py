@@ -11,9 +11,17 @@ from ..api import segment
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
     """Declare the command's options."""
-    parser = commands.add_parser("serve", help="run the local demo endpoint (a classical engine, not MedImageParse) on loopback")
+    parser = commands.add_parser(
+        "serve", help="run the local endpoint on loopback: the classical demo engine (not MedImageParse), or an engine that you added"
+    )
     parser.set_defaults(run=run)
     parser.add_argument("--port", type=int, default=5001, help="default 5001; 0 takes any free port")
+    parser.add_argument(
+        "--engine",
+        default="",
+        metavar="NAME|FILE.py:Class",
+        help="who answers: one that `engine list` shows, or a class of your own (default classical)",
+    )
     parser.add_argument("--quiet", action="store_true", help="print the URL only")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
@@ -23,5 +31,5 @@ def run(arguments: argparse.Namespace) -> int:
     # Ctrl+C ends it at once: there is no work that wants to be stopped step by step.
     with contextlib.suppress(ValueError):  # not the main thread: signals are not ours to set
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    segment.serve(arguments.port, quiet=arguments.quiet)
+    segment.serve(arguments.port, quiet=arguments.quiet, engine=arguments.engine)
     return 0

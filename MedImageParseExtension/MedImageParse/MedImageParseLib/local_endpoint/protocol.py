@@ -18,14 +18,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..engines.classical.engine import DESCRIBER_NAME, ENGINE_NAME, describe_image, segment_image, segment_volume
-from ..errors import InputError, MedImageParseError
+from ..engines import default_engine
+from ..engines.hosting import Host
+from ..engines.interface import Answer, Facts
+from ..errors import InputError, MedImageParseError, UsageError
 from ..imaging.nifti import decode_nifti, encode_nifti
 from ..models import MODEL_NAMES, MODELS, SLICES, VECTORS, VOLUMES
 
-SCALING_FACTOR = 4.513362  # as the real MedImageInsight replies
-
-"""Names in addresses, and as people read them."""
 MODEL_HEADER = "x-medimageparse-model"
 """Names the model at an address that does not; this project's client sends it to endpoints on the same computer."""
 
@@ -39,7 +38,7 @@ _MOST_VALUES = 1 << 18  # commas, colons and brackets of the JSON; an image has 
 
 _PNG, _JPEG, _GZIP = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"\x1f\x8b"
 _CLASSES = {"liver": "liver", "lung": "lung", "kidney": "kidney", "brain": "brain anatomies", "tumor": "tumor", "lesion": "other lesion"}
-_NO_TEXT = f"The {DESCRIBER_NAME}, has no text encoder: it describes images only; use a MedImageInsight endpoint for text."
+_NO_TEXT = "The {engine}, has no text encoder: it describes images only; use a MedImageInsight endpoint for text."
 _PARAMS = {"image_standardization_jpeg_compression_ratio": int, "image_standardization_image_size": int, "get_scaling_factor": bool}
 
 
@@ -48,7 +47,7 @@ class BadRequest(MedImageParseError):
 
 
 class NotOffered(MedImageParseError):
-    """A sound request for something that the demo engine does not have."""
+    """A sound request for something that the engine does not have, or will not do; the sentence is the engine's."""
 
 
 class WrongAddress(NotOffered):
@@ -61,26 +60,28 @@ class _Row:
     text: str
 
 
-def answer_score(body: str, model: str = "") -> list[dict[str, object]]:
+def answer_score(body: str, model: str = "", engine: Host | None = None) -> list[dict[str, object]]:
     """The reply to a body posted to Azure ML's `/score`.
 
     Args:
         body: JSON text.
         model: the model that the address names (a key of MODEL_NAMES), "" where it names none.
+        engine: who answers; None for the classical demo engine.
 
     Raises:
         BadRequest: with a sentence that says what is wrong.
-        NotOffered: a text embedding was asked for.
+        NotOffered: the engine does not have what was asked for.
+        EngineError: the engine failed, has ended, or is not ready.
         WrongAddress: the request is another model's, or fits two and none was named.
     """
     request = _parse_json(body)
     if "input_data" not in request:
         hint = ' ("dataframe_split" belongs to the path /invocations)' if "dataframe_split" in request else ""
         raise BadRequest(f'The request has no "input_data"{hint}; send {{"input_data": {{"columns", "index", "data"}}}}.')
-    return _answer(request["input_data"], request.get("params"), model)
+    return _answer(request["input_data"], request.get("params"), model, engine or default_engine())
 
 
-def answer_invocations(body: str, model: str = "") -> dict[str, object]:
+def answer_invocations(body: str, model: str = "", engine: Host | None = None) -> dict[str, object]:
     """The reply to a body posted to MLflow's `/invocations`; arguments and errors as answer_score."""
     request = _parse_json(body)
     if "dataframe_split" not in request:
@@ -88,7 +89,7 @@ def answer_invocations(body: str, model: str = "") -> dict[str, object]:
     table = request["dataframe_split"]
     if isinstance(table, dict) and set(table) - {"columns", "index", "data"}:
         raise BadRequest('"dataframe_split" may hold "columns", "index" and "data" only; leave the rest out.')
-    return {"predictions": _answer(table, request.get("params"), model)}
+    return {"predictions": _answer(table, request.get("params"), model, engine or default_engine())}
 
 
 def _parse_json(body: str) -> dict[str, object]:
@@ -104,7 +105,7 @@ def _parse_json(body: str) -> dict[str, object]:
     return request
 
 
-def _answer(table: object, params: object, model: str) -> list[dict[str, object]]:
+def _answer(table: object, params: object, model: str, engine: Host) -> list[dict[str, object]]:
     settings = _read_params(params)
     rows = _read_rows(table)
     if not any(row.image or row.text.strip() for row in rows):
@@ -116,13 +117,26 @@ def _answer(table: object, params: object, model: str) -> list[dict[str, object]
     if fault is not None:
         raise fault
     _check_cost(rows)
-    if not MODELS[model].segments:
-        if any(row.text.strip() for row in rows):
-            raise NotOffered(_NO_TEXT)
-        return [_describe(row, bool(settings.get("get_scaling_factor", True))) for row in rows]
-    if not MODELS[model].whole_volumes:
-        return [_segment_picture(row) for row in rows]
-    return _segment_volumes(rows)
+    facts = _offered(engine, model, any(row.text.strip() for row in rows))
+    try:
+        if not MODELS[model].segments:
+            return [_describe(row, bool(settings.get("get_scaling_factor", True)), engine) for row in rows]
+        replies = [_segment_picture(row, engine) for row in rows] if not MODELS[model].whole_volumes else _segment_volumes(rows, engine)
+    except UsageError as refusal:
+        raise NotOffered(str(refusal)) from refusal
+    return [reply | {"engine": facts.shown} for reply in replies]
+
+
+def _offered(engine: Host, model: str, has_text: bool) -> Facts:
+    """What the engine is. Raises NotOffered where it does not answer as the model, or reads no text."""
+    engine.wait()  # what it is, is known for certain once it is loaded
+    facts = engine.facts
+    if facts.models and model not in facts.models:
+        served = " and ".join(MODEL_NAMES[name] for name in facts.models if name in MODEL_NAMES)
+        raise NotOffered(f"The {facts.shown} answers as {served} only, not as {MODEL_NAMES[model]}; start the engine that does.")
+    if not MODELS[model].segments and has_text and not facts.reads_text:
+        raise NotOffered(_NO_TEXT.format(engine=facts.shown_for_vectors))
+    return facts
 
 
 def _only_model(rows: list[_Row], settings: dict[str, object]) -> str:
@@ -237,30 +251,90 @@ def _read_image(cell: object) -> bytes:
     return image
 
 
-def _segment_picture(row: _Row) -> dict[str, object]:
+def _segment_picture(row: _Row, engine: Host) -> dict[str, object]:
     prompts = _prompts(row)
-    masks = segment_image(_open_picture(row.image), prompts)
+    pixels = _open_picture(row.image)
+    answer = engine.segment_image(pixels, prompts)
+    masks = _stack(answer, len(prompts), pixels.shape[:2])
     inner = {"data": base64.b64encode(masks).decode("ascii"), "shape": list(masks.shape), "dtype": "uint8"}
     classes = [_class_of(prompt) for prompt in prompts]
-    return {"image_features": json.dumps(inner), "text_features": classes, "engine": ENGINE_NAME}
+    return {"image_features": json.dumps(inner), "text_features": classes, **_beside(answer)}
 
 
-def _segment_volumes(rows: list[_Row]) -> list[dict[str, object]]:
+def _segment_volumes(rows: list[_Row], engine: Host) -> list[dict[str, object]]:
     replies: list[dict[str, object]] = []
     left = MOST_VOLUME_BYTES
     for row in rows:
         voxels, ijk_to_ras = _open_volume(row.image, left)
         left -= voxels.nbytes
-        reply = encode_nifti(segment_volume(voxels, ijk_to_ras, _prompts(row)), ijk_to_ras)
-        replies.append({"nifti_file": json.dumps({"data": base64.b64encode(reply).decode("ascii")}), "engine": ENGINE_NAME})
+        prompts = _prompts(row)
+        answer = engine.segment_volume(voxels, ijk_to_ras, prompts)
+        reply = encode_nifti(_volume_of(answer, len(prompts), voxels.shape), ijk_to_ras)
+        replies.append({"nifti_file": json.dumps({"data": base64.b64encode(reply).decode("ascii")}), **_beside(answer)})
     return replies
 
 
-def _describe(row: _Row, with_scaling_factor: bool) -> dict[str, object]:
-    reply: dict[str, object] = {"image_features": [describe_image(_open_picture(row.image)).tolist()]}
-    if with_scaling_factor:
-        reply["scaling_factor"] = SCALING_FACTOR
-    return reply | {"engine": DESCRIBER_NAME}
+def _beside(answer: Answer) -> dict[str, object]:
+    """What goes with the masks: nothing where the engine says nothing."""
+    more: dict[str, object] = {}
+    if any(value is not None for value in answer.existence):
+        more["existence"] = list(answer.existence)
+    if any(answer.reasons):
+        more["reasons"] = list(answer.reasons)
+    return more
+
+
+def _volume_of(answer: Answer, prompts: int, shape: tuple[int, ...]) -> np.ndarray:
+    """A labelmap where the masks allow it; else one volume a prompt, 0 to 255, in 4D: overlapping masks and probabilities stay what they are."""
+    if answer.labels is not None:
+        return answer.labels
+    masks = answer.masks
+    labels = np.zeros(shape, np.uint8 if prompts <= 255 else np.uint16)
+    for value, mask in enumerate(masks, start=1):
+        if mask is None:
+            continue
+        if mask.dtype != bool or labels[mask].any():
+            break
+        labels[mask] = value
+    else:
+        return labels
+    if prompts * labels.size > MOST_VOLUME_BYTES:
+        raise NotOffered("The masks overlap, and one volume for each prompt would be too large for a reply; send fewer prompts at a time.")
+    stack = _stack(answer, prompts, shape)
+    # Three columns of uint8 would pass for the colors of a volume.
+    return stack.astype(np.int16) if shape[-1] == 3 else stack
+
+
+def _stack(answer: Answer, prompts: int, shape: tuple[int, ...]) -> np.ndarray:
+    """One array a prompt, uint8: 0 outside, 255 inside, probabilities between."""
+    stack = np.zeros((prompts, *shape), np.uint8)
+    for index in range(prompts):
+        mask = answer.labels == index + 1 if answer.labels is not None else answer.masks[index]
+        if mask is not None:
+            stack[index] = _in_255(mask) if mask.dtype.kind == "f" else mask * np.uint8(255)
+    return stack
+
+
+def _in_255(probabilities: np.ndarray) -> np.ndarray:
+    """0..1 as 0..255, uint8. Never 1: maps that go no further are read as masks 0 and 1."""
+    whole = np.rint(probabilities * np.float32(255)).astype(np.uint8)
+    whole[whole == 1] = 0
+    return whole
+
+
+def _describe(row: _Row, with_scaling_factor: bool, engine: Host) -> dict[str, object]:
+    reply: dict[str, object] = {}
+    if row.image:
+        reply["image_features"] = [_vector(engine.embed_image(_open_picture(row.image)))]
+    if row.text.strip():
+        reply["text_features"] = _vector(engine.embed_text(row.text))
+    if with_scaling_factor and engine.facts.scaling_factor is not None:
+        reply["scaling_factor"] = engine.facts.scaling_factor
+    return reply | {"engine": engine.facts.shown_for_vectors}
+
+
+def _vector(values: np.ndarray) -> list[float]:
+    return values.astype(float).tolist()
 
 
 def _class_of(prompt: str) -> str:

@@ -1,4 +1,4 @@
-"""Entry script of the local demo engine, in the form that Azure ML's inference server loads: init() once, run(body) for each request.
+"""Entry script of a local engine (the classical demo engine, or the one named in MEDIMAGEPARSE_ENGINE), in the form that Azure ML's inference server loads: init() once, run(body) for each request.
 
 Example:
     azmlinfsrv --entry_script score.py --port 5001
@@ -8,6 +8,7 @@ That server listens on every network interface; use `medimageparse serve` instea
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -16,14 +17,19 @@ _LIBRARY = Path(__file__).resolve().parents[2]
 if str(_LIBRARY) not in sys.path:
     sys.path.insert(0, str(_LIBRARY))
 
+from MedImageParseLib.engines.hosting import Host  # noqa: E402
+from MedImageParseLib.engines.interface import EngineError  # noqa: E402
+from MedImageParseLib.engines.store import find_engine  # noqa: E402
 from MedImageParseLib.local_endpoint import protocol  # noqa: E402
+from MedImageParseLib.local_endpoint.server_requests import engine_status  # noqa: E402
 from MedImageParseLib.models import MODEL_NAMES  # noqa: E402
+
+_engine: list[Host] = []
 
 
 def init() -> None:
-    """Import what the engine computes with, so that the first request does not wait for it."""
-    import SimpleITK  # noqa: F401
-    from scipy import ndimage  # noqa: F401
+    """Start the engine, so that the first request does not wait for it."""
+    _engine[:] = [find_engine(os.environ.get("MEDIMAGEPARSE_ENGINE", "")).start()]
 
 
 def run(raw_data: str) -> object:
@@ -37,16 +43,19 @@ def run(raw_data: str) -> object:
         an exception would reach the client as a general failure that does not say why.
 
     Raises:
-        BadRequest, and NotOffered where no Azure ML server hosts this script.
+        BadRequest, and NotOffered or EngineError where no Azure ML server hosts this script.
     """
+    if not _engine:
+        init()
     flask = sys.modules.get("flask")
     request = flask.request if flask is not None and flask.has_request_context() else None
     model = request.headers.get(protocol.MODEL_HEADER, "") if request else ""
     try:
-        return protocol.answer_score(raw_data, model if model in MODEL_NAMES else "")
-    except protocol.NotOffered as refusal:
+        return protocol.answer_score(raw_data, model if model in MODEL_NAMES else "", _engine[0])
+    except (protocol.NotOffered, EngineError) as refusal:
         if request is None:
             raise
         from azureml_inference_server_http.api.aml_response import AMLResponse
 
-        return AMLResponse({"message": str(refusal)}, 400, json_str=True)
+        status = engine_status(refusal)[0] if isinstance(refusal, EngineError) else 400
+        return AMLResponse({"message": str(refusal)}, status, json_str=True)

@@ -20,9 +20,10 @@ from dataclasses import replace
 from http.server import ThreadingHTTPServer
 from typing import Any
 
+from ..engines import default_engine
+from ..engines.hosting import Host
 from ..errors import UsageError
 from ..models import MODEL_NAMES
-from . import score
 from .limits import Budget, Limits
 from .server_requests import Handler
 
@@ -44,8 +45,9 @@ class _Host(ThreadingHTTPServer):
     allow_reuse_address = os.name != "nt"
     request_queue_size = 32
 
-    def __init__(self, port: int, limits: Limits):
+    def __init__(self, port: int, limits: Limits, engine: Host):
         self.limits = limits
+        self.engine = engine
         self.bodies = Budget(limits.bodies_bytes)
         self.scoring = threading.Lock()
         self._free = threading.BoundedSemaphore(limits.connections)
@@ -89,6 +91,7 @@ class LocalEndpoint:
         port: 0 takes a free one.
         body_limit: bytes of a request body beyond which 413 is answered.
         limits: the other bounds.
+        engine: who answers; None for the classical demo engine. It is started with the endpoint and stopped with it.
 
     Examples:
         >>> with LocalEndpoint() as endpoint:
@@ -96,7 +99,15 @@ class LocalEndpoint:
         'http://127.0.0.1:41234/score'
     """
 
-    def __init__(self, port: int = 0, *, body_limit: int = DEFAULT_BODY_LIMIT, limits: Limits = Limits()):  # noqa: B008 (frozen)
+    def __init__(
+        self,
+        port: int = 0,
+        *,
+        body_limit: int = DEFAULT_BODY_LIMIT,
+        limits: Limits = Limits(),  # noqa: B008 (frozen)
+        engine: Host | None = None,
+    ):
+        self._engine = engine or default_engine()
         self._port = port
         self._limits = replace(limits, body_bytes=body_limit)
         self._host: _Host | None = None
@@ -128,7 +139,7 @@ class LocalEndpoint:
     def start(self) -> LocalEndpoint:
         """Listen and answer until stop(). Raises UsageError where the port is taken or not allowed."""
         if self._host is None:
-            self._host = _open(self._port, self._limits)
+            self._host = _open(self._port, self._limits, self._engine)
             self._thread = threading.Thread(
                 target=self._host.serve_forever, kwargs={"poll_interval": 0.1}, name="local endpoint", daemon=True
             )
@@ -142,6 +153,7 @@ class LocalEndpoint:
             self._port = 0 if self._port == 0 else host.server_port
             host.shutdown()
             host.server_close()
+            self._engine.stop()
             self._thread.join(5.0)
 
     def __enter__(self) -> LocalEndpoint:
@@ -168,6 +180,7 @@ def serve(
     parent_pid: int = 0,
     limits: Limits = Limits(),  # noqa: B008 (frozen)
     quiet: bool = False,
+    engine: Host | None = None,
 ) -> None:
     """Listen and answer in the foreground until interrupted (Ctrl+C) or until the process `parent_pid` is gone.
 
@@ -179,11 +192,12 @@ def serve(
         parent_pid: 0 for none.
         limits: what all requests together may cost.
         quiet: nothing on stderr.
+        engine: who answers; None for the classical demo engine. It ends with the server.
 
     Raises:
         UsageError: the port is taken or not allowed.
     """
-    host = _open(port, limits)
+    host = _open(port, limits, engine)
     if parent_pid:
         threading.Thread(target=_stop_with_parent, args=(host, parent_pid), daemon=True).start()
     with _warnings_on_stderr(quiet):
@@ -195,6 +209,7 @@ def serve(
             _log.info("interrupted")
         finally:
             host.server_close()
+            host.engine.stop()
 
 
 @contextlib.contextmanager
@@ -215,18 +230,18 @@ def _warnings_on_stderr(quiet: bool) -> Iterator[None]:
         log.removeHandler(handler)
 
 
-def _open(port: int, limits: Limits) -> _Host:
+def _open(port: int, limits: Limits, engine: Host | None = None) -> _Host:
     if not 0 <= port <= 65535:
         raise UsageError(f"{port} is not a port; give a number from 1 to 65535, or 0 for any free one.")
     try:
-        host = _Host(port, limits)
+        host = _Host(port, limits, engine or default_engine())
     except PermissionError as error:
         raise UsageError(f"Port {port} may not be used without administrator rights; choose one above 1024.") from error
     except OSError as error:
         if error.errno in (errno.EADDRINUSE, getattr(errno, "WSAEADDRINUSE", errno.EADDRINUSE)):
             raise UsageError(f"Port {port} is taken by another program; choose another with --port, or 0 for any free one.") from error
         raise UsageError(f"Port {port} cannot be opened ({error.strerror or 'unknown reason'}); choose another with --port.") from error
-    score.init()
+    host.engine.start()
     return host
 
 

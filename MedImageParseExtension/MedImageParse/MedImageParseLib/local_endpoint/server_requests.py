@@ -13,7 +13,8 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qs, urlsplit
 
-from ..engines.classical.engine import ENGINE_NAME
+from ..engines.hosting import Host
+from ..engines.interface import EngineError, EngineLoading
 from ..errors import MedImageParseError
 from ..models import MODEL_NAMES
 from ..redaction import visible
@@ -63,8 +64,16 @@ class Handler(BaseHTTPRequestHandler):
     """Answers one request and closes the connection, as the real server does."""
 
     protocol_version = "HTTP/1.1"
-    server_version = f"{ENGINE_NAME}/{SERVER_VERSION}"
     sys_version = ""
+
+    @property
+    def server_version(self) -> str:  # type: ignore[override]
+        """Who answers, as the headers say it."""
+        return f"{visible(self._engine.facts.shown).encode('ascii', 'replace').decode()}/{SERVER_VERSION}"
+
+    @property
+    def _engine(self) -> Host:
+        return self.server.engine
 
     def setup(self) -> None:
         super().setup()
@@ -117,13 +126,15 @@ class Handler(BaseHTTPRequestHandler):
         if self.command == "OPTIONS":
             self._send(200, b"", "text/html; charset=utf-8", {"x-ms-run-function-failed": "False"} if path == "/score" else None)
         elif path == "/":
-            self._send(200, b"Healthy", "text/html; charset=utf-8")
+            health = self._engine.health()
+            self._send(200 if health.state == "ready" else 503, health.sentence.encode(), "text/html; charset=utf-8")
         elif path in ("/ping", "/health"):
-            self._send(200, b"\n", "application/json")
+            health = self._engine.health()
+            self._send(200 if health.state == "ready" else 503, b"\n", "application/json")
         elif path == "/version":
             self._send(200, SERVER_VERSION.encode(), "text/html; charset=utf-8")
         elif path == "/swagger.json":
-            self._send_json(200, _swagger())
+            self._send_json(200, _swagger(self._engine))
         elif path == "/invocations":
             self._invoke()
         elif self.command == "POST":
@@ -139,10 +150,14 @@ class Handler(BaseHTTPRequestHandler):
                 started = time.perf_counter()
                 text = self._text(body)
                 del body
-                reply = json.dumps(protocol.answer_score(text, self._model)).encode()
+                reply = json.dumps(protocol.answer_score(text, self._model, self._engine)).encode()
         except protocol.NotOffered as refusal:
             self._warn(400, str(refusal))
             self._send_message(400, str(refusal), {"x-ms-run-fn-exec-ms": _milliseconds(started)})
+        except EngineError as fault:
+            status, more = engine_status(fault)
+            self._warn(status, str(fault))
+            self._send_message(status, str(fault), more)
         except MedImageParseError as error:
             self._warn(500, str(error))
             self._send_message(500, _FAILED, {"x-ms-run-function-failed": "True"})
@@ -164,7 +179,11 @@ class Handler(BaseHTTPRequestHandler):
         body = self._read_body()
         try:
             with self.server.scoring:
-                reply = json.dumps(protocol.answer_invocations(self._text(body), self._model)).encode()
+                reply = json.dumps(protocol.answer_invocations(self._text(body), self._model, self._engine)).encode()
+        except EngineError as fault:
+            status, more = engine_status(fault)
+            self._warn(status, str(fault))
+            self._send(status, json.dumps({"error_code": "ENGINE", "message": str(fault)}).encode(), "application/json", more)
         except MedImageParseError as error:
             self._warn(400, str(error))
             self._send_json(400, {"error_code": "BAD_REQUEST", "message": str(error)})
@@ -172,7 +191,7 @@ class Handler(BaseHTTPRequestHandler):
             raise
         except Exception as error:  # the engine may fail in any way; the server goes on
             self._fell(400, error)
-            self._send_json(400, {"error_code": "BAD_REQUEST", "message": "The demo engine failed; see the server's log."})
+            self._send_json(400, {"error_code": "BAD_REQUEST", "message": "The engine failed; see the server's log."})
         else:
             self._send(200, reply, "application/json")
 
@@ -288,8 +307,8 @@ class Handler(BaseHTTPRequestHandler):
         _log.warning("%s %s %d: %s", self.command, _plain(urlsplit(self.path).path), status, sentence)
 
     def _fell(self, status: int, error: Exception) -> None:
-        self._warn(status, f"the demo engine failed ({type(error).__name__}); --debug shows more")
-        _log.info("the demo engine failed", exc_info=error)
+        self._warn(status, f"the engine failed ({type(error).__name__}); --debug shows more")
+        _log.info("the engine failed", exc_info=error)
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         status = code.value if isinstance(code, HTTPStatus) else code
@@ -313,11 +332,17 @@ def _milliseconds(started: float) -> str:
     return f"{(time.perf_counter() - started) * 1000:.3f}"
 
 
-def _swagger() -> dict[str, object]:
-    """A short description in Swagger 2 form; the title says who answers."""
+def engine_status(fault: EngineError) -> tuple[int, dict[str, str]]:
+    """The status and headers for an engine that failed: 503 where it is worth waiting for, else 424, which no client sends again by itself."""
+    return (503, {"Retry-After": "5"}) if isinstance(fault, EngineLoading) else (424, {"x-ms-run-function-failed": "True"})
+
+
+def _swagger(engine: Host) -> dict[str, object]:
+    """A short description in Swagger 2 form; the title says who answers, "x-engine" everything that is known of it."""
     return {
         "swagger": "2.0",
-        "info": {"title": ENGINE_NAME, "description": "Classical stand-in for the models' endpoints", "version": SERVER_VERSION},
+        "info": {"title": engine.facts.shown, "description": "A local engine behind the models' endpoints", "version": SERVER_VERSION},
+        "x-engine": engine.facts.to_json(),
         "schemes": ["http"],
         "consumes": ["application/json"],
         "produces": ["application/json"],

@@ -188,7 +188,7 @@ def _classifier(client: EndpointClient, body: bytes, latency_s: float, warnings:
 
 
 def _healthy(client: EndpointClient, found: _Found, latency_s: float, warnings: list[str]) -> CheckResult:
-    engine = redactor.quote(found.engine, 80)
+    engine = redactor.quote(found.engine, 200)
     who = f"the {engine}" if engine else MODEL_NAMES[found.model]
     how = f"asked as {MODEL_NAMES[found.model]}; " if engine else ""
     sentence = f"{client.name} answers in {duration(latency_s)} with {who} ({how}reply: {found.form}); only a tiny made-up probe was sent."

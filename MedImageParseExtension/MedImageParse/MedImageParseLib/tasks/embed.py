@@ -35,7 +35,7 @@ _TOO_MUCH = {"413", "408", "504"}
 _OF_AN_IMAGE = _TOO_MUCH | {"400", "422", "424", "500", "bad-vector"}
 _HOPELESS_AT_FIRST, _HOPELESS = 5, 20  # images in a row that fail: while none has come yet, and after some have
 _SAME_FACTOR = 1e-4
-LOCAL_ENGINE_WARNING = "These vectors come from the {engine}; they know nothing of medicine."
+LOCAL_ENGINE_WARNING = "These vectors come from the {engine}."
 
 
 @dataclass(slots=True, frozen=True)

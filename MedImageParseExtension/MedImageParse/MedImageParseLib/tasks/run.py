@@ -21,6 +21,7 @@ from ..errors import MedImageParseError, UsageError
 from ..imaging.volume import CroppedMask, Volume
 from ..progress import Cancellation, Progress, no_progress
 from ..prompts import catalogue
+from ..wire.envelope import Said
 from . import showing
 
 STAGES = ("read", "prepare", "encode", "wait", "decode", "import", "write", "total")
@@ -61,6 +62,7 @@ class RunLog:
     forms: list[str] = field(default_factory=list)
     engines: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    existence: dict[str, float] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @contextmanager
@@ -82,6 +84,19 @@ class RunLog:
         with self._lock:
             self.forms += [] if form in self.forms else [form]
             self.engines += [engine] if engine and engine not in self.engines else []
+
+    def note_said(self, prompts: list[str], said: Said) -> None:
+        """Take down what an engine says of its prompts beside the masks: the highest score counts, each reason is told once."""
+        with self._lock:
+            for prompt, score in zip(prompts, said.existence):
+                if score is not None:
+                    self.existence[prompt] = max(score, self.existence.get(prompt, 0.0))
+        self.warn(*(f"{prompt}: {reason}" for prompt, reason in zip(prompts, said.reasons) if reason))
+
+    def entry(self, result: PromptResult, volume: Volume) -> dict:
+        """A prompt's entry in the report."""
+        score = self.existence.get(result.text)
+        return result.report(volume) | ({} if score is None else {"existence": round(score, 4)})
 
     def send(self, client: Client, body: bytes, largest_reply: int, cancellation: Cancellation | None = None) -> bytes:
         """Send one request and return the reply's body, with all that is worth reporting taken down.

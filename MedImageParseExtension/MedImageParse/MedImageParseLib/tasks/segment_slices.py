@@ -99,7 +99,7 @@ def segment_slices(
     report.update(
         plane=None if volume.is_picture else plane, slices=indices, orient=_describe(orient, views, prompts, volume, plane), group=group
     )
-    report["prompts"] = [result.report(volume) for result in results]
+    report["prompts"] = [log.entry(result, volume) for result in results]
     return SegmentationResult(volume, results, report, str(failure) if failure else "")
 
 
@@ -241,6 +241,7 @@ def _job(
             (reply,) = medimageparse.parse_reply(answer, 1, len(shot.members), (SIDE, SIDE))
             maps = [shot.view.slice_map(reply.maps[position]) for position in range(len(shot.members))]
         log.note_reply(reply.form, reply.engine, reply.warnings)
+        log.note_said([prompts[number] for number in shot.members], reply.said)
         with log._lock:
             for number, values in zip(shot.members, maps):
                 ballots.add(number, shot.index, values, reply)

@@ -90,7 +90,7 @@ def segment_volume(
     report["slabs"], report["group"], report["region"] = len(cut), group, region or None
     report["groups"] = [[prompts[number] for number in members] for members in groups]
     report["deterministic"] = None if report["engine"] else False  # of another engine nothing is known
-    report["prompts"] = [result.report(volume) for result in results]
+    report["prompts"] = [log.entry(result, volume) for result in results]
     return SegmentationResult(volume, results, report, str(failure) if failure else "")
 
 
@@ -136,6 +136,7 @@ class _Jobs:
             with self._log.timed("decode"):
                 reply = medimageparse3d.parse_reply(answer, len(members), shape, self._keep)
             self._log.note_reply(reply.form, reply.engine, reply.warnings)
+            self._log.note_said([self._prompts[number] for number in members], reply.said)
             self.replies[members[0], number] = reply
 
         return run

@@ -54,6 +54,30 @@ class Rows:
         return redactor.quote(brief(self.rows[0].get("engine", ""))) if self.rows else ""
 
 
+@dataclass(slots=True, frozen=True)
+class Said:
+    """What an engine says beside its masks (no published model does so yet).
+
+    Attributes:
+        existence: how sure it is that the structure is there, 0..1 a prompt; None where it does not say.
+        reasons: why there is no mask, a sentence a prompt, "" where it does not say.
+    """
+
+    existence: tuple[float | None, ...] = ()
+    reasons: tuple[str, ...] = ()
+
+    @staticmethod
+    def of(row: dict, prompts: int) -> Said:
+        """What a row of a reply says to so many prompts; what has another form counts as not said."""
+        scores, reasons = row.get("existence"), row.get("reasons")
+        if not isinstance(scores, list) or len(scores) != prompts:
+            scores = [None] * prompts
+        if not isinstance(reasons, list) or len(reasons) != prompts:
+            reasons = [""] * prompts
+        sure = [float(score) if isinstance(score, (int, float)) and 0 <= score <= 1 else None for score in scores]
+        return Said(tuple(sure), tuple(redactor.quote(brief(reason), QUOTED) if isinstance(reason, str) else "" for reason in reasons))
+
+
 def build_body(rows: list[tuple[bytes, str]], dialect: str, params: dict | None = None, *, with_text: bool = True) -> bytes:
     """The body of one request.
 

@@ -6,12 +6,12 @@ Reply row: {"image_features": <{"data": base64 raw C-order, "shape": [prompts, r
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from ..errors import ReplyError
-from .envelope import Rows, build_body, decode_array, enough_memory, open_cell, parse_rows, quote, reply_limit
+from .envelope import Rows, Said, build_body, decode_array, enough_memory, open_cell, parse_rows, quote, reply_limit
 from .literal import NotALiteral, read_literal
 
 _WIDEST = 8  # bytes a value: float64
@@ -31,6 +31,7 @@ class MapReply:
         form: how the reply came, for the report.
         engine: what a local endpoint calls its engine, "" otherwise.
         warnings: sentences.
+        said: what a local engine says beside the maps.
     """
 
     maps: np.ndarray
@@ -40,6 +41,7 @@ class MapReply:
     form: str
     engine: str
     warnings: list[str]
+    said: Said = field(default_factory=Said)
 
     @property
     def threshold(self) -> float:
@@ -94,7 +96,7 @@ def _parse_row(row: dict, rows: Rows, prompts: int, shape: tuple[int, int]) -> M
     full_scale = 1.0 if largest <= 1 else 255.0
     kind = "all zero" if largest == 0 else "masks 0/1" if is_binary else f"probabilities 0..{full_scale:g}"
     form = f"{rows.form}; image_features as {inner_form}; {maps.dtype.name} {kind}"
-    return MapReply(maps, full_scale, is_binary, _classes(row.get("text_features")), form, rows.engine, warnings)
+    return MapReply(maps, full_scale, is_binary, _classes(row.get("text_features")), form, rows.engine, warnings, Said.of(row, prompts))
 
 
 def _classes(cell: object) -> list[str]:

@@ -17,7 +17,7 @@ import numpy as np
 from ..errors import InputError, ReplyError
 from ..imaging.nifti import NiftiReader
 from ..imaging.volume import CroppedMask, bounding_box
-from .envelope import Rows, build_body, decode_array, decode_base64, enough_memory, open_cell, parse_rows, quote, reply_limit
+from .envelope import Rows, Said, build_body, decode_array, decode_base64, enough_memory, open_cell, parse_rows, quote, reply_limit
 
 _WIDEST = 8  # bytes a voxel: float64, as numpy makes probabilities
 _HEADER = 64 * 1024  # bytes of a NIfTI's header and extensions
@@ -34,6 +34,7 @@ class VolumeReply:
         engine: what a local endpoint calls its engine, "" otherwise.
         warnings: sentences.
         full_scale: value that stands for certainty in a 4D reply, 1 or 255; None for labels.
+        said: what a local engine says beside the masks.
     """
 
     masks: list[CroppedMask]
@@ -42,6 +43,7 @@ class VolumeReply:
     engine: str
     warnings: list[str] = field(default_factory=list)
     full_scale: float | None = None
+    said: Said = field(default_factory=Said)
 
 
 def build_request(nifti: bytes, text: str, dialect: str) -> bytes:
@@ -100,7 +102,7 @@ def _parse_nifti(inner: dict, form: str, rows: Rows, prompts: int, shape_kji: tu
         reply = _from_stack(volumes, prompts, keep, header.dtype) if stacked else _from_volume(volumes, prompts, keep)
     except InputError as error:
         raise ReplyError(f"The reply's nifti_file cannot be read: {error}", code="reply-form") from error
-    reply.form, reply.engine = f"{form}{reply.form}", rows.engine
+    reply.form, reply.engine, reply.said = f"{form}{reply.form}", rows.engine, Said.of(rows.rows[0], prompts)
     reply.warnings = warnings + reply.warnings
     return reply
 
@@ -114,7 +116,7 @@ def _parse_array(inner: dict, form: str, rows: Rows, prompts: int, shape_kji: tu
     else:
         stack = decode_array(inner, "image_features", (prompts, *shape_kji))
     reply = _from_stack((volume.transpose(axes) for volume in stack), prompts, keep, stack.dtype)
-    reply.form, reply.engine = f"{form}{reply.form}", rows.engine
+    reply.form, reply.engine, reply.said = f"{form}{reply.form}", rows.engine, Said.of(rows.rows[0], prompts)
     if axes != (0, 1, 2):
         reply.warnings.insert(0, f"The reply's axes were permuted ({_times(declared[1:])}); they were put right.")
     return reply

@@ -1,0 +1,72 @@
+"""An engine's class by its name: one of ours, or a person's own as FILE.py:Class. Nothing but numpy is needed to look at one."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+
+from ..errors import UsageError
+from .interface import Engine
+
+DEFAULT = "classical"
+OURS = {
+    DEFAULT: "classical.served:Classical",
+}
+"""Engines that come with this package: module beside this one, and class."""
+
+
+def is_file(which: str) -> bool:
+    """Whether an engine is named as FILE.py:Class (or FILE.py, for its only class)."""
+    return which.partition(".py:")[1] != "" or which.endswith(".py")
+
+
+def absolute(which: str) -> str:
+    """The same engine from any folder."""
+    if not is_file(which):
+        return which
+    path, _, name = which.partition(".py:")
+    path = path.removesuffix(".py") + ".py"
+    file = Path(path).expanduser().resolve()
+    if not file.is_file():
+        raise UsageError(f"There is no file {file.name} with an engine: check the path before the colon.")
+    return f"{file}:{name}" if name else str(file)
+
+
+def engine_class(which: str) -> type[Engine]:
+    """The class; for a person's own file the file is run.
+
+    Args:
+        which: one of OURS, or FILE.py:Class.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    if is_file(which):
+        return _from_file(*which.partition(".py:")[::2])
+    if which not in OURS:
+        raise UsageError(f"There is no engine '{which}': give {', '.join(OURS)}, the name of one that was added, or FILE.py:Class.")
+    module, _, name = OURS[which].partition(":")
+    return getattr(importlib.import_module(f".{module}", __package__), name)
+
+
+def _from_file(path: str, name: str) -> type[Engine]:
+    file = Path(path.removesuffix(".py") + ".py")
+    spec = importlib.util.spec_from_file_location(f"engine_{file.stem}", file)
+    if spec is None or spec.loader is None or not file.is_file():
+        raise UsageError(f"There is no file {file.name} with an engine: check the path before the colon.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    found = {
+        each.__name__: each
+        for each in vars(module).values()
+        if isinstance(each, type) and issubclass(each, Engine) and each is not Engine and each.__module__ == spec.name
+    }
+    if name in found:
+        return found[name]
+    if not name and len(found) == 1:
+        return next(iter(found.values()))
+    listed = ", ".join(f"{file.name}:{each}" for each in found) or "it has no class made from Engine"
+    raise UsageError(f"Name the engine's class in {file.name} behind a colon: {listed}.")
