@@ -61,10 +61,84 @@ def search_outliers(studio: Any) -> Any:
     return _picture(studio, 380, 1080)
 
 
+def adapter_labels(studio: Any) -> Any:
+    """Thumbnails, two of which are selected, and what is said of them."""
+    _indexed(studio)
+    _collapse(studio, "indexSection", "searchSection")
+    studio.host.click("labelSection")
+    studio.host.find("tagSetComboBox").setEditText("kind of picture")
+    studio.host.find("tagLabelComboBox").setEditText("abdomen")
+    _do(studio, "tag")
+    for row in (10, 11):
+        studio.host.find("tagList").item(row).setSelected(True)
+    return _picture(studio, 380, 1400)
+
+
+def adapter_train(studio: Any) -> Any:
+    _trained(studio)
+    return _picture(studio, 380, 1150)
+
+
+def adapter_evaluate(studio: Any) -> Any:
+    _trained(studio)
+    studio.host.choose("evaluatePartComboBox", "All labelled images (flatters)")
+    _do(studio, "evaluate")
+    studio.host.click("rocPlotButton")
+    return _picture(studio, 380, 1150)
+
+
+def adapter_apply(studio: Any) -> Any:
+    _trained(studio)
+    studio.host.type("applyWriteEdit", "region by adapter")
+    _do(studio, "apply")
+    return _picture(studio, 380, 1400)
+
+
+def adapter_narrow(studio: Any) -> Any:
+    _trained(studio)
+    _do(studio, "apply")
+    return _picture(studio, 300, 1400)
+
+
+def _trained(studio: Any) -> None:
+    """Labels on the CT's slices by their height, an adapter learned from them; the section open."""
+    from MedImageParseLib.search.index import EmbeddingIndex
+    from MedImageParseLib.search.labels import label_of_record
+
+    _indexed(studio)
+    tab = _tab(studio)
+    with EmbeddingIndex.open(tab.context.choices.indexPath, create=False) as index:
+        records = list(index.records().values())
+        index.add_labels(
+            label_of_record(
+                "region", ("upper abdomen" if one.slice_index >= 15 else "lower abdomen") if one.kind == "slice" else "other", one
+            )
+            for one in records
+        )
+        index.add_labels(label_of_record("patient", f"block {number // 3}", one) for number, one in enumerate(records))
+    tab.context.readIndex()
+    studio.host.wait_until(lambda: tab.logic.isIdle, 30)
+    _collapse(studio, "indexSection", "searchSection")
+    studio.host.click("adapterSection")
+    studio.host.choose("trainSetComboBox", next(iter(_texts(studio, "trainSetComboBox", "region"))))
+    studio.host.choose("trainPatientsComboBox", "patient")
+    studio.host.messages.answers.append(str(Path(tempfile.mkdtemp()) / "region.npz"))
+    _do(studio, "train")
+
+
+def _texts(studio: Any, comboBox: str, begin: str) -> list[str]:
+    combo = studio.host.find(comboBox)
+    return [text for text in (combo.itemText(row) for row in range(combo.count)) if text.startswith(begin)]
+
+
 search_results.note = _NOTE + " The views are drawn off screen by Slicer's own view classes (slicer-core)."
 search_narrow.note = search_outliers.note = _NOTE
 search_classify.note = _DOUBLE_NOTE
-PICTURES = (search_results, search_narrow, search_classify, search_outliers)
+for _one in (adapter_labels, adapter_train, adapter_evaluate, adapter_apply, adapter_narrow):
+    _one.note = _NOTE + " The labels say which slices lie high and low, and the patients are made up; the figures say nothing of the model."
+PICTURES = (
+    search_results, search_narrow, search_classify, search_outliers, adapter_labels, adapter_train, adapter_evaluate, adapter_apply, adapter_narrow,
+)  # fmt: skip
 
 
 def _loaded(studio: Any) -> Any:

@@ -242,3 +242,25 @@ def test_an_adapter_is_trained_measured_and_applied_from_the_console(logic, tmp_
     assert logic.trainAdapter("side", head, index=path).figures.overall["accuracy"] == 1.0
     assert logic.evaluateAdapter(head, index=path).figures.overall["accuracy"] == 1.0
     assert len(logic.applyAdapter(head, index=path, write="side by adapter").answers) == 24
+
+
+def test_images_are_listed_and_labelled_from_the_console(logic, tmp_path):
+    from MedImageParseLib.search.index import EmbeddingIndex
+    from MedImageParseLib.search.records import Provenance, Record
+
+    path = str(tmp_path / "labels.index")
+    with EmbeddingIndex.open(path) as index:
+        vectors = np.eye(5, dtype=np.float32)
+        index.add(
+            [Record(f"{n:064x}", series=f"s{n // 3}", plane="axial", slice_index=n, vector=vectors[n]) for n in range(5)],
+            Provenance("medimageinsight"),
+        )
+    page = logic.listImages(start=2, count=2, index=path)
+    assert page.total == 5 and [hit.record.slice_index for hit in page.images] == [2, 3]
+    assert logic.labelImages([hit.id for hit in page.images], "right", labels="side", index=path) == 2
+    again = logic.listImages(series="s1", start=99, labels="side", index=path)
+    assert (again.total, again.start) == (2, 0) and again.labels == {page.images[1].id: ("right",)}
+    (counts,) = logic.describeIndex(index=path).label_sets
+    assert (counts.set, counts.counts) == ("side", {"right": 2})
+    with pytest.raises(UsageError, match="cannot be labelled"):
+        logic.labelImages([99], "right", labels="side", index=path)

@@ -72,6 +72,15 @@ def render_head_chart(figures: Figures, *, title: str = "", note: str = "") -> I
     return sheet
 
 
+def render_confusion(figures: Figures) -> Image.Image:
+    """Only the confusion matrix, for the panel, as a Pillow RGB image."""
+    from PIL import Image, ImageDraw
+
+    sheet = Image.new("RGB", (_SIDE + 20, _SIDE + 90), BACKGROUND)
+    _draw_confusion(ImageDraw.Draw(sheet), figures, 10, 40)
+    return sheet
+
+
 def _frame(draw: ImageDraw.ImageDraw, left: int, top: int, title: str, across: str, side: int = _SIDE) -> None:
 
     draw.rectangle((left, top, left + side, top + side), outline=FRAME)

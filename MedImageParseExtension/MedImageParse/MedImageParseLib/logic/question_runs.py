@@ -15,6 +15,7 @@ from ..imaging.volume import Volume
 from ..progress import Cancellation, Progress
 from ..scene.geometry import regionFromRoi, regionFromSegment
 from ..search.index import EmbeddingIndex, Study
+from ..search.labels import LabelCounts
 from ..search.records import Provenance, series_name
 from ..tasks.find_similar import SearchResult
 from .guard import RunGuard, borrowVolume
@@ -30,6 +31,7 @@ class IndexSummary:
         path: of the file. exists: whether there is one.
         bytes: its size. images: how many vectors.
         studies: volumes and pictures, in the order in which they came.
+        label_sets: the sets of labels, and how many places have each label.
     """
 
     path: str
@@ -37,6 +39,7 @@ class IndexSummary:
     bytes: int = 0
     images: int = 0
     studies: tuple[Study, ...] = ()
+    label_sets: tuple[LabelCounts, ...] = ()
 
 
 @dataclass(slots=True)
@@ -79,7 +82,8 @@ def summarize(path: str) -> IndexSummary:
         return IndexSummary(path)
     with EmbeddingIndex.open(path, create=False) as index:
         studies = index.studies()
-        return IndexSummary(path, True, os.path.getsize(path), sum(study.images for study in studies), tuple(studies))
+        images = sum(study.images for study in studies)
+        return IndexSummary(path, True, os.path.getsize(path), images, tuple(studies), tuple(index.label_sets()))
 
 
 class VolumeQuestion:

@@ -11,6 +11,7 @@ from ..imaging.geometry import PLANE_CHOICES
 from ..models import VECTORS
 from ..progress import Cancellation, Progress
 from ..tasks.indexing import IndexingOptions, IndexingResult
+from .adapter_runs import ImagePage, askIndex, askVolume, labelPlaces, pageOf
 from .base import JobLogic
 from .indexing_runs import Gathered, IndexingRun, checkedNodes, defaultIndexPath, gatherDatabase, gatherVolumes, openDatabase
 from .jobs import YIELD_S, Job, JobQueue
@@ -264,19 +265,59 @@ class MedImageInsightLogic(JobLogic):
         return self._start(self._asking, Job("Evaluate adapter", work=work), callback, cancellation)
 
     def applyAdapter(
-        self, adapter: str, *, index: str = "", write: str = "", callback: Callable[[Job], object] | None = None,
-        cancellation: Cancellation | None = None,
+        self, adapter: str, volumeNode: Any = None, *, index: str = "", write: str = "", callback: Callable[[Job], object] | None = None,
+        cancellation: Cancellation | None = None, **connection: Any,
     ) -> AppliedResult | Job:  # fmt: skip
-        """Ask an adapter about everything in an index; `write` names a set of labels in which the answers are kept."""
+        """Ask an adapter about everything in an index, where nothing is sent, or about a volume, of which all slices are sent.
+
+        Args:
+            adapter: a file of trainAdapter.
+            volumeNode: a volume node; None for the index.
+            write: of the index: a set of labels in which the answers are kept.
+            connection: where to send the slices of a volume; not needed for an index.
+
+        Returns:
+            api.adapters.AppliedResult: `.answers` with `.record` and `.ranked(labels)`, `.labels`.
+        """
+        if volumeNode is None:
+            job = Job("Apply adapter", work=askIndex(adapter, index or defaultIndexPath(), write))
+        else:
+            job = VolumeQuestion("Apply adapter", volumeNode, None, askVolume(adapter, Connecting.of(connection))).job
+        return self._start(self._asking, job, callback, cancellation)
+
+    # --- labels ------------------------------------------------------------------------------------------------------
+
+    def listImages(
+        self, *, series: str = "", start: int = 0, count: int = 24, labels: str = "", index: str = "",
+        callback: Callable[[Job], object] | None = None, cancellation: Cancellation | None = None,
+    ) -> ImagePage | Job:  # fmt: skip
+        """Images of an index, some at a time, with their labels in a set.
+
+        Args:
+            series: only those of this series. start, count: which of them. labels: the set, "" for none.
+
+        Returns:
+            adapter_runs.ImagePage: `.images` with `.record`, `.labels` by number, `.total`.
+        """
         path = index or defaultIndexPath()
+        job = Job("Show images", work=lambda _prepared, _progress, _switch: pageOf(path, series, start, count, labels))
+        return self._start(self._asking, job, callback, cancellation)
 
-        def work(_prepared: object, _progress: Progress, _switch: Cancellation) -> AppliedResult:
-            from ..api.adapters import adapter_apply
-            from ..api.insight_options import ApplyOptions
+    def labelImages(
+        self, ids: Iterable[int], label: str, *, labels: str, index: str = "", callback: Callable[[Job], object] | None = None,
+        cancellation: Cancellation | None = None,
+    ) -> int | Job:  # fmt: skip
+        """Give images of an index a label; it takes the place of what they had in this set.
 
-            return adapter_apply(adapter, path, options=ApplyOptions(write=write))
+        Args:
+            ids: numbers of the images, as in listImages. labels: the set. label: what is said of them.
 
-        return self._start(self._asking, Job("Apply adapter", work=work), callback, cancellation)
+        Returns:
+            how many places have it that had not.
+        """
+        path, chosen = index or defaultIndexPath(), [int(number) for number in ids]
+        job = Job("Label images", work=lambda _prepared, _progress, _switch: labelPlaces(path, chosen, labels, label))
+        return self._start(self._storing, job, callback, cancellation)
 
     def openHit(self, hit: Any) -> OpenedImage:
         """Go to what was found: the slice views show that slice. A volume that is not in the scene is loaded from where it was.

@@ -12,7 +12,7 @@ from slicer.i18n import tr as _
 from ..search.records import Hit, Record
 from ..tasks.find_similar import name_of
 from .pixmaps import Watcher, pixmapFromPng
-from .widgets import plain, setTip
+from .widgets import plain, setTip, signalsBlocked
 
 _NARROWEST, _WIDEST_PICTURE, _MARGIN = 104, 128, 10  # pixels
 _LINES = 3
@@ -24,10 +24,15 @@ class HitsGrid:
     Args:
         listWidget: a qt.QListWidget in icon mode.
         onOpen: called with the Hit that the person wants to see.
+        lines: the words below a picture, three at most. tip: tip(rank, hit), everything that is known of it.
     """
 
-    def __init__(self, listWidget: Any, onOpen: Callable[[Hit], object]):
+    def __init__(
+        self, listWidget: Any, onOpen: Callable[[Hit], object], lines: Callable[[Hit], list[str]] | None = None,
+        tip: Callable[[int, Hit], str] | None = None,
+    ):  # fmt: skip
         self._list, self._onOpen = listWidget, onOpen
+        self._lines, self._tip = lines or _lines, tip or tipOf
         self._hits: list[Hit] = []
         self._layout: tuple = ()
         self._watcher = Watcher(onResize=self.arrange)
@@ -42,16 +47,22 @@ class HitsGrid:
     def show(self, hits: Sequence[Hit]) -> None:
         """Show these results instead of the ones before; none hides the grid."""
         self._hits = list(hits)
-        self._list.clear()
-        for rank, hit in enumerate(self._hits, start=1):
-            item = qt.QListWidgetItem()
-            item.setIcon(qt.QIcon(pixmapFromPng(hit.record.thumbnail)))
-            setTip(item, tipOf(rank, hit))
-            item.setData(qt.Qt.AccessibleTextRole, ", ".join(_lines(hit)))
-            self._list.addItem(item)
+        with signalsBlocked(self._list):  # a selection that goes is nobody's choice, and half of the list is not there yet
+            self._list.clear()
+            for rank, hit in enumerate(self._hits, start=1):
+                item = qt.QListWidgetItem()
+                item.setIcon(qt.QIcon(pixmapFromPng(hit.record.thumbnail)))
+                setTip(item, self._tip(rank, hit))
+                item.setData(qt.Qt.AccessibleTextRole, ", ".join(self._lines(hit)))
+                self._list.addItem(item)
         self._list.setVisible(bool(self._hits))
         self._layout = ()
         self.arrange()
+
+    @property
+    def selected(self) -> list[Hit]:
+        """What is selected, in order."""
+        return [hit for row, hit in enumerate(self._hits) if self._list.item(row).isSelected()]
 
     def arrange(self) -> None:
         """As many columns as there is room for, and as high as all rows: a panel that scrolls should hold nothing that scrolls."""
@@ -68,7 +79,7 @@ class HitsGrid:
         self._list.setIconSize(qt.QSize(side, side))
         self._list.setGridSize(qt.QSize(cell, height))
         for number, hit in enumerate(self._hits):
-            lines = [metrics.elidedText(line, qt.Qt.ElideMiddle, cell - _MARGIN) for line in _lines(hit)]
+            lines = [metrics.elidedText(line, qt.Qt.ElideMiddle, cell - _MARGIN) for line in self._lines(hit)]
             self._list.item(number).setText(plain("\n".join(lines)))
         self._list.setFixedHeight(-(-len(self._hits) // columns) * height + 2 * self._list.frameWidth + 2)
 

@@ -17,6 +17,7 @@ from ..logic.indexing_runs import defaultIndexPath
 _SETTINGS_KEY = "MedImageParse/Search"
 DEFAULTS: dict[str, Any] = {
     "index": "",  # path; "" for the default one
+    "adapter": "",  # path
     "plane": AUTO_PLANE,  # the volume's own slices
     "every": 1,
     "content": False,

@@ -74,7 +74,11 @@ class SearchContext:
             return self.indexFault
         return _("The index is empty. Press Index first.") if self.summary is not None and not self.summary.images else ""
 
-    def begin(self, task: TaskBox, start: Callable[..., Job], *, sends: bool = True) -> Job | None:
+    def whyNoEndpoint(self) -> str:
+        """Why nothing can be sent, "" where it can."""
+        return self.endpoint.whyNotReady() if self.endpoint is not None else ""
+
+    def begin(self, task: TaskBox, start: Callable[..., Any], *, sends: bool = True) -> Job | None:
         """Start a job, having asked whether image data may leave.
 
         Args:

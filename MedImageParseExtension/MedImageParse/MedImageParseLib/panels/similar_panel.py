@@ -1,4 +1,4 @@
-"""The tab "Find similar": index, search, classify, outliers. Puts the boxes together, runs the jobs, and follows the scene.
+"""The tab "Find similar": index, search, classify, outliers, labels, adapters. Puts the boxes together, runs the jobs, and follows the scene.
 
 Choices that belong to the scene (volume, region, endpoint) travel through the parameter node, as in the tab beside; those that belong
 to the person (which index, what is stored in it) through the application's settings. The index file is open only inside jobs.
@@ -19,9 +19,11 @@ from ..logic.jobs import Job
 from ..logic.similarity import MedImageInsightLogic
 from ..models import VECTORS
 from ..profiles.profiles import Profile
+from .adapter_box import AdapterFile, ApplyBox, EvaluateBox, TrainBox
 from .classify_box import ClassifyBox
 from .endpoint_box import EndpointBox
 from .index_box import IndexBox
+from .labelling_box import LabellingBox
 from .local_demo import DemoProcess
 from .outliers_box import OutliersBox
 from .query_box import QueryBox
@@ -64,7 +66,13 @@ class SimilarPanel(Tab):
         self.query = QueryBox(ui, self.context, self.open)
         self.classify = ClassifyBox(ui, self.context)
         self.outliers = OutliersBox(ui, self.context, self.open)
-        self._boxes = (self.indexBox, self.query, self.classify, self.outliers)
+        self.labelling = LabellingBox(ui, self.context, self.open)
+        self.adapter = AdapterFile(ui, self.context)
+        self.train = TrainBox(ui, self.context, self.adapter)
+        self.evaluate = EvaluateBox(ui, self.context, self.adapter)
+        self.apply = ApplyBox(ui, self.context, self.adapter, self.open)
+        self._questions = (self.query, self.classify, self.outliers, self.labelling, self.train, self.evaluate, self.apply)
+        self._boxes = (self.indexBox, *self._questions, self.labelling.mark)
         self.settings = SettingsPanel(resourcePath("UI/EndpointSettings.ui"), self.endpoint, self._chores, self._wake)
         ui.searchSettingsButton.connect("clicked()", self.settings.open)
         ui.searchVolumeSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._volumeChosen)
@@ -152,7 +160,7 @@ class SimilarPanel(Tab):
 
     def cancel(self) -> None:
         """Stop the questions at work; where there are none, indexing, which may have been going on for long."""
-        questions = [box.task for box in (self.query, self.classify, self.outliers) if box.task.job is not None]
+        questions = [box.task for box in self._questions if box.task.job is not None]
         for task in questions or [self.indexBox.task]:
             task.cancel()
 

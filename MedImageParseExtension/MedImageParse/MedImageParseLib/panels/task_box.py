@@ -98,6 +98,12 @@ def progressText(job: Job) -> str:
         return _("Reading, {time}").format(time=clock)
     if job.state == "running" and job.stage == "embedding the labels":
         return _("Reading the labels")
+    if job.state == "running" and job.stage == "epochs":
+        if job.total:
+            return _("Training, epoch {done} of {total}, {time}").format(done=int(job.done), total=int(job.total), time=clock)
+        return _("Training, {time}").format(time=clock)
+    if job.state == "running" and job.stage == "labels":
+        return _("Working, {time}").format(time=clock)
     if job.state == "running" and job.stage in ("searching", ""):
         return _("Searching")
     if job.state == "importing":
@@ -113,6 +119,6 @@ def sizeText(size: float) -> str:
 
 
 def _fraction(job: Job) -> float | None:
-    if job.stage == "embedding":
+    if job.stage in ("embedding", "epochs"):
         return min(1.0, job.done / job.total) if job.total else None
     return fractionDone(job)

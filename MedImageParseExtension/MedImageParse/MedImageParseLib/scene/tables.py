@@ -7,6 +7,7 @@ from typing import Any
 
 from .session import ensureScene, importSlicer
 
+DIAGONAL = "diagonal"  # the column of the line on which everything is as claimed, or by chance
 Column = tuple[str, Sequence]  # (title, texts or numbers)
 
 
@@ -42,6 +43,26 @@ def chartOfBars(table: Any, labels: str, values: str) -> Any:
 def chartOfLines(table: Any, x: str, ys: Sequence[str], yTitle: str) -> Any:
     """A chart with a line for each of the columns `ys` over the column `x`."""
     return _chart(table, [_series(table, x, y, "", isBar=False, number=number) for number, y in enumerate(ys)], x, yTitle)
+
+
+def chartOfCurves(table: Any, curves: Sequence[tuple[str, str]], xTitle: str, yTitle: str, *, markers: bool = False) -> Any:
+    """A chart of shares from 0 to 1 with the diagonal: ROC curves, reliability.
+
+    Args:
+        table: with a pair of columns a curve, and columns "diagonal" of 0 and 1.
+        curves: the titles of the columns x and y. markers: mark each point.
+    """
+    slicer = importSlicer()
+    series = [_series(table, x, y, "", isBar=False, number=number) for number, (x, y) in enumerate(curves)]
+    for node in series if markers else ():
+        node.SetMarkerStyle(slicer.vtkMRMLPlotSeriesNode.MarkerStyleCircle)
+    diagonal = _series(table, DIAGONAL, DIAGONAL, "", isBar=False, number=len(_COLORS) - 1)
+    diagonal.SetLineStyle(slicer.vtkMRMLPlotSeriesNode.LineStyleDash)
+    chart = _chart(table, [*series, diagonal], xTitle, yTitle)
+    for setAuto, setRange in ((chart.SetXAxisRangeAuto, chart.SetXAxisRange), (chart.SetYAxisRangeAuto, chart.SetYAxisRange)):
+        setAuto(False)
+        setRange(0.0, 1.0)
+    return chart
 
 
 def showTable(table: Any) -> None:

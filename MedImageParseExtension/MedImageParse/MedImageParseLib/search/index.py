@@ -229,6 +229,11 @@ class EmbeddingIndex:
             wanted = set(ids) if ids is not None else rows.select(connection, self._size(), series=series, source=source)
             return rows.read_records(connection, wanted)
 
+    def numbers(self, *, series: str = "") -> list[int]:
+        """The numbers of all records, or of those of a series, rising: for a list that is shown page by page."""
+        with self._reading() as connection:
+            return sorted(rows.select(connection, self._size(), series=series))
+
     def provenance_of(self, ids: Iterable[int]) -> dict[int, Provenance]:
         """With which provenance each of these records is stored."""
         with self._reading() as connection:

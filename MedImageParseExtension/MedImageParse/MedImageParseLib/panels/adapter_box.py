@@ -1,0 +1,347 @@
+"""Adapters: small heads on the index's vectors. Train one on a set of labels, see what it achieves, and ask it."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import Counter
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import qt
+from slicer.i18n import tr as _
+
+from ..files.head_chart import render_confusion
+from ..logic.jobs import Job
+from ..scene import tables
+from ..tasks.find_similar import name_of
+from . import adapter_plots
+from .hits_grid import placeText
+from .pixmaps import Watcher, pixmapFromPng, pngFromImage
+from .search_context import SearchContext
+from .sentences import worded
+from .task_box import TaskBox
+from .widgets import Choice, fitHeight, plain, setTip, setUpTable, showSentence
+
+if TYPE_CHECKING:
+    from ..api.adapters import AppliedResult
+    from ..search.measures import Figures
+    from ..tasks.adapters import AdapterResult, Told
+
+INDEX, VOLUME = "index", "volume"
+_EACH = ""  # each series is a patient of its own
+_MOST_ROWS = 10
+_ENDING = ".npz"
+
+
+class AdapterFile:
+    """Which adapter is used, and what it achieves.
+
+    Args:
+        ui: the tab's widgets.
+        context: what the boxes share.
+
+    Attributes:
+        figures: of the last training or evaluation, None before.
+    """
+
+    def __init__(self, ui: Any, context: SearchContext):
+        self._ui, self._context = ui, context
+        self.figures: Figures | None = None
+        self._drawn: tuple = ()
+        setUpTable(ui.figuresTable, [_("Figure"), _("Value"), _("95 %")], widest=0)
+        ui.adapterOpenButton.connect("clicked()", self._open)
+        ui.rocPlotButton.connect("clicked()", lambda: self._chart(adapter_plots.rocChart))
+        ui.reliabilityPlotButton.connect("clicked()", lambda: self._chart(adapter_plots.reliabilityChart))
+        ui.confusionTableButton.connect("clicked()", self._confusion)
+        self._watcher = Watcher(onResize=self.draw)
+        ui.SimilarImages.installEventFilter(self._watcher)
+
+    @property
+    def path(self) -> str:
+        """Of the file, "" where none was chosen."""
+        return str(self._context.choices["adapter"])
+
+    def use(self, path: str) -> None:
+        """Evaluate and apply this one from now on; what another achieves is shown no longer."""
+        self._context.choices["adapter"] = path
+        self.figures, self._drawn = None, ()
+        for widget in (self._ui.figuresTable, self._ui.confusionLabel):
+            widget.setVisible(False)
+        showSentence(self._ui.figuresNoteLabel, "")
+        self._context.changed()
+
+    def show(self) -> None:
+        """Show everything as it is now."""
+        ui = self._ui
+        if ui.adapterPathEdit.text != self.path:
+            ui.adapterPathEdit.setText(plain(self.path))
+            setTip(ui.adapterPathEdit, self.path)
+        for button, isThere in (
+            (ui.rocPlotButton, self.figures is not None and bool(self.figures.curves)),
+            (ui.reliabilityPlotButton, self.figures is not None),
+            (ui.confusionTableButton, self.figures is not None),
+        ):
+            button.setVisible(self.figures is not None)
+            button.setEnabled(isThere)
+
+    def whyNot(self) -> str:
+        """Why there is nothing to ask, "" where there may be."""
+        if not self.path:
+            return _("Train an adapter, or open one.")
+        return "" if os.path.isfile(self.path) else _("The adapter's file is no longer there. Open another.")
+
+    def take(self, result: AdapterResult) -> None:
+        """Show what an adapter achieves."""
+        self.figures, self._drawn = result.figures, ()
+        table, found = self._ui.figuresTable, result.figures
+        notes = [worded(note) for note in result.report.get("warnings", ())]
+        if found is not None:
+            what = _("Measured on {items} images of {groups} patients.").format(items=f"{found.items:,}", groups=f"{found.groups:,}")
+            notes.insert(0, what)
+            names = _figureNames()
+            table.setRowCount(len(names))
+            for row, (name, title) in enumerate(names.items()):
+                low, high = found.intervals[name]
+                interval = f"{low:.2f}–{high:.2f}" if math.isfinite(low) else "–"
+                value = found.overall[name]
+                for column, text in enumerate((title, f"{value:.3f}" if math.isfinite(value) else "–", interval)):
+                    table.setItem(row, column, qt.QTableWidgetItem(text))
+            fitHeight(table)
+        table.setVisible(found is not None)
+        self._ui.confusionLabel.setVisible(found is not None)
+        self.draw()
+        showSentence(self._ui.figuresNoteLabel, "\n".join(notes))
+
+    def draw(self) -> None:
+        """Draw the confusion matrix as wide as there is room for."""
+        label = self._ui.confusionLabel
+        room = max(120, label.parentWidget().width - 12)
+        if self.figures is None or self._drawn == (room, id(self.figures)):
+            return
+        self._drawn = (room, id(self.figures))
+        picture = render_confusion(self.figures)
+        if picture.width > room:
+            picture = picture.resize((room, round(picture.height * room / picture.width)))
+        label.setPixmap(pixmapFromPng(pngFromImage(picture)))
+        label.setFixedHeight(picture.height)
+
+    def folder(self) -> str:
+        """Where to begin to look for a file."""
+        folder = os.path.dirname(self.path or self._context.choices.indexPath)
+        return folder if os.path.isdir(folder) else ""
+
+    def _open(self) -> None:
+        path = qt.QFileDialog.getOpenFileName(self._context.widget, _("Open an adapter"), self.folder(), _("Adapters (*.npz)"))
+        if path:
+            self.use(path)
+
+    def _chart(self, make: Callable[[Figures], Any]) -> None:
+        if self.figures is not None:
+            tables.showChart(make(self.figures))
+
+    def _confusion(self) -> None:
+        if self.figures is not None:
+            tables.showTable(adapter_plots.confusionTable(self.figures))
+
+
+class TrainBox:
+    """Train: a set of labels becomes an adapter. Nothing is sent anywhere.
+
+    Args:
+        ui: the tab's widgets.
+        context: what the boxes share.
+        adapter: what is made goes there.
+    """
+
+    def __init__(self, ui: Any, context: SearchContext, adapter: AdapterFile):
+        self._context, self._adapter = context, adapter
+        self.task = TaskBox(ui, "train", self._start, context.logic.cancel, _("Learn these labels. Nothing is sent."))
+        self._set = Choice(ui.trainSetComboBox, (), lambda _key: context.changed())
+        self._patients = Choice(ui.trainPatientsComboBox, ((_EACH, _("Each volume is a patient")),))
+        self._kind = Choice(ui.trainKindComboBox, (("linear", _("Logistic regression")), ("network", _("Published network"))))
+        self._by = Choice(
+            ui.trainByComboBox, (("slice", _("Each slice")), ("mean", _("Volumes, mean")), ("statistics", _("Volumes, seven statistics")))
+        )
+        self._asked = ""
+
+    def show(self) -> None:
+        """Show everything as it is now."""
+        sets = self._context.summary.label_sets if self._context.summary is not None else ()
+        text = _("{set} ({labels} labels, {places} images)")
+        self._set.fill(
+            [(one.set, text.format(set=one.set, labels=len(one.counts), places=f"{sum(one.counts.values()):,}")) for one in sets]
+        )
+        self._patients.fill([(_EACH, _("Each volume is a patient")), *((one.set, one.set) for one in sets)])
+        self.task.showReady(self.whyNot())
+
+    def whyNot(self) -> str:
+        """Why this cannot start, "" where it can."""
+        why = self._context.whyNoIndex()
+        if why or self._set.key:
+            return why
+        return _("The index has no labels. Label images first.")
+
+    def _start(self) -> Job | None:
+        context = self._context
+        path = qt.QFileDialog.getSaveFileName(context.widget, _("Save the adapter"), self._adapter.folder(), _("Adapters (*.npz)"))
+        if not path:
+            return None
+        self._asked = path if os.path.splitext(path)[1] else path + _ENDING
+        return context.begin(
+            self.task,
+            lambda: context.logic.trainAdapter(
+                self._set.key, self._asked, index=context.choices.indexPath, kind=self._kind.key, by=self._by.key,
+                patients=self._patients.key, callback=self._ended,
+            ),
+            sends=False,
+        )  # fmt: skip
+
+    def _ended(self, job: Job) -> None:
+        if self._context.isClosed:
+            return
+        self.task.ended()
+        if job.state == "done":
+            self._adapter.use(self._asked)
+            self._adapter.take(job.result)
+            self.task.say(_("The adapter is trained."))
+        else:
+            self.task.sayWhyNot(job, _("Cancelled. No adapter was written."))
+        self._context.changed()
+
+
+class EvaluateBox:
+    """Evaluate: how good an adapter is on labelled images. Nothing is sent anywhere. Arguments as for TrainBox."""
+
+    def __init__(self, ui: Any, context: SearchContext, adapter: AdapterFile):
+        self._context, self._adapter = context, adapter
+        self.task = TaskBox(ui, "evaluate", self._start, context.logic.cancel, _("Measure the adapter on the index. Nothing is sent."))
+        self._part = Choice(
+            ui.evaluatePartComboBox,
+            (
+                ("test", _("Images kept for testing")),
+                ("new", _("Images that it has never met")),
+                ("all", _("All labelled images (flatters)")),
+            ),
+        )
+
+    def show(self) -> None:
+        """Show everything as it is now."""
+        self._adapter.show()
+        self.task.showReady(self._context.whyNoIndex() or self._adapter.whyNot())
+
+    def _start(self) -> Job | None:
+        context, path = self._context, self._adapter.path
+        return context.begin(
+            self.task,
+            lambda: context.logic.evaluateAdapter(path, index=context.choices.indexPath, part=self._part.key, callback=self._ended),
+            sends=False,
+        )
+
+    def _ended(self, job: Job) -> None:
+        if self._context.isClosed:
+            return
+        self.task.ended()
+        if job.state == "done":
+            self._adapter.take(job.result)
+        else:
+            self.task.sayWhyNot(job, _("Cancelled."))
+        self._context.changed()
+
+
+class ApplyBox:
+    """Apply: what an adapter says of the index's images, or of a volume's slices, which are sent.
+
+    Args:
+        ui: the tab's widgets.
+        context: what the boxes share.
+        adapter: the one to ask.
+        onOpen: onOpen(answer, task) brings the person to an image.
+    """
+
+    def __init__(self, ui: Any, context: SearchContext, adapter: AdapterFile, onOpen: Callable[..., object]):
+        self._ui, self._context, self._adapter, self._onOpen = ui, context, adapter, onOpen
+        self.task = TaskBox(ui, "apply", self._start, context.logic.cancel, _("Ask the adapter about these images."))
+        self.result: AppliedResult | None = None
+        self._to = Choice(ui.applyToComboBox, ((INDEX, _("The index")), (VOLUME, _("This volume"))), lambda _key: context.changed())
+        setUpTable(ui.answersTable, [_("Image"), _("Label"), _("Share")], widest=0)
+        ui.answersTable.connect("cellDoubleClicked(int,int)", lambda row, _column: self._openRow(row))
+        ui.answersTableButton.connect("clicked()", self._showTable)
+
+    def show(self) -> None:
+        """Show everything as it is now."""
+        ofIndex = self._to.key == INDEX
+        for widget in (self._ui.applyWriteLabel, self._ui.applyWriteEdit):
+            widget.setVisible(ofIndex)
+        self._ui.answersTableButton.setVisible(self.result is not None)
+        self.task.showReady(self.whyNot())
+
+    def whyNot(self) -> str:
+        """Why this cannot start, "" where it can."""
+        context = self._context
+        if self._to.key == INDEX:
+            return self._adapter.whyNot() or context.whyNoIndex()
+        return self._adapter.whyNot() or context.whyNoVolume() or context.whyNoEndpoint()
+
+    def _start(self) -> Job | None:
+        context, path = self._context, self._adapter.path
+        logic, index, node = context.logic, context.choices.indexPath, context.volumeNode
+        if self._to.key == INDEX:
+            write = str(self._ui.applyWriteEdit.text).strip()
+            return context.begin(self.task, lambda: logic.applyAdapter(path, index=index, write=write, callback=self._ended), sends=False)
+        return context.begin(self.task, lambda **connection: logic.applyAdapter(path, node, callback=self._ended, **connection))
+
+    def _ended(self, job: Job) -> None:
+        if self._context.isClosed:
+            return
+        self.task.ended()
+        if job.state == "done":
+            self._take(job.result)
+            self._context.readIndex()
+        else:
+            self.task.sayWhyNot(job, _("Cancelled."))
+        self._context.changed()
+
+    def _take(self, result: AppliedResult) -> None:
+        self.result = result
+        table, answers = self._ui.answersTable, result.answers[:_MOST_ROWS]
+        table.setRowCount(len(answers))
+        for row, answer in enumerate(answers):
+            best, share = answer.ranked(result.labels)[0]
+            for column, text in enumerate((_called(answer), best, f"{100 * share:.0f} %")):
+                item = qt.QTableWidgetItem(plain(text))
+                setTip(item, "\n".join(f"{label}: {100 * own:.1f} %" for label, own in answer.ranked(result.labels)[:_MOST_ROWS]))
+                table.setItem(row, column, item)
+        table.setVisible(bool(answers))
+        fitHeight(table)
+        counts = Counter(answer.ranked(result.labels)[0][0] for answer in result.answers)
+        told = ", ".join(f"{label} {count:,}" for label, count in counts.most_common(_MOST_ROWS))
+        notes = [_("{count} images: {told}.").format(count=f"{len(result.answers):,}", told=told), result.failure]
+        showSentence(self._ui.answersNoteLabel, "\n".join(note for note in notes if note))
+
+    def _openRow(self, row: int) -> None:
+        if self.result is not None and 0 <= row < len(self.result.answers):
+            self._onOpen(self.result.answers[row], self.task)
+
+    def _showTable(self) -> None:
+        if self.result is None or not self.result.answers:
+            return
+        answers, labels = self.result.answers, self.result.labels
+        columns: list[tables.Column] = [
+            (_("Image"), [name_of(answer.record) for answer in answers]),
+            (_("Place"), [placeText(answer.record) for answer in answers]),
+            (_("Label"), [answer.ranked(labels)[0][0] for answer in answers]),
+            *((label, [float(answer.probabilities[place]) for answer in answers]) for place, label in enumerate(labels)),
+        ]
+        tables.showTable(tables.tableFromColumns(_("Answers of the adapter"), columns))
+
+
+def _called(answer: Told) -> str:
+    return _("{place}, {name}").format(place=placeText(answer.record), name=name_of(answer.record))
+
+
+def _figureNames() -> dict[str, str]:
+    return {
+        "accuracy": _("Accuracy"), "balanced_accuracy": _("Balanced accuracy"), "auroc": _("AUROC (mean)"),
+        "average_precision": _("Average precision"), "ece": _("Calibration error"),
+    }  # fmt: skip
