@@ -97,7 +97,7 @@ def test_an_adapter_is_trained_evaluated_and_applied_in_the_tab(adapters, tmp_pa
     assert adapters.do("trainButton").state == "done"
     head = load_head(path)
     assert list(head.labels) == ["left", "right"]
-    assert host.find("adapterPathEdit").text == str(path)
+    assert host.find("adapterPathEdit").text == "side.npz" and host.find("adapterPathEdit").toolTip == str(path)
 
     host.choose("evaluatePartComboBox", "All labelled images (flatters)")
     assert adapters.do("evaluateButton").state == "done"

@@ -74,8 +74,10 @@ class AdapterFile:
     def show(self) -> None:
         """Show everything as it is now."""
         ui = self._ui
-        if ui.adapterPathEdit.text != self.path:
-            ui.adapterPathEdit.setText(plain(self.path))
+        name = plain(os.path.basename(self.path))  # the whole path is its tool tip: the panel is narrow
+        if ui.adapterPathEdit.text != name:
+            ui.adapterPathEdit.setText(name)
+        if self.path:
             setTip(ui.adapterPathEdit, self.path)
         for button, isThere in (
             (ui.rocPlotButton, self.figures is not None and bool(self.figures.curves)),
@@ -107,8 +109,8 @@ class AdapterFile:
                 value = found.overall[name]
                 for column, text in enumerate((title, f"{value:.3f}" if math.isfinite(value) else "–", interval)):
                     table.setItem(row, column, qt.QTableWidgetItem(text))
-            fitHeight(table)
         table.setVisible(found is not None)
+        fitHeight(table)
         self._ui.confusionLabel.setVisible(found is not None)
         self.draw()
         showSentence(self._ui.figuresNoteLabel, "\n".join(notes))
