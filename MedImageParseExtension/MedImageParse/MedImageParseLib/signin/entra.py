@@ -389,7 +389,7 @@ def _context(ca_bundle: str) -> ssl.SSLContext:
     try:
         import truststore
 
-        context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context: ssl.SSLContext = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     except ImportError:
         context = ssl.create_default_context()
     if ca_bundle:
