@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any, NoReturn
 
 from ..errors import UsageError
 from ..options import add_options, names_of
@@ -23,11 +24,11 @@ class RefuseKey(argparse.Action):
 class Parser(argparse.ArgumentParser):
     """argparse that raises a sentence instead of printing usage and leaving, and that knows no abbreviations (--key is not --key-file)."""
 
-    def __init__(self, *arguments: object, **options: object) -> None:
+    def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **{"allow_abbrev": False, **options})
         self.commands: dict[str, argparse.ArgumentParser] = {}  # of the whole program, by name
 
-    def error(self, message: str) -> None:
+    def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message[:1].upper()}{message[1:]}; see `{self.prog} --help`.")
 
 

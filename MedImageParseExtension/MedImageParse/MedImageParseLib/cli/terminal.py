@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from ..errors import EndpointError, MedImageParseError, PartlyDone
 from ..files.collisions import check_outputs
@@ -130,7 +130,14 @@ class Terminal:
             self._line, self._last, self._last_done, self._is_silent = line, now, run.done, False
 
 
-Result = TypeVar("Result")
+class Reported(Protocol):
+    """What a command's work gives: whatever else it holds, its report."""
+
+    @property
+    def report(self) -> dict: ...
+
+
+Result = TypeVar("Result", bound=Reported)
 
 
 # Options that name what a command writes, and those that name what it reads beside its inputs.
@@ -184,18 +191,18 @@ def raise_if_partly(failure: str) -> None:
 
 def failure_report(arguments: argparse.Namespace, error: MedImageParseError, inputs: list[str]) -> dict:
     """The report of a run that gave nothing: the same keys as far as they are known, and the error."""
-    is_endpoint = isinstance(error, EndpointError)
+    sent = error if isinstance(error, EndpointError) else None
     return blank_report() | {
         "command": command_of(arguments),
         "kind": error.kind,
-        "http_status": error.status or None if is_endpoint else None,
+        "http_status": sent.status or None if sent else None,
         "model": getattr(arguments, "model", VECTORS.name),
         "endpoint": _endpoint_name(getattr(arguments, "endpoint", None)),
         "dialect": getattr(arguments, "dialect", None) or "auto",
-        "request_ids": [error.request_id] if is_endpoint and error.request_id else [],
+        "request_ids": [sent.request_id] if sent and sent.request_id else [],
         "input": {"path": inputs[0], "size_kji": None, "spacing_mm": None, "modality": None} if len(inputs) == 1 else None,
         "inputs": [{"path": path} for path in inputs],
-        "tries": error.tries if is_endpoint else 0,
+        "tries": sent.tries if sent else 0,
         "error": str(error),
         "exit_status": error.exit_status,
     }

@@ -16,7 +16,7 @@ PICTURE_OUTPUT = (".png",)
 BACKGROUND, TEXT, QUIET, FRAME, BAR = (20, 21, 24), (238, 238, 238), (166, 168, 174), (72, 74, 80), (96, 165, 220)
 
 
-def font(size: int) -> ImageFont.FreeTypeFont:
+def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """Pillow's own font.
 
     Args:
@@ -24,7 +24,7 @@ def font(size: int) -> ImageFont.FreeTypeFont:
     """
     from PIL import ImageFont
 
-    return ImageFont.load_default(size)  # type: ignore[return-value]
+    return ImageFont.load_default(size)
 
 
 def png_of(picture: Image.Image) -> bytes:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..imaging.volume import three
 from .drawing import BACKGROUND, BAR, FRAME, QUIET, TEXT, write_png
 
 if TYPE_CHECKING:
@@ -121,16 +122,16 @@ def open_thumbnail(data: bytes, side: int) -> Image.Image | None:
     if not data:
         return None
     try:
-        with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as picture:
-            picture = picture.convert("RGB")
+        with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as stored:
+            picture = stored.convert("RGB")
             scale = side / max(picture.size)
-            size = tuple(max(1, round(length * scale)) for length in picture.size)
-            return picture.resize(size, Image.Resampling.BICUBIC)
+            width, height = (max(1, round(length * scale)) for length in picture.size)
+            return picture.resize((width, height), Image.Resampling.BICUBIC)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None  # one damaged thumbnail does not cost the person the rest
 
 
-def fitted(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
+def fitted(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float) -> str:
     """The text, its middle left out where it is wider than `width` pixels: both ends of a file's name tell it apart."""
     text = " ".join(text.split())[:300]
     if font.getlength(text) <= width:
@@ -329,9 +330,10 @@ def _draw_points(draw: ImageDraw.ImageDraw, points: Sequence[MapPoint], places: 
     for place, point in zip(places, points):
         if point.distance is None:
             _dot(draw, place, radius, _USUAL)
-    others = sorted(
-        (number for number, point in enumerate(points) if point.distance is not None), key=lambda number: points[number].distance
-    )
+    others = [
+        number
+        for _distance, number in sorted((point.distance, number) for number, point in enumerate(points) if point.distance is not None)
+    ]
     usual = max((point.usual for point in points if point.usual is not None), default=0.0)
     # Whoever is no farther than the set's own members are from one another is near, even where nobody else is there to compare with.
     far = _FAR_TIMES * usual or max((points[number].distance or 0.0 for number in others), default=0.0)
@@ -376,4 +378,4 @@ def _dot(draw: ImageDraw.ImageDraw, place: tuple[float, float], radius: int, col
 
 
 def _mixed(share: float) -> tuple[int, int, int]:
-    return tuple(round(near + (far - near) * share) for near, far in zip(_NEAR, _FAR))
+    return three(round(near + (far - near) * share) for near, far in zip(_NEAR, _FAR))

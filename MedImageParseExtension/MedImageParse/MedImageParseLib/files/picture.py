@@ -148,7 +148,7 @@ def _frame(draw: ImageDraw.ImageDraw, panel: Panel, x: int, y: int, size: tuple[
     if panel.tilt >= _CLEAR_TILT:
         caption += f", tilted {panel.tilt:.0f}\N{DEGREE SIGN}"
     draw.text((x, y - _LETTER - _CAPTION + 4), caption, TEXT, _font(23))
-    left, right, top, bottom = panel.letters
+    left, right, top, bottom = tuple(panel.letters)
     font = _font(25)
     draw.text((x - _LETTER // 2 - 1, y + height // 2), left, TEXT, font, anchor="mm")
     draw.text((x + width + _LETTER // 2 + 1, y + height // 2), right, TEXT, font, anchor="mm")
@@ -221,7 +221,7 @@ class _Legend:
     """Names in columns below the panels: number, color swatch, name; absent structures say so."""
 
     masks: Sequence[tuple[str, Color, CroppedMask]]
-    font: ImageFont.FreeTypeFont
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont
     width: int
 
     _LINE = 36
@@ -268,13 +268,13 @@ def _notes(volume: Volume, window: Window) -> str:
     return f"Radiological view: R is the patient's right. {shown}Voxels {spacing} mm."
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont:
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     from PIL import ImageFont
 
     return ImageFont.load_default(size)
 
 
-def _shortened(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
+def _shortened(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float) -> str:
     """The text, cut with "..." where it is wider than `width` pixels."""
     text = " ".join(text.split())[:400]  # no sheet holds more, and measuring costs time
     if font.getlength(text) <= width:
@@ -284,7 +284,7 @@ def _shortened(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
     return text.rstrip() + "..."
 
 
-def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: float) -> list[str]:
+def _wrapped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float) -> list[str]:
     lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".strip()

@@ -297,17 +297,24 @@ def read_picture(path: Path, warnings: list[str]) -> Volume:
 
 
 def _decode(picture: Image.Image, path: Path, warnings: list[str]) -> Volume:
+    from PIL import TiffImagePlugin
+
     pages = getattr(picture, "n_frames", 1)
     if pages > 1 and picture.format != "MPO":  # MPO: a camera's JPEG whose further pages are previews
         raise InputError(f"The picture {path.name} holds {pages} pages; save the one that you want as a file of its own.")
-    if "16B" in str(picture.tile) and picture.mode == "RGB":
+    if "16B" in str(getattr(picture, "tile", "")) and picture.mode == "RGB":
         warnings.append("The picture has 16 bits a color channel; only the upper 8 are used.")
     if picture.getexif().get(_EXIF_ORIENTATION, 1) not in (0, 1):
         warnings.append("The camera noted that this picture is to be shown turned; it is sent as stored, not turned.")
     picture.load()
     voxels = _pixels(picture)
     # Pillow turns 8-bit pictures of this kind round and leaves deeper ones as they are stored.
-    if picture.format == "TIFF" and picture.tag_v2.get(_TIFF_PHOTOMETRIC) == 0 and voxels.ndim == 2 and voxels.dtype != np.uint8:
+    if (
+        isinstance(picture, TiffImagePlugin.TiffImageFile)
+        and picture.tag_v2.get(_TIFF_PHOTOMETRIC) == 0
+        and voxels.ndim == 2
+        and voxels.dtype != np.uint8
+    ):
         voxels = _white_is_zero(voxels, picture)
     return Volume(voxels[np.newaxis], PICTURE_IJK_TO_RAS.copy(), is_picture=True)
 

@@ -19,7 +19,7 @@ import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -290,7 +290,7 @@ def write_vectors(path: str | os.PathLike, records: Sequence[Record], provenance
 
 
 def _npz(columns: dict[str, list], vectors: np.ndarray, made: dict[str, str], scaling_factor: float | None) -> bytes:
-    arrays = {name: np.array(values, np.int32 if name == "slice" else np.str_) for name, values in columns.items()}
+    arrays: dict[str, Any] = {name: np.array(values, np.int32 if name == "slice" else np.str_) for name, values in columns.items()}
     arrays |= {name: np.array(value, np.str_) for name, value in made.items()}
     buffer = io.BytesIO()
     np.savez(buffer, vectors=vectors, scaling_factor=np.float64(np.nan if scaling_factor is None else scaling_factor), **arrays)

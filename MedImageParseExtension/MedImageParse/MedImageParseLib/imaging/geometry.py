@@ -32,7 +32,7 @@ from itertools import permutations
 import numpy as np
 
 from ..errors import UsageError
-from .volume import CroppedMask, Volume
+from .volume import CroppedMask, Volume, three
 
 _WORLD = {"R": (0, 1), "L": (0, -1), "A": (1, 1), "P": (1, -1), "S": (2, 1), "I": (2, -1)}
 _LETTERS = (("R", "L"), ("A", "P"), ("S", "I"))
@@ -82,7 +82,7 @@ class AxisMap:
             source = axes.index(world)
             order.append(source)
             flips.append(_WORLD[have[source]][1] != sign)
-        return cls(tuple(order), tuple(flips))
+        return cls(three(order), three(flips))
 
     def apply(self, array: np.ndarray) -> np.ndarray:
         """The turned array (a view); axes after the third (channels) stay where they are."""
@@ -102,8 +102,8 @@ class AxisMap:
             shape[source] = size
             start[source] = size - mask.start_kji[axis] - length if self.flips[axis] else mask.start_kji[axis]
         if mask.voxels.size == 0:
-            return CroppedMask.empty(tuple(shape))
-        return CroppedMask(tuple(shape), tuple(start), np.ascontiguousarray(self.undo(mask.voxels)))
+            return CroppedMask.empty(three(shape))
+        return CroppedMask(three(shape), three(start), np.ascontiguousarray(self.undo(mask.voxels)))
 
     def turned_matrix(self, ijk_to_ras: np.ndarray, shape_kji: tuple[int, int, int]) -> np.ndarray:
         """The 4x4 matrix of the turned grid: its voxels lie where the source's lie.
@@ -147,9 +147,9 @@ class SquareFit:
         spacing_mm: (between rows, between columns); only their ratio matters.
         """
         finest = min(spacing_mm)
-        square = tuple(max(1, round(size * spacing / finest)) for size, spacing in zip(shape, spacing_mm))
-        side = max(square)
-        return cls(tuple(shape), square, side, tuple((side - size) // 2 for size in square))
+        rows, columns = (max(1, round(size * spacing / finest)) for size, spacing in zip(shape, spacing_mm))
+        side = max(rows, columns)
+        return cls((shape[0], shape[1]), (rows, columns), side, ((side - rows) // 2, (side - columns) // 2))
 
     def forward(self, image: np.ndarray) -> np.ndarray:
         """A uint8 slice, (rows, columns) or (rows, columns, 3), on the 1024 square; black round it; uint8."""
@@ -388,7 +388,7 @@ class SliceView:
         stack = np.zeros((last - first + 1, *self.fit.shape), np.uint8)
         for index, mask in used.items():
             stack[index - first] = mask
-        turned_shape = tuple(shape_kji[axis] for axis in self.axes.order)
+        turned_shape = three(shape_kji[axis] for axis in self.axes.order)
         return self.axes.undo_mask(CroppedMask(turned_shape, (first, 0, 0), stack).trimmed())
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -228,7 +229,7 @@ class NiftiReader:
     def _take(self, size: int) -> np.ndarray:
         """The next bytes. Memory that stays zero is never touched, so empty background costs no memory (see _Inflater)."""
         buffer = np.zeros(size, np.uint8)
-        if self._source.read_into(memoryview(buffer)) < size:
+        if self._source.read_into(buffer.data) < size:
             raise InputError("The NIfTI file is truncated: it ends before its last voxel.")
         return buffer
 
@@ -277,10 +278,13 @@ def apply_scale(voxels: np.ndarray, header: NiftiHeader) -> np.ndarray:
     if voxels.dtype.kind in "iu" and slope == round(slope) and intercept == round(intercept):
         largest = abs(slope) * 2.0 ** (8 * voxels.dtype.itemsize) + abs(intercept)
         if largest < 2**62:
-            kind = np.int32 if largest < 2**31 else np.int64
-            return voxels.astype(kind) * kind(slope) + kind(intercept)
-    kind = np.float32 if voxels.dtype.itemsize <= 2 or voxels.dtype == np.float32 else np.float64
-    return voxels.astype(kind) * kind(slope) + kind(intercept)
+            return _scaled(voxels, np.dtype(np.int32 if largest < 2**31 else np.int64), slope, intercept)
+    is_short = voxels.dtype.itemsize <= 2 or voxels.dtype == np.float32
+    return _scaled(voxels, np.dtype(np.float32 if is_short else np.float64), slope, intercept)
+
+
+def _scaled(voxels: np.ndarray, kind: np.dtype, slope: float, intercept: float) -> np.ndarray:
+    return voxels.astype(kind) * kind.type(slope) + kind.type(intercept)
 
 
 def encode_nifti(
@@ -313,7 +317,7 @@ def encode_nifti(
     is_color = voxels.ndim == 4 and voxels.shape[-1] == 3 and voxels.dtype == np.uint8
     shape_ijk = (voxels.shape[:3] if is_color else voxels.shape)[::-1]
     header = _build_header(shape_ijk, voxels.dtype, is_color, np.asarray(ijk_to_ras, dtype=float), forms, description)
-    body = memoryview(np.ascontiguousarray(voxels.astype(voxels.dtype.newbyteorder("<"), copy=False))).cast("B") if voxels.size else b""
+    body = np.ascontiguousarray(voxels.astype(voxels.dtype.newbyteorder("<"), copy=False)).data.cast("B") if voxels.size else b""
     if not compress:
         return header + bytes(body)
     pieces = (header, *(body[start : start + _CHUNK] for start in range(0, len(body), _CHUNK)))
@@ -331,7 +335,7 @@ def _strategy(body: bytes | memoryview, level: int) -> int:
     for strategy in (zlib.Z_DEFAULT_STRATEGY, zlib.Z_RLE):
         packer = zlib.compressobj(level, zlib.DEFLATED, -15, strategy=strategy)
         sizes[strategy] = len(packer.compress(body[start : start + _SAMPLE])) + len(packer.flush())
-    return min(sizes, key=sizes.get)
+    return min(sizes, key=lambda strategy: sizes[strategy])
 
 
 def _build_header(
@@ -356,8 +360,9 @@ def _build_header(
     return header.tobytes() + bytes(offset - size)
 
 
-def _recognise(raw: bytes) -> tuple[int, str]:
-    for order in "<>":
+def _recognise(raw: bytes) -> tuple[int, Literal["<", ">"]]:
+    orders: tuple[Literal["<"], Literal[">"]] = ("<", ">")
+    for order in orders:
         size = int(np.frombuffer(bytes(raw[:4]), dtype=order + "i4")[0])
         if size == 348 and bytes(raw[344:347]) == b"n+1":
             return 348, order
@@ -531,7 +536,7 @@ class _Inflater:
                     if self._data[following : following + 2] != GZIP_MAGIC:
                         return b""  # zero padding after the end is common and harmless
                     self._at, self._inflate = following, zlib.decompressobj(31)
-                chunk = self._inflate.unconsumed_tail
+                chunk: bytes | memoryview = self._inflate.unconsumed_tail
                 if not chunk:
                     chunk = self._data[self._at : self._at + _PACKED]
                     self._at += len(chunk)

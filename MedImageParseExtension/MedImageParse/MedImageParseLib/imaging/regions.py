@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import UsageError
-from .volume import CroppedMask
+from .volume import CroppedMask, three
 
 
 @dataclass(slots=True, frozen=True)
@@ -39,11 +39,11 @@ class Region:
         if any(not 0 <= first < last <= size for (first, last), size in zip(ends, shape_ijk)):
             sizes = " x ".join(map(str, shape_ijk))
             raise UsageError(f"The region '{text}' is empty or reaches outside the volume, which has {sizes} voxels.")
-        return cls(tuple(first for first, _last in ends[::-1]), tuple(last for _first, last in ends[::-1]))
+        return cls(three(first for first, _last in ends[::-1]), three(last for _first, last in ends[::-1]))
 
     @property
     def box(self) -> tuple[slice, slice, slice]:
-        return tuple(slice(first, last) for first, last in zip(self.start_kji, self.stop_kji))
+        return three(slice(first, last) for first, last in zip(self.start_kji, self.stop_kji))
 
     def crop(self, voxels: np.ndarray) -> np.ndarray:
         """The region of a kji(c) array (a view)."""
@@ -59,4 +59,4 @@ class Region:
         """A mask on the region's grid as one on the whole volume's."""
         if mask.voxels.size == 0:
             return CroppedMask.empty(shape_kji)
-        return CroppedMask(tuple(shape_kji), tuple(a + b for a, b in zip(self.start_kji, mask.start_kji)), mask.voxels)
+        return CroppedMask(three(shape_kji), three(a + b for a, b in zip(self.start_kji, mask.start_kji)), mask.voxels)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import UsageError
-from .volume import CroppedMask
+from .volume import CroppedMask, three
 
 OVERLAP = 2
 
@@ -104,14 +104,15 @@ def _for_axis(shape_kji: tuple[int, int, int]) -> int:
 
 def merge_slabs(slabs: list[Slab], masks: list[CroppedMask], depth: int) -> CroppedMask:
     """One mask from the masks of the slabs, each on its slab's own grid, in order."""
-    shape = (depth, *masks[0].shape_kji[1:])
+    _depth, rows, columns = masks[0].shape_kji
+    shape = (depth, rows, columns)
     parts = []
     for slab, mask in zip(slabs, masks):
         if mask.voxels.size:
             first = max(slab.keep_start - slab.start - mask.start_kji[0], 0)
             last = max(slab.keep_stop - slab.start - mask.start_kji[0], 0)
             kept = mask.voxels[first:last]
-            parts.append(CroppedMask(shape, (mask.start_kji[0] + first + slab.start, *mask.start_kji[1:]), kept))
+            parts.append(CroppedMask(shape, (mask.start_kji[0] + first + slab.start, mask.start_kji[1], mask.start_kji[2]), kept))
     parts = [part for part in (part.trimmed() for part in parts) if part.voxels.size]
     if not parts:
         return CroppedMask.empty(shape)
@@ -122,7 +123,7 @@ def merge_slabs(slabs: list[Slab], masks: list[CroppedMask], depth: int) -> Crop
         box[tuple(slice(start - offset, start - offset + size) for start, offset, size in zip(part.start_kji, low, part.voxels.shape))] |= (
             part.voxels
         )
-    return CroppedMask(shape, tuple(int(n) for n in low), box)
+    return CroppedMask(shape, three(int(n) for n in low), box)
 
 
 def _cut(depth: int, count: int) -> list[Slab]:

@@ -8,8 +8,9 @@ ten to thirty times faster than full-grid arrays.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import numpy as np
 
@@ -17,6 +18,25 @@ from ..errors import InputError
 
 if TYPE_CHECKING:
     from .nifti import NiftiForms
+
+Value = TypeVar("Value")
+
+
+def three(values: Iterable[Value]) -> tuple[Value, Value, Value]:
+    """One value for each axis of a volume, as a tuple.
+
+    Args:
+        values: in the order wanted, kji or ijk.
+
+    Raises:
+        ValueError: there are not three.
+
+    Examples:
+        >>> three(length + 1 for length in (4, 5, 6))
+        (5, 6, 7)
+    """
+    first, second, third = values
+    return first, second, third
 
 
 @dataclass(slots=True, frozen=True)
@@ -55,7 +75,8 @@ class Volume:
 
     @property
     def shape_kji(self) -> tuple[int, int, int]:
-        return tuple(int(size) for size in self.voxels.shape[:3])
+        # Not `three`: an array that is no volume must live long enough for `check` to refuse it.
+        return cast("tuple[int, int, int]", tuple(int(size) for size in self.voxels.shape[:3]))
 
     @property
     def is_color(self) -> bool:
@@ -110,15 +131,15 @@ class CroppedMask:
 
     @classmethod
     def empty(cls, shape_kji: tuple[int, int, int]) -> CroppedMask:
-        return cls(tuple(shape_kji), (0, 0, 0), np.zeros((0, 0, 0), np.uint8))
+        return cls(three(shape_kji), (0, 0, 0), np.zeros((0, 0, 0), np.uint8))
 
     @classmethod
     def from_full(cls, mask: np.ndarray) -> CroppedMask:
         """Cut a full-grid kji array (anything truthy is inside) to its bounding box."""
         box = bounding_box(mask)
         if box is None:
-            return cls.empty(mask.shape)
-        return cls(tuple(mask.shape), tuple(s.start for s in box), np.ascontiguousarray(mask[box] != 0).view(np.uint8))
+            return cls.empty(three(mask.shape))
+        return cls(three(mask.shape), three(s.start for s in box), np.ascontiguousarray(mask[box] != 0).view(np.uint8))
 
     @property
     def count(self) -> int:
@@ -128,7 +149,7 @@ class CroppedMask:
     @property
     def box(self) -> tuple[slice, slice, slice]:
         """Where the box lies on the full grid, as slices in kji order."""
-        return tuple(slice(start, start + size) for start, size in zip(self.start_kji, self.voxels.shape))
+        return three(slice(start, start + size) for start, size in zip(self.start_kji, self.voxels.shape))
 
     def full(self) -> np.ndarray:
         """The mask on its full grid, uint8 kji, 0 or 1."""

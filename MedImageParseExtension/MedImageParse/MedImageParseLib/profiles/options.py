@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 
 from ..options import option
 from .profiles import DIALECTS, SIGN_INS
@@ -33,4 +34,6 @@ class ConnectionOptions:
         help="yes, image data (and the key, if one is used) may go to this host (needed once per host that is not loopback)",
         group=_GROUP,
     )
-    show_device_code: Callable[..., object] | None = option(None, help="shows a person where to enter a device code", on_command_line=False)
+    show_device_code: Callable[[str, str, datetime], None] | None = option(
+        None, help="shows a person where to enter a device code", on_command_line=False
+    )

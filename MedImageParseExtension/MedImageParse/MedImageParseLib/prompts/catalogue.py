@@ -25,6 +25,7 @@ import json
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import overload
 
 from .vocabulary import Bag, Reading, bag, ordinal, readings, split_words
 
@@ -255,6 +256,14 @@ def _sides(entry: dict, categories: dict[str, list[str]]) -> list[Target]:
             )
         )
     return made
+
+
+@overload
+def _code(parts: list[str]) -> Code: ...
+
+
+@overload
+def _code(parts: list[str] | None) -> Code | None: ...
 
 
 def _code(parts: list[str] | None) -> Code | None:

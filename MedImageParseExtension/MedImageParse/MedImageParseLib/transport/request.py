@@ -7,9 +7,9 @@ import io
 import re
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from ..errors import MedImageParseError
 from ..progress import Cancellation, Progress
@@ -45,7 +45,7 @@ class UploadBody:
     def __len__(self) -> int:
         return len(self._view)
 
-    def __iter__(self) -> Iterator[memoryview]:
+    def __iter__(self) -> Iterator[memoryview | bytes]:
         while piece := self.read():
             yield piece
 
@@ -205,7 +205,8 @@ class Exchange:
             # The local endpoint plays three models, and a picture with text fits two of them.
             headers["x-medimageparse-model"] = self._model.split()[0]
         upload = UploadBody(self._body, self._watch)
-        return requests.Request("POST", self._route.address.url, headers=headers, data=upload, auth=Authorization()).prepare()
+        data = cast("Iterable[bytes]", upload)  # its pieces are views of bytes, which sockets take as well
+        return requests.Request("POST", self._route.address.url, headers=headers, data=data, auth=Authorization()).prepare()
 
     def _read(self, response: Any) -> Outcome:
         headers = lower_headers(response.headers)

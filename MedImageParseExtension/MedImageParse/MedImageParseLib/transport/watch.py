@@ -187,7 +187,7 @@ class _Watched:
                 watch.moved()
             view = view[count:]
 
-    def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
+    def recv_into(self, buffer: Any, nbytes: int | None = 0, flags: int = 0) -> int:
         """Receive what is there, waiting in slices."""
         watch = current()
         if watch.phase == "uploading":
@@ -201,7 +201,7 @@ class _Watched:
         while True:
             watch.check()
             try:
-                count = super().recv_into(buffer, nbytes, flags)  # type: ignore[misc]
+                count = super().recv_into(buffer, nbytes or 0, flags)  # type: ignore[misc]
                 watch.received(count)
                 return count
             except TimeoutError:

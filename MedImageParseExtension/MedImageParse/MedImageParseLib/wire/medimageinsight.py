@@ -86,6 +86,8 @@ def parse_reply(body: bytes, rows_sent: int, column: str) -> VectorReply:
     if len({vector.size for vector in vectors}) != 1:
         raise ReplyError(f"The reply's {column} have different lengths: {quote(body)}", code="reply-shape")
     factor = rows.rows[0].get("scaling_factor")
-    given = isinstance(factor, (int, float)) and not isinstance(factor, bool) and abs(factor) < 1e6  # NaN fails this too
-    form = f"{rows.form}; {column} of {vectors[0].size}; scaling_factor {'given' if given else 'absent'}"
-    return VectorReply(np.stack(vectors), float(factor) if given else DEFAULT_SCALING_FACTOR, form, rows.engine)
+    scaling = None
+    if isinstance(factor, (int, float)) and not isinstance(factor, bool) and abs(factor) < 1e6:  # NaN fails this too
+        scaling = float(factor)
+    form = f"{rows.form}; {column} of {vectors[0].size}; scaling_factor {'absent' if scaling is None else 'given'}"
+    return VectorReply(np.stack(vectors), DEFAULT_SCALING_FACTOR if scaling is None else scaling, form, rows.engine)

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..errors import InputError, ReplyError
 from ..imaging.nifti import NiftiReader
-from ..imaging.volume import CroppedMask, bounding_box
+from ..imaging.volume import CroppedMask, bounding_box, three
 from .envelope import Rows, Said, build_body, decode_array, decode_base64, enough_memory, open_cell, parse_rows, quote, reply_limit
 
 _WIDEST = 8  # bytes a voxel: float64, as numpy makes probabilities
@@ -109,16 +109,17 @@ def _parse_nifti(inner: dict, form: str, rows: Rows, prompts: int, shape_kji: tu
 
 def _parse_array(inner: dict, form: str, rows: Rows, prompts: int, shape_kji: tuple[int, int, int], keep: bool) -> VolumeReply:
     declared = inner.get("shape")
+    given: list = declared if isinstance(declared, list) else []
     axes = (0, 1, 2)
-    if isinstance(declared, list) and len(declared) == 4 and declared[0] == prompts and all(type(size) is int for size in declared):
-        axes = _axes(tuple(declared[1:]), shape_kji)
-        stack = decode_array(inner, "image_features", tuple(declared))
+    if len(given) == 4 and given[0] == prompts and all(type(size) is int for size in given):
+        axes = _axes(tuple(given[1:]), shape_kji)
+        stack = decode_array(inner, "image_features", tuple(given))
     else:
         stack = decode_array(inner, "image_features", (prompts, *shape_kji))
     reply = _from_stack((volume.transpose(axes) for volume in stack), prompts, keep, stack.dtype)
     reply.form, reply.engine, reply.said = f"{form}{reply.form}", rows.engine, Said.of(rows.rows[0], prompts)
     if axes != (0, 1, 2):
-        reply.warnings.insert(0, f"The reply's axes were permuted ({_times(declared[1:])}); they were put right.")
+        reply.warnings.insert(0, f"The reply's axes were permuted ({_times(given[1:])}); they were put right.")
     return reply
 
 
@@ -133,7 +134,7 @@ def _axes(have: tuple[int, ...], sent: tuple[int, ...]) -> tuple[int, int, int]:
             f"The reply's shape {_times(have[::-1])} is a permutation of {_times(sent[::-1])} that can be read in more than one way.",
             code="reply-shape",
         )
-    return tuple(have.index(size) for size in sent)  # all sizes differ, so a size names its axis
+    return three(have.index(size) for size in sent)  # all sizes differ, so a size names its axis
 
 
 def _scaled(volume: np.ndarray, slope: float, intercept: float) -> np.ndarray:
@@ -150,23 +151,24 @@ def _from_volume(volumes: Iterable[np.ndarray], prompts: int, keep: bool) -> Vol
             return _single_probability(volume, prompts, keep, warnings)
     inside = bounding_box(volume)
     if inside is None:
-        return VolumeReply([CroppedMask.empty(volume.shape)] * prompts, None, "; integer labelmap", "", warnings)
+        return VolumeReply([CroppedMask.empty(three(volume.shape))] * prompts, None, "; integer labelmap", "", warnings)
     part = volume[inside]
     if part.min() < 0 or part.max() > prompts:
         strange = np.unique(part[(part < 0) | (part > prompts)])
         listed = ", ".join(f"{value:g}" for value in strange[:5]) + (" and more" if strange.size > 5 else "")
         warnings.append(f"The reply held labels beyond the {prompts} prompts ({listed}); they count as background.")
         part = np.where((part < 0) | (part > prompts), 0, part)
-    return VolumeReply(_label_masks(part, inside, volume.shape, prompts), None, "; integer labelmap", "", warnings)
+    return VolumeReply(_label_masks(part, inside, three(volume.shape), prompts), None, "; integer labelmap", "", warnings)
 
 
-def _label_masks(part: np.ndarray, inside: tuple[slice, ...], shape: tuple[int, ...], prompts: int) -> list[CroppedMask]:
+def _label_masks(part: np.ndarray, inside: tuple[slice, ...], shape: tuple[int, int, int], prompts: int) -> list[CroppedMask]:
     """Each label's mask. Its slices first, then its box within them: no array of the whole size is made, however many labels there are."""
     starts = [box.start for box in inside]
     slices: dict[int, list[int]] = {}
     for k, plane in enumerate(part):
-        for number in np.flatnonzero(np.bincount(plane.ravel().astype(np.intp, copy=False), minlength=prompts + 1)[1:]) + 1:
-            slices.setdefault(int(number), []).append(k)
+        counts = np.bincount(plane.ravel().astype(np.intp, copy=False), minlength=prompts + 1)
+        for label in np.flatnonzero(counts[1:]) + 1:
+            slices.setdefault(int(label), []).append(k)
     masks = []
     for number in range(1, prompts + 1):
         if number not in slices:
@@ -178,7 +180,7 @@ def _label_masks(part: np.ndarray, inside: tuple[slice, ...], shape: tuple[int, 
             shadow |= part[k] == number
         rows, columns = bounding_box(shadow) or (slice(0), slice(0))
         voxels = (part[first : last + 1, rows, columns] == number).view(np.uint8)
-        masks.append(CroppedMask(tuple(shape), (starts[0] + first, starts[1] + rows.start, starts[2] + columns.start), voxels))
+        masks.append(CroppedMask(shape, (starts[0] + first, starts[1] + rows.start, starts[2] + columns.start), voxels))
     return masks
 
 
@@ -196,13 +198,12 @@ def _single_probability(volume: np.ndarray, prompts: int, keep: bool, warnings: 
 def _from_stack(volumes: Iterable[np.ndarray], prompts: int, keep: bool, dtype: np.dtype) -> VolumeReply:
     """A 4D reply: one volume a prompt. Each is cut to what can be inside before the next is read."""
     warnings: list[str] = []
-    parts: list[tuple[tuple, tuple, np.ndarray]] = []
+    parts: list[tuple[tuple[int, int, int], tuple[slice, ...] | None, np.ndarray]] = []
     kept: list[np.ndarray] = []
     largest, whole = 0.0, True
-    shape: tuple[int, ...] = ()
     for volume in volumes:
         volume = _without_nan(volume, warnings) if volume.dtype.kind == "f" else volume
-        shape = volume.shape
+        shape = three(volume.shape)
         largest = max(largest, float(volume.max()))
         if volume.dtype.kind == "f" and whole:
             whole = all(np.array_equal(plane, np.rint(plane)) for plane in volume)
@@ -215,7 +216,7 @@ def _from_stack(volumes: Iterable[np.ndarray], prompts: int, keep: bool, dtype: 
     full_scale = 1.0 if largest <= 1 else 255.0
     threshold = 128 if full_scale == 255 else 0.5
     masks = [
-        CroppedMask(shape, tuple(s.start for s in box), (part >= threshold).view(np.uint8)).trimmed() if box else CroppedMask.empty(shape)
+        CroppedMask(shape, three(s.start for s in box), (part >= threshold).view(np.uint8)).trimmed() if box else CroppedMask.empty(shape)
         for shape, box, part in parts
     ]
     is_mask = whole and largest <= 1
