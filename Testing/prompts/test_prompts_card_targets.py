@@ -40,6 +40,21 @@ TARGETS = [
     for side in (("left", "right") if name.endswith(" L/R") else ("",))
 ]
 
+# The 2D model's card, sites aside; names as it was trained with.
+CARD_2D = {
+    "CT": """adrenal gland, left adrenal gland, right adrenal gland, aorta, bladder, duodenum, esophagus, gallbladder, kidney, left kidney,
+        right kidney, kidney cyst, kidney tumor, liver, pancreas, postcava, spleen, stomach, tumor, colon tumor, liver tumor, lung tumor,
+        COVID-19 infection, nodule, uterus""",
+    "MR": """aorta, esophagus, gallbladder, kidney, left kidney, right kidney, liver, pancreas, postcava, spleen, stomach,
+        anterior hippocampus, posterior hippocampus, left heart atrium, left heart ventricle, myocardium, right heart ventricle, prostate,
+        edema, lower-grade glioma, tumor, tumor core, whole tumor, enhancing tumor, peripheral zone, transitional zone""",
+    "DX": "COVID-19 infection, left lung, right lung, lung, lung opacity, viral pneumonia",
+    "OPT": "edema", "OP": "optic cup, optic disc", "DMS": "lesion, melanoma", "ES": "neoplastic polyp, non-neoplastic polyp, polyp",
+    "US": "breast tumors, left heart atrium, left heart ventricle, fetal head, public symphysis",
+    "SM": "neoplastic cells, epithelial cells, glandular structure, inflammatory cells",
+}  # fmt: skip
+TARGETS_2D = [(modality, " ".join(name.split())) for modality, names in CARD_2D.items() for name in names.split(",")]
+
 
 def test_the_cards_list_is_whole():
     assert len(TARGETS) == 213

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import cache
 
 from .catalogue import Match, find, targets
@@ -22,25 +23,71 @@ _MODALITIES = {
 }  # fmt: skip
 
 
-def advice(prompts: Sequence[str], modality: str = "") -> list[str]:
-    """Sentences on prompts that may not be meant as they stand, at most two a prompt.
+UNKNOWN, SEPARATOR, OTHER_IMAGE, NOT_RECOMMENDED = "unknown", "separator", "other image", "not recommended"
+
+
+@dataclass(slots=True, frozen=True)
+class Hint:
+    """What may not be meant as it stands, for a face to put into words.
+
+    Attributes:
+        kind: UNKNOWN: no known target; SEPARATOR: it holds a mark that separates nothing; OTHER_IMAGE: it speaks of another modality than
+            the image has; NOT_RECOMMENDED: the model cards recommend the target for other modalities.
+        prompt: as typed.
+        names: UNKNOWN: known targets that are written like it, the most alike first; NOT_RECOMMENDED: the target's name.
+        mark: SEPARATOR: "," or ";".
+        instead: what it may be replaced with, targets joined by " & "; "" where nothing is known.
+        modalities: OTHER_IMAGE: what the prompt speaks of and what the image is; NOT_RECOMMENDED: those that are recommended, then the image's.
+    """
+
+    kind: str
+    prompt: str
+    names: tuple[str, ...] = ()
+    mark: str = ""
+    instead: str = ""
+    modalities: tuple[str, ...] = ()
+
+
+def hints(prompts: Sequence[str], modality: str = "") -> list[Hint]:
+    """What may not be meant as it stands, at most two a prompt.
 
     Args:
         prompts: as `grammar.parse_prompts` returns them.
         modality: of the image, as DICOM spells it ("CT", "MR"); "" where it is not known.
     """
-    sentences = []
+    found = []
     for prompt in prompts:
         match = find(prompt)
-        separated = _separator_warning(prompt)
+        separated = _separated(prompt)
         if separated:
-            sentences.append(separated)
+            found.append(separated)
         elif match is None:
-            sentences.append(_unknown_warning(prompt))
-        unusual = _modality_warning(prompt, match, dicom_modality(modality))
+            names = tuple(nearest(prompt))
+            found.append(Hint(UNKNOWN, prompt, names, instead=names[0] if names else ""))
+        unusual = _unusual(prompt, match, dicom_modality(modality))
         if unusual:
-            sentences.append(unusual)
-    return sentences
+            found.append(unusual)
+    return found
+
+
+def advice(prompts: Sequence[str], modality: str = "") -> list[str]:
+    """The hints on prompts that were sent, as sentences.
+
+    Args:
+        prompts: as `grammar.parse_prompts` returns them.
+        modality: of the image, as DICOM spells it ("CT", "MR"); "" where it is not known.
+    """
+    worded = {UNKNOWN: _unknown_warning, SEPARATOR: _separator_warning, OTHER_IMAGE: _image_warning, NOT_RECOMMENDED: _modality_warning}
+    return [worded[hint.kind](hint) for hint in hints(prompts, modality)]
+
+
+def named(modality: str) -> str:
+    """A modality's name for a person: "ultrasound" for "US".
+
+    Args:
+        modality: a DICOM code.
+    """
+    return _MODALITIES.get(modality, modality)
 
 
 def line_end_warning(texts: Iterable[str]) -> str | None:
@@ -81,35 +128,47 @@ def _spellings() -> dict[str, str]:
     return spellings
 
 
-def _unknown_warning(prompt: str) -> str:
-    names = [f'"{name}"' for name in nearest(prompt)]
-    start = f"The prompt {quoted(prompt)} is not a known target and was sent as it is"
+def _unknown_warning(hint: Hint) -> str:
+    names = [f'"{name}"' for name in hint.names]
+    start = f"The prompt {quoted(hint.prompt)} is not a known target and was sent as it is"
     if not names:
         return f"{start}; no known target is written like it."
     listed = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
     return f"{start}; did you mean {listed}?"
 
 
-def _separator_warning(prompt: str) -> str | None:
-    found = [mark for mark in _SEPARATORS if mark in prompt]
-    if not found:
+def _separated(prompt: str) -> Hint | None:
+    mark = next((mark for mark in _SEPARATORS if mark in prompt), "")
+    if not mark:
         return None
     parts = [part.strip() for part in re.split(r"[,;]", prompt) if part.strip()]
     several = len(parts) > 1 and all(find(part) for part in parts)
-    advised = " & ".join(parts) if several else "A & B"
-    return f"The prompt {quoted(prompt)} holds {_SEPARATORS[found[0]]}, which separates nothing; for several structures write {quoted(advised)}."
+    return Hint(SEPARATOR, prompt, mark=mark, instead=" & ".join(parts) if several else "")
 
 
-def _modality_warning(prompt: str, match: Match | None, modality: str) -> str | None:
+def _separator_warning(hint: Hint) -> str:
+    advised = quoted(hint.instead or "A & B")
+    return (
+        f"The prompt {quoted(hint.prompt)} holds {_SEPARATORS[hint.mark]}, which separates nothing; for several structures write {advised}."
+    )
+
+
+def _unusual(prompt: str, match: Match | None, modality: str) -> Hint | None:
     said = match.reading.modality if match else named_modality(prompt)
     if said and modality and said != modality and {said, modality} != {"CT", "PT"}:
-        return f"The prompt {quoted(prompt)} speaks of {_named(said)} and the image is {_named(modality)}."
+        return Hint(OTHER_IMAGE, prompt, modalities=(said, modality))
     modality = modality or said or ""
     if match is None or not modality or not match.target.modalities or modality in match.target.modalities:
         return None
-    listed = ", ".join(_named(known) for known in match.target.modalities)
-    return f'The models\' documents recommend "{match.target.name}" for {listed}, not for {_named(modality)}; look at the result closely.'
+    return Hint(NOT_RECOMMENDED, prompt, (match.target.name,), modalities=(*match.target.modalities, modality))
 
 
-def _named(modality: str) -> str:
-    return _MODALITIES.get(modality, modality)
+def _image_warning(hint: Hint) -> str:
+    said, modality = hint.modalities
+    return f"The prompt {quoted(hint.prompt)} speaks of {named(said)} and the image is {named(modality)}."
+
+
+def _modality_warning(hint: Hint) -> str:
+    *recommended, modality = hint.modalities
+    listed = ", ".join(named(known) for known in recommended)
+    return f'The models\' documents recommend "{hint.names[0]}" for {listed}, not for {named(modality)}; look at the result closely.'

@@ -15,6 +15,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 Bag = tuple[str, ...]
 
@@ -78,6 +79,24 @@ def bag(words: list[str] | tuple[str, ...]) -> Bag:
 def ordinal(number: int) -> str:
     """1 to 12 in words, with a capital: "First"."""
     return _ORDINALS[number - 1].capitalize()
+
+
+@cache
+def _spellings_by_form() -> dict[str, tuple[str, ...]]:
+    forms: dict[str, list[str]] = {}
+    for spelling, form in _SPELLING.items():
+        if len(spelling) > 2:  # a lone letter for a side is no word
+            forms.setdefault(form, []).append(spelling)
+    return {form: tuple(spellings) for form, spellings in forms.items()}
+
+
+def other_spellings(word: str) -> tuple[str, ...]:
+    """Other words for one in the common form: "oesophagus" and "esophageal" for "esophagus".
+
+    Args:
+        word: in lower case.
+    """
+    return _spellings_by_form().get(word, ())
 
 
 def _common_form(word: str) -> str:
