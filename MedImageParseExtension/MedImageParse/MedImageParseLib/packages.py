@@ -32,6 +32,7 @@ _EXTRAS = {
     "sklearn": "search",
     "pyarrow": "search",
     "shtab": "completion",
+    "mcp": "mcp",
 }
 
 

@@ -41,6 +41,7 @@ COMMANDS = (
     "deploy",
     "try-it",
     "completion",
+    "mcp",
     "batch-azure",
 )
 
