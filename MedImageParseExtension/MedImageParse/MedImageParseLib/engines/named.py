@@ -13,6 +13,8 @@ from .interface import Engine
 DEFAULT = "classical"
 OURS = {
     DEFAULT: "classical.served:Classical",
+    "biomedparse": "biomedparse:BiomedParse",
+    "medimageinsight": "medimageinsight:MedImageInsight",
 }
 """Engines that come with this package: module beside this one, and class."""
 

@@ -105,7 +105,7 @@ def find_engine(which: str = "", *, patience_s: float | None = None, on_change: 
         on_change: called with a sentence when its state changes.
 
     Raises:
-        UsageError: there is none of that name.
+        UsageError: there is none of that name, or what it was given is gone.
     """
     more: dict[str, Any] = {} if patience_s is None else {"patience_s": patience_s}
     if on_change is not None:
@@ -117,6 +117,11 @@ def find_engine(which: str = "", *, patience_s: float | None = None, on_change: 
     if not _NAME.fullmatch(which) or not (engines_folder() / which / _RECORD).is_file():
         raise UsageError(_how_to_get(which))
     added = Added.read(engines_folder() / which / _RECORD)
+    for option, value in added.options.items():
+        if os.path.isabs(value) and not os.path.exists(value):
+            raise UsageError(
+                f"What the engine {which} was given for --{option} is not there any more: put it back, or add the engine again."
+            )
     return OwnProcess(added.engine, added.name, python=added.python, options=added.options, weights=added.weights, **more)
 
 
