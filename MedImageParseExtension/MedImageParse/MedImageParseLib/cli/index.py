@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 
 from ..api import embed, labels, retrieval
 from ..api.insight_options import IndexOptions, LabelOptions, RetrievalOptions, SearchOptions
 from ..errors import InputError, UsageError
 from ..options import add_options, options_from
 from ..tasks.find_similar import name_of, place_of
+from .json_answer import answered
 from .options import INPUT_HELP, Parser, add_common, add_connection, connection_options
 from .terminal import Terminal, raise_if_partly, reported
 
@@ -121,9 +123,12 @@ def _labels(arguments: argparse.Namespace) -> int:
         removed = labels.index_unlabel(arguments.index, set=arguments.remove)
         if not removed:
             raise UsageError(f"The index has no set of labels '{arguments.remove[:80]}'; `index labels` lists them.")
+        answered(arguments, {"removed": removed})
         print(f"{removed} labels removed")
         return 0
-    _print_sets(labels.index_labels(arguments.index))
+    sets = labels.index_labels(arguments.index)
+    answered(arguments, {"sets": [{"set": one.set, "counts": dict(one.counts)} for one in sets]})
+    _print_sets(sets)
     return 0
 
 
@@ -166,6 +171,7 @@ def _search(arguments: argparse.Namespace) -> int:
 
 def _info(arguments: argparse.Namespace) -> int:
     info = embed.index_info(arguments.index)
+    answered(arguments, dataclasses.asdict(info))
     kinds = ", ".join(f"{count} {kind}{'s' if kind != 'study' else ''}" for kind, count in info.kinds.items() if count)
     print(
         f"{info.records} records{f' ({kinds})' if kinds else ''} of {info.series} series, {info.thumbnails} thumbnails, {info.bytes / 1e6:.1f} MB"
@@ -181,12 +187,14 @@ def _remove(arguments: argparse.Namespace) -> int:
     removed = embed.index_remove(arguments.index, source=arguments.source, series=arguments.series, ids=arguments.id)
     if not removed:
         raise UsageError("The index has no such records; `index search` and `outliers` with --report name what it has.")
+    answered(arguments, {"removed": removed})
     print(f"{removed} removed")
     return 0
 
 
 def _check(arguments: argparse.Namespace) -> int:
     found = embed.index_check(arguments.index)
+    answered(arguments, {"is_sound": found.is_sound, "sentence": str(found.sentence)})
     if not found.is_sound:
         raise InputError(found.sentence)
     print(found.sentence)
@@ -194,16 +202,22 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _compact(arguments: argparse.Namespace) -> int:
-    print(f"{embed.index_compact(arguments.index) / 1e6:.1f} MB given back")
+    given_back = embed.index_compact(arguments.index)
+    answered(arguments, {"bytes_given_back": given_back})
+    print(f"{given_back / 1e6:.1f} MB given back")
     return 0
 
 
 def _export(arguments: argparse.Namespace) -> int:
-    print(f"{embed.index_export(arguments.index, arguments.output, readable_only=arguments.readable_only)} records written")
+    written = embed.index_export(arguments.index, arguments.output, readable_only=arguments.readable_only)
+    answered(arguments, {"written": written, "outputs": [arguments.output]})
+    print(f"{written} records written")
     print(arguments.output)
     return 0
 
 
 def _import(arguments: argparse.Namespace) -> int:
-    print(f"{embed.index_import(arguments.index, arguments.input)} records added")
+    added = embed.index_import(arguments.index, arguments.input)
+    answered(arguments, {"added": added})
+    print(f"{added} records added")
     return 0

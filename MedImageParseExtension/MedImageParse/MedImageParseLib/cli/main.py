@@ -19,6 +19,8 @@ from ..errors import Cancelled, MedImageParseError, UsageError
 from ..packages import missing_package
 from ..program import command_name
 from ..progress import Cancellation
+from .json_answer import WITHOUT_RESULT, add_json
+from .json_answer import run_command as run_as_asked
 from .options import Parser
 from .terminal import PlainStream
 
@@ -130,6 +132,9 @@ def build_parser(program: str = "", command: str = "") -> Parser:
     for name in (command,) if command in COMMANDS else COMMANDS:
         importlib.import_module(f".{name.replace('-', '_')}", __package__).add_parser(commands)
     parser.commands = dict(commands.choices)
+    for name, each in commands.choices.items():
+        if name not in WITHOUT_RESULT:
+            add_json(each)
     return parser
 
 
@@ -174,7 +179,7 @@ def _run(arguments: argparse.Namespace) -> int:
         else:
             logging.getLogger().addHandler(logging.NullHandler())
             warnings.simplefilter("ignore")
-        return arguments.run(arguments)
+        return run_as_asked(arguments)
 
 
 def _bind_negative_values(argv: list[str]) -> list[str]:

@@ -12,6 +12,7 @@ from ..profiles.sharing import TRUST_SETTINGS
 from ..progress import Cancellation
 from ..signin.auth import delete_from_keyring, environment_key, key_file_warning, read_key_file, save_in_keyring
 from ..transport.address import parse_address
+from .json_answer import answered
 from .options import RefuseKey
 
 # Option of `profiles add` → field of a profile. What is not given keeps the profile's own default.
@@ -84,22 +85,30 @@ def run(arguments: argparse.Namespace, _cancellation: Cancellation | None = None
     """Do what the action says. Returns the exit status 0, or raises MedImageParseError."""
     store = ProfileStore()
     if arguments.action == "list":
+        answered(arguments, [profile.to_json() for profile in store.profiles()])
         for profile in store.profiles():
             print(f"{profile.name}\t{profile.model or 'any model'}\t{profile.sign_in}\t{profile.url}")
     elif arguments.action == "show":
+        answered(arguments, store.get(arguments.name).to_json())
         print(json.dumps(store.get(arguments.name).to_json(), indent=2, ensure_ascii=False))
     elif arguments.action == "add":
         _add(store, arguments)
     elif arguments.action == "remove":
         profile = store.get(arguments.name)
         store.remove(profile.name)
+        answered(arguments, {"removed": profile.name})
         if profile.key_in_keyring:
             delete_from_keyring(profile.name, profile.url, profile.route)
     elif arguments.action == "export":
-        for name in store.export(arguments.file, arguments.names):
+        names = store.export(arguments.file, arguments.names)
+        answered(arguments, {"names": list(names), "outputs": [arguments.file]})
+        for name in names:
             print(name)
     else:
         brought = store.import_file(arguments.file, clash=arguments.clash, trust=arguments.trust)
+        answered(
+            arguments, {"names": list(brought.names), "notes": [str(note) for note in brought.notes], "left_out": list(brought.left_out)}
+        )
         for name in brought.names:
             print(name)
         for note in brought.notes:
@@ -128,4 +137,5 @@ def _add(store: ProfileStore, arguments: argparse.Namespace) -> None:
         save_in_keyring(profile.name, profile.url, key, profile.route)
         profile.key_in_keyring = True
     store.add(profile, replace=arguments.replace)
+    answered(arguments, profile.to_json())
     print(profile.name)

@@ -22,6 +22,7 @@ from ..models import VECTORS
 from ..redaction import redactor, visible
 from ..tasks.run import blank_report
 from ..transport.address import parse_address
+from .json_answer import answered
 from .run_progress import RunProgress
 
 _REDRAW_S = 0.1  # seconds between two states of a changing line
@@ -169,15 +170,17 @@ def reported(
         result = work()
     except MedImageParseError as error:
         terminal.end()
+        answered(arguments, failure_report(arguments, error, inputs))
         if arguments.report:
             _write_failure(arguments, terminal, error, inputs)
         raise
     terminal.end()
+    written_files = [str(path) for path in outputs.values() if path]
+    report = result.report | {"command": command_of(arguments), "outputs": result.report.get("outputs") or written_files}
+    answered(arguments, report)
     if arguments.report:
         with after_requests():
-            written_files = [str(path) for name, path in outputs.items() if path]
-            given = {"command": command_of(arguments), "outputs": result.report.get("outputs") or written_files}
-            _write(arguments.report, result.report | given)
+            _write(arguments.report, report)
     for warning in result.report["warnings"]:
         terminal.say(f"warning: {warning}")
     return result
