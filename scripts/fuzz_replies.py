@@ -140,8 +140,8 @@ def _somewhere(value: object, rng: random.Random) -> tuple[object, object]:
     return holder, key
 
 
-def fuzz(seconds: float, seed: int, report: Callable[[str], None] = print) -> tuple[int, list[str]]:
-    """Damage and decode until the time is up.
+def fuzz(seconds: float, seed: int, report: Callable[[str], None] = print, most: int = sys.maxsize) -> tuple[int, list[str]]:
+    """Damage and decode until the time is up, or so many replies have been tried.
 
     Returns:
         how many replies were decoded, and the findings, one line each (empty is what it should be).
@@ -156,7 +156,7 @@ def fuzz(seconds: float, seed: int, report: Callable[[str], None] = print) -> tu
     allowed = max(8 * SHAPE_IJK[0] * SHAPE_IJK[1] * SHAPE_IJK[2] * PROMPTS, 8 * SIDE * SIDE * PROMPTS)
     tried, refused, until = 0, 0, time.monotonic() + seconds
     tracemalloc.start()
-    while time.monotonic() < until and len(findings) < 20:
+    while time.monotonic() < until and tried < most and len(findings) < 20:
         reply, decode = rng.choice(known)
         reply = damage(reply, rng)
         tracemalloc.reset_peak()

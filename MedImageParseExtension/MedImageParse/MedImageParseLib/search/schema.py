@@ -26,6 +26,7 @@ import errno
 import os
 import sqlite3
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -41,7 +42,7 @@ _BEFORE_LABELS = 2  # the format that lacks the table of labels, and nothing els
 _MAGIC = b"SQLite format 3\0"
 _LARGEST_VALUE = 16 * 2**20  # bytes of one text or BLOB
 _STEPS = 100_000  # of SQLite's machine between two looks at the clock
-_SLOWEST = 2e6  # bytes a second that any drive reads
+_SLOWEST = 2e6  # bytes a second that any processor reads
 _NO_LOCKS = {getattr(errno, name) for name in ("ENOLCK", "ENOSYS", "EOPNOTSUPP", "ENOTSUP", "EINVAL") if hasattr(errno, name)}
 
 _TABLES_2 = """
@@ -65,9 +66,13 @@ TABLES = _TABLES_2 + _LABELS.lstrip()
 
 
 class Connection(sqlite3.Connection):
-    """A connection whose statements end in the time that a file of this size can need at the most."""
+    """A connection whose statements end in the time that a file of this size can need at the most.
 
-    ends = float("inf")
+    It is the processor's time in the thread that asks: a busy computer or a slow drive makes no index a damaged one.
+    """
+
+    _allowed = _ends = float("inf")
+    _thread = 0
 
     def start_clock(self, size: int) -> None:
         """From now on. Waiting for other programs is not counted: call this when the transaction has begun.
@@ -75,7 +80,14 @@ class Connection(sqlite3.Connection):
         Args:
             size: bytes of the file.
         """
-        self.ends = time.monotonic() + 15 + size / _SLOWEST
+        self._allowed = 15 + size / _SLOWEST
+        self._thread = 0
+
+    def is_late(self) -> bool:
+        """Whether the statement under way is to end, with sqlite3.OperationalError "interrupted"."""
+        if threading.get_ident() != self._thread:
+            self._thread, self._ends = threading.get_ident(), time.thread_time() + self._allowed
+        return time.thread_time() > self._ends
 
 
 def connect(path: Path, *, create: bool, wait_s: float) -> Connection:
@@ -173,7 +185,7 @@ def _check_versions(path: Path, application: int, version: int) -> None:
 def _set_up(connection: Connection, path: Path, is_new: bool) -> None:
     if hasattr(connection, "setlimit"):  # Python 3.11
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LARGEST_VALUE)
-    connection.set_progress_handler(lambda: time.monotonic() > connection.ends, _STEPS)
+    connection.set_progress_handler(connection.is_late, _STEPS)
     for setting in ("trusted_schema = OFF", "synchronous = FULL", "secure_delete = ON", "cache_size = -16384"):
         connection.execute(f"PRAGMA {setting}")
     if is_new:
