@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -92,12 +92,13 @@ def embed(
     keeper = ListKeeper()
     with connected(client, endpoint, profile, MODEL, cancellation, connection) as used:
         result = embed_sources(sources, used, keeper, how, progress=progress, cancellation=cancellation)
+    provenance = cast("Provenance", keeper.provenance)  # a run without a single vector has raised
     order = {tally.series: number for number, tally in reversed(list(enumerate(result.tallies)))}
     records = sorted(keeper.records, key=lambda record: (order.get(record.series, 0), record.slice_index))
     if path:
         with after_requests():
-            write_vectors(path, records, keeper.provenance, result.report["scaling_factor"])
-    return EmbedResult(records, np.stack([record.vector for record in records]), keeper.provenance, result.report, result.failure)
+            write_vectors(path, records, provenance, result.report["scaling_factor"])
+    return EmbedResult(records, np.stack([record.vector for record in records]), provenance, result.report, result.failure)
 
 
 @in_sentences

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ..errors import EndpointError, PartlyDone, UsageError
 from ..files.write import make_folder
@@ -18,7 +18,7 @@ from .segment_options import SegmentOptions
 if TYPE_CHECKING:
     from ..tasks.run import SegmentationResult
 
-EVERY = "all"
+EVERY: Final = "all"
 _FILES = ("output", "labels", "picture", "statistics")
 _FOLDERS = ("masks", "probability")
 _ENDINGS = (".seg.nrrd", ".nii.gz")  # those of two parts
@@ -56,8 +56,10 @@ def frame_number(frame: int | str | None) -> int | Literal["all"] | None:
     Raises:
         UsageError: it is no whole number from 0 and not "all".
     """
-    if frame is None or frame == EVERY:
-        return frame  # type: ignore[return-value]
+    if frame is None:
+        return None
+    if frame == EVERY:
+        return EVERY
     if str(frame).isdecimal():
         return int(frame)
     raise UsageError("A frame is its number, counted from 0, or all.", code="frame")

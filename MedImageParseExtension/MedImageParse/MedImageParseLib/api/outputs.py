@@ -282,9 +282,9 @@ def _write_files(result: SegmentationResult, wanted: Wanted, report: dict) -> No
         if overlapped:
             report["warnings"].append("Some masks overlap; where they do, the labelmap keeps the later prompt (the .seg.nrrd keeps both).")
     if wanted.probability:
-        kept = [prompt for prompt in result.prompts if prompt.probability is not None]
-        for prompt in kept:
-            write.write_probabilities(wanted.probability, prompt.name, prompt.probability, result.volume)
+        kept = [(prompt.name, prompt.probability) for prompt in result.prompts if prompt.probability is not None]
+        for name, probability in kept:
+            write.write_probabilities(wanted.probability, name, probability, result.volume)
         if not kept:
             report["warnings"].append("The reply carries no probabilities, so no probability volume was written.")
     if wanted.picture:

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..configuration import configuration_folder
 from ..errors import InputError, MedImageParseError, UsageError
+from ..imaging.volume import Volume
 from ..progress import Cancellation, Progress
 from ..scene.session import importSlicer
 from ..scene.volumes import volumeFromNode
@@ -136,7 +137,7 @@ def gatherVolumes(volumeNodes: list) -> Gathered:
             gathered.sources.append(Source(name, path, _failing(error)))
         else:
             gathered.images.append(borrowed.image)
-            gathered.sources.append(Source(name, path, lambda volume=borrowed.volume: (volume, [])))
+            gathered.sources.append(Source(name, path, _given(borrowed.volume)))
         gathered.nodeIds.append(node.GetID())
     return gathered
 
@@ -225,6 +226,10 @@ def _seriesSource(database: Any, series: str, files: list[str]) -> Source:
         return read_dicom([Path(file) for file in files], f'The series "{name}"', warnings), warnings
 
     return Source(name, DICOM_SOURCE + series, read)
+
+
+def _given(volume: Volume) -> Callable[[], tuple[Volume, list[str]]]:
+    return lambda: (volume, [])
 
 
 def _failing(error: MedImageParseError) -> Callable[[], tuple]:

@@ -370,7 +370,7 @@ class JobQueue:
                 self._changed.setdefault(job, False)
         elif job.state == "preparing":
             self._guarded(job, self._start)
-        elif job.state == "importing":
+        elif job.state == "importing" and self._outcome is not None:
             result, self._outcome = self._outcome[0], None
             self._guarded(job, lambda each: self._finish(each, result))
         elif self._parts or (self._has_more_to_show and self._outcome is None):

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from ..errors import UsageError
 from ..imaging.geometry import SliceView
 from ..imaging.regions import Region
-from ..imaging.volume import Volume
+from ..imaging.volume import Volume, three
 from ..progress import Cancellation, Progress
 from ..scene.geometry import regionFromRoi, regionFromSegment
 from ..search.index import EmbeddingIndex, Study
 from ..search.labels import LabelCounts
-from ..search.records import Provenance, series_name
+from ..search.records import Hit, Provenance, series_name
 from ..tasks.find_similar import SearchResult
 from .guard import RunGuard, borrowVolume
 from .jobs import Job
@@ -108,7 +108,8 @@ class VolumeQuestion:
         if self._region is None:
             return ""
         if isinstance(self._region, tuple):
-            return regionFromSegment(*self._region, self._volumeNode, volume)
+            segmentationNode, segmentId = self._region
+            return regionFromSegment(segmentationNode, segmentId, self._volumeNode, volume)
         return regionFromRoi(self._region, self._volumeNode, volume)
 
 
@@ -154,7 +155,7 @@ def _search_region(
     hits = index.search(vectors[0], provenance=found, top=query.top, exclude_series=excluded)
     report = log.report(volume, client, recipe.window) | {"query": {"plane": query.plane, "slices": [query.slice_index], "text": None}}
     detail = f"a part of {query.plane}, slice {query.slice_index}"
-    return SearchResult(hits, found, make_thumbnail(pictures[0].pixels), detail, report)
+    return SearchResult(cast("list[Hit]", hits), found, make_thumbnail(pictures[0].pixels), detail, report)
 
 
 def partOfSlice(volume: Volume, region: str, plane: str, index: int) -> Volume:
@@ -169,6 +170,6 @@ def partOfSlice(volume: Volume, region: str, plane: str, index: int) -> Volume:
     if not start[axis] <= index < stop[axis]:
         raise UsageError(f"The region does not reach slice {index}: it spans slices {start[axis]} to {stop[axis] - 1}; go to one of these.")
     start[axis], stop[axis] = index, index + 1
-    part = Region(tuple(start), tuple(stop))
+    part = Region(three(start), three(stop))
     voxels = np.ascontiguousarray(part.crop(volume.voxels))
     return Volume(voxels, part.cropped_matrix(volume.ijk_to_ras), volume.modality, volume.is_picture)

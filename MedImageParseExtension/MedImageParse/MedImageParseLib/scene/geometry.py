@@ -15,7 +15,7 @@ import numpy as np
 
 from ..errors import UsageError
 from ..imaging.layers import merged, share_layers
-from ..imaging.volume import CroppedMask, Volume, bounding_box
+from ..imaging.volume import CroppedMask, Volume, bounding_box, three
 from .session import importSlicer
 
 # Two grids count as the same when no voxel of a 1000-voxel image is further off than this, in voxels.
@@ -54,7 +54,7 @@ def shifted(ijkToRas: np.ndarray, startIjk: tuple[int, int, int]) -> np.ndarray:
 
 def extentStart(image: Any) -> tuple[int, int, int]:
     """First index of a vtkImageData along i, j, k: zero but for images cut out of others."""
-    return tuple(int(first) for first in image.GetExtent()[::2])
+    return three(int(first) for first in image.GetExtent()[::2])
 
 
 def labelArray(image: Any) -> np.ndarray | None:
@@ -128,7 +128,7 @@ def gridShift(fromArray: np.ndarray, toArray: np.ndarray) -> tuple[int, int, int
     linear = np.abs(relation[:3, :3] - np.eye(3)).max() * 1000
     if linear > _GRID_TOLERANCE or np.abs(relation[:3, 3] - shift).max() > _GRID_TOLERANCE:
         return None
-    return tuple(int(step) for step in shift)
+    return three(int(step) for step in shift)
 
 
 def volumeToSegmentation(volumeNode: Any, segmentationNode: Any) -> np.ndarray:
@@ -218,7 +218,7 @@ def worldPoint(volumeNode: Any, ras: np.ndarray) -> tuple[float, float, float]:
     """A point in a volume node's own coordinates (mm, RAS) as one in the world, through whatever transforms the node is under."""
     result = [0.0, 0.0, 0.0]
     volumeNode.TransformPointToWorld([float(value) for value in ras], result)
-    return tuple(result)
+    return three(result)
 
 
 def volumeScale(volumeNode: Any) -> float | None:

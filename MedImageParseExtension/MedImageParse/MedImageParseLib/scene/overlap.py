@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..imaging.volume import CroppedMask
+from ..imaging.volume import CroppedMask, three
 from .geometry import boxExtent, extentStart, gridShift, imageToWorld, labelArray, matrixFromArray, orientedImage
 from .session import importSlicer
 
@@ -60,19 +60,21 @@ def eraseFromAll(segmentationNode: Any, mask: CroppedMask, imageToWorldArray: np
         shift = gridShift(imageToWorldArray, layerToWorld)
         if shift is None:
             original = orientedImage(mask, imageToWorldArray, startIjk)
-            voxels, start = labelArray(_resampled(original, list(image.GetExtent()), layerToWorld)), extentStart(image)
+            moved, start = labelArray(_resampled(original, list(image.GetExtent()), layerToWorld)), extentStart(image)
         else:
-            voxels, start = mask.voxels, boxExtent(mask, tuple(np.add(startIjk, shift)))[::2]
+            moved, start = mask.voxels, three(boxExtent(mask, three(np.add(startIjk, shift)))[::2])
+        if moved is None:
+            continue  # a layer without voxels has none to lose
         # The minimum of a layer with 0 (inside the mask) and 255 (elsewhere) erases every segment of that layer there.
-        eraser = CroppedMask(voxels.shape, (0, 0, 0), np.where(voxels != 0, 0, 255).astype(np.uint8))
-        eraserImage = orientedImage(eraser, layerToWorld, tuple(start))
+        eraser = CroppedMask(three(moved.shape), (0, 0, 0), np.where(moved != 0, 0, 255).astype(np.uint8))
+        eraserImage = orientedImage(eraser, layerToWorld, start)
         if not logic.SetBinaryLabelmapToSegment(eraserImage, segmentationNode, segmentIds[0], logic.MODE_MERGE_MIN, None, True, segmentIds):
             raise RuntimeError("an existing segment could not be changed")
 
 
 def union(masks: list[CroppedMask]) -> CroppedMask:
     """One mask of everything in any of these masks of one grid, none of which is empty."""
-    start = tuple(min(mask.start_kji[axis] for mask in masks) for axis in range(3))
+    start = three(min(mask.start_kji[axis] for mask in masks) for axis in range(3))
     stop = tuple(max(mask.box[axis].stop for mask in masks) for axis in range(3))
     voxels = np.zeros([last - first for first, last in zip(start, stop)], np.uint8)
     for mask in masks:

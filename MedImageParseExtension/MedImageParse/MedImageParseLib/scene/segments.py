@@ -212,8 +212,9 @@ def _plan(
         masks = [withoutExisting(mask, segmentation, matrix, start, replacedIds) for mask in masks]
     elif overlap == "overwrite":
         masks = withoutLater(masks)
-    for each, each.mask in zip(planned, masks):
-        if each.mask.voxels.size == 0:
+    for each, mask in zip(planned, masks):
+        each.mask = mask
+        if mask.voxels.size == 0:
             result.covered.append(each.key)
     present = [each for each in planned if each.mask.voxels.size]
     added = [each for each in present if not each.replacedId]
@@ -247,7 +248,7 @@ def _apply(
                 eraseFromAll(segmentationNode, union([each.mask for each in planned]), *_volumeGrid(volumeNode, segmentationNode))
             for each in planned:
                 if each.replacedId:
-                    result.segmentIds[each.key] = _replaceSegment(segmentation, each, step)
+                    result.segmentIds[each.key] = _replaceSegment(segmentation, each, each.replacedId, step)
                 else:
                     result.segmentIds[each.key] = _addSegment(segmentation, each, step)
             if remakeSurfaces and not segmentation.CreateRepresentation(surface, True):
@@ -272,16 +273,16 @@ def _addSegment(segmentation: Any, planned: _Planned, step: ImportStep) -> str:
     return segmentId
 
 
-def _replaceSegment(segmentation: Any, planned: _Planned, step: ImportStep) -> str:
+def _replaceSegment(segmentation: Any, planned: _Planned, segmentId: str, step: ImportStep) -> str:
     binary = importSlicer().vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
     # Out of the layer that it may share with others: writing into that would erase them.
-    segmentation.SeparateSegmentLabelmap(planned.replacedId)
-    segment = segmentation.GetSegment(planned.replacedId)
+    segmentation.SeparateSegmentLabelmap(segmentId)
+    segment = segmentation.GetSegment(segmentId)
     segment.AddRepresentation(binary, planned.image)
     segment.SetLabelValue(1)
     _describe(segment, planned)
     segment.SetTag(MARK_TAG, step.mark)
-    return planned.replacedId
+    return segmentId
 
 
 def _describe(segment: Any, planned: _Planned) -> None:

@@ -72,9 +72,8 @@ def ensureScene() -> Any:
     slicer = importSlicer()
     if getattr(slicer, "app", None) is not None:
         return slicer.mrmlScene
-    if _session is None:
-        _openSession(slicer)
-    return _session.scene
+    session = _openSession(slicer) if _session is None else _session
+    return session.scene
 
 
 def newScene() -> Any:
@@ -144,7 +143,7 @@ def libraryMessagesOff() -> Iterator[None]:
 @contextmanager
 def renderingPaused() -> Iterator[None]:
     """No view is redrawn in between, so that many changes cost one redraw. Does nothing where no application runs."""
-    application = getattr(importSlicer(), "app", None)
+    application: Any = getattr(importSlicer(), "app", None)
     pause = getattr(application, "pauseRender", None)
     if pause is None:
         yield
@@ -156,7 +155,7 @@ def renderingPaused() -> Iterator[None]:
         application.resumeRender()
 
 
-def _openSession(slicer: Any) -> None:
+def _openSession(slicer: Any) -> _Session:
     global _session
     scene = slicer.vtkMRMLScene()
     applicationLogic = slicer.vtkMRMLApplicationLogic()
@@ -184,3 +183,4 @@ def _openSession(slicer: Any) -> None:
     # slicer.util's functions look for the scene there.
     slicer.mrmlScene = scene
     _session = session
+    return session

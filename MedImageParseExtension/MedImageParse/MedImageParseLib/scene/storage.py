@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from ..imaging.volume import CroppedMask
+from ..imaging.volume import CroppedMask, three
 from .geometry import arrayFromMatrix, gridShift, imageToWorld, matrixFromArray, segmentMask, shifted
 from .session import ensureScene, importSlicer, libraryMessagesOff
 from .tags import tagsOf
@@ -71,8 +71,8 @@ def _segmentsOf(segmentationNode: Any) -> list[StoredSegment]:
     geometry = segmentation.DetermineCommonLabelmapGeometry(segmentation.EXTENT_UNION_OF_EFFECTIVE_SEGMENTS_AND_REFERENCE_GEOMETRY, None)
     matrix, extent = matrixFromArray(np.eye(4)), [0, -1, 0, -1, 0, -1]
     slicer.vtkSegmentationConverter.DeserializeImageGeometry(geometry, matrix, extent)
-    grid = shifted(arrayFromMatrix(matrix), tuple(extent[::2]))
-    shape = tuple(extent[2 * axis + 1] - extent[2 * axis] + 1 for axis in (2, 1, 0))
+    grid = shifted(arrayFromMatrix(matrix), three(extent[::2]))
+    shape = three(extent[2 * axis + 1] - extent[2 * axis] + 1 for axis in (2, 1, 0))
     stored = []
     for segmentId in segmentation.GetSegmentIDs():
         segment = segmentation.GetSegment(segmentId)
@@ -89,4 +89,4 @@ def _maskOnGrid(image: Any, labelValue: int, grid: np.ndarray, shape: tuple[int,
     shift = gridShift(imageToWorld(image), grid)
     if shift is None:
         raise InputError("The segments of this file lie on different grids, which a segmentation file should not hold.")
-    return CroppedMask(shape, tuple(start[axis] + shift[2 - axis] for axis in range(3)), voxels)
+    return CroppedMask(shape, three(start[axis] + shift[2 - axis] for axis in range(3)), voxels)

@@ -269,5 +269,5 @@ def segmentFingerprints(segmentationNode: Any) -> dict[str, int]:
             continue
         voxels, start = mask
         place = np.round(imageToWorld(image), 6).tobytes() + np.array([start, voxels.shape]).tobytes()
-        fingerprints[segmentId] = zlib.crc32(voxels, zlib.crc32(place))
+        fingerprints[segmentId] = zlib.crc32(voxels.data, zlib.crc32(place))
     return fingerprints

@@ -6,7 +6,7 @@ Bringing a slice of a volume before the person's eyes, and finding the volume th
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -119,13 +119,14 @@ def _modalityInHierarchy(volumeNode: Any) -> str:
     scene = volumeNode.GetScene()
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene) if scene is not None else None
     item = hierarchy.GetItemByDataNode(volumeNode) if hierarchy is not None else 0
-    return hierarchy.GetItemAttribute(item, _MODALITY_ATTRIBUTE) if item else ""
+    return hierarchy.GetItemAttribute(item, _MODALITY_ATTRIBUTE) if hierarchy is not None and item else ""
 
 
 def _voxelsOf(image: Any, name: str) -> np.ndarray:
+    """A view of the voxels of an image that has some."""
     components = image.GetNumberOfScalarComponents()
     if components == 1:
-        return labelArray(image)
+        return cast("np.ndarray", labelArray(image))
     if components not in (3, 4):
         raise InputError(f'The volume "{name}" has {components} values per voxel; choose a scalar volume or an RGB image.')
     from vtk.util.numpy_support import vtk_to_numpy
@@ -141,8 +142,9 @@ def _isPicture(volumeNode: Any) -> bool:
     """Whether the node was loaded from a 2D image file: those are sent as they are, never turned."""
     storageNode = volumeNode.GetStorageNode()
     fileName = storageNode.GetFileName() if storageNode is not None else None
-    singleSlice = volumeNode.GetImageData().GetDimensions()[2] == 1
-    return bool(fileName) and singleSlice and Path(fileName).suffix.lower() in _PICTURE_SUFFIXES
+    if not fileName or volumeNode.GetImageData().GetDimensions()[2] != 1:
+        return False
+    return Path(fileName).suffix.lower() in _PICTURE_SUFFIXES
 
 
 _IMAGES = ("vtkMRMLScalarVolumeNode", "vtkMRMLVectorVolumeNode")

@@ -13,6 +13,7 @@ from ..imaging.volume import Volume
 from ..progress import Cancellation, Progress, no_progress
 from ..search.compare import CALIBRATION_NOTE, zero_shot, zero_shot_volume
 from ..search.label_sets import Label
+from ..wire.medimageinsight import DEFAULT_SCALING_FACTOR
 from .embed import AT_ONCE, BATCH, MODEL, Embedder, Picture, Selection, embed_volume
 from .preprocessing import Preprocessing, make_thumbnail
 from .run import Client, RunLog
@@ -85,7 +86,8 @@ def classify(
     volume.check()
     progress("embedding the labels", 0, 0)
     texts = embedder.texts([label.text for label in labels])
-    factor, is_given = embedder.scaling_factor, embedder.is_factor_given
+    factor = DEFAULT_SCALING_FACTOR if embedder.scaling_factor is None else embedder.scaling_factor
+    is_given = embedder.is_factor_given
     pictures, vectors = embed_volume(volume, embedder, preprocessing, selection)
     if not is_given:
         log.warn(f"The endpoint does not state its scaling factor; the published model's {factor} was used.")

@@ -165,7 +165,8 @@ class Embedder:
         Raises:
             EndpointError, ReplyError: an endpoint that failed. Cancelled.
         """
-        batches = iter(lambda source=iter(pictures): list(islice(source, self._batch)), [])  # noqa: B008
+        source = iter(pictures)
+        batches = iter(lambda: list(islice(source, self._batch)), [])
         sending = _Sending(self, total, refused)
         # More threads than requests: the next ones are ready, PNG and all, when a place at the endpoint becomes free.
         with ThreadPoolExecutor(self._at_once + _AHEAD, thread_name_prefix="medimageinsight") as pool:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from typing import cast
 
 import numpy as np
 
@@ -374,12 +375,12 @@ class _Run:
         self._store(records)
         for one in found:
             self._places += self._coming.pop(one.picture.content_hash, [])
-            self._tallies[one.picture.owner[0]].embedded += 1
+            self._tallies[_owner(one.picture)[0]].embedded += 1
         self._tell()
 
     def _record(self, picture: Picture) -> Record:
         """The place where a picture is shown, without its vector."""
-        number, place = picture.owner
+        number, place = _owner(picture)
         index = picture.index if place.kind == "slice" else -1
         return replace(place, content_hash=picture.content_hash, series=self._series_of(number), plane=picture.plane, slice_index=index)
 
@@ -469,6 +470,11 @@ class _Run:
             without_content=sum(tally.without_content for tally in self._tallies), refused=sum(len(tally.refused) for tally in self._tallies), scaling_factor=self._embedder.scaling_factor,
         )  # fmt: skip
         return report
+
+
+def _owner(picture: Picture) -> tuple[int, Record]:
+    """The number of its input, and its place, as the indexer wrote them on the picture."""
+    return cast("tuple[int, Record]", picture.owner)
 
 
 def _others(names: Iterable[str]) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import MedImageParseError, UsageError
-from ..imaging.geometry import SIDE, SliceView, acquisition_plane, resolve_plane
+from ..imaging.geometry import SIDE, AxisMap, SliceView, acquisition_plane, resolve_plane
 from ..imaging.png import encode_png
 from ..imaging.volume import CroppedMask, Volume
 from ..imaging.windows import apply_window, choose_window, is_constant, looks_like_ct, to_eight_bit
@@ -194,7 +194,7 @@ class _Ballots:
         key = (prompt, index)
         scale = np.float32(1 / 255 if self.any_probability else 1)
         total = self._sums.get(key, 0) + (self._binary_sums[key] * scale if key in self._binary_sums else 0)
-        return total / np.float32(self.counts[key])
+        return np.asarray(total / np.float32(self.counts[key]))
 
     def result(self, prompt: int, index: int) -> tuple[np.ndarray, np.ndarray]:
         """(binary mask, votes for it) of a slice. A pixel is in by majority; at a tie by the mean of the maps."""
@@ -246,7 +246,7 @@ def _job(
             for number, values in zip(shot.members, maps):
                 ballots.add(number, shot.index, values, reply)
             finished = tell.finished(shot) if tell else []
-        if finished:
+        if tell and finished:
             tell(finished)
 
     return run
@@ -287,7 +287,7 @@ def _describe(orient: str, views: list, prompts: list[str], volume: Volume, plan
         return "as it is"
     if orient != "trained":
         return orient
-    lies = {}
+    lies: dict[AxisMap, list[str]] = {}
     for view, members in views:
         lies.setdefault(view.axes, []).extend(prompts[number] for number in members)
     plain = SliceView.of(volume, plane).axes

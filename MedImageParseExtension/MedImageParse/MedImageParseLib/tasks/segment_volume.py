@@ -169,9 +169,10 @@ def _gather(members: list[int], cut: list[Slab], jobs: _Jobs, axes: AxisMap, par
 
     A slab whose maps go no further than 1 is taken for masks 0/1, unless another slab's go to 255: then they are next to nothing.
     """
-    replies = [jobs.replies.get((members[0], number)) for number in range(len(cut))]
-    if any(reply is None for reply in replies):
+    keys = [(members[0], number) for number in range(len(cut))]
+    if any(key not in jobs.replies for key in keys):
         return
+    replies = [jobs.replies[key] for key in keys]
     to_255 = any(reply.full_scale == 255 for reply in replies)
     is_probable = any(reply.probabilities for reply in replies)
     for position, number in enumerate(members):
