@@ -20,9 +20,10 @@ from ..imaging.volume import CroppedMask, Volume
 from ..models import MODELS
 from ..progress import Cancellation, Progress
 from ..prompts.grouping import GROUPS
+from ..scene.editing import EditorTarget
 from ..scene.geometry import regionFromRoi, volumeScale, worldPoint
 from ..scene.preview import GrowingSegments
-from ..scene.segments import EXISTING_RULES, OVERLAP_RULES, importSegments
+from ..scene.segments import EXISTING_RULES, OVERLAP_RULES, ImportResult, importSegments
 from ..scene.session import renderingPaused
 from ..scene.tags import noteMaker
 from ..scene.volumes import volumeFromNode
@@ -77,8 +78,11 @@ class Target:
     overlap: str = "allow"
     onExisting: str = "add"
     beforeChange: Callable[[], object] | None = None
+    editing: EditorTarget | None = None  # a Segment Editor, whose masking decides then; the others do not count
 
     def __post_init__(self) -> None:
+        if self.editing is not None:
+            self.segmentationNode = self.editing.segmentationNode
         if self.overlap not in OVERLAP_RULES:
             raise UsageError(f'"{self.overlap}" is no overlap rule; use one of {", ".join(OVERLAP_RULES)}.')
         if self.onExisting not in EXISTING_RULES:
@@ -146,13 +150,17 @@ class SegmentationRun:
             work=segment,
             arrived=self._arrived,
             finish=self._finish,
-            stale=self._guard.whyStale,
+            stale=self._whyStale,
             ended=self._ended,
         )
 
     def isGrowingIn(self, segmentationNode: Any) -> bool:
         """Whether unfinished segments of this run are in a segmentation."""
         return self._growing is not None and self._growing.segmentationNode is segmentationNode
+
+    def _whyStale(self) -> str:
+        editing = self._target.editing
+        return self._guard.whyStale() or (editing.whyStale() if editing is not None else "")
 
     def _prepare(self) -> Package:
         if self._target.segmentationNode is not None:
@@ -165,6 +173,8 @@ class SegmentationRun:
         return Package(borrowed.volume, borrowed.image, self._model, self._prompts, options, self._connecting, self.job.deliver, instances)
 
     def _arrived(self, parts: list[tuple[str, CroppedMask]]) -> bool:
+        if self._target.editing is not None:
+            return False  # a segment that somebody edits changes once, at the end
         if self._growing is None:
             from ..prompts import catalogue
 
@@ -187,14 +197,7 @@ class SegmentationRun:
         with renderingPaused():
             node, beforeChange = self._makeRoom(isNeeded=bool(specs))
             if specs:
-                imported = importSegments(
-                    node,
-                    self._volumeNode,
-                    specs,
-                    overlap=self._target.overlap,
-                    onExisting=self._target.onExisting,
-                    beforeChange=beforeChange,
-                )
+                imported = self._import(node, specs, beforeChange)
                 node = imported.segmentationNode
         # From here on the segments are the run's result: tidying up must not take their segmentation away.
         self._growing = None
@@ -208,6 +211,14 @@ class SegmentationRun:
         if imported is not None:
             noteMaker(node, maker(report))
         return RunResult(node, rows, list(report["warnings"]), report["engine"] or "", reply.result.failure, report, mark)
+
+    def _import(self, node: Any, specs: list, beforeChange: Callable[[], object] | None) -> ImportResult:
+        target = self._target
+        if target.editing is not None:
+            return target.editing.apply(self._volumeNode, specs)
+        return importSegments(
+            node, self._volumeNode, specs, overlap=target.overlap, onExisting=target.onExisting, beforeChange=beforeChange
+        )
 
     def _makeRoom(self, *, isNeeded: bool) -> tuple[Any, Callable[[], object] | None]:
         """Take the preview back. Returns the segmentation for the result, and beforeChange where it has not been called yet."""
@@ -224,7 +235,7 @@ class SegmentationRun:
         row = ResultRow(
             prompt.text, prompt.name, state, segmentId, prompt.color, entry["voxels"], entry["volume_ml"], agreement=prompt.agreement
         )
-        if segmentId and self._target.overlap != "allow":
+        if segmentId and (self._target.overlap != "allow" or self._target.editing is not None):
             row.voxels = segmentVoxels(imported.segmentationNode, segmentId)
             if row.volumeMl is not None:
                 row.volumeMl *= row.voxels / entry["voxels"]

@@ -11,6 +11,7 @@ from ..imaging.geometry import PLANES
 from ..models import SLICES, VOLUMES
 from ..progress import Cancellation
 from ..prompts import grammar
+from ..scene.editing import EditorTarget
 from ..scene.undo import redoLastImport, undoLastImport
 from .base import JobLogic
 from .jobs import YIELD_S, Job, JobQueue, nothing
@@ -85,6 +86,7 @@ class MedImageParseLogic(JobLogic):
         group: str = "auto",
         instances: float | None = None,
         beforeChange: Callable[[], object] | None = None,
+        editing: EditorTarget | None = None,
         callback: Callable[[Job], object] | None = None,
         cancellation: Cancellation | None = None,
         **connection: Any,
@@ -103,6 +105,8 @@ class MedImageParseLogic(JobLogic):
             group: "auto" for as few requests as keep nested targets apart, "together" for one request, "each" for one request a prompt.
             instances: millilitres; separate structures of at least that size become segments of their own, "liver tumor 1" the largest.
             beforeChange: called once before the segmentation changes, for instance a Segment Editor's saveStateForUndo.
+            editing: a Segment Editor's scene.editing.EditorTarget: the masks go into the segments that it edits, under its masking;
+                segmentationNode, overlap, onExisting and beforeChange do not count then.
             callback: called with the Job when it has ended; see the class.
             cancellation: turned from any thread, it stops the run, also one that is waited for.
 
@@ -114,7 +118,7 @@ class MedImageParseLogic(JobLogic):
             MedImageParseError: why there is no result; nothing was imported then. Cancelled. Dropped.
         """
         options = {"window": window, "slabs": str(slabs), "region": region, "group": group, "instances": instances}
-        target = Target(segmentationNode, overlap, onExisting, beforeChange)
+        target = Target(segmentationNode, overlap, onExisting, beforeChange, editing)
         connecting = Connecting(client, endpoint, profile, connection)
         return self._segment(volumeNode, prompts, VOLUMES.name, options, connecting, target, callback, cancellation)
 
@@ -136,6 +140,7 @@ class MedImageParseLogic(JobLogic):
         group: str = "auto",
         instances: float | None = None,
         beforeChange: Callable[[], object] | None = None,
+        editing: EditorTarget | None = None,
         callback: Callable[[Job], object] | None = None,
         cancellation: Cancellation | None = None,
         **connection: Any,
@@ -155,7 +160,7 @@ class MedImageParseLogic(JobLogic):
         if plane not in PLANES:
             raise UsageError(f"The plane '{plane}' is not known; give axial, coronal or sagittal.")
         options = {"plane": plane, "slices": slices, "orient": orient, "window": window, "group": group, "instances": instances}
-        target = Target(segmentationNode, overlap, onExisting, beforeChange)
+        target = Target(segmentationNode, overlap, onExisting, beforeChange, editing)
         connecting = Connecting(client, endpoint, profile, connection)
         return self._segment(volumeNode, prompts, SLICES.name, options, connecting, target, callback, cancellation)
 

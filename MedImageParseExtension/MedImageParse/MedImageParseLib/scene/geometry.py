@@ -206,7 +206,7 @@ def regionFromRoi(roiNode: Any, volumeNode: Any, volume: Volume) -> str:
     half = np.array(roiNode.GetSize()) / 2
     corners = np.array([(*(half * signs), 1.0) for signs in itertools.product((-1, 1), repeat=3)])
     inWorld = corners @ arrayFromMatrix(roiNode.GetObjectToWorldMatrix()).T
-    ijk = inWorld @ np.linalg.inv(_parentToWorld(volumeNode) @ np.asarray(volume.ijk_to_ras, dtype=float)).T
+    ijk = inWorld @ np.linalg.inv(parentToWorld(volumeNode) @ np.asarray(volume.ijk_to_ras, dtype=float)).T
     first = np.maximum(np.ceil(ijk[:, :3].min(axis=0) - _SLIVER).astype(int), 0)
     last = np.minimum(np.floor(ijk[:, :3].max(axis=0) + _SLIVER).astype(int) + 1, volume.shape_kji[::-1])
     if np.any(first >= last):
@@ -227,12 +227,13 @@ def volumeScale(volumeNode: Any) -> float | None:
     None where a transform is not linear, so that there is no one factor.
     """
     try:
-        return float(abs(np.linalg.det(_parentToWorld(volumeNode)[:3, :3])))
+        return float(abs(np.linalg.det(parentToWorld(volumeNode)[:3, :3])))
     except UsageError:
         return None
 
 
-def _parentToWorld(node: Any) -> np.ndarray:
+def parentToWorld(node: Any) -> np.ndarray:
+    """4x4 from a node's own coordinates to the world. Raises UsageError where a transform is not linear."""
     parent = node.GetParentTransformNode()
     if parent is None:
         return np.eye(4)

@@ -62,13 +62,21 @@ def segmentsOnVolume(segmentationNode: Any, volumeNode: Any) -> list[PlacedSegme
     for segmentId in segmentation.GetSegmentIDs():
         segment = segmentation.GetSegment(segmentId)
         tags = tagsOf(segment)
-        mask = _onGrid(segment.GetRepresentation(binary), segment.GetLabelValue(), grid, shape)
+        mask = maskOnGrid(segment.GetRepresentation(binary), segment.GetLabelValue(), grid, shape)
         prompt = tags.get(f"{TAG}Prompt") or segment.GetName()
         placed.append(PlacedSegment(segmentId, segment.GetName(), prompt, tuple(segment.GetColor()), mask, tags))
     return placed
 
 
-def _onGrid(image: Any, labelValue: int, grid: np.ndarray, shape: tuple[int, int, int]) -> CroppedMask:
+def maskOnGrid(image: Any, labelValue: int, grid: np.ndarray, shape: tuple[int, int, int]) -> CroppedMask:
+    """One label of an image as a mask on another grid: as it is where the voxels coincide, else the nearest voxel's.
+
+    Args:
+        image: a vtkOrientedImageData, None for nothing.
+        labelValue: which label.
+        grid: 4x4 from the other grid's ijk to mm, in the image's coordinates.
+        shape: of the other grid, kji.
+    """
     found = segmentMask(image, labelValue) if image is not None else None
     if found is None:
         return CroppedMask.empty(shape)

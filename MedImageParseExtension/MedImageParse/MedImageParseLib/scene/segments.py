@@ -195,14 +195,14 @@ def _plan(
     usedNames = set(idByName)
     planned = []
     for spec in specs:
-        key = _freeName(spec.name, result.segmentIds)
+        key = freeName(spec.name, result.segmentIds)
         result.segmentIds[key] = None
         mask = spec.mask.trimmed()
         if mask.voxels.size == 0:
             result.absent.append(key)
             continue
         replacedId = idByName.get(key) if onExisting == "replace" else None
-        name = key if replacedId else _freeName(key, usedNames)
+        name = key if replacedId else freeName(key, usedNames)
         usedNames.add(name)
         planned.append(_Planned(key, spec, replacedId, name, mask))
     matrix, start = _volumeGrid(volumeNode, segmentationNode)
@@ -335,7 +335,7 @@ def _volumeGrid(volumeNode: Any, segmentationNode: Any) -> tuple[np.ndarray, tup
     return ijkToSegmentation, extentStart(volumeNode.GetImageData())
 
 
-def _freeName(name: str, used: Any) -> str:
+def freeName(name: str, used: Any) -> str:
     """The name, or name_1, name_2, … as Slicer numbers."""
     free, number = name, 0
     while free in used:
