@@ -15,6 +15,7 @@ OURS = {
     DEFAULT: "classical.served:Classical",
     "biomedparse": "biomedparse:BiomedParse",
     "medimageinsight": "medimageinsight:MedImageInsight",
+    "totalsegmentator": "totalsegmentator:TotalSegmentator",
 }
 """Engines that come with this package: module beside this one, and class."""
 
