@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -13,6 +14,10 @@ from slicer.i18n import tr as _
 
 from ..errors import UsageError
 from ..prompts import grammar, presets
+from ..prompts.catalogue import lookup
+from .browse_dialog import BrowseDialog
+from .completer import Completer
+from .prompt_hints import PromptHints
 from .sentences import words
 from .widgets import plain, setTip, signalsBlocked
 
@@ -25,13 +30,26 @@ class PromptBox:
     """What to look for.
 
     Args:
-        ui: the panel's widgets: promptsEdit, recentButton, presetsButton, restoreButton.
+        ui: the panel's widgets: promptsEdit, recentButton, presetsButton, browseButton, hintLabel, hintButton.
         onChange: called with the text when the person has changed it.
+        image: gives (model, modality) of what would be asked: a key of models.MODELS, a DICOM modality; "" for what is not known.
+        isTogether: whether all prompts would go to the 3D model in one request.
+        sendApart: lets nested targets go in requests of their own.
     """
 
-    def __init__(self, ui: Any, onChange: Callable[[str], object]):
-        self._edit, self._recentButton, self._restoreButton = ui.promptsEdit, ui.recentButton, ui.restoreButton
-        self._onChange = onChange
+    def __init__(
+        self,
+        ui: Any,
+        onChange: Callable[[str], object],
+        image: Callable[[], tuple[str, str]],
+        isTogether: Callable[[], bool],
+        sendApart: Callable[[], object],
+    ):
+        self._edit, self._recentButton = ui.promptsEdit, ui.recentButton
+        self._onChange, self._image, self._isTogether = onChange, image, isTogether
+        self.hints = PromptHints(ui, self._asked, self._replace, sendApart)
+        self.completer = Completer(ui.promptsEdit, image, self.hints.later)
+        self._browser: BrowseDialog | None = None
         self._presetsButton = ui.presetsButton
         self._presetsMenu = qt.QMenu(self._presetsButton)
         self._presetsButton.setMenu(self._presetsMenu)
@@ -40,7 +58,7 @@ class PromptBox:
         self._menu = qt.QMenu(self._recentButton)
         self._recentButton.setMenu(self._menu)
         self._edit.connect("textChanged()", self._changed)
-        self._restoreButton.connect("clicked()", self.restoreLast)
+        ui.browseButton.connect("clicked()", self.browse)
         self._fillMenu()
 
     @property
@@ -52,6 +70,7 @@ class PromptBox:
         if text != self.text:
             with signalsBlocked(self._edit):
                 self._edit.setPlainText(text)
+        self.hints.later()
 
     def prompts(self) -> list[str]:
         """The prompts, one a structure. Raises UsageError with a sentence: none given, one given twice."""
@@ -112,18 +131,54 @@ class PromptBox:
             return
         self.showPresets(self._model)
 
-    def restoreLast(self) -> None:
-        """Put back the prompts of the last run."""
-        entries = recentPrompts()
-        if entries:
-            self._take(entries[0])
+    def browse(self) -> None:
+        """Show the known targets, to tick them."""
+        if self._browser is None:
+            self._browser = BrowseDialog(self._browsed)
+        self._browser.open(self._typed(), *self._image())
+
+    def stop(self) -> None:
+        """The panel is closed."""
+        self.completer.stop()
+        self.hints.stop()
+        if self._browser is not None:
+            self._browser.close()
+
+    def _browsed(self, added: list[str], removed: list[str]) -> None:
+        kept = [prompt for prompt in self._typed() if (target := lookup(prompt)) is None or target.name not in removed]
+        self._fill([*kept, *added])
+
+    def _typed(self) -> list[str]:
+        """What is in the field, one a structure, also where it cannot be sent."""
+        return [part.strip() for part in re.split(r"[&\n]", self.text) if part.strip()]
+
+    def _asked(self) -> tuple[list[str], str, bool]:
+        try:
+            prompts = [] if self.completer.isOpen else self.prompts()
+        except UsageError:
+            prompts = []  # the reason under Run says why
+        return prompts, self._image()[1], self._isTogether()
+
+    def _replace(self, prompt: str, by: str) -> None:
+        parts = [each.strip() for each in by.split("&")]
+        typed = self._typed()
+        others = {other.casefold() for other in typed if other != prompt}
+        self._fill(
+            [new for each in typed for new in ([part for part in parts if part.casefold() not in others] if each == prompt else [each])]
+        )
 
     def _take(self, text: str) -> None:
-        self._edit.setPlainText("\n".join(part.strip() for part in text.split("&")))
+        self._fill([part.strip() for part in text.split("&")])
+
+    def _fill(self, prompts: list[str]) -> None:
+        """Put prompts into the field as typing would, so that Ctrl+Z there brings back what was in it."""
+        self._edit.selectAll()
+        self._edit.insertPlainText("\n".join(prompts))
         self._edit.setFocus()
 
     def _changed(self) -> None:
         self._onChange(self.text)
+        self.hints.later()
 
     def _fillMenu(self) -> None:
         entries = recentPrompts()
@@ -134,10 +189,7 @@ class PromptBox:
             action.connect("triggered()", lambda text=entry: self._take(text))
             self._menu.addAction(action)
         self._recentButton.setEnabled(bool(entries))
-        self._restoreButton.setEnabled(bool(entries))
-        none = _("There has been no run yet.")
-        self._recentButton.setToolTip(_("Prompts of earlier runs.") if entries else none)
-        self._restoreButton.setToolTip(_("Use the prompts of the last run again.") if entries else none)
+        self._recentButton.setToolTip(_("Prompts of earlier runs.") if entries else _("There has been no run yet."))
 
 
 def recentPrompts() -> list[str]:

@@ -18,8 +18,9 @@ from ..logic.history import RunHistory, RunRecord
 from ..logic.jobs import Job
 from ..logic.many import Case, ManyRuns
 from ..logic.segmentation import MedImageParseLogic
-from ..models import MODELS
+from ..models import MODELS, SLICES, VOLUMES
 from ..profiles.profiles import LOCAL_DEMO
+from ..scene.volumes import modalityOf
 from . import local_demo
 from .endpoint_box import EndpointBox
 from .input_box import ALL, VOLUME, InputBox
@@ -57,7 +58,7 @@ class SegmentPanel(Tab):
         self.endpoint = EndpointBox(ui, self.parameters, self.logic, icons, self._endpointChanged)
         self.follower = SliceFollower(slicer.mrmlScene, self.update)
         self.inputs = InputBox(ui, self.parameters, self.follower, self.chooseNode)
-        self.prompts = PromptBox(ui, self._promptsChanged)
+        self.prompts = PromptBox(ui, self._promptsChanged, self._askedOf, self._isTogether, self._sendApart)
         self.options = OptionsBox(ui, self.parameters, self.inputs, self.chooseNode)
         self.runBox = RunBox(ui, self.run, self.cancel, icons, self._helpFor)
         self.manyBox = ManyBox(ui, lambda: self.inputs.volumeNode, self.run, self.runOnMany, self._showCase, self.runBox.sayError)
@@ -91,6 +92,7 @@ class SegmentPanel(Tab):
         self._observed = None
         self.manyBox.clear()
         self.options.close()
+        self.prompts.stop()
         self.endpoint.close()
 
     def _sceneCloses(self, _caller: object, _event: object) -> None:
@@ -117,7 +119,7 @@ class SegmentPanel(Tab):
         try:
             self.inputs.show()
             self.prompts.set(self.parameters["Prompts"])
-            self.prompts.showPresets("medimageparse3d" if self.inputs.mode == VOLUME else "medimageparse")
+            self.prompts.showPresets(self._askedOf()[0])
             self.options.show()
             self.endpoint.show()
             self.settings.show()
@@ -315,6 +317,17 @@ class SegmentPanel(Tab):
 
     def _promptsChanged(self, text: str) -> None:
         self.parameters["Prompts"] = text
+
+    def _askedOf(self) -> tuple[str, str]:
+        """(model, modality): what would be asked, and about which kind of image."""
+        volumeNode = self.inputs.volumeNode
+        return (VOLUMES if self.inputs.mode == VOLUME else SLICES).name, modalityOf(volumeNode) if volumeNode is not None else ""
+
+    def _isTogether(self) -> bool:
+        return self.inputs.mode == VOLUME and self.parameters["Group"] == "together"
+
+    def _sendApart(self) -> None:
+        self.parameters["Group"] = "auto"
 
     def runAgain(self, record: RunRecord) -> None:
         """Choose everything as it was for an earlier run, and run."""
