@@ -8,6 +8,7 @@ anything else is a finding.
 from __future__ import annotations
 
 import base64
+import functools
 import gzip
 import json
 import random
@@ -178,7 +179,7 @@ def _noise(rng: random.Random) -> bytes:
 
 
 def _bomb(rng: random.Random) -> bytes:
-    return rng.choice(_BOMBS)
+    return rng.choice(_bombs())
 
 
 def _long(rng: random.Random) -> bytes:
@@ -283,7 +284,9 @@ def _packed(megabytes: int, rounds: int) -> bytes:
     return data
 
 
-_BOMBS = [_packed(64, 1), _packed(256, 2), gzip.compress(_GOOD), zlib.compress(_GOOD), gzip.compress(_GOOD)[:-3]]
+@functools.cache
+def _bombs() -> list[bytes]:
+    return [_packed(64, 1), _packed(256, 2), gzip.compress(_GOOD), zlib.compress(_GOOD), gzip.compress(_GOOD)[:-3]]
 
 
 class Replier:

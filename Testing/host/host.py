@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 import shutil
@@ -17,6 +18,12 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 from PySide6 import QtCore, QtWidgets
 
 from . import driving, idle, module_files, qt_module, scripted_module, signals, slicer_module
+
+
+@functools.cache
+def _real(path: str) -> str:
+    """A file's path without links. Thousands of modules are asked for at each opening, and none of them moves."""
+    return os.path.realpath(path)
 
 
 class Host:
@@ -185,7 +192,8 @@ class Host:
             return
         folder = Path(carrier.path).parent
         imported = (getattr(each, "__file__", None) for each in list(sys.modules.values()))
-        strangers = {Path(each).resolve() for each in imported if each and folder in Path(each).resolve().parents} - carrier.listed
+        inside = {_real(each) for each in imported if each and _real(each).startswith(f"{folder}{os.sep}")}
+        strangers = {Path(each) for each in inside} - carrier.listed
         if strangers:
             names = ", ".join(sorted(str(each.relative_to(folder)) for each in strangers))
             raise module_files.ModuleFilesError(f"Imported but not listed in {folder.name}/CMakeLists.txt: {names}")

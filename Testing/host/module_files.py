@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -30,7 +31,8 @@ def listed(folder: Path) -> set[Path]:
     macro = _MACRO.search(text)
     if macro is None:
         raise ModuleFilesError(f"{folder.name}/CMakeLists.txt does not call slicerMacroBuildScriptedModule.")
-    files = set()
+    files: set[Path] = set()
+    root = os.path.realpath(folder)
     words = _expand(macro.group(1), variables)
     keyword = ""
     for word in words:
@@ -38,8 +40,8 @@ def listed(folder: Path) -> set[Path]:
             keyword = word
         elif keyword in ("SCRIPTS", "RESOURCES"):
             name = word if keyword == "RESOURCES" or word.endswith(".py") else word + ".py"
-            files.add((folder / name).resolve())
-    absent = sorted(str(each.relative_to(folder.resolve())) for each in files if not each.is_file())
+            files.add(Path(os.path.normpath(os.path.join(root, name))))
+    absent = sorted(os.path.relpath(each, root) for each in files if not os.path.isfile(each))
     if absent:
         raise ModuleFilesError(f"{folder.name}/CMakeLists.txt lists files that do not exist: {', '.join(absent)}")
     return files

@@ -317,9 +317,9 @@ def _getAttribute(self: Any, name: str) -> Any:
         value = QtCore.QObject.property(self, name)
         if value is not None:
             return value
-        for child in QtCore.QObject.children(self):
-            if QtCore.QObject.objectName(child) == name:
-                return adopt(child)
+        child = QtCore.QObject.findChild(self, QtCore.QObject, name, QtCore.Qt.FindChildOption.FindDirectChildrenOnly)
+        if child is not None:
+            return adopt(child)
         enumerator = getattr(_nativeOf(pythonQtType(self)), name, None)  # PySide has these on the class only
         if isinstance(enumerator, enum.Enum):
             return enumerator

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import types
 from collections.abc import Callable
 from typing import Any
@@ -108,11 +109,10 @@ class UiLoader(QtUiTools.QUiLoader):
         file = QtCore.QFile(source) if isinstance(source, str) else source
         if not file.isOpen():
             file.open(QtCore.QIODevice.OpenModeFlag.ReadOnly)
-        tree = ElementTree.fromstring(bytes(file.readAll().data()))
+        wires, rest = _takeConnections(bytes(file.readAll().data()))
         file.close()
-        wires = _takeConnections(tree)
         buffer = QtCore.QBuffer()
-        buffer.setData(ElementTree.tostring(tree))
+        buffer.setData(rest)
         buffer.open(QtCore.QIODevice.OpenModeFlag.ReadOnly)
         root = super().load(buffer, parent)
         if root is None:
@@ -127,14 +127,16 @@ class UiLoader(QtUiTools.QUiLoader):
         return root
 
 
-def _takeConnections(tree: ElementTree.Element) -> list[tuple[str, str, str, str]]:
-    """The file's connections, removed from it: Qt cannot make those of doubles, whose signals are Python."""
+@functools.lru_cache(maxsize=16)
+def _takeConnections(text: bytes) -> tuple[list[tuple[str, str, str, str]], bytes]:
+    """A file's connections, and the file without them: Qt cannot make those of doubles, whose signals are Python."""
+    tree = ElementTree.fromstring(text)
     wires = []
     for connections in tree.findall("connections"):
         for each in connections.findall("connection"):
             wires.append(tuple(each.findtext(part, "") for part in ("sender", "signal", "receiver", "slot")))
         tree.remove(connections)
-    return wires
+    return wires, ElementTree.tostring(tree)
 
 
 def _wire(named: dict[str, Any], sender: str, signal: str, receiver: str, slot: str) -> None:

@@ -10,9 +10,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from search_support import SPACE, unit_vectors
-from sklearn import metrics
-from sklearn.datasets import load_digits
-from sklearn.linear_model import LogisticRegression
 
 from MedImageParseLib.errors import InputError, UsageError
 from MedImageParseLib.search import linear, measures, network
@@ -24,12 +21,16 @@ from MedImageParseLib.search.splits import joined_groups, split
 @pytest.fixture(scope="module")
 def digits():
     """Vectors and labels that scikit-learn ships, 400 pictures of ten digits."""
+    from sklearn.datasets import load_digits
+
     found = load_digits()
     return found.data[:400] / 16.0, found.target[:400]
 
 
 @pytest.mark.parametrize("classes", [2, 3, 10])
 def test_the_linear_head_is_scikit_learns_to_a_ten_thousandth_in_weights_and_probabilities(digits, classes):
+    from sklearn.linear_model import LogisticRegression
+
     x, y = digits
     keep = y < classes
     x, y = x[keep], y[keep]
@@ -42,6 +43,8 @@ def test_the_linear_head_is_scikit_learns_to_a_ten_thousandth_in_weights_and_pro
 
 
 def test_weighted_classes_and_findings_are_scikit_learns_too(digits):
+    from sklearn.linear_model import LogisticRegression
+
     x, y = digits
     balanced = LogisticRegression(C=1.0, class_weight="balanced", tol=1e-10, max_iter=20000).fit(x, y == 3)
     truth = np.stack([y != 3, y == 3], axis=1)
@@ -55,6 +58,9 @@ def test_weighted_classes_and_findings_are_scikit_learns_too(digits):
 
 
 def test_figures_are_those_of_scikit_learn(digits):
+    from sklearn import metrics
+    from sklearn.linear_model import LogisticRegression
+
     x, y = digits
     truth = np.eye(10, dtype=bool)[y]
     chances = LogisticRegression(C=0.01, max_iter=500).fit(x[::2], y[::2]).predict_proba(x).round(2)  # rounded, so that there are ties

@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from search_support import SPACE, hash_of, unit_vectors
-from sklearn.metrics import roc_auc_score
-from sklearn.neighbors import NearestNeighbors
 
 from MedImageParseLib.errors import UsageError
 from MedImageParseLib.search.index import EmbeddingIndex
@@ -24,6 +22,8 @@ def test_distances_of_a_large_reference_are_those_of_scikit_learn(is_clustered, 
     if is_clustered:
         members = (members * 0.1 + rng.normal(size=(40, 300))[rng.integers(0, 40, 3300)]).astype(np.float32)
     rows = np.concatenate([members[:40], members[100:140] + 0.05 * rng.normal(size=(40, 300)).astype(np.float32)])
+    from sklearn.neighbors import NearestNeighbors
+
     oracle = NearestNeighbors(n_neighbors=neighbors + 1, algorithm="brute").fit(members.astype(np.float64))
     own = np.append(np.arange(40), np.full(40, -1))
     near = oracle.kneighbors(rows.astype(np.float64))[0]
@@ -56,6 +56,8 @@ def index(tmp_path):
 
 @pytest.mark.parametrize("method", ["knn", "lof", "forest"])
 def test_known_outliers_stand_out_by_every_method(index, method):
+    from sklearn.metrics import roc_auc_score
+
     found = find_outliers(index, ["usual*"], neighbors=2, method=method, labels="truth", unusual=["ill"])
     known = found.report["known"]
     truth = [item.record.series >= "series-030" for item in found.items]

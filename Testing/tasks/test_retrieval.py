@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from search_support import SPACE, hash_of, unit_vectors
-from sklearn.metrics import average_precision_score, ndcg_score
 
 from MedImageParseLib.cli.main import main
 from MedImageParseLib.errors import UsageError
@@ -33,6 +32,8 @@ def index(tmp_path):
 
 
 def test_figures_of_a_query_are_those_of_scikit_learn():
+    from sklearn.metrics import average_precision_score, ndcg_score
+
     rng = np.random.default_rng(0)
     for _ in range(20):
         scores, right = rng.normal(size=50), rng.random(50) < 0.3

@@ -200,17 +200,18 @@ class Embedder:
     def _send(self, batch: list[Picture], sending: _Sending) -> np.ndarray:
         with self._log.timed("encode"):
             body = medimageinsight.build_image_request([encode_square(picture.pixels) for picture in batch], self._client.dialect)
-        try:
-            with self._slots:
-                if sending.has_failed:
-                    raise _NotSent
+        # The place at the endpoint is kept until the reply has been judged: a request that waits for it must see that this one failed.
+        with self._slots:
+            if sending.has_failed:
+                raise _NotSent
+            try:
                 answer = self._log.send(self._client, body, medimageinsight.largest_reply(len(batch)), sending.cancellation)
-            with self._log.timed("decode"):
-                return self._note(medimageinsight.parse_reply(answer, len(batch), "image_features"))
-        except MedImageParseError as error:
-            if not sending.may_go_on(error, batch):
-                sending.has_failed = True
-            raise
+                with self._log.timed("decode"):
+                    return self._note(medimageinsight.parse_reply(answer, len(batch), "image_features"))
+            except MedImageParseError as error:
+                if not sending.may_go_on(error, batch):
+                    sending.has_failed = True
+                raise
 
     def _note(self, reply: medimageinsight.VectorReply) -> np.ndarray:
         log = self._log
