@@ -80,6 +80,7 @@ def test_the_panel_has_words_for_every_remedy_and_they_name_no_option():
 # What the panel never shows: command-line tools for Azure, cohorts, files and the local server.
 _NOT_IN_THE_PANEL = (
     "api",
+    "agents",
     "cli",
     "cohort",
     "files",

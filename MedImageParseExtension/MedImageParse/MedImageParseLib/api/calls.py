@@ -61,15 +61,17 @@ def check_call(name: str, signature: inspect.Signature, given: tuple, options: d
     positional = [each.name for each in parameters.values() if each.kind is each.POSITIONAL_OR_KEYWORD]
     if len(given) > len(positional):
         listed = " and ".join(positional) or "nothing"
-        raise UsageError(f"{name} takes {listed} without a name; give everything else as option=value.", code="too-many")
+        raise UsageError(
+            "{name} takes {listed} without a name; give everything else as option=value.", name=name, listed=listed, code="too-many"
+        )
     values = dict(zip(positional, given))
     for option in values:
         if option in options:
-            raise UsageError(f"{name} was given {option} twice; give it once.", code="given-twice")
+            raise UsageError("{name} was given {option} twice; give it once.", name=name, option=option, code="given-twice")
     values |= options
     for each in parameters.values():
         if each.name not in values and each.default is each.empty and each.kind is not each.VAR_POSITIONAL:
-            raise UsageError(f"{name} needs {each.name}; give it as {each.name}=….", code="missing-option")
+            raise UsageError("{name} needs {name2}; give it as {name2}=….", name=name, name2=each.name, code="missing-option")
         if each.name in values:
             _check_value(each, values[each.name])
 
@@ -88,7 +90,13 @@ def _check_value(parameter: inspect.Parameter, value: object) -> None:
     if "None" in kinds and len(kinds) > 1:
         kinds.remove("None")
     listed = " or ".join(_KINDS[kind][0] for kind in kinds)
-    raise UsageError(f"The option {parameter.name} is {listed}, not of the type {type(value).__name__}.", code="option-kind")
+    raise UsageError(
+        "The option {name} is {listed}, not of the type {name2}.",
+        name=parameter.name,
+        listed=listed,
+        name2=type(value).__name__,
+        code="option-kind",
+    )
 
 
 @functools.cache

@@ -139,7 +139,7 @@ def _labels(options: ClassifyOptions) -> list[Label]:
         return [*given, *ready_set(str(labels)).labels]
     sets = {one.name: one for one in read_label_sets(path)}
     if label_set not in sets and (label_set or len(sets) > 1):
-        raise UsageError(f"Say which set of {path.name} to use with --set; it has {', '.join(sets)}.")
+        raise UsageError("Say which set of {name} to use with --set; it has {listed}.", name=path.name, listed=", ".join(sets))
     return [*given, *(sets[label_set] if label_set else next(iter(sets.values()))).labels]
 
 

@@ -240,7 +240,7 @@ def index_import(index: Path_, input: Path_) -> int:
     from ..search.index import EmbeddingIndex
 
     if not Path(input).is_file():
-        raise UsageError(f"There is no file {input}; check the path.")
+        raise UsageError("There is no file {input}; check the path.", input=input)
     check_outputs({"index": index}, [input])
     with EmbeddingIndex.open(check_writable(index)) as opened:
         return opened.import_(input)
@@ -265,7 +265,7 @@ def _parse_recipe(recipe: str | None) -> Preprocessing | None:
         return None
     made = Preprocessing.parse(recipe)
     if made is None:
-        raise UsageError(f"The recipe '{recipe}' is none of this version's; copy it from what `index info` prints.")
+        raise UsageError("The recipe '{recipe}' is none of this version's; copy it from what `index info` prints.", recipe=recipe)
     return made
 
 

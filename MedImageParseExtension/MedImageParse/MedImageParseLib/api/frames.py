@@ -150,7 +150,7 @@ def _check(own: SegmentOptions, options: SegmentOptions, read: tuple, prompts: l
     for folder in _FOLDERS:
         path = getattr(options, folder)
         if path and not Path(path).expanduser().parent.is_dir():
-            raise UsageError(f"The folder {Path(path).parent} does not exist; create it or choose another.")
+            raise UsageError("The folder {parent} does not exist; create it or choose another.", parent=Path(path).parent)
 
 
 def _steps_of(progress: Progress) -> Progress:

@@ -58,9 +58,14 @@ def check_kind(thing: object) -> None:
     """Raises UsageError unless a thing is a path or something that `as_volume` takes."""
     kind = _kind_of(thing)
     if kind == "array":
-        raise UsageError(f"A numpy array alone does not say where it lies in the patient; {TAKEN}.", code="image-kind")
+        raise UsageError("A numpy array alone does not say where it lies in the patient; {taken}.", taken=TAKEN, code="image-kind")
     if not kind and not is_path(thing):
-        raise UsageError(f"An object of the type {type(thing).__name__} is no image that is taken here; {TAKEN}.", code="image-kind")
+        raise UsageError(
+            "An object of the type {name} is no image that is taken here; {taken}.",
+            name=type(thing).__name__,
+            taken=TAKEN,
+            code="image-kind",
+        )
 
 
 def as_volume(thing: object, *, frame: int | None = None) -> Volume:
@@ -92,7 +97,7 @@ def as_volume(thing: object, *, frame: int | None = None) -> Volume:
         return thing
     kind = _kind_of(thing)
     if not kind:
-        raise UsageError(f"A path is to be read first; {TAKEN}.")
+        raise UsageError("A path is to be read first; {taken}.", taken=TAKEN)
     volume = {"nibabel": _from_nibabel, "SimpleITK": _from_itk, "pair": _from_pair}[kind](thing, frame)
     volume.check()
     return volume
@@ -133,7 +138,7 @@ def _from_nibabel(image: Any, frame: int | None) -> Volume:
     try:
         voxels = np.asanyarray(image.dataobj)
     except OSError as error:
-        raise InputError(f"The file behind the nibabel image cannot be read ({type(error).__name__}); load it again.") from error
+        raise InputError("The file behind the nibabel image cannot be read ({name}); load it again.", name=type(error).__name__) from error
     if image.affine is None:
         raise InputError("The nibabel image has no affine, so nobody knows where it lies; give it one and try again.")
     affine = np.array(image.affine, dtype=float)
@@ -176,7 +181,7 @@ def _from_pair(pair: Any, frame: int | None) -> Volume:
 def _plain(voxels: np.ndarray) -> np.ndarray:
     """Numbers in this computer's own byte order; truth values as 0 and 1."""
     if voxels.dtype.kind not in "biufc":
-        raise InputError(f"The image holds no numbers but values of the type {voxels.dtype}; convert it first.")
+        raise InputError("The image holds no numbers but values of the type {dtype}; convert it first.", dtype=voxels.dtype)
     if voxels.dtype == np.bool_:
         return voxels.astype(np.uint8)
     if voxels.dtype in (np.float16, np.longdouble):

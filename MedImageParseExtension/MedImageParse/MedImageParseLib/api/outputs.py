@@ -69,7 +69,7 @@ class Wanted:
             if folder:
                 check_name(Path(folder))
             if folder and Path(folder).exists() and not Path(folder).is_dir():
-                raise UsageError(f"{folder} is a file; give a folder for the {purpose}.")
+                raise UsageError("{folder} is a file; give a folder for the {purpose}.", folder=folder, purpose=purpose)
         output = check_segmentation_path(options.output) if options.output else None
         files = {name: path for name in _ENDINGS if (path := getattr(options, name))}
         wanted = cls(

@@ -197,14 +197,16 @@ def check_options(model: str, options: ImageOptions) -> None:
     if options.instances is not None and not options.instances >= 0:
         raise UsageError("The smallest size of separate structures is a number of millilitres, 0 or more.")
     if options.group not in GROUPS:
-        raise UsageError(f"The group '{options.group}' is not known; give {' or '.join(GROUPS)}.")
+        raise UsageError("The group '{group}' is not known; give {listed}.", group=options.group, listed=" or ".join(GROUPS))
     if options.plane and options.plane not in PLANE_CHOICES:
-        raise UsageError(f"The plane '{options.plane}' is not known; give axial, coronal or sagittal.")
+        raise UsageError("The plane '{plane}' is not known; give axial, coronal or sagittal.", plane=options.plane)
     whole = models.MODELS[model].whole_volumes
     if whole and (options.slices is not None or options.orient is not None):
-        raise UsageError(f"Slices and orientation belong to the model {SLICES.name}; {model} takes the whole volume.")
+        raise UsageError(
+            "Slices and orientation belong to the model {name}; {model} takes the whole volume.", name=SLICES.name, model=model
+        )
     if not whole and (options.slabs not in (None, "none", "auto") or options.region):
-        raise UsageError(f"Slabs and a region belong to the model {VOLUMES.name}; for {model} choose slices.")
+        raise UsageError("Slabs and a region belong to the model {name}; for {model} choose slices.", name=VOLUMES.name, model=model)
 
 
 def _slice_indices(volume: Volume, plane: str, slices: str | list[int] | None) -> list[int] | None:

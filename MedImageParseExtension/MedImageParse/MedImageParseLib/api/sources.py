@@ -55,7 +55,7 @@ def _images_at(path: Path) -> list[Path]:
     from ..files.read import ITK_EXTENSIONS, NIFTI_EXTENSIONS, PICTURE_EXTENSIONS, known_extension
 
     if not path.exists():
-        raise InputError(f"There is no file or folder {path}; check the path.")
+        raise InputError("There is no file or folder {path}; check the path.", path=path)
     if not path.is_dir():
         return [path]
     known = (*NIFTI_EXTENSIONS, *ITK_EXTENSIONS, *PICTURE_EXTENSIONS)
@@ -68,7 +68,9 @@ def _images_at(path: Path) -> list[Path]:
         if not images and any(is_dicom_file(file) for file in files):
             found.append(Path(folder))
     if not found:
-        raise InputError(f"The folder {path} holds no image that can be read; give a folder with volumes, pictures or DICOM files.")
+        raise InputError(
+            "The folder {path} holds no image that can be read; give a folder with volumes, pictures or DICOM files.", path=path
+        )
     return found
 
 

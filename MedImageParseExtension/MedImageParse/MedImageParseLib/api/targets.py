@@ -39,7 +39,9 @@ def targets(modality: str = "", model: str = "") -> list[dict]:
     code = dicom_modality(modality) if modality else ""
     wanted = code if code in known else modality_of(modality) or code
     if wanted and wanted not in known:
-        raise UsageError(f"No target is known for the modality '{modality}'; give one of {', '.join(sorted(known))}.")
+        raise UsageError(
+            "No target is known for the modality '{modality}'; give one of {listed}.", modality=modality, listed=", ".join(sorted(known))
+        )
     excluded = (_ONLY_2D if MODELS[model].whole_volumes else _ONLY_3D) if model else set()
     return [
         _entry(target) for target in sorted(catalogue.targets(), key=lambda each: each.name) if _fits(target.modalities, wanted, excluded)

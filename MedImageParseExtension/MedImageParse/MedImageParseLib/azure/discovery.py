@@ -191,7 +191,11 @@ def make_profile(
         ControlPlaneError: Azure failed, other than by refusing the key (that becomes a note).
     """
     if not endpoint.url:
-        raise UsageError(f'The endpoint "{endpoint.name}" has no URL yet (state: {endpoint.state or "unknown"}): wait until it is ready.')
+        raise UsageError(
+            'The endpoint "{name}" has no URL yet (state: {value}): wait until it is ready.',
+            name=endpoint.name,
+            value=endpoint.state or "unknown",
+        )
     chosen = deployment or _obvious_deployment(endpoint)
     options = options or EntraOptions()
     made = MadeProfile(
@@ -243,7 +247,7 @@ def _obvious_deployment(endpoint: FoundEndpoint) -> FoundDeployment | None:
         if len(fitting) == 1:
             return fitting[0]
     listed = ", ".join(found.name for found in endpoint.deployments)
-    raise UsageError(f'The endpoint "{endpoint.name}" has several deployments ({listed}): say which one.')
+    raise UsageError('The endpoint "{name}" has several deployments ({listed}): say which one.', name=endpoint.name, listed=listed)
 
 
 def _look_into(manager: ResourceManager, subscription: str, workspace: dict[str, Any], found: Discovery) -> None:

@@ -69,7 +69,7 @@ class Written:
 def checked_subscription(subscription_id: str) -> str:
     """The id, if it is safe to put into a URL. Raises UsageError for anything else, such as a subscription's name."""
     if not re.fullmatch(r"[A-Za-z0-9-]{1,64}", subscription_id):
-        raise UsageError(f'"{subscription_id}" is not a subscription id: give the id, not the name.')
+        raise UsageError('"{subscription_id}" is not a subscription id: give the id, not the name.', subscription_id=subscription_id)
     return subscription_id
 
 

@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace, cancellation: Cancellation | None = None)
     for name in arguments.save:
         endpoint, deployment = _pick(found, name)
         if endpoint.name in known and not arguments.replace:
-            raise UsageError(f'There is already a profile "{endpoint.name}": add --replace, or remove the old one first.')
+            raise UsageError('There is already a profile "{name}": add --replace, or remove the old one first.', name=endpoint.name)
         made = make_profile(manager, endpoint, deployment, options=options, scope=cloud.scope, arm_url=arm_url)
         if made.key and arguments.keep_key:
             save_in_keyring(made.profile.name, made.profile.url, made.key, made.profile.route)
@@ -114,13 +114,18 @@ def _pick(found: Discovery, name: str) -> tuple[FoundEndpoint, FoundDeployment |
     fitting = [endpoint for endpoint in found.endpoints if endpoint.name == wanted]
     if not fitting:
         listed = ", ".join(endpoint.name for endpoint in found.endpoints) or "none"
-        raise UsageError(f'There is no endpoint "{wanted}" among those found: {listed}.')
+        raise UsageError('There is no endpoint "{wanted}" among those found: {listed}.', wanted=wanted, listed=listed)
     if len(fitting) > 1:
-        raise UsageError(f'Several endpoints are called "{wanted}": say which one with --subscription.')
+        raise UsageError('Several endpoints are called "{wanted}": say which one with --subscription.', wanted=wanted)
     if not deployment_name:
         return fitting[0], None
     for deployment in fitting[0].deployments:
         if deployment.name == deployment_name:
             return fitting[0], deployment
     listed = ", ".join(deployment.name for deployment in fitting[0].deployments) or "none"
-    raise UsageError(f'The endpoint "{wanted}" has no deployment "{deployment_name}": it has {listed}.')
+    raise UsageError(
+        'The endpoint "{wanted}" has no deployment "{deployment_name}": it has {listed}.',
+        wanted=wanted,
+        deployment_name=deployment_name,
+        listed=listed,
+    )

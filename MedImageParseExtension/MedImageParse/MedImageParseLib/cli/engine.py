@@ -100,6 +100,9 @@ def _check(arguments: argparse.Namespace) -> int:
     missed = [finding for finding in findings if not finding.is_met]
     if missed:
         raise EndpointError(
-            f"The engine does not meet {len(missed)} of {len(findings)} demands: see the lines that begin with NO.", code="contract"
+            "The engine does not meet {count} of {count2} demands: see the lines that begin with NO.",
+            count=len(missed),
+            count2=len(findings),
+            code="contract",
         )
     return 0

@@ -122,7 +122,7 @@ def _labels(arguments: argparse.Namespace) -> int:
     if arguments.remove:
         removed = labels.index_unlabel(arguments.index, set=arguments.remove)
         if not removed:
-            raise UsageError(f"The index has no set of labels '{arguments.remove[:80]}'; `index labels` lists them.")
+            raise UsageError("The index has no set of labels '{remove}'; `index labels` lists them.", remove=arguments.remove[:80])
         answered(arguments, {"removed": removed})
         print(f"{removed} labels removed")
         return 0

@@ -90,7 +90,9 @@ def _main(argv: list[str]) -> int:
         if "--debug" in argv:
             raise
         return _tell(
-            MedImageParseError(f"The program itself failed ({type(error).__name__}); run it again with --debug and report what it shows."),
+            MedImageParseError(
+                "The program itself failed ({name}); run it again with --debug and report what it shows.", name=type(error).__name__
+            ),
             False,
         )
     finally:
@@ -164,11 +166,11 @@ def _refuse(rest: list[str], parser: Parser, command: str) -> None:
             if command == "segment"
             else "there are too many words"
         )
-        raise UsageError(f"{many[:1].upper()}{many[1:]}; {see}.")
+        raise UsageError("{upper}{many}; {see}.", upper=many[:1].upper(), many=many[1:], see=see)
     known = [option for action in named._actions for option in action.option_strings]
     near = difflib.get_close_matches(unknown[0], known, 1)
     meant = f"did you mean {near[0]}? Otherwise {see}" if near else see
-    raise UsageError(f"Unknown {', '.join(unknown)}; {meant}.")
+    raise UsageError("Unknown {listed}; {meant}.", listed=", ".join(unknown), meant=meant)
 
 
 def _run(arguments: argparse.Namespace) -> int:

@@ -29,7 +29,7 @@ class Parser(argparse.ArgumentParser):
         self.commands: dict[str, argparse.ArgumentParser] = {}  # of the whole program, by name
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message[:1].upper()}{message[1:]}; see `{self.prog} --help`.")
+        raise UsageError("{upper}{message}; see `{prog} --help`.", upper=message[:1].upper(), message=message[1:], prog=self.prog)
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
@@ -53,7 +53,10 @@ def connection_options(arguments: argparse.Namespace) -> dict:
     """Keyword arguments of `connect` from parsed options; those not given are left out."""
     given = {name: value for name in names_of(ConnectionOptions) if (value := getattr(arguments, name, None)) not in ("", None)}
     if not arguments.endpoint and not arguments.profile:
-        raise UsageError(f"Say where to send: --endpoint URL or --profile NAME (`{command_name()} serve` starts a local endpoint).")
+        raise UsageError(
+            "Say where to send: --endpoint URL or --profile NAME (`{command_name} serve` starts a local endpoint).",
+            command_name=command_name(),
+        )
     return {
         "endpoint": arguments.endpoint,
         "profile": arguments.profile,

@@ -189,7 +189,7 @@ def reported(
 def raise_if_partly(failure: str) -> None:
     """Raises PartlyDone where a run stopped half-way."""
     if failure:
-        raise PartlyDone(f"Only a part was done and is kept: {failure}")
+        raise PartlyDone("Only a part was done and is kept: {failure}", failure=failure)
 
 
 def failure_report(arguments: argparse.Namespace, error: MedImageParseError, inputs: list[str]) -> dict:

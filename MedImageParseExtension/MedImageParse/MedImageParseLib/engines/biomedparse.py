@@ -232,4 +232,4 @@ def _number(text: str, option: str, kind: type) -> Any:
     try:
         return kind(text)
     except ValueError:
-        raise UsageError(f"The option {option} of the engine must be a number; it was given something else.") from None
+        raise UsageError("The option {option} of the engine must be a number; it was given something else.", option=option) from None

@@ -68,7 +68,9 @@ class MedImageInsight(Engine):
         repo = Path(self.options["repo"])
         folder = repo / _FOLDER
         if not (repo / "medimageinsightmodel.py").is_file() or not (folder / "config.yaml").is_file():
-            raise UsageError(f"The checkout of MedImageInsight has no medimageinsightmodel.py or no {_FOLDER}/config.yaml: bring it whole.")
+            raise UsageError(
+                "The checkout of MedImageInsight has no medimageinsightmodel.py or no {folder}/config.yaml: bring it whole.", folder=_FOLDER
+            )
         weights = self._weights(folder)
         progress("reading the checkpoint", 0, 0)
         listed = read_header(weights)
@@ -95,7 +97,9 @@ class MedImageInsight(Engine):
             return Path(self.options["checkpoint"])
         found = sorted((folder / "vision_model").glob("*.safetensors"))
         if len(found) != 1:
-            raise UsageError(f"The checkout has no weights in {_FOLDER}/vision_model: add the engine again with --checkpoint FILE.")
+            raise UsageError(
+                "The checkout has no weights in {folder}/vision_model: add the engine again with --checkpoint FILE.", folder=_FOLDER
+            )
         return found[0]
 
     def embed_image(self, pixels: np.ndarray) -> np.ndarray:
@@ -157,8 +161,10 @@ def compare(listed: dict[str, tuple[int, ...]], own: Any) -> None:
     misshapen = [name for name in own if name in renamed and tuple(own[name].shape) != renamed[name]]
     if len(missing) > len(own) // 20 or misshapen:
         raise InputError(
-            f"The checkpoint is not one of MedImageInsight: {len(missing)} of its {len(own)} tensors are missing and {len(misshapen)} have "
-            "another shape; give the weights that belong to the checkout."
+            "The checkpoint is not one of MedImageInsight: {count} of its {count2} tensors are missing and {count3} have another shape; give the weights that belong to the checkout.",
+            count=len(missing),
+            count2=len(own),
+            count3=len(misshapen),
         )
 
 

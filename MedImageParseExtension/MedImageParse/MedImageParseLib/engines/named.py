@@ -33,7 +33,7 @@ def absolute(which: str) -> str:
     path = path.removesuffix(".py") + ".py"
     file = Path(path).expanduser().resolve()
     if not file.is_file():
-        raise UsageError(f"There is no file {file.name} with an engine: check the path before the colon.")
+        raise UsageError("There is no file {name} with an engine: check the path before the colon.", name=file.name)
     return f"{file}:{name}" if name else str(file)
 
 
@@ -49,7 +49,11 @@ def engine_class(which: str) -> type[Engine]:
     if is_file(which):
         return _from_file(*which.partition(".py:")[::2])
     if which not in OURS:
-        raise UsageError(f"There is no engine '{which}': give {', '.join(OURS)}, the name of one that was added, or FILE.py:Class.")
+        raise UsageError(
+            "There is no engine '{which}': give {listed}, the name of one that was added, or FILE.py:Class.",
+            which=which,
+            listed=", ".join(OURS),
+        )
     module, _, name = OURS[which].partition(":")
     return getattr(importlib.import_module(f".{module}", __package__), name)
 
@@ -58,7 +62,7 @@ def _from_file(path: str, name: str) -> type[Engine]:
     file = Path(path.removesuffix(".py") + ".py")
     spec = importlib.util.spec_from_file_location(f"engine_{file.stem}", file)
     if spec is None or spec.loader is None or not file.is_file():
-        raise UsageError(f"There is no file {file.name} with an engine: check the path before the colon.")
+        raise UsageError("There is no file {name} with an engine: check the path before the colon.", name=file.name)
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
@@ -72,4 +76,4 @@ def _from_file(path: str, name: str) -> type[Engine]:
     if not name and len(found) == 1:
         return next(iter(found.values()))
     listed = ", ".join(f"{file.name}:{each}" for each in found) or "it has no class made from Engine"
-    raise UsageError(f"Name the engine's class in {file.name} behind a colon: {listed}.")
+    raise UsageError("Name the engine's class in {name} behind a colon: {listed}.", name=file.name, listed=listed)

@@ -71,7 +71,9 @@ class Added:
             values = json.loads(path.read_text(encoding="utf-8"))
             return Added(**{name: value for name, value in values.items() if name in Added.__dataclass_fields__})
         except (OSError, ValueError, TypeError, AttributeError) as error:
-            raise UsageError(f"The record of the engine {path.parent.name} is damaged: remove the engine, and add it again.") from error
+            raise UsageError(
+                "The record of the engine {name} is damaged: remove the engine, and add it again.", name=path.parent.name
+            ) from error
 
 
 def engines_folder() -> Path:
@@ -120,7 +122,9 @@ def find_engine(which: str = "", *, patience_s: float | None = None, on_change: 
     for option, value in added.options.items():
         if os.path.isabs(value) and not os.path.exists(value):
             raise UsageError(
-                f"What the engine {which} was given for --{option} is not there any more: put it back, or add the engine again."
+                "What the engine {which} was given for --{option} is not there any more: put it back, or add the engine again.",
+                which=which,
+                option=option,
             )
     return OwnProcess(added.engine, added.name, python=added.python, options=added.options, weights=added.weights, **more)
 
@@ -162,15 +166,19 @@ def add_engine(
     kind = engine_class(absolute(which))
     name = (name or kind.name).lower()
     if not _NAME.fullmatch(name) or name == DEFAULT:
-        raise UsageError(f"'{name}' cannot be the name of an engine that is added: use small letters, digits and dashes (--name).")
+        raise UsageError(
+            "'{name}' cannot be the name of an engine that is added: use small letters, digits and dashes (--name).", name=name
+        )
     folder = engines_folder() / name
     if (folder / _RECORD).exists():
-        raise UsageError(f"The engine {name} is added already: remove it first, or give another name (--name).")
+        raise UsageError("The engine {name} is added already: remove it first, or give another name (--name).", name=name)
     given = _checked_options(kind, name, dict(options or {}))
     if python and not Path(python).is_file():
         raise UsageError("There is no such Python: give the path of an environment's python to --python.")
     if kind.terms and not accept_terms:
-        raise UsageError(f"{kind.terms.rstrip('.')}: add the engine with --accept-licence once you have read and accepted that.")
+        raise UsageError(
+            "{rstrip}: add the engine with --accept-licence once you have read and accepted that.", rstrip=kind.terms.rstrip(".")
+        )
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
     try:
         weights = _fingerprint_of_all(kind, given, progress, cancellation)
@@ -182,7 +190,9 @@ def add_engine(
         write_atomically(folder / _RECORD, json.dumps(asdict(added), indent=2) + "\n")
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
-        raise UsageError(f"The engine {name} cannot be written ({error.strerror}): look at the folder of the engines.") from error
+        raise UsageError(
+            "The engine {name} cannot be written ({strerror}): look at the folder of the engines.", name=name, strerror=error.strerror
+        ) from error
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -200,7 +210,7 @@ def remove_engine(name: str) -> None:
         raise UsageError("There is no engine of that name among those that were added: `engine list` shows them.")
     shutil.rmtree(folder, ignore_errors=True)
     if (folder / _RECORD).exists():
-        raise UsageError(f"The engine {name} is in use: stop its server, then remove it.")
+        raise UsageError("The engine {name} is in use: stop its server, then remove it.", name=name)
 
 
 def _checked_options(kind: type[Engine], name: str, given: dict[str, str]) -> dict[str, str]:
@@ -208,17 +218,19 @@ def _checked_options(kind: type[Engine], name: str, given: dict[str, str]) -> di
     unknown = [option for option in given if option not in kind.needs]
     if unknown:
         takes = ", ".join(kind.needs) or "none"
-        raise UsageError(f"The engine {name} has no option '{unknown[0]}': it takes {takes}.")
+        raise UsageError("The engine {name} has no option '{unknown}': it takes {takes}.", name=name, unknown=unknown[0], takes=takes)
     for option, need in kind.needs.items():
         if option not in given:
             if need.is_required:
-                raise UsageError(f"The engine {name} needs --{option} {need.kind.upper()}: {need.help}.")
+                raise UsageError(
+                    "The engine {name} needs --{option} {upper}: {help}.", name=name, option=option, upper=need.kind.upper(), help=need.help
+                )
             continue
         if need.kind == "value":
             continue
         path = Path(given[option]).expanduser()
         if not (path.is_dir() if need.kind == "folder" else path.is_file()):
-            raise UsageError(f"There is no such {need.kind} for --{option}: {need.help}.")
+            raise UsageError("There is no such {kind} for --{option}: {help}.", kind=need.kind, option=option, help=need.help)
         given[option] = str(path.resolve())
     return given
 
@@ -272,7 +284,9 @@ def _run(command: list[str], progress: Progress, cancellation: Cancellation, fai
         )
     except OSError as error:
         raise MedImageParseError(
-            f"{failed} ({error.strerror}): install Python 3.10 or later, or give an environment's with --python."
+            "{failed} ({strerror}): install Python 3.10 or later, or give an environment's with --python.",
+            failed=failed,
+            strerror=error.strerror,
         ) from error
     forget = cancellation.on_cancel(process.kill)
     last, count = "", 0
@@ -291,5 +305,7 @@ def _run(command: list[str], progress: Progress, cancellation: Cancellation, fai
     cancellation.check()
     if process.returncode:
         raise MedImageParseError(
-            f"{failed} ({last[:300].rstrip('.') or f'exit status {process.returncode}'}): check the network, and try again."
+            "{failed} ({value}): check the network, and try again.",
+            failed=failed,
+            value=last[:300].rstrip(".") or f"exit status {process.returncode}",
         )

@@ -61,8 +61,8 @@ def read_state(path: str, *, is_trusted: bool = False) -> dict[str, Any]:
     except pickle.UnpicklingError as error:
         if "weights_only" in str(error).lower() or "unsupported" in str(error).lower():
             raise UsageError(
-                f"The checkpoint {name} holds more than weights, and could run code of its own: add the engine with --set trust=yes if you "
-                "trust where it comes from."
+                "The checkpoint {name} holds more than weights, and could run code of its own: add the engine with --set trust=yes if you trust where it comes from.",
+                name=name,
             ) from error
         raise InputError(damaged) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
@@ -105,8 +105,11 @@ def fill(network: Any, state: Mapping[str, Any], title: str, progress: Progress,
     misshapen = [name for name in own if name in state and tuple(own[name].shape) != tuple(state[name].shape)]
     if missing or misshapen:
         raise InputError(
-            f"The checkpoint is not one of {title}: {len(missing)} of its {len(own)} tensors are missing and {len(misshapen)} have another shape; "
-            "give the checkpoint that belongs to the checkout."
+            "The checkpoint is not one of {title}: {count} of its {count2} tensors are missing and {count3} have another shape; give the checkpoint that belongs to the checkout.",
+            title=title,
+            count=len(missing),
+            count2=len(own),
+            count3=len(misshapen),
         )
     with torch.no_grad():
         for number, (name, tensor) in enumerate(own.items()):

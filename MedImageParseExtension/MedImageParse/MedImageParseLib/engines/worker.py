@@ -126,12 +126,14 @@ def pack(
     reasons = list(answer.reasons) or [""] * len(prompts)
     masks = list(answer.masks)
     if (answer.labels is None and len(masks) != len(prompts)) or not len(existence) == len(reasons) == len(prompts):
-        raise MedImageParseError(f"The engine's answer does not fit the {len(prompts)} prompts: report that to its author.")
+        raise MedImageParseError("The engine's answer does not fit the {count} prompts: report that to its author.", count=len(prompts))
     arrays = [answer.labels] if answer.labels is not None else [as_mask(mask) for mask in masks if mask is not None]
     for array in arrays:
         if tuple(array.shape) != tuple(shape):
             raise MedImageParseError(
-                f"The engine's mask has the shape {array.shape} where the image has {shape}: report that to its author."
+                "The engine's mask has the shape {shape} where the image has {shape2}: report that to its author.",
+                shape=array.shape,
+                shape2=shape,
             )
     there = [] if answer.labels is not None else [mask is not None for mask in masks]
     sure = [None if value is None else float(value) for value in existence]

@@ -44,25 +44,29 @@ def check_outputs(outputs: Mapping[str, PathLike | None], inputs: Iterable[objec
     for name, path in wanted.items():
         for source in read:
             if _is_same(path, source):
-                raise UsageError(f"{_of(name)} would replace {source}, which is read: give it another name.")
+                raise UsageError("{of} would replace {source}, which is read: give it another name.", of=_of(name), source=source)
             if source.is_dir() and _is_file_of(path, source):
-                raise UsageError(f"{_of(name)} would replace a file of the folder {source}, which is read: give it another name.")
+                raise UsageError(
+                    "{of} would replace a file of the folder {source}, which is read: give it another name.", of=_of(name), source=source
+                )
         if path.exists() and _lies_in(path, settings):
-            raise UsageError(f"{_of(name)} would replace {path.name} among the settings of this program: give it another place.")
+            raise UsageError(
+                "{of} would replace {name} among the settings of this program: give it another place.", of=_of(name), name=path.name
+            )
     names = list(wanted)
     for number, name in enumerate(names):
         for other in names[:number]:
             if _is_same(wanted[name], wanted[other]):
-                raise UsageError(f"Two outputs have the same name ({other} and {name}): give each its own.")
+                raise UsageError("Two outputs have the same name ({other} and {name}): give each its own.", other=other, name=name)
     for folder in folders:
         if folder and any(_is_same(Path(folder).expanduser(), source) and source.is_file() for source in read):
-            raise UsageError(f"{folder} is read, so it cannot be a folder for results: choose another one.")
+            raise UsageError("{folder} is read, so it cannot be a folder for results: choose another one.", folder=folder)
 
 
 def _check_report(wanted: Mapping[str, Path]) -> None:
     path = wanted.get("--report")
     if path is not None and not path.name.lower().endswith(_REPORT):
-        raise UsageError(f"The report's name must end with .json, which '{path.name}' does not: give --report FILE.json.")
+        raise UsageError("The report's name must end with .json, which '{name}' does not: give --report FILE.json.", name=path.name)
 
 
 def _of(name: str) -> str:
@@ -151,17 +155,26 @@ def check_many_outputs(outputs: Mapping[str, str], inputs: Iterable[PathLike]) -
         check_name(path)
         other = seen.setdefault(_key(path), case)
         if other is not case and other != case:
-            raise UsageError(f"The cases {other} and {case} would both write {path.name}: give them other ids in a cases.csv.")
+            raise UsageError(
+                "The cases {other} and {case} would both write {name}: give them other ids in a cases.csv.",
+                other=other,
+                case=case,
+                name=path.name,
+            )
         try:
             status = path.stat()
         except OSError:
             continue
         if (status.st_dev, status.st_ino) in read:
             raise UsageError(
-                f"The result {path} would replace {read[status.st_dev, status.st_ino]}, which is read: choose another output folder."
+                "The result {path} would replace {read}, which is read: choose another output folder.",
+                path=path,
+                read=read[status.st_dev, status.st_ino],
             )
         if _lies_in(path, settings):
-            raise UsageError(f"The result {path} would replace a file among the settings of this program: choose another output folder.")
+            raise UsageError(
+                "The result {path} would replace a file among the settings of this program: choose another output folder.", path=path
+            )
 
 
 def _read_with(path: Path) -> Iterator[Path]:

@@ -199,7 +199,7 @@ def _read_series(found: _Found, where: str, warnings: list[str], series: str, fr
     images = _without_scouts(_without_copies(images, warnings), warnings)
     counts = [int(_number(image.header, "NumberOfFrames", 1)) for image in images]
     if len(images) > 1 and max(counts) > 1:
-        raise InputError(f"{where} holds {len(images)} files of several frames each; give one of these files.")
+        raise InputError("{where} holds {count} files of several frames each; give one of these files.", where=where, count=len(images))
     _require_one_shape(images)
     places = [place for image in images for place in frame_geometries(image.header)]
     names = [image.path.name for image, count in zip(images, counts, strict=True) for _ in range(max(count, 1))]
@@ -211,7 +211,9 @@ def _read_series(found: _Found, where: str, warnings: list[str], series: str, fr
         for number in range(max(_volumes_in(places), 2))  # of one only the sentence that says so
     ]
     if len({volume.voxels.shape for volume in volumes}) > 1:
-        raise InputError(f"{where} holds volumes of different sizes: choose one with --frame 0 to {len(volumes) - 1}.")
+        raise InputError(
+            "{where} holds volumes of different sizes: choose one with --frame 0 to {value}.", where=where, value=len(volumes) - 1
+        )
     return replace(volumes[0], voxels=np.stack([volume.voxels for volume in volumes]))
 
 
@@ -257,10 +259,19 @@ def _chosen_series(images: list[_Image], where: str, wanted: str) -> list[_Image
         if len(fitting) == 1:
             return fitting[0]
         how = "several series have" if fitting else "no series has"
-        raise InputError(f"{where}: {how} the UID or number {wanted[:64]}; it holds {_listed(series)}.")
+        raise InputError(
+            "{where}: {how} the UID or number {wanted}; it holds {listed}.",
+            where=where,
+            how=how,
+            wanted=wanted[:64],
+            listed=_listed(series),
+        )
     if len(series) > 1:
         raise InputError(
-            f"{where} holds {len(series)} DICOM series; choose one with --series NUMBER, or give its folder: {_listed(series)}."
+            "{where} holds {count} DICOM series; choose one with --series NUMBER, or give its folder: {listed}.",
+            where=where,
+            count=len(series),
+            listed=_listed(series),
         )
     return images
 
@@ -294,13 +305,15 @@ def _require_slices(image: _Image, where: str) -> None:
     kinds = [kinds] if isinstance(kinds, str) else [str(kind) for kind in kinds]
     if any(kind.strip().upper() == "MOSAIC" for kind in kinds):
         raise InputError(
-            f"The DICOM file {image.path.name} is a mosaic: many slices tiled in one picture. Convert the series with dcm2niix and give the NIfTI file."
+            "The DICOM file {name} is a mosaic: many slices tiled in one picture. Convert the series with dcm2niix and give the NIfTI file.",
+            name=image.path.name,
         )
     tiled = _number(header, "TotalPixelMatrixColumns", 0) > header.Columns or _number(header, "TotalPixelMatrixRows", 0) > header.Rows
     if tiled:
         raise InputError(
-            f"{where} holds the tiles of a whole-slide image ({image.path.name}), not slices of a volume: "
-            "export the region that you want as PNG or TIFF."
+            "{where} holds the tiles of a whole-slide image ({name}), not slices of a volume: export the region that you want as PNG or TIFF.",
+            where=where,
+            name=image.path.name,
         )
 
 
@@ -308,7 +321,13 @@ def _require_no_projections(images: list[_Image], places: list[FrameGeometry], w
     modality = str(images[0].header.get("Modality") or "").strip().upper()
     if len(images) > 1 and modality in _PROJECTIONS and all(place.position is None for place in places):
         listed = _names([image.path.name for image in images])
-        raise InputError(f"{where} holds {len(images)} {modality} pictures ({listed}), not slices of a volume; give one of these files.")
+        raise InputError(
+            "{where} holds {count} {modality} pictures ({listed}), not slices of a volume; give one of these files.",
+            where=where,
+            count=len(images),
+            modality=modality,
+            listed=listed,
+        )
 
 
 def _without_copies(images: list[_Image], warnings: list[str]) -> list[_Image]:
@@ -350,7 +369,8 @@ def _require_one_shape(images: list[_Image]) -> None:
         main = max(by_shape.values(), key=len)
         odd = _names([image.path.name for image in images if image not in main])
         raise InputError(
-            f"The images of the series differ in size (a scout among the slices?): unlike the rest are {odd}. Move them out of the folder."
+            "The images of the series differ in size (a scout among the slices?): unlike the rest are {odd}. Move them out of the folder.",
+            odd=odd,
         )
 
 
@@ -370,12 +390,12 @@ def _one_of_several(places: list[FrameGeometry], frame: int | None, warnings: li
         raise InputError(ONE_VOLUME, code="no-frame")
     if any(place.position is None for place in places):
         if not 0 <= frame < len(places):
-            raise InputError(f"There is no frame {frame}: the file has frames 0 to {len(places) - 1}.")
+            raise InputError("There is no frame {frame}: the file has frames 0 to {value}.", frame=frame, value=len(places) - 1)
         return [frame]
     groups = groups_by_place(places)
     size = min(len(group) for group in groups)
     if not 0 <= frame < size:
-        raise InputError(f"There is no frame {frame}: the series has frames 0 to {size - 1} at each position.")
+        raise InputError("There is no frame {frame}: the series has frames 0 to {value} at each position.", frame=frame, value=size - 1)
     warnings.append(f"Volume {frame} of {size} at the same positions was taken.")
     return sorted(group[frame] for group in groups)
 
@@ -385,11 +405,17 @@ def _stacked(images: list[_Image], order: list[int], count: int, where: str) -> 
     if len(images) == 1:
         voxels = pixel_values(images[0].path, images[0].header)
         if voxels.shape[0] != count:
-            raise InputError(f"{where} promises {count} frames and holds {voxels.shape[0]}; export it again.")
+            raise InputError(
+                "{where} promises {count} frames and holds {shape}; export it again.", where=where, count=count, shape=voxels.shape[0]
+            )
         return voxels if order == list(range(count)) else voxels[order]
     parts = [pixel_values(images[number].path, images[number].header) for number in order]
     if len({part.shape for part in parts}) > 1:
-        raise InputError(f"The images of {where[0].lower()}{where[1:]} are partly gray and partly colored; give those of one kind.")
+        raise InputError(
+            "The images of {lower}{where} are partly gray and partly colored; give those of one kind.",
+            lower=where[0].lower(),
+            where=where[1:],
+        )
     return np.concatenate(parts)
 
 

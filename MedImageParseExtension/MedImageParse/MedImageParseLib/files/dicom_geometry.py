@@ -211,8 +211,11 @@ def _require_parallel(frames: Sequence[FrameGeometry], names: Sequence[str]) -> 
         listed = ", ".join(sorted({names[number] for number in odd})[:5])
         more = f" and {len({names[number] for number in odd}) - 5} more" if len({names[number] for number in odd}) > 5 else ""
         raise InputError(
-            f"The images of the series differ in orientation or pixel size; {len(odd)} of {len(frames)} are unlike the rest: {listed}{more}. "
-            "Move them out of the folder."
+            "The images of the series differ in orientation or pixel size; {count} of {count2} are unlike the rest: {listed}{more}. Move them out of the folder.",
+            count=len(odd),
+            count2=len(frames),
+            listed=listed,
+            more=more,
         )
 
 

@@ -99,7 +99,7 @@ def _by_gdcm(path: Path, header: Dataset) -> np.ndarray | None:
     voxels = sitk.GetArrayFromImage(read)
     channels = read.GetNumberOfComponentsPerPixel()
     if channels > 1 and (channels != 3 or voxels.dtype not in (np.uint8, np.uint16)):
-        raise InputError(f"The DICOM file {path.name} stores its colors in a way that is not read here; export it as 8-bit RGB.")
+        raise InputError("The DICOM file {name} stores its colors in a way that is not read here; export it as 8-bit RGB.", name=path.name)
     shape = (-1, int(header.Rows), int(header.Columns)) + ((channels,) if channels > 1 else ())
     try:
         return voxels.reshape(shape)

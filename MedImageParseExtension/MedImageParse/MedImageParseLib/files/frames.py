@@ -33,15 +33,22 @@ def one_volume(voxels: np.ndarray, is_color: bool, frame: int | None) -> np.ndar
         return np.stack([one_volume(part, is_color, None) for part in voxels]) if is_color else voxels
     if voxels.ndim == rank + 1 and frame is not None:
         if not 0 <= frame < voxels.shape[0]:
-            raise InputError(f"There is no frame {frame}: the image has frames 0 to {voxels.shape[0] - 1}.")
+            raise InputError("There is no frame {frame}: the image has frames 0 to {value}.", frame=frame, value=voxels.shape[0] - 1)
         voxels = np.ascontiguousarray(voxels[frame])
     if voxels.ndim > rank:
         sizes = "x".join(str(size) for size in voxels.shape[::-1])
         count = f"; choose one with --frame 0 to {voxels.shape[0] - 1}" if voxels.ndim == rank + 1 else ""
-        raise InputError(f"The image has {voxels.ndim} dimensions ({sizes}); give one volume (three dimensions) at a time{count}.")
+        raise InputError(
+            "The image has {ndim} dimensions ({sizes}); give one volume (three dimensions) at a time{count}.",
+            ndim=voxels.ndim,
+            sizes=sizes,
+            count=count,
+        )
     if is_color:
         if voxels.dtype not in (np.uint8, np.uint16) or voxels.shape[3] not in (3, 4):
-            raise InputError(f"The image has {voxels.shape[3]} numbers in every voxel and they are no colors; give one volume at a time.")
+            raise InputError(
+                "The image has {shape} numbers in every voxel and they are no colors; give one volume at a time.", shape=voxels.shape[3]
+            )
         voxels = np.ascontiguousarray(voxels[..., :3])
     return voxels
 

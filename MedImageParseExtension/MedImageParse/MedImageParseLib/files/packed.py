@@ -54,7 +54,7 @@ def unpacked(path: Path) -> Iterator[Path]:
                     _copy(packed, Path(folder, "1.dcm"), LARGEST, path)
         except (zipfile.BadZipFile, zlib.error, EOFError, gzip.BadGzipFile, NotImplementedError, RuntimeError) as error:
             raise InputError(
-                f"The file {path.name} is damaged, incomplete or encrypted; unpack it yourself and give what it holds."
+                "The file {name} is damaged, incomplete or encrypted; unpack it yourself and give what it holds.", name=path.name
             ) from error
         yield Path(folder)
 
@@ -63,9 +63,9 @@ def _unzip(path: Path, folder: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         members = [each for each in archive.infolist() if not each.is_dir() and _is_content(each.filename)]
         if not members:
-            raise InputError(f"The archive {path.name} holds no file; give one with images.")
+            raise InputError("The archive {name} holds no file; give one with images.", name=path.name)
         if len(members) > MOST_FILES or sum(each.file_size for each in members) > LARGEST:
-            raise InputError(f"The archive {path.name} holds more than is unpacked here; unpack it yourself and give the folder.")
+            raise InputError("The archive {name} holds more than is unpacked here; unpack it yourself and give the folder.", name=path.name)
         room = LARGEST
         for number, member in enumerate(members):
             # A number and the last endings: nothing of a name inside an archive is used as a path.
@@ -87,7 +87,7 @@ def _copy(packed: IO[bytes] | gzip.GzipFile, path: Path, room: int, archive: Pat
         while piece := packed.read(_PIECE):
             written += len(piece)
             if written > room:
-                raise InputError(f"The file {archive.name} unpacks to more than is unpacked here; unpack it yourself.")
+                raise InputError("The file {name} unpacks to more than is unpacked here; unpack it yourself.", name=archive.name)
             file.write(piece)
     return written
 
@@ -117,15 +117,20 @@ def read_mgh(path: Path, frame: int | None = None) -> Volume:
             dtype = np.dtype(_MGH_TYPES[kind])
             size = shape[0] * shape[1] * shape[2]
             if size * count * dtype.itemsize > LARGEST:
-                raise InputError(f"The file {path.name} is larger than is unpacked here.")
+                raise InputError("The file {name} is larger than is unpacked here.", name=path.name)
             if count > 1 and frame is None:
-                raise InputError(f"The file {path.name} holds {count} volumes; choose one with --frame 0 to {count - 1}.")
+                raise InputError(
+                    "The file {name} holds {count} volumes; choose one with --frame 0 to {value}.",
+                    name=path.name,
+                    count=count,
+                    value=count - 1,
+                )
             if frame is not None and count == 1:
                 raise InputError(ONE_VOLUME, code="no-frame")
             every = frame == EVERY_FRAME
             chosen = 0 if every else frame or 0
             if not 0 <= chosen < count:
-                raise InputError(f"There is no frame {frame}: the file has frames 0 to {count - 1}.")
+                raise InputError("There is no frame {frame}: the file has frames 0 to {value}.", frame=frame, value=count - 1)
             wanted = size * (count if every else 1)
             file.seek(_MGH_HEADER + chosen * size * dtype.itemsize, io.SEEK_SET)
             data = file.read(wanted * dtype.itemsize)

@@ -94,18 +94,24 @@ def _read(path: str | os.PathLike, series: str, frame: int | None) -> tuple[Volu
     warnings: list[str] = []
     try:
         if not path.exists():
-            raise InputError(f"There is no file or folder {path}; check the path.")
+            raise InputError("There is no file or folder {path}; check the path.", path=path)
         volume = _read_any(path, warnings, str(series or ""), frame)
     except InputError:
         raise
     except MemoryError as error:
-        raise InputError(f"The image {path.name} does not fit into this computer's memory; crop it or use a smaller one.") from error
+        raise InputError(
+            "The image {name} does not fit into this computer's memory; crop it or use a smaller one.", name=path.name
+        ) from error
     except OSError as error:
         reason = error.strerror or "it cannot be opened"
-        raise InputError(f"The image {path.name} cannot be read ({reason}); check that you may open it.") from error
+        raise InputError(
+            "The image {name} cannot be read ({reason}); check that you may open it.", name=path.name, reason=reason
+        ) from error
     except Exception as error:  # a library's own exception about a file that it did not expect: still one sentence
         _log.warning("reading an image failed: %s", type(error).__name__, exc_info=True)
-        raise InputError(f"The image {path.name} cannot be read: it is damaged or of an unusual kind ({type(error).__name__}).") from error
+        raise InputError(
+            "The image {name} cannot be read: it is damaged or of an unusual kind ({name2}).", name=path.name, name2=type(error).__name__
+        ) from error
     return volume, warnings
 
 
@@ -124,13 +130,15 @@ def _read_any(path: Path, warnings: list[str], series: str, frame: int | None) -
         return read_dicom(files, f"The folder {path.name or path}", warnings, series=series, frame=frame)
     path.open("rb").close()  # says at once, and for every kind alike, when the file may not be read
     if path.stat().st_size == 0:
-        raise InputError(f"The file {path.name} is empty (0 bytes); copy or export it again.")
+        raise InputError("The file {name} is empty (0 bytes); copy or export it again.", name=path.name)
     if path.name.upper() == "DICOMDIR":
         return _read_any(path.parent, warnings, series, frame)
     if known_extension(path, PACKED_EXTENSIONS):
         return _read_packed(path, warnings, series, frame)
     if series and known_extension(path, (*MGH_EXTENSIONS, *NIFTI_EXTENSIONS, *ITK_EXTENSIONS, *PICTURE_EXTENSIONS)):
-        raise InputError(f"The file {path.name} is no DICOM, so it holds no series to choose from: leave --series out.", code="no-series")
+        raise InputError(
+            "The file {name} is no DICOM, so it holds no series to choose from: leave --series out.", name=path.name, code="no-series"
+        )
     if known_extension(path, MGH_EXTENSIONS):
         return read_mgh(path, frame)
     if known_extension(path, NIFTI_EXTENSIONS):
@@ -146,7 +154,7 @@ def _read_any(path: Path, warnings: list[str], series: str, frame: int | None) -
 
     if is_dicom_file(path):
         return read_dicom([path], f"The file {path.name}", warnings, series=series, frame=frame)
-    raise InputError(f"The file {path.name} is of a kind that is not read here; give {READABLE}.")
+    raise InputError("The file {name} is of a kind that is not read here; give {readable}.", name=path.name, readable=READABLE)
 
 
 def _read_packed(path: Path, warnings: list[str], series: str, frame: int | None) -> Volume:
@@ -165,7 +173,7 @@ def _read_nifti(path: Path, warnings: list[str], frame: int | None) -> Volume:
     try:
         image = decode_nifti(path.read_bytes())
     except InputError as error:
-        raise InputError(f"{path.name}: {error}") from error
+        raise InputError("{name}: {error}", name=path.name, error=error) from error
     warnings += image.header.remarks
     voxels = one_volume(image.voxels, image.is_color, frame)
     shown = None if _is_plain(image.header) else _shown_by_itk(path, image.ijk_to_ras)
@@ -219,7 +227,7 @@ def _read_with_itk(path: Path, image_io: str, frame: int | None) -> Volume:
             image = reader.Execute()
     except RuntimeError as error:
         raise InputError(
-            f"The file {path.name} is damaged, incomplete or not of the kind that its name says; copy or export it again."
+            "The file {name} is damaged, incomplete or not of the kind that its name says; copy or export it again.", name=path.name
         ) from error
     return volume_of_itk(image, frame)
 
@@ -289,11 +297,11 @@ def read_picture(path: Path, warnings: list[str]) -> Volume:
             with Image.open(path, formats=("PNG", "JPEG", "TIFF", "BMP")) as picture:
                 return _decode(picture, path, warnings)
     except Image.DecompressionBombError as error:
-        raise InputError(f"The picture {path.name} has too many pixels; crop it or scale it down first.") from error
+        raise InputError("The picture {name} has too many pixels; crop it or scale it down first.", name=path.name) from error
     except (UnidentifiedImageError, SyntaxError, ValueError, EOFError, OSError) as error:
         if isinstance(error, PermissionError):
             raise
-        raise InputError(f"The picture {path.name} is damaged, incomplete or no picture at all; export it again.") from error
+        raise InputError("The picture {name} is damaged, incomplete or no picture at all; export it again.", name=path.name) from error
 
 
 def _decode(picture: Image.Image, path: Path, warnings: list[str]) -> Volume:
@@ -301,7 +309,9 @@ def _decode(picture: Image.Image, path: Path, warnings: list[str]) -> Volume:
 
     pages = getattr(picture, "n_frames", 1)
     if pages > 1 and picture.format != "MPO":  # MPO: a camera's JPEG whose further pages are previews
-        raise InputError(f"The picture {path.name} holds {pages} pages; save the one that you want as a file of its own.")
+        raise InputError(
+            "The picture {name} holds {pages} pages; save the one that you want as a file of its own.", name=path.name, pages=pages
+        )
     if "16B" in str(getattr(picture, "tile", "")) and picture.mode == "RGB":
         warnings.append("The picture has 16 bits a color channel; only the upper 8 are used.")
     if picture.getexif().get(_EXIF_ORIENTATION, 1) not in (0, 1):

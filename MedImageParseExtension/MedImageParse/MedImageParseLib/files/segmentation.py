@@ -66,7 +66,9 @@ def check_segmentation_path(path: str | os.PathLike) -> Path:
     path = Path(path).expanduser()
     if not path.name.lower().endswith(SUFFIX) or len(path.name) == len(SUFFIX):
         raise UsageError(
-            f"The segmentation's name must end with {SUFFIX}, which '{path.name}' does not; for a labelmap use --labels.",
+            "The segmentation's name must end with {suffix}, which '{name}' does not; for a labelmap use --labels.",
+            suffix=SUFFIX,
+            name=path.name,
             code="segmentation-name",
         )
     return check_writable(path)
@@ -94,7 +96,7 @@ def write_segmentation(path: str | os.PathLike, volume: Volume, specs: Sequence[
     path = check_segmentation_path(path)
     for spec in specs:
         if tuple(spec.mask.shape_kji) != volume.shape_kji:
-            raise UsageError(f"The mask \"{spec.name}\" is not on the volume's grid; give masks of the volume's size.")
+            raise UsageError("The mask \"{name}\" is not on the volume's grid; give masks of the volume's size.", name=spec.name)
     trimmed = [(spec, spec.mask.trimmed()) for spec in specs]
     present = [spec for spec, mask in trimmed if mask.voxels.size]
     masks = [mask for _spec, mask in trimmed if mask.voxels.size]

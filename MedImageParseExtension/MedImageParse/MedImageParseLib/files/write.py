@@ -54,9 +54,11 @@ def check_writable(path: str | os.PathLike, extensions: tuple[str, ...] = ()) ->
     path = Path(path).expanduser()
     check_name(path)
     if extensions and not path.name.lower().endswith(extensions):
-        raise UsageError(f"The file {path.name} cannot be written: its name must end with {' or '.join(extensions)}.")
+        raise UsageError(
+            "The file {name} cannot be written: its name must end with {listed}.", name=path.name, listed=" or ".join(extensions)
+        )
     if path.is_dir():
-        raise UsageError(f"{path} is a folder; give the name of a file.")
+        raise UsageError("{path} is a folder; give the name of a file.", path=path)
     _check_folder(path.parent, path.name)
     return path
 
@@ -65,7 +67,7 @@ def check_name(path: Path) -> None:
     """Raises UsageError for a path that no file system takes: a part of more than 255 bytes, or a zero byte in it."""
     for part in path.parts:
         if len(os.fsencode(part)) > _LONGEST_PART or "\0" in part:
-            raise UsageError(f"The name {part[:40]}… is longer than a file's name may be (255 bytes): choose a shorter one.")
+            raise UsageError("The name {part}… is longer than a file's name may be (255 bytes): choose a shorter one.", part=part[:40])
 
 
 @contextmanager
@@ -87,9 +89,9 @@ def after_requests() -> Iterator[None]:
 
 def _check_folder(folder: Path, name: str) -> None:
     if not folder.is_dir():
-        raise UsageError(f"The folder {folder} for {name} does not exist; create it or choose another.")
+        raise UsageError("The folder {folder} for {name} does not exist; create it or choose another.", folder=folder, name=name)
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise UsageError(f"The folder {folder} for {name} is not writable; choose another.")
+        raise UsageError("The folder {folder} for {name} is not writable; choose another.", folder=folder, name=name)
 
 
 def write_atomically(path: str | os.PathLike, data: bytes) -> Path:
@@ -119,7 +121,9 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        raise UsageError(f"The file {path} cannot be written ({error.strerror or 'unknown reason'}); choose another place.") from error
+        raise UsageError(
+            "The file {path} cannot be written ({value}); choose another place.", path=path, value=error.strerror or "unknown reason"
+        ) from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -149,7 +153,11 @@ def write_labels(path: str | os.PathLike, labels_kji: np.ndarray, volume: Volume
     path = check_writable(path, LABEL_EXTENSIONS)
     labels = np.asarray(labels_kji)
     if labels.shape != volume.shape_kji:
-        raise UsageError(f"The labelmap has size {labels.shape} and the volume {volume.shape_kji} (kji); they must be alike.")
+        raise UsageError(
+            "The labelmap has size {shape} and the volume {shape_kji} (kji); they must be alike.",
+            shape=labels.shape,
+            shape_kji=volume.shape_kji,
+        )
     lowest, highest = (int(labels.min()), int(labels.max())) if labels.size else (0, 0)
     if labels.dtype.kind not in "biu" or lowest < 0 or highest > 65535:
         raise UsageError("A labelmap holds whole numbers from 0 to 65535 only.")
@@ -172,7 +180,11 @@ def write_probabilities(folder: str | os.PathLike, name: str, probabilities_kji:
     """
     probabilities = np.asarray(probabilities_kji, dtype=np.float32)
     if probabilities.shape != volume.shape_kji:
-        raise UsageError(f"The probabilities have size {probabilities.shape} and the volume {volume.shape_kji} (kji); they must be alike.")
+        raise UsageError(
+            "The probabilities have size {shape} and the volume {shape_kji} (kji); they must be alike.",
+            shape=probabilities.shape,
+            shape_kji=volume.shape_kji,
+        )
     path = _named(folder, name)
     return write_atomically(path, _encode(path, probabilities, volume))
 
@@ -212,9 +224,11 @@ def make_folder(folder: str | os.PathLike) -> Path:
     try:
         folder.mkdir(exist_ok=True)
     except FileNotFoundError as error:
-        raise UsageError(f"The folder {folder.parent} does not exist; create it or choose another.") from error
+        raise UsageError("The folder {parent} does not exist; create it or choose another.", parent=folder.parent) from error
     except OSError as error:
-        raise UsageError(f"The folder {folder} cannot be made ({error.strerror or 'unknown reason'}); choose another.") from error
+        raise UsageError(
+            "The folder {folder} cannot be made ({value}); choose another.", folder=folder, value=error.strerror or "unknown reason"
+        ) from error
     return folder
 
 

@@ -311,7 +311,7 @@ def resolve_plane(volume: Volume, plane: str) -> str:
     """
     plane = plane or (AUTO_PLANE if 1 in volume.shape_kji else "axial")
     if plane not in PLANE_CHOICES:
-        raise UsageError(f"The plane '{plane}' is not known; give axial, coronal or sagittal.")
+        raise UsageError("The plane '{plane}' is not known; give axial, coronal or sagittal.", plane=plane)
     own = acquisition_plane(volume)
     if volume.is_picture or plane in (AUTO_PLANE, own):
         return own
@@ -356,7 +356,7 @@ class SliceView:
             down_mm, right_mm = volume.spacing_ijk[1], volume.spacing_ijk[0]
             return cls(AxisMap((0, 1, 2), (False, False, False)), SquareFit.fit(volume.shape_kji[1:], (down_mm, right_mm)), turns % 4)
         if plane not in _PLANES:
-            raise UsageError(f"The plane '{plane}' is not known; give axial, coronal or sagittal.")
+            raise UsageError("The plane '{plane}' is not known; give axial, coronal or sagittal.", plane=plane)
         across, default_down, default_right = _PLANES[plane]
         have = nearest_directions(volume.ijk_to_ras)
         slices = next(letter for letter in have if letter in across)
@@ -408,7 +408,9 @@ def parse_slices(text: str, count: int) -> list[int]:
         else:
             indices = [int(text)]
     except ValueError:
-        raise UsageError(f"The slices '{text}' are not understood; give one index (15), a range (10:20) or all.") from None
+        raise UsageError("The slices '{text}' are not understood; give one index (15), a range (10:20) or all.", text=text) from None
     if not indices or indices[0] < 0 or indices[-1] >= count:
-        raise UsageError(f"The slices '{text}' are not in the volume; along this plane it has slices 0 to {count - 1}.")
+        raise UsageError(
+            "The slices '{text}' are not in the volume; along this plane it has slices 0 to {value}.", text=text, value=count - 1
+        )
     return indices

@@ -197,7 +197,8 @@ class NiftiReader:
         most = len(data) * (_DEFLATE_MAX_RATIO if self.header.is_gzip else 1)
         if self.header.data_bytes > most:
             raise InputError(
-                f"The NIfTI file is truncated: its header promises {self.header.data_bytes} bytes of voxels and the file cannot hold them."
+                "The NIfTI file is truncated: its header promises {data_bytes} bytes of voxels and the file cannot hold them.",
+                data_bytes=self.header.data_bytes,
             )
 
     def volumes(self) -> Iterator[np.ndarray]:
@@ -221,7 +222,9 @@ class NiftiReader:
         header = _interpret(fields, order, is_gzip, size)
         unwanted = header.data_offset - size  # header extensions
         if self._strict and unwanted > _CHUNK:  # replies need none, and a gzip bomb could hide in front of the voxels
-            raise InputError(f"The NIfTI header puts the voxels {header.data_offset} bytes into the file, far behind any header.")
+            raise InputError(
+                "The NIfTI header puts the voxels {data_offset} bytes into the file, far behind any header.", data_offset=header.data_offset
+            )
         while unwanted > 0:
             unwanted -= self._take(min(unwanted, _CHUNK)).size
         return header
@@ -251,7 +254,11 @@ def decode_nifti(data: bytes, *, max_bytes: int | None = None, strict: bool = Fa
     reader = NiftiReader(data, strict=strict)
     header = reader.header
     if max_bytes is not None and header.data_bytes > max_bytes:
-        raise InputError(f"The NIfTI file holds {header.data_bytes} bytes of voxels where at most {max_bytes} were expected.")
+        raise InputError(
+            "The NIfTI file holds {data_bytes} bytes of voxels where at most {max_bytes} were expected.",
+            data_bytes=header.data_bytes,
+            max_bytes=max_bytes,
+        )
     if header.data_bytes == 0:
         voxels = np.zeros(header.shape_ijk[::-1], header.dtype)
     else:
@@ -384,7 +391,7 @@ def _interpret(fields: np.ndarray, order: str, is_gzip: bool, size: int) -> Nift
     channels = {_RGB: 3, _RGBA: 4}.get(code, 1)
     name = "u1" if channels > 1 else _CODES.get(code)
     if name is None:
-        raise InputError(f"The NIfTI file holds voxels of type {code}, which is no plain number or color; convert it first.")
+        raise InputError("The NIfTI file holds voxels of type {code2}, which is no plain number or color; convert it first.", code2=code)
     offset = float(fields["vox_offset"])
     if not size <= offset < 2**31:
         offset = {348: 352, 540: 544}[size]

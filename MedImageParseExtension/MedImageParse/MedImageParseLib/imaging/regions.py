@@ -34,11 +34,13 @@ class Region:
             ends = [(int(first or 0), int(last or size)) for (first, last), size in zip(pairs, shape_ijk, strict=True)]
         except ValueError:
             raise UsageError(
-                f"The region '{text}' is not understood; give I0:I1,J0:J1,K0:K1 in voxels, for example 40:300,60:280,0:90."
+                "The region '{text}' is not understood; give I0:I1,J0:J1,K0:K1 in voxels, for example 40:300,60:280,0:90.", text=text
             ) from None
         if any(not 0 <= first < last <= size for (first, last), size in zip(ends, shape_ijk)):
             sizes = " x ".join(map(str, shape_ijk))
-            raise UsageError(f"The region '{text}' is empty or reaches outside the volume, which has {sizes} voxels.")
+            raise UsageError(
+                "The region '{text}' is empty or reaches outside the volume, which has {sizes} voxels.", text=text, sizes=sizes
+            )
         return cls(three(first for first, _last in ends[::-1]), three(last for _first, last in ends[::-1]))
 
     @property

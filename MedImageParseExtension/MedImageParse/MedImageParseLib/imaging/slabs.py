@@ -55,7 +55,7 @@ def slabs_for(setting: str, shape_kji: tuple[int, int, int], bytes_estimate: int
         return _cut(depth, 1), ""
     if setting != "auto":
         if not setting.isdecimal() or int(setting) < 1:
-            raise UsageError(f"The slabs '{setting}' are not understood; give none, auto or a number of slabs.")
+            raise UsageError("The slabs '{setting}' are not understood; give none, auto or a number of slabs.", setting=setting)
         slabs = _cut(depth, int(setting))
         return slabs, _sentence(slabs, "as asked" if len(slabs) == int(setting) else f"{setting} were asked for, and no more fit") if int(
             setting

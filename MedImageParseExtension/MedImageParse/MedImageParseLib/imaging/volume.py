@@ -91,7 +91,11 @@ class Volume:
         """Raises InputError unless there are voxels, all of them finite numbers, and the geometry is usable."""
         if self.voxels.ndim not in (3, 4) or (self.voxels.ndim == 4 and self.voxels.shape[3] != 3):
             shape = "x".join(str(size) for size in self.voxels.shape[::-1])
-            raise InputError(f"The image has {self.voxels.ndim} dimensions ({shape}); give one volume (three dimensions) at a time.")
+            raise InputError(
+                "The image has {ndim} dimensions ({shape}); give one volume (three dimensions) at a time.",
+                ndim=self.voxels.ndim,
+                shape=shape,
+            )
         if 0 in self.voxels.shape:
             raise InputError("The image is empty: one of its sides has no voxels; load another volume.")
         if self.voxels.dtype.kind == "c":
@@ -99,7 +103,9 @@ class Volume:
         if self.voxels.dtype.kind == "f":
             bad = sum(int(np.count_nonzero(~np.isfinite(plane))) for plane in self.voxels)
             if bad:
-                raise InputError(f"The image has {bad} voxels that are not finite numbers (NaN or infinity); replace them and try again.")
+                raise InputError(
+                    "The image has {bad} voxels that are not finite numbers (NaN or infinity); replace them and try again.", bad=bad
+                )
         matrix = np.asarray(self.ijk_to_ras, dtype=float)
         if not usable_matrix(matrix):
             raise InputError("The image's geometry (spacing and directions) cannot be used: two of its axes coincide or have no length.")

@@ -199,7 +199,9 @@ def _range_window(setting: str) -> Window:
     if not low < high or not np.isfinite([low, high]).all():
         sites = ", ".join(CT_WINDOWS)
         raise UsageError(
-            f"The window '{setting}' is not known; give auto, raw, percentile, a site ({sites}) or LOW,HIGH with LOW below HIGH."
+            "The window '{setting}' is not known; give auto, raw, percentile, a site ({sites}) or LOW,HIGH with LOW below HIGH.",
+            setting=setting,
+            sites=sites,
         )
     return Window("range", low, high)
 

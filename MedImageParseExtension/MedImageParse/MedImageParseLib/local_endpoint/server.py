@@ -232,15 +232,19 @@ def _warnings_on_stderr(quiet: bool) -> Iterator[None]:
 
 def _open(port: int, limits: Limits, engine: Host | None = None) -> _Host:
     if not 0 <= port <= 65535:
-        raise UsageError(f"{port} is not a port; give a number from 1 to 65535, or 0 for any free one.")
+        raise UsageError("{port} is not a port; give a number from 1 to 65535, or 0 for any free one.", port=port)
     try:
         host = _Host(port, limits, engine or default_engine())
     except PermissionError as error:
-        raise UsageError(f"Port {port} may not be used without administrator rights; choose one above 1024.") from error
+        raise UsageError("Port {port} may not be used without administrator rights; choose one above 1024.", port=port) from error
     except OSError as error:
         if error.errno in (errno.EADDRINUSE, getattr(errno, "WSAEADDRINUSE", errno.EADDRINUSE)):
-            raise UsageError(f"Port {port} is taken by another program; choose another with --port, or 0 for any free one.") from error
-        raise UsageError(f"Port {port} cannot be opened ({error.strerror or 'unknown reason'}); choose another with --port.") from error
+            raise UsageError(
+                "Port {port} is taken by another program; choose another with --port, or 0 for any free one.", port=port
+            ) from error
+        raise UsageError(
+            "Port {port} cannot be opened ({value}); choose another with --port.", port=port, value=error.strerror or "unknown reason"
+        ) from error
     host.engine.start()
     return host
 

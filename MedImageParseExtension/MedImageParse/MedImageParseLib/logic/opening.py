@@ -43,7 +43,7 @@ def openRecord(record: Record, scene: Any, known: dict[str, str]) -> OpenedImage
     if node is None:
         node, isNew = _load(record, scene), True
         if not _fits(node, record):
-            raise InputError(f"{_named(record)} has another size than when it was indexed; index it again.")
+            raise InputError("{named} has another size than when it was indexed; index it again.", named=_named(record))
     plane, index = record.plane, record.slice_index
     if record.kind in ("volume", "study"):
         index = int(record.position.get("shown", 0))
@@ -73,11 +73,15 @@ def _fits(node: Any, record: Record) -> bool:
 def _load(record: Record, scene: Any) -> Any:
     source = record.source
     if not source:
-        raise InputError(f"{_named(record)} is not in the scene, and where it was is not kept in the index; load it and try again.")
+        raise InputError(
+            "{named} is not in the scene, and where it was is not kept in the index; load it and try again.", named=_named(record)
+        )
     if source.startswith(DICOM_SOURCE):
         return loadSeries(source[len(DICOM_SOURCE) :], _named(record), scene)
     if not os.path.exists(source):
-        raise InputError(f"{_named(record)} is not in the scene, and its file is no longer where it was; load it and try again.")
+        raise InputError(
+            "{named} is not in the scene, and its file is no longer where it was; load it and try again.", named=_named(record)
+        )
     if os.path.isdir(source):
         return _loadFolder(source, str(record.position.get("dicom_series") or ""), scene)
     slicer = importSlicer()
@@ -85,7 +89,9 @@ def _load(record: Record, scene: Any) -> Any:
         # One file: else Slicer would take neighbors with numbers in their names (photo1.png, photo2.png) for slices of one volume.
         return slicer.util.loadVolume(source, {"singleFile": True})
     except RuntimeError as error:
-        raise InputError(f"The file {os.path.basename(source)} could not be loaded; look in the log for details.") from error
+        raise InputError(
+            "The file {basename} could not be loaded; look in the log for details.", basename=os.path.basename(source)
+        ) from error
 
 
 def _loadFolder(folder: str, series: str, scene: Any) -> Any:
@@ -114,7 +120,7 @@ def loadSeries(uid: str, named: str, scene: Any) -> Any:
     if database is None:
         raise InputError(NO_DATABASE)
     if not database.filesForSeries(uid):
-        raise InputError(f"{named} is no longer in the DICOM database; import it again.")
+        raise InputError("{named} is no longer in the DICOM database; import it again.", named=named)
     try:
         from DICOMLib import DICOMUtils
     except ImportError as error:
@@ -122,7 +128,7 @@ def loadSeries(uid: str, named: str, scene: Any) -> Any:
     loaded = [scene.GetNodeByID(nodeId) for nodeId in DICOMUtils.loadSeriesByUID([uid]) or ()]
     node = next((node for node in loaded if node is not None and node.IsA("vtkMRMLVolumeNode")), None)
     if node is None:
-        raise InputError(f"{named} could not be loaded from the DICOM database; look in the log for details.")
+        raise InputError("{named} could not be loaded from the DICOM database; look in the log for details.", named=named)
     return node
 
 

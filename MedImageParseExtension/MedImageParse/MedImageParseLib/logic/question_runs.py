@@ -168,7 +168,12 @@ def partOfSlice(volume: Volume, region: str, plane: str, index: int) -> Volume:
     axis = SliceView.of(volume, plane).axes.order[0]
     start, stop = list(box.start_kji), list(box.stop_kji)
     if not start[axis] <= index < stop[axis]:
-        raise UsageError(f"The region does not reach slice {index}: it spans slices {start[axis]} to {stop[axis] - 1}; go to one of these.")
+        raise UsageError(
+            "The region does not reach slice {index}: it spans slices {start} to {value}; go to one of these.",
+            index=index,
+            start=start[axis],
+            value=stop[axis] - 1,
+        )
     start[axis], stop[axis] = index, index + 1
     part = Region(three(start), three(stop))
     voxels = np.ascontiguousarray(part.crop(volume.voxels))

@@ -84,9 +84,13 @@ class Target:
         if self.editing is not None:
             self.segmentationNode = self.editing.segmentationNode
         if self.overlap not in OVERLAP_RULES:
-            raise UsageError(f'"{self.overlap}" is no overlap rule; use one of {", ".join(OVERLAP_RULES)}.')
+            raise UsageError('"{overlap}" is no overlap rule; use one of {listed}.', overlap=self.overlap, listed=", ".join(OVERLAP_RULES))
         if self.onExisting not in EXISTING_RULES:
-            raise UsageError(f'"{self.onExisting}" is no rule for names that are there already; use one of {", ".join(EXISTING_RULES)}.')
+            raise UsageError(
+                '"{onexisting}" is no rule for names that are there already; use one of {listed}.',
+                onexisting=self.onExisting,
+                listed=", ".join(EXISTING_RULES),
+            )
 
 
 @dataclass(slots=True)
@@ -139,7 +143,7 @@ class SegmentationRun:
         if instances is not None and not instances >= 0:
             raise UsageError("The smallest size of separate structures is a number of millilitres, 0 or more.")
         if options["group"] not in GROUPS:
-            raise UsageError(f"The group '{options['group']}' is not known; give {' or '.join(GROUPS)}.")
+            raise UsageError("The group '{options}' is not known; give {listed}.", options=options["group"], listed=" or ".join(GROUPS))
         self._volumeNode, self._prompts, self._model = volumeNode, prompts, model
         self._options, self._connecting, self._target = options, connecting, target
         self._guard = RunGuard(volumeNode, target.segmentationNode)

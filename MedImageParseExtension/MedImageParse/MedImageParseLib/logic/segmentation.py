@@ -158,7 +158,7 @@ class MedImageParseLogic(JobLogic):
             The others, the return value and the errors are those of segmentVolume.
         """
         if plane not in PLANES:
-            raise UsageError(f"The plane '{plane}' is not known; give axial, coronal or sagittal.")
+            raise UsageError("The plane '{plane}' is not known; give axial, coronal or sagittal.", plane=plane)
         options = {"plane": plane, "slices": slices, "orient": orient, "window": window, "group": group, "instances": instances}
         target = Target(segmentationNode, overlap, onExisting, beforeChange, editing)
         connecting = Connecting(client, endpoint, profile, connection)

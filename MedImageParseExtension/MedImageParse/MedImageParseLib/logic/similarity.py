@@ -370,4 +370,4 @@ def _options(plane: str, every: int, onlyContent: bool, thumbnails: bool, paths:
 
 def _checkPlane(plane: str) -> None:
     if plane not in PLANE_CHOICES:
-        raise UsageError(f"The plane '{plane}' is not known; give axial, coronal or sagittal.")
+        raise UsageError("The plane '{plane}' is not known; give axial, coronal or sagittal.", plane=plane)

@@ -51,7 +51,12 @@ def connect(
         profile = Profile(name="", url=str(endpoint))
     how = choose_sign_in(profile if profile.name else None, options.auth, given=bool(options.key or options.key_file))
     if profile.model and model not in ("", "auto", profile.model):
-        raise UsageError(f'The profile "{profile.name}" is for {profile.model}, not for {model}; choose another profile.')
+        raise UsageError(
+            'The profile "{name}" is for {model}, not for {model2}; choose another profile.',
+            name=profile.name,
+            model=profile.model,
+            model2=model,
+        )
     _check_numbers(options.timeout, options.retries)
     changes = {name: getattr(options, name) for name in ("dialect", "deployment", "ca_bundle")}
     changes |= {"reply_timeout_s": options.timeout, "tries": options.retries}

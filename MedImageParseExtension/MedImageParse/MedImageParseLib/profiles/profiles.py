@@ -120,7 +120,13 @@ class Profile:
         for attribute, choices in (("model", ("", *MODELS)), ("dialect", DIALECTS), ("sign_in", SIGN_INS), ("entra_method", ENTRA_METHODS)):
             if getattr(self, attribute) not in choices:
                 listed = ", ".join(choice for choice in choices if choice)
-                raise UsageError(f'{where}: {attribute} is "{getattr(self, attribute)}", but has to be one of {listed}.')
+                raise UsageError(
+                    '{where}: {attribute} is "{value}", but has to be one of {listed}.',
+                    where=where,
+                    attribute=attribute,
+                    value=getattr(self, attribute),
+                    listed=listed,
+                )
         for attribute, least, most in (
             ("connect_timeout_s", 0.1, 3600),
             ("reply_timeout_s", 0.1, 86400),
@@ -129,7 +135,14 @@ class Profile:
             ("max_in_flight", 1, 1000),
         ):
             if not least <= getattr(self, attribute) <= most:
-                raise UsageError(f"{where}: {attribute} is {getattr(self, attribute)}, but has to be between {least} and {most}.")
+                raise UsageError(
+                    "{where}: {attribute} is {value}, but has to be between {least} and {most}.",
+                    where=where,
+                    attribute=attribute,
+                    value=getattr(self, attribute),
+                    least=least,
+                    most=most,
+                )
         _check_url(where, "url", self.url)
         _check_url(where, "arm_url", self.arm_url, schemes=("https",))
         if self.proxy:
@@ -178,7 +191,9 @@ class Profile:
             kind = _FIELDS[name]
             right = isinstance(value, (int, float) if kind is float else kind) and (kind is bool or not isinstance(value, bool))
             if not right:
-                raise UsageError(f'Profile "{data["name"]}": {name} has to be {_KIND_WORDS[kind]}.')
+                raise UsageError(
+                    'Profile "{data}": {name} has to be {kind_words}.', data=data["name"], name=name, kind_words=_KIND_WORDS[kind]
+                )
             values[name] = value
         profile = cls(**values, unknown={name: value for name, value in data.items() if name not in _FIELDS})
         profile.validate()
@@ -242,7 +257,7 @@ class ProfileStore:
             if profile.name == name:
                 return profile
         known = ", ".join(profile.name for profile in profiles)
-        raise UsageError(f'There is no profile "{name}"; the known ones are: {known}.')
+        raise UsageError('There is no profile "{name}"; the known ones are: {known}.', name=name, known=known)
 
     def add(self, profile: Profile, *, replace: bool = False) -> None:
         """Keep a profile.
@@ -253,9 +268,9 @@ class ProfileStore:
         """
         profile.validate()
         if _is_false_demo(profile.to_json()):
-            raise UsageError(f'"{LOCAL_DEMO}" always stays on this computer: give another endpoint another name.')
+            raise UsageError('"{local_demo}" always stays on this computer: give another endpoint another name.', local_demo=LOCAL_DEMO)
         if profile.name != LOCAL_DEMO and is_demo_name(profile.name, LOCAL_DEMO):
-            raise UsageError(f'This name looks like the built-in "{LOCAL_DEMO}": choose another one.')
+            raise UsageError('This name looks like the built-in "{local_demo}": choose another one.', local_demo=LOCAL_DEMO)
 
         def change(entries: list[dict[str, Any]]) -> None:
             place = _place_of(entries, profile.name)
@@ -265,7 +280,7 @@ class ProfileStore:
                 # What a newer version wrote there stays, as this one cannot know whether it still holds.
                 entries[place] = entries[place] | profile.to_json()
             else:
-                raise UsageError(f'There is already a profile "{profile.name}": choose another name, or replace it on purpose.')
+                raise UsageError('There is already a profile "{name}": choose another name, or replace it on purpose.', name=profile.name)
 
         self._change(change)
 
@@ -315,7 +330,7 @@ class ProfileStore:
             InputError: the file is missing, damaged or from a newer version.
         """
         if clash not in ("ask", "rename", "replace"):
-            raise UsageError(f'Names that are taken can be handled by "ask", "rename" or "replace", not by "{clash}".')
+            raise UsageError('Names that are taken can be handled by "ask", "rename" or "replace", not by "{clash}".', clash=clash)
         check_trust(trust)
         newcomers = []
         for entry in parse_document(Path(path))["profiles"]:
@@ -327,7 +342,7 @@ class ProfileStore:
             clashes = [profile.name for profile in newcomers if profile.name in taken]
             if clashes and clash == "ask":
                 listed = ", ".join(f'"{name}"' for name in clashes)
-                raise UsageError(f"These names are taken: {listed}; import again and say whether to rename or to replace.")
+                raise UsageError("These names are taken: {listed}; import again and say whether to rename or to replace.", listed=listed)
             for profile in newcomers:
                 _take_in(profile, entries, taken, clash, trust, result)
 
@@ -388,13 +403,24 @@ def _check_url(where: str, attribute: str, url: str, schemes: tuple[str, ...] = 
         parts = urlsplit(url)
         _ = parts.port
     except ValueError as error:
-        raise UsageError(f"{where}: {attribute} is not a URL.") from error
+        raise UsageError("{where}: {attribute} is not a URL.", where=where, attribute=attribute) from error
     if parts.scheme not in schemes or not parts.hostname or "\\" in url or any(character.isspace() for character in url):
-        raise UsageError(f"{where}: {attribute} has to be a full URL that begins with {' or '.join(s + '://' for s in schemes)}.")
+        raise UsageError(
+            "{where}: {attribute} has to be a full URL that begins with {listed}.",
+            where=where,
+            attribute=attribute,
+            listed=" or ".join(s + "://" for s in schemes),
+        )
     if parts.username is not None or parts.password is not None:
-        raise UsageError(f"{where}: {attribute} holds a user name or a password; a profile keeps no secrets, so leave it out.")
+        raise UsageError(
+            "{where}: {attribute} holds a user name or a password; a profile keeps no secrets, so leave it out.",
+            where=where,
+            attribute=attribute,
+        )
     if any(name.lower() in _SECRET_QUERY for name, _ in parse_qsl(parts.query, keep_blank_values=True)):
-        raise UsageError(f"{where}: {attribute} holds a key in its query; a profile keeps no secrets, so leave it out.")
+        raise UsageError(
+            "{where}: {attribute} holds a key in its query; a profile keeps no secrets, so leave it out.", where=where, attribute=attribute
+        )
     checked_host(parts.hostname, f"{where}: {attribute}")
     if attribute == "url":
         parse_address(url, allow_plain_http=True)
@@ -403,7 +429,9 @@ def _check_url(where: str, attribute: str, url: str, schemes: tuple[str, ...] = 
 def _refuse_secret(where: str, name: str, value: Any, *, known: bool) -> None:
     """Secrets do not get in by a field's name (`primaryKey`) nor by its look (a JSON web token), however deep, nor do invisible letters."""
     if not is_plain(name) or (isinstance(value, str) and not is_plain(value)):
-        raise UsageError(f"{where}: the field {plain(name)[:40]} holds a control or an invisible character; write it anew.")
+        raise UsageError(
+            "{where}: the field {name} holds a control or an invisible character; write it anew.", where=where, name=plain(name)[:40]
+        )
     words = {word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)}
     looks_secret = not known and (words & _SECRET_WORDS or name.lower() in _SECRET_WORDS)
     if looks_secret or (isinstance(value, str) and _SECRET_VALUE.search(value)):
@@ -445,7 +473,8 @@ def load_document(path: Path) -> dict[str, Any]:
         except FileNotFoundError:
             pass  # Another window has put it aside in this very moment.
         raise InputError(
-            f"The profile file was damaged and has been put aside as {aside}: start again, and copy back from there what you need."
+            "The profile file was damaged and has been put aside as {aside}: start again, and copy back from there what you need.",
+            aside=aside,
         ) from error
 
 
@@ -458,12 +487,12 @@ def parse_document(path: Path) -> dict[str, Any]:
     """
     try:
         if path.stat().st_size > _LARGEST_FILE:
-            raise InputError(f"{path.name} is far too large for a profile file: name one that `profiles export` has written.")
+            raise InputError("{name} is far too large for a profile file: name one that `profiles export` has written.", name=path.name)
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise DamagedFile(f"{path.name} is not a profile file: it is not text.") from error
     except OSError as error:
-        raise InputError(f"The profile file {path} cannot be read: {error.strerror}.") from error
+        raise InputError("The profile file {path} cannot be read: {strerror}.", path=path, strerror=error.strerror) from error
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -472,8 +501,10 @@ def parse_document(path: Path) -> dict[str, Any]:
         raise DamagedFile(f"{path.name} is not a profile file: it names no schema.")
     if document["schema"] > SCHEMA:
         raise InputError(
-            f"{path} was written by a newer version (schema {document['schema']}, this one knows {SCHEMA}): update this extension; "
-            "the file has not been touched."
+            "{path} was written by a newer version (schema {document}, this one knows {schema}): update this extension; the file has not been touched.",
+            path=path,
+            document=document["schema"],
+            schema=SCHEMA,
         )
     entries = document.get("profiles")
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
@@ -486,7 +517,7 @@ def write_document(path: Path, document: dict[str, Any]) -> None:
     try:
         write_atomically(Path(os.path.realpath(path)), json.dumps(document, indent=2, ensure_ascii=False) + "\n")
     except OSError as error:
-        raise InputError(f"The profile file {path} cannot be written: {error.strerror}.") from error
+        raise InputError("The profile file {path} cannot be written: {strerror}.", path=path, strerror=error.strerror) from error
 
 
 @contextmanager
@@ -498,4 +529,4 @@ def _locked(path: Path) -> Iterator[None]:
     except TimeoutError as error:
         raise InputError("Another program is changing the profiles: close its dialog, then try again.") from error
     except OSError as error:
-        raise InputError(f"The profile file {path} cannot be written: {error.strerror}.") from error
+        raise InputError("The profile file {path} cannot be written: {strerror}.", path=path, strerror=error.strerror) from error

@@ -51,18 +51,22 @@ def check_export(path: Path, store: Path, parse: Callable[[Path], object]) -> No
     if not path.exists():
         return
     if store.exists() and path.samefile(store):
-        raise UsageError(f"{path.name} holds your own profiles: choose another name for the export.")
+        raise UsageError("{name} holds your own profiles: choose another name for the export.", name=path.name)
     try:
         parse(path)
     except MedImageParseError as error:
-        raise UsageError(f"{path.name} exists and is no exported profile, so it is left as it is: choose another name.") from error
+        raise UsageError(
+            "{name} exists and is no exported profile, so it is left as it is: choose another name.", name=path.name
+        ) from error
 
 
 def check_trust(names: Collection[str]) -> None:
     """Raises UsageError where a name is none of TRUST_SETTINGS."""
     for name in names:
         if name not in TRUST_SETTINGS:
-            raise UsageError(f'"{redactor.quote(name, 40)}" is no setting to trust: choose from {", ".join(TRUST_SETTINGS)}.')
+            raise UsageError(
+                '"{quote}" is no setting to trust: choose from {listed}.', quote=redactor.quote(name, 40), listed=", ".join(TRUST_SETTINGS)
+            )
 
 
 def received(profile: Profile, plain: Profile, own: Profile | None, trusted: Collection[str]) -> tuple[Profile, list[str], list[str]]:

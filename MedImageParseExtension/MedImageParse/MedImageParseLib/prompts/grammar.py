@@ -41,7 +41,7 @@ def parse_prompts(texts: Iterable[str]) -> list[str]:
         _check(prompt)
         same = " ".join(prompt.casefold().split())
         if same in seen:
-            raise UsageError(f"The prompt {quoted(prompt)} is given twice: leave one out.")
+            raise UsageError("The prompt {quoted} is given twice: leave one out.", quoted=quoted(prompt))
         seen.add(same)
     return prompts
 
@@ -71,11 +71,13 @@ def token_warning(prompt: str) -> str | None:
 
 def _check(prompt: str) -> None:
     if "[sep]" in prompt.casefold():
-        raise UsageError(f'The prompt {quoted(prompt)} holds "[SEP]", which the model uses itself: leave it out.')
+        raise UsageError('The prompt {quoted} holds "[SEP]", which the model uses itself: leave it out.', quoted=quoted(prompt))
     for character in prompt:
         if unicodedata.category(character) in _INVISIBLE:
             raise UsageError(
-                f"The prompt {quoted(prompt)} holds a control or invisible character (U+{ord(character):04X}): type it anew without it."
+                "The prompt {quoted} holds a control or invisible character (U+{ord:04X}): type it anew without it.",
+                quoted=quoted(prompt),
+                ord=ord(character),
             )
 
 

@@ -78,11 +78,17 @@ def find_preset(name: str, model: str = "") -> Preset:
     if typed not in folded:
         near = difflib.get_close_matches(typed, folded, 1)
         rest = f"did you mean {folded[near[0]]}?" if near else f"there are {', '.join(presets(model))}."
-        raise UsageError(f"There is no preset with that name; {rest}")
+        raise UsageError("There is no preset with that name; {rest}", rest=rest)
     preset = known[folded[typed]]
     if model and preset.model and preset.model != model:
         fitting = ", ".join(presets(model))
-        raise UsageError(f"The preset {preset.name} is for the model {preset.model}, not {model}; for {model} there are {fitting}.")
+        raise UsageError(
+            "The preset {name} is for the model {model}, not {model2}; for {model2} there are {fitting}.",
+            name=preset.name,
+            model=preset.model,
+            model2=model,
+            fitting=fitting,
+        )
     return preset
 
 
@@ -125,7 +131,7 @@ def remove_preset(name: str) -> Path:
     """
     kept = _own()
     if name not in kept:
-        raise UsageError(f"There is no preset of your own with that name; your own are {', '.join(kept) or 'none yet'}.")
+        raise UsageError("There is no preset of your own with that name; your own are {value}.", value=", ".join(kept) or "none yet")
     return _keep({each: preset for each, preset in kept.items() if each != name})
 
 
@@ -146,16 +152,18 @@ def read_presets(path: str | Path) -> dict[str, Preset]:
     path = Path(path)
     try:
         if path.stat().st_size > _LARGEST_FILE:
-            raise UsageError(f"The presets in {path.name} are larger than 1 MB, so they cannot be a list of prompts.")
+            raise UsageError("The presets in {name} are larger than 1 MB, so they cannot be a list of prompts.", name=path.name)
         data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise UsageError(f"The presets in {path} cannot be read: correct the file as JSON, or move it away.") from error
+        raise UsageError("The presets in {path} cannot be read: correct the file as JSON, or move it away.", path=path) from error
     if not isinstance(data, dict) or not all(isinstance(entry, dict) for entry in data.values()):
-        raise UsageError(f"The presets in {path} are not a JSON object of name and preset: correct the file, or move it away.")
+        raise UsageError("The presets in {path} are not a JSON object of name and preset: correct the file, or move it away.", path=path)
     try:
         return {name: _checked(_parsed(name, entry)) for name, entry in data.items()}
     except UsageError as error:
-        raise UsageError(f"The presets in {path} cannot be used: {str(error)[:1].lower()}{str(error)[1:]}") from error
+        raise UsageError(
+            "The presets in {path} cannot be used: {lower}{error}", path=path, lower=str(error)[:1].lower(), error=str(error)[1:]
+        ) from error
 
 
 @cache
@@ -176,17 +184,17 @@ def _keep(kept: dict[str, Preset]) -> Path:
     try:
         write_atomically(path, json.dumps(entries, indent=1, ensure_ascii=False) + "\n")
     except OSError as error:
-        raise UsageError(f"The presets cannot be kept in {path}: make its folder writable.") from error
+        raise UsageError("The presets cannot be kept in {path}: make its folder writable.", path=path) from error
     return path
 
 
 def _parsed(name: str, entry: dict, is_own: bool = True) -> Preset:
     prompts = entry.get("prompts")
     if not isinstance(prompts, list) or not all(isinstance(prompt, str) for prompt in prompts):
-        raise UsageError(f"The prompts of the preset {name[:60]!r} have to be a list of texts.")
+        raise UsageError("The prompts of the preset {name!r} have to be a list of texts.", name=name[:60])
     texts = [entry.get(key, "") for key in ("title", "model", "modality")]
     if not all(isinstance(text, str) and len(text) <= 300 for text in texts):
-        raise UsageError(f"The title, model and modality of the preset {name[:60]!r} have to be short texts.")
+        raise UsageError("The title, model and modality of the preset {name!r} have to be short texts.", name=name[:60])
     return Preset(name, tuple(prompts), texts[0], texts[1], texts[2], is_own)
 
 
@@ -195,7 +203,7 @@ def _checked(preset: Preset) -> Preset:
     if not _NAME.fullmatch(preset.name):
         raise UsageError("A preset's name is one word of letters, digits, dots, plus and minus signs, of at most 60 characters.")
     if preset.name.casefold() in _built_in():
-        raise UsageError(f"The preset {preset.name} comes with the program; give yours another name.")
+        raise UsageError("The preset {name} comes with the program; give yours another name.", name=preset.name)
     if len(preset.prompts) > MOST_PROMPTS:
-        raise UsageError(f"The preset {preset.name} has more than {MOST_PROMPTS} prompts.")
+        raise UsageError("The preset {name} has more than {most_prompts} prompts.", name=preset.name, most_prompts=MOST_PROMPTS)
     return Preset(preset.name, tuple(parse_prompts(preset.prompts)), preset.title, preset.model, preset.modality, True)

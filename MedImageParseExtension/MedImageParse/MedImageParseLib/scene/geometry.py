@@ -147,8 +147,8 @@ def volumeToSegmentation(volumeNode: Any, segmentationNode: Any) -> np.ndarray:
     slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(volumeParent, segmentationParent, between)
     if not slicer.vtkMRMLTransformNode.IsGeneralTransformLinear(between):
         raise UsageError(
-            f'The segmentation "{segmentationNode.GetName()}" and the volume are under different transforms that are not linear; '
-            "put both under the same transform, or choose a new segmentation."
+            'The segmentation "{name}" and the volume are under different transforms that are not linear; put both under the same transform, or choose a new segmentation.',
+            name=segmentationNode.GetName(),
         )
     matrix = vtk.vtkMatrix4x4()
     slicer.vtkMRMLTransformNode.GetMatrixTransformBetweenNodes(volumeParent, segmentationParent, matrix)
@@ -270,7 +270,7 @@ def regionFromSegment(segmentationNode: Any, segmentId: str, volumeNode: Any, vo
     image = segment.GetRepresentation(binary)
     found = segmentMask(image, segment.GetLabelValue()) if image is not None else None
     if found is None:
-        raise UsageError(f'The segment "{segment.GetName()}" is empty; choose another.')
+        raise UsageError('The segment "{name}" is empty; choose another.', name=segment.GetName())
     mask, first = found
     start, stop = np.array(first[::-1]) - 0.5, np.array(first[::-1]) + mask.shape[::-1] - 0.5
     corners = np.array([[*np.where(ends, stop, start), 1.0] for ends in itertools.product((False, True), repeat=3)])
@@ -279,5 +279,5 @@ def regionFromSegment(segmentationNode: Any, segmentId: str, volumeNode: Any, vo
     low = np.maximum(np.ceil(ijk[:, :3].min(axis=0) - _SEGMENT_REGION_SLIVER).astype(int), 0)
     high = np.minimum(np.floor(ijk[:, :3].max(axis=0) + _SEGMENT_REGION_SLIVER).astype(int) + 1, volume.shape_kji[::-1])
     if np.any(low >= high):
-        raise UsageError(f'The segment "{segment.GetName()}" lies outside of the volume; choose another.')
+        raise UsageError('The segment "{name}" lies outside of the volume; choose another.', name=segment.GetName())
     return ",".join(f"{first}:{last}" for first, last in zip(low, high))

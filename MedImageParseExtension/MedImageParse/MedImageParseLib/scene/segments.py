@@ -153,9 +153,13 @@ def newSegmentation(volumeNode: Any, name: str = "") -> Any:
 
 def _checkArguments(volumeNode: Any, specs: list[SegmentSpec], overlap: str, onExisting: str) -> None:
     if overlap not in OVERLAP_RULES:
-        raise UsageError(f'"{overlap}" is no overlap rule; use one of {", ".join(OVERLAP_RULES)}.')
+        raise UsageError('"{overlap}" is no overlap rule; use one of {listed}.', overlap=overlap, listed=", ".join(OVERLAP_RULES))
     if onExisting not in EXISTING_RULES:
-        raise UsageError(f'"{onExisting}" is no rule for names that are there already; use one of {", ".join(EXISTING_RULES)}.')
+        raise UsageError(
+            '"{onexisting}" is no rule for names that are there already; use one of {listed}.',
+            onexisting=onExisting,
+            listed=", ".join(EXISTING_RULES),
+        )
     image = volumeNode.GetImageData() if volumeNode is not None and volumeNode.IsA("vtkMRMLVolumeNode") else None
     if image is None or 0 in image.GetDimensions():
         raise InputError("There is no volume for the masks to lie on; select the volume that they were made from.")
@@ -177,8 +181,8 @@ def _checkSegmentation(segmentationNode: Any, volumeNode: Any) -> None:
     if segmentation.GetSourceRepresentationName() != binary:
         if segmentation.GetNumberOfSegments() > 0:
             raise UsageError(
-                f'The segmentation "{segmentationNode.GetName()}" is not made of voxels (binary labelmaps), and adding masks would change '
-                "their shape; make binary labelmap its source representation, or choose a new segmentation."
+                'The segmentation "{name}" is not made of voxels (binary labelmaps), and adding masks would change their shape; make binary labelmap its source representation, or choose a new segmentation.',
+                name=segmentationNode.GetName(),
             )
         segmentation.SetSourceRepresentationName(binary)
     volumeToSegmentation(volumeNode, segmentationNode)

@@ -45,7 +45,7 @@ def readSegmentation(path: str | Path) -> list[StoredSegment]:
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"There is no file {path}; check the path.")
+        raise InputError("There is no file {path}; check the path.", path=path)
     slicer = importSlicer()
     ensureScene()  # registers the conversion rules
     scene = slicer.vtkMRMLScene()
@@ -56,7 +56,7 @@ def readSegmentation(path: str | Path) -> list[StoredSegment]:
     with libraryMessagesOff():
         succeeded = storageNode.ReadData(node)
     if not succeeded:
-        raise InputError(f"{path} cannot be read as a segmentation; give a .seg.nrrd file.")
+        raise InputError("{path} cannot be read as a segmentation; give a .seg.nrrd file.", path=path)
     return _segmentsOf(node)
 
 

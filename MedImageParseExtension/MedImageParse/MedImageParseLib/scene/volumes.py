@@ -47,7 +47,8 @@ def volumeFromNode(volumeNode: Any, *, copy: bool = True) -> Volume:
         raise InputError("There is no volume to read; load a volume and select it.")
     if any(volumeNode.IsA(kind) for kind in _NO_IMAGES):
         raise InputError(
-            f'The volume "{volumeNode.GetName()}" holds diffusion data, which is no picture; choose a scalar volume made from it.'
+            'The volume "{name}" holds diffusion data, which is no picture; choose a scalar volume made from it.',
+            name=volumeNode.GetName(),
         )
     voxels = _voxelsOf(image, volumeNode.GetName())
     # A copy in the machine's own layout, never a view that changes or disappears with the node.
@@ -128,12 +129,20 @@ def _voxelsOf(image: Any, name: str) -> np.ndarray:
     if components == 1:
         return cast("np.ndarray", labelArray(image))
     if components not in (3, 4):
-        raise InputError(f'The volume "{name}" has {components} values per voxel; choose a scalar volume or an RGB image.')
+        raise InputError(
+            'The volume "{name}" has {components} values per voxel; choose a scalar volume or an RGB image.',
+            name=name,
+            components=components,
+        )
     from vtk.util.numpy_support import vtk_to_numpy
 
     # Directions of diffusion and vectors of displacement come in threes and fours too: colors are whole numbers without a sign.
     if image.GetScalarTypeAsString() not in ("unsigned char", "unsigned short"):
-        raise InputError(f'The volume "{name}" has {components} numbers in every voxel and they are no colors; choose a scalar volume.')
+        raise InputError(
+            'The volume "{name}" has {components} numbers in every voxel and they are no colors; choose a scalar volume.',
+            name=name,
+            components=components,
+        )
     voxels = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(*image.GetDimensions()[::-1], components)
     return voxels[..., :3]
 
@@ -166,7 +175,12 @@ def slicePosition(volumeNode: Any, plane: str, index: int) -> tuple[float, float
     axis = SliceView.of(volume, plane or "axial").axes.order[0]
     if plane and not volume.is_picture:
         if not 0 <= index < volume.shape_kji[axis]:
-            raise InputError(f'The volume "{volumeNode.GetName()}" has no {plane} slice {index}; it is not the one that was indexed.')
+            raise InputError(
+                'The volume "{name}" has no {plane} slice {index}; it is not the one that was indexed.',
+                name=volumeNode.GetName(),
+                plane=plane,
+                index=index,
+            )
         middle[axis] = index
     local = np.asarray(volume.ijk_to_ras, float) @ [*middle[::-1], 1.0]
     return worldPoint(volumeNode, local[:3])

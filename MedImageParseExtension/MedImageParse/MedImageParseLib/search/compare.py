@@ -74,10 +74,15 @@ def zero_shot(image_vectors: np.ndarray, text_vectors: np.ndarray, scaling_facto
         raise UsageError("Give at least two labels: the probabilities compare labels with one another, so one alone always gets 100 %.")
     if images.shape[1] != texts.shape[1]:
         raise UsageError(
-            f"The image vectors have {images.shape[1]} numbers and the label vectors {texts.shape[1]}; embed both with the same model."
+            "The image vectors have {shape} numbers and the label vectors {shape2}; embed both with the same model.",
+            shape=images.shape[1],
+            shape2=texts.shape[1],
         )
     if not math.isfinite(scaling_factor) or abs(scaling_factor) > 100:
-        raise UsageError(f"The scaling factor {scaling_factor} is not usable; it is a logarithm near 4.5 for the published model.")
+        raise UsageError(
+            "The scaling factor {scaling_factor} is not usable; it is a logarithm near 4.5 for the published model.",
+            scaling_factor=scaling_factor,
+        )
     logits = math.exp(scaling_factor) * (images @ texts.T)
     shares = np.exp(logits - logits.max(axis=1, keepdims=True))
     return shares / shares.sum(axis=1, keepdims=True)
@@ -109,7 +114,7 @@ def zero_shot_volume(image_vectors: np.ndarray, text_vectors: np.ndarray, scalin
 def ranked(probabilities: np.ndarray, labels: Sequence[str]) -> Classified:
     """One row of probabilities as labels, the likeliest first; equal ones stay in the order given."""
     if len(labels) != len(probabilities):
-        raise UsageError(f"There are {len(labels)} labels for {len(probabilities)} probabilities.")
+        raise UsageError("There are {count} labels for {count2} probabilities.", count=len(labels), count2=len(probabilities))
     order = np.argsort(-np.asarray(probabilities), kind="stable")
     return Classified(tuple(labels[place] for place in order), tuple(float(probabilities[place]) for place in order))
 
@@ -154,7 +159,7 @@ def map_2d(vectors: np.ndarray, *, method: str = "auto", seed: int = 0) -> Map:
         InputError: no vectors, or numbers that are not finite.
     """
     if method not in METHODS:
-        raise UsageError(f'The map can be made by {", ".join(METHODS)}, not by "{method}".')
+        raise UsageError('The map can be made by {listed}, not by "{method}".', listed=", ".join(METHODS), method=method)
     rows = np.asarray(vectors, np.float32)
     if rows.ndim != 2 or 0 in rows.shape or not np.isfinite(rows).all():
         raise InputError("A map needs at least one vector, with finite numbers only.")

@@ -83,9 +83,11 @@ def import_(index: EmbeddingIndex, path: str | os.PathLike) -> int:
     path = Path(path).expanduser()
     name = path.name.lower()
     if not name.endswith((*_ENDINGS, ".jsonl")):
-        raise UsageError(f"The file {path.name} cannot be imported: its name must end with {', '.join(_ENDINGS)} or .jsonl.")
+        raise UsageError(
+            "The file {name} cannot be imported: its name must end with {listed} or .jsonl.", name=path.name, listed=", ".join(_ENDINGS)
+        )
     if not path.is_file():
-        raise InputError(f"There is no file {path}; choose one that was exported from an index.")
+        raise InputError("There is no file {path}; choose one that was exported from an index.", path=path)
     read = _read_vectors if name.endswith(".jsonl") else _read_npz if name.endswith(".npz") else _read_parquet
     try:
         if name.endswith(".npz") and is_embed_file(path):
@@ -103,7 +105,7 @@ def import_(index: EmbeddingIndex, path: str | os.PathLike) -> int:
 
 def _not_ours(path: Path, why: str = "") -> InputError:
     clause = f" ({why})" if why and len(why) < 100 and why.isprintable() else ""
-    return InputError(f"The file {path} was not exported from an index, or it is damaged{clause}; choose another.")
+    return InputError("The file {path} was not exported from an index, or it is damaged{clause}; choose another.", path=path, clause=clause)
 
 
 _Parts = list[tuple[Provenance, list[tuple[Record, np.ndarray]]]]
@@ -148,7 +150,9 @@ def _read_npz(path: Path) -> _Read:
     with zipfile.ZipFile(path) as archive:
         check_size(archive, path.stat().st_size)
         if str(read_array(archive, "format", "U", 0)) != FORMAT:
-            raise InputError(f"The file {path} was exported by another version or program; this one reads {FORMAT}.")
+            raise InputError(
+                "The file {path} was exported by another version or program; this one reads {format}.", path=path, format=FORMAT
+            )
         spaces = [_provenance(names) for names in read_json(archive, "spaces", list)]
         factors = read_json(archive, "factors", list) if "factors.npy" in archive.namelist() else [None] * len(spaces)
         if len(spaces) > _MOST_SPACES or len(factors) != len(spaces):
@@ -235,7 +239,9 @@ def _read_parquet(path: Path) -> _Read:
         with arrow.parquet.ParquetFile(path) as file:
             metadata = file.schema_arrow.metadata or {}
             if metadata.get(b"format", b"").decode() != FORMAT:
-                raise InputError(f"The file {path} was exported by another version or program; this one reads {FORMAT}.")
+                raise InputError(
+                    "The file {path} was exported by another version or program; this one reads {format}.", path=path, format=FORMAT
+                )
             sizes = [file.metadata.row_group(number).total_byte_size for number in range(file.metadata.num_row_groups)]
             if sum(sizes) > FREE_BYTES + UNFOLDS * path.stat().st_size:
                 raise ValueError("it claims to hold far more than its size allows")

@@ -167,7 +167,9 @@ class EmbeddingIndex:
             raise UsageError("The number of results must be at least 1.")
         unknown = [kind for kind in kinds or () if kind not in KINDS]
         if unknown:
-            raise UsageError(f'There are no records of the kind "{unknown[0]}"; the kinds are {", ".join(KINDS)}.')
+            raise UsageError(
+                'There are no records of the kind "{unknown}"; the kinds are {listed}.', unknown=unknown[0], listed=", ".join(KINDS)
+            )
         queries = unit_rows(vectors)
         with self._reading() as connection:
             matrix = self._matrix(connection, provenance)

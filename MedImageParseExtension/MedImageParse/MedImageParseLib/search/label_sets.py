@@ -84,7 +84,11 @@ def ready_set(name: str) -> LabelSet:
     for label_set in ready_sets():
         if label_set.modality.lower() == modality:
             return label_set
-    raise UsageError(f'There is no ready label set "{name}"; there are: {", ".join(label_set.name for label_set in ready_sets())}.')
+    raise UsageError(
+        'There is no ready label set "{name}"; there are: {listed}.',
+        name=name,
+        listed=", ".join(label_set.name for label_set in ready_sets()),
+    )
 
 
 def read_label_sets(path: str | os.PathLike) -> list[LabelSet]:
@@ -113,10 +117,14 @@ def read_label_sets(path: str | os.PathLike) -> list[LabelSet]:
         cells = {head: cell.strip() for head, cell in zip(heads, row) if head}
         text = cells.get("text") or cells.get("label", "")
         if not text:
-            raise UsageError(f'The label file {path.name} has a line without a label ("{",".join(row)[:40]}"); fill it in or take it out.')
+            raise UsageError(
+                'The label file {name} has a line without a label ("{listed}"); fill it in or take it out.',
+                name=path.name,
+                listed=",".join(row)[:40],
+            )
         sets.setdefault(cells.get("set") or path.stem, []).append(Label(cells.get("label") or text, text))
     if not sets:
-        raise UsageError(f"The label file {path.name} has a header and no labels; give one label a line.")
+        raise UsageError("The label file {name} has a header and no labels; give one label a line.", name=path.name)
     return [_checked(LabelSet(name, tuple(labels))) for name, labels in sets.items()]
 
 
@@ -131,19 +139,21 @@ def read_rows(path: Path) -> list[list[str]]:
     """
     lines = [line for line in _text_of(path).splitlines() if line.strip() and not line.lstrip().startswith("#")]
     if not lines:
-        raise UsageError(f"The label file {path.name} is empty; give one label a line.")
+        raise UsageError("The label file {name} is empty; give one label a line.", name=path.name)
     return list(csv.reader(io.StringIO("\n".join(lines)), delimiter=_delimiter(lines[0]), skipinitialspace=True))
 
 
 def _text_of(path: Path) -> str:
     try:
         if path.stat().st_size > _MOST_BYTES:
-            raise InputError(f"The label file {path.name} is too large to be a list of labels; choose another.")
+            raise InputError("The label file {name} is too large to be a list of labels; choose another.", name=path.name)
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise InputError(f"The label file {path} cannot be read ({error.strerror}); check its name.") from error
+        raise InputError(
+            "The label file {path} cannot be read ({strerror}); check its name.", path=path, strerror=error.strerror
+        ) from error
     except UnicodeDecodeError as error:
-        raise InputError(f"The label file {path.name} is not a text in UTF-8; save it as CSV in UTF-8.") from error
+        raise InputError("The label file {name} is not a text in UTF-8; save it as CSV in UTF-8.", name=path.name) from error
 
 
 def _delimiter(first_line: str) -> str:
@@ -159,7 +169,7 @@ def _checked(label_set: LabelSet) -> LabelSet:
     for values in (texts, names):
         twice = next((value for value in values if values.count(value) > 1), None)
         if twice is not None:
-            raise UsageError(f'The label "{twice}" is given twice in "{label_set.name}"; take one out.')
+            raise UsageError('The label "{twice}" is given twice in "{name}"; take one out.', twice=twice, name=label_set.name)
     if len(texts) < 2:
-        raise UsageError(f'Give at least two labels in "{label_set.name}": one alone always gets 100 %.')
+        raise UsageError('Give at least two labels in "{name}": one alone always gets 100 %.', name=label_set.name)
     return label_set

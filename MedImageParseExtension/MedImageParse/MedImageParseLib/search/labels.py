@@ -97,7 +97,7 @@ def checked_labels(labels: Iterable[PlaceLabel]) -> list[PlaceLabel]:
         if wrong := label.fault():
             raise UsageError("A label cannot be kept in an index: {wrong}.", wrong=wrong)
     if len(kept) > MOST_LABELS:
-        raise UsageError(f"These are {len(kept)} labels; an index keeps at most {MOST_LABELS}.")
+        raise UsageError("These are {count} labels; an index keeps at most {most_labels}.", count=len(kept), most_labels=MOST_LABELS)
     return kept
 
 

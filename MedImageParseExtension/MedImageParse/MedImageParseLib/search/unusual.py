@@ -78,12 +78,16 @@ def knn_distances(
     """
     rows, members = np.atleast_2d(np.asarray(vectors)), np.atleast_2d(np.asarray(reference))
     if rows.shape[1] != members.shape[1]:
-        raise UsageError(f"The vectors have {rows.shape[1]} numbers and the reference set {members.shape[1]}; use the same model for both.")
+        raise UsageError(
+            "The vectors have {shape} numbers and the reference set {shape2}; use the same model for both.",
+            shape=rows.shape[1],
+            shape2=members.shape[1],
+        )
     own = np.full(len(rows), -1) if own_places is None else np.asarray(own_places)
     available = len(members) - int((own >= 0).any())
     if not 1 <= neighbors <= available:
         few = f"The reference set has {available} other members, too few for {neighbors} neighbors"
-        raise UsageError(f"{few}; enlarge it or ask for fewer.")
+        raise UsageError("{few}; enlarge it or ask for fewer.", few=few)
     rows, members = rows.astype(np.float32, copy=False), members.astype(np.float32, copy=False)
     if len(members) >= _MANY and members.shape[1] > 2 * _DIRECTIONS:
         return _pruned(rows, members, neighbors, own)

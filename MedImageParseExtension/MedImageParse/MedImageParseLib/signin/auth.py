@@ -119,11 +119,11 @@ def clean_key(text: str, source: str) -> str:
     if key[:7].lower() == "bearer ":
         key = key[7:].strip()
     if not key:
-        raise UsageError(f"{source} is empty: put the endpoint's key or token into it.")
+        raise UsageError("{source} is empty: put the endpoint's key or token into it.", source=source)
     if "\n" in key or "\r" in key:
-        raise UsageError(f"{source} holds more than one line: leave only the key or token in it.")
+        raise UsageError("{source} holds more than one line: leave only the key or token in it.", source=source)
     if not re.fullmatch(r"[\x21-\x7e]+", key):
-        raise UsageError(f"{source} holds characters that no key has (spaces or letters with accents): copy the key again.")
+        raise UsageError("{source} holds characters that no key has (spaces or letters with accents): copy the key again.", source=source)
     return key
 
 
@@ -140,16 +140,18 @@ def read_key_file(path: str | os.PathLike[str]) -> str:
         data = b"" if size > _LARGEST_KEY_FILE else Path(path).read_bytes()
     except FileNotFoundError:
         # Not chained: the cause quotes the path, which may be a key given by mistake.
-        raise InputError(f"The key file{shown} does not exist: --key-file takes the name of a file, not the key itself.") from None
+        raise InputError(
+            "The key file{shown} does not exist: --key-file takes the name of a file, not the key itself.", shown=shown
+        ) from None
     except (OSError, ValueError):
-        raise InputError(f"The key file{shown} cannot be read: check that it is a file that you may open.") from None
+        raise InputError("The key file{shown} cannot be read: check that it is a file that you may open.", shown=shown) from None
     if size > _LARGEST_KEY_FILE:
-        raise InputError(f"The key file{shown} is too large to be a key: name the file that holds only the key.")
+        raise InputError("The key file{shown} is too large to be a key: name the file that holds only the key.", shown=shown)
     encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     try:
         text = data.decode(encoding)
     except UnicodeDecodeError:
-        raise UsageError(f"The key file{shown} is not text: leave only the key or token in it.") from None
+        raise UsageError("The key file{shown} is not text: leave only the key or token in it.", shown=shown) from None
     return clean_key(text, f"The key file{shown}")
 
 
@@ -245,8 +247,8 @@ def _keyring_call(action: str, profile_name: str, url: str, route: str, *secret:
         from keyring.errors import KeyringError
     except ImportError as error:
         raise InputError(
-            "Keys cannot be kept on this computer, because the package keyring is missing: install it, "
-            f"or keep the key in {KEY_VARIABLE} or a file."
+            "Keys cannot be kept on this computer, because the package keyring is missing: install it, or keep the key in {key_variable} or a file.",
+            key_variable=KEY_VARIABLE,
         ) from error
     try:
         account = f"{profile_name} at {origin(url)}{f', {route}' if route else ''}"
@@ -254,7 +256,9 @@ def _keyring_call(action: str, profile_name: str, url: str, route: str, *secret:
     except (KeyringError, RuntimeError, OSError) as error:
         # The cause is not chained: a backend may quote what it was given.
         raise InputError(
-            f"The system's keyring refused ({type(error).__name__}): unlock it and try again, or keep the key in {KEY_VARIABLE} or a file."
+            "The system's keyring refused ({name}): unlock it and try again, or keep the key in {key_variable} or a file.",
+            name=type(error).__name__,
+            key_variable=KEY_VARIABLE,
         ) from None
 
 

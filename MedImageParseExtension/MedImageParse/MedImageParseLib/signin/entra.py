@@ -161,7 +161,9 @@ def make_credential(options: EntraOptions, prompt: Prompt) -> Any:
         UsageError: an unknown method, or a sign-in host that is not Microsoft's and that nobody vouched for.
     """
     if options.method not in _METHOD_NAMES:
-        raise UsageError(f'"{options.method}" is not a way to sign in to Entra: choose one of {", ".join(_METHOD_NAMES)}.')
+        raise UsageError(
+            '"{method}" is not a way to sign in to Entra: choose one of {listed}.', method=options.method, listed=", ".join(_METHOD_NAMES)
+        )
     authority = _checked_authority(options)
     try:
         import azure.identity as identity
@@ -229,8 +231,8 @@ def _checked_authority(options: EntraOptions) -> str:
         raise UsageError("The sign-in host has to be a host name or an https URL, e.g. login.microsoftonline.us.")
     if host not in KNOWN_AUTHORITIES and not options.allow_other_authority:
         raise UsageError(
-            f"The profile wants to sign in at {host}, which is not one of Microsoft's sign-in hosts: if you trust it with your account, "
-            "say so in the profile (allow_other_authority)."
+            "The profile wants to sign in at {host}, which is not one of Microsoft's sign-in hosts: if you trust it with your account, say so in the profile (allow_other_authority).",
+            host=host,
         )
     return options.authority
 
@@ -394,9 +396,13 @@ def _context(ca_bundle: str) -> ssl.SSLContext:
         context = ssl.create_default_context()
     if ca_bundle:
         if not os.path.exists(ca_bundle):
-            raise InputError(f"The CA bundle {ca_bundle} does not exist: give a PEM file with the certificate authority.")
+            raise InputError(
+                "The CA bundle {ca_bundle} does not exist: give a PEM file with the certificate authority.", ca_bundle=ca_bundle
+            )
         try:
             context.load_verify_locations(**{"capath" if os.path.isdir(ca_bundle) else "cafile": ca_bundle})
         except (ssl.SSLError, OSError) as error:
-            raise InputError(f"The CA bundle {ca_bundle} holds no certificate that can be read: give a PEM file.") from error
+            raise InputError(
+                "The CA bundle {ca_bundle} holds no certificate that can be read: give a PEM file.", ca_bundle=ca_bundle
+            ) from error
     return context

@@ -99,7 +99,7 @@ def choose_sign_in(profile: Profile | None, auth: str = "", *, given: bool = Fal
     """
     if auth:
         if auth not in SIGN_INS:
-            raise UsageError(f'"{auth}" is not a way to sign in: choose one of {", ".join(SIGN_INS)}.')
+            raise UsageError('"{auth}" is not a way to sign in: choose one of {listed}.', auth=auth, listed=", ".join(SIGN_INS))
         return auth
     if profile is not None and (profile.sign_in != "none" or not given):
         return profile.sign_in

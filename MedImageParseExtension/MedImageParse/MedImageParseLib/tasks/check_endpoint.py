@@ -72,7 +72,7 @@ def check_endpoint(
         Cancelled: the person stopped it.
     """
     if model != "auto" and model not in MODEL_NAMES:
-        raise UsageError(f"The model '{model}' is not known: use auto, {', '.join(MODEL_NAMES)}.")
+        raise UsageError("The model '{model}' is not known: use auto, {listed}.", model=model, listed=", ".join(MODEL_NAMES))
     first: EndpointError | None = None
     for candidate in _order(client, model):
         try:
@@ -197,8 +197,11 @@ def _healthy(client: EndpointClient, found: _Found, latency_s: float, warnings: 
 
 def _wrong_model(client: EndpointClient, asked: str, found: _Found, request_id: str) -> ReplyError:
     return ReplyError(
-        f"{client.name} answers, but with {MODEL_NAMES[found.model]} where {MODEL_NAMES[asked]} was expected: "
-        f"choose {found.model}, or the other endpoint's URL.",
+        "{name} answers, but with {model_names} where {model_names2} was expected: choose {model}, or the other endpoint's URL.",
+        name=client.name,
+        model_names=MODEL_NAMES[found.model],
+        model_names2=MODEL_NAMES[asked],
+        model=found.model,
         code="wrong-model",
         status=200,
         tries=1,

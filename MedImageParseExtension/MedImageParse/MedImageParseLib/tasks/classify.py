@@ -109,7 +109,7 @@ def _check_labels(labels: Sequence[Label]) -> None:
     names = [label.name for label in labels]
     twice = next((name for name in names if names.count(name) > 1), "")
     if twice:
-        raise UsageError(f"The label '{twice}' is given twice; the two would share one probability.")
+        raise UsageError("The label '{twice}' is given twice; the two would share one probability.", twice=twice)
 
 
 def _details(result: ClassificationResult, pictures: list[Picture], preprocessing: Preprocessing, is_given: bool) -> dict:

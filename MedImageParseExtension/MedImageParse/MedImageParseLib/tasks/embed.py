@@ -60,7 +60,7 @@ class Selection:
             raise UsageError("Every n-th slice needs n of at least 1.")
         chosen = parse_slices(self.slices, count) if isinstance(self.slices, str) else sorted(set(self.slices))
         if not chosen or chosen[0] < 0 or chosen[-1] >= count:
-            raise UsageError(f"The slices of this volume are 0 to {count - 1}; choose among these.")
+            raise UsageError("The slices of this volume are 0 to {value}; choose among these.", value=count - 1)
         return chosen[:: self.every]
 
 
@@ -131,9 +131,9 @@ class Embedder:
 
     def __init__(self, client: Client, log: RunLog, *, at_once: int = AT_ONCE, batch: int = BATCH, progress: Progress = no_progress):
         if not 1 <= at_once <= MOST_AT_ONCE:
-            raise UsageError(f"The number of requests at once must be between 1 and {MOST_AT_ONCE}.")
+            raise UsageError("The number of requests at once must be between 1 and {most_at_once}.", most_at_once=MOST_AT_ONCE)
         if not 1 <= batch <= MOST_IN_BATCH:
-            raise UsageError(f"The number of images in a request must be between 1 and {MOST_IN_BATCH}.")
+            raise UsageError("The number of images in a request must be between 1 and {most_in_batch}.", most_in_batch=MOST_IN_BATCH)
         client.max_in_flight = at_once
         self.engine: str | None = None
         self.scaling_factor: float | None = None
@@ -377,7 +377,7 @@ def pool_vectors(vectors: np.ndarray, how: str) -> np.ndarray:
         return volume_vector(vectors)
     if how == "statistics":
         return study_vector(vectors)
-    raise UsageError(f"The pooling '{how}' is not known; give mean or statistics.")
+    raise UsageError("The pooling '{how}' is not known; give mean or statistics.", how=how)
 
 
 def embed_volume(

@@ -118,7 +118,9 @@ def search_image(
         selection = Selection("all" if slices is None else slices, plane=plane)
         chosen = [0] if volume.is_picture else selection.indices(count)
     if recipe.pool == "none" and len(chosen) != 1:
-        raise UsageError(f"Say with which slice to search: one index from 0 to {count - 1} (the index holds slices, not whole volumes).")
+        raise UsageError(
+            "Say with which slice to search: one index from 0 to {value} (the index holds slices, not whole volumes).", value=count - 1
+        )
     embedder = Embedder(client, log, progress=progress)
     pictures, vectors = embed_volume(volume, embedder, recipe, selection)
     found = Provenance(asked.model, asked.deployment, embedder.engine or "", asked.preprocessing)
@@ -205,7 +207,8 @@ def _recipe(provenance: Provenance) -> Preprocessing:
     made = Preprocessing.parse(provenance.preprocessing)
     if made is None:
         raise UsageError(
-            f"The index was made by another recipe ('{provenance.preprocessing}') that this version cannot repeat; index the images again."
+            "The index was made by another recipe ('{preprocessing}') that this version cannot repeat; index the images again.",
+            preprocessing=provenance.preprocessing,
         )
     return made
 

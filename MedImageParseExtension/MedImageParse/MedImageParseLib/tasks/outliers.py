@@ -86,7 +86,7 @@ def find_outliers(
         UsageError: nothing fits the reference, or the set is too small. IndexFault: the index is empty or damaged.
     """
     if by not in ("slice", "study"):
-        raise UsageError(f"Outliers are ranked by slice or by study, not by '{by}'.")
+        raise UsageError("Outliers are ranked by slice or by study, not by '{by}'.", by=by)
     if not reference:
         raise UsageError("Name the reference set: a file's name, a folder or a series that is in the index.")
     provenance = largest_space(index, recipe)
@@ -99,7 +99,7 @@ def find_outliers(
     if not usual.any():
         names = sorted({name_of(record) for record in records.values()})
         shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-        raise UsageError(f"Nothing in the index is called {' or '.join(reference)}; it holds {shown}.")
+        raise UsageError("Nothing in the index is called {listed}; it holds {shown}.", listed=" or ".join(reference), shown=shown)
     if by == "study":
         features = np.stack([study_vector(vectors[group]) for group in groups])
     else:

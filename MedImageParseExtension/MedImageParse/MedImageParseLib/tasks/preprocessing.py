@@ -60,9 +60,9 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         if self.fit not in FITS:
-            raise UsageError(f"The fit '{self.fit}' is not known; give pad or stretch.")
+            raise UsageError("The fit '{fit}' is not known; give pad or stretch.", fit=self.fit)
         if self.pool not in POOLS:
-            raise UsageError(f"The pooling '{self.pool}' is not known; give none, mean or statistics.")
+            raise UsageError("The pooling '{pool}' is not known; give none, mean or statistics.", pool=self.pool)
         object.__setattr__(self, "window", _canonical_window(self.window))
 
     @property
@@ -230,5 +230,9 @@ def _canonical_window(setting: str) -> str:
         low = high = float("nan")
     if not low < high or not np.isfinite([low, high]).all():
         sites = ", ".join(CT_WINDOWS)
-        raise UsageError(f"The window '{setting}' is not known; give auto, percentile, a site ({sites}) or LOW,HIGH with LOW below HIGH.")
+        raise UsageError(
+            "The window '{setting}' is not known; give auto, percentile, a site ({sites}) or LOW,HIGH with LOW below HIGH.",
+            setting=setting,
+            sites=sites,
+        )
     return f"{low:g},{high:g}"

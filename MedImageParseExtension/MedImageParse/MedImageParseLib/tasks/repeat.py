@@ -60,9 +60,9 @@ def repeated(run: Callable[[], SegmentationResult], times: int) -> SegmentationR
 def check_times(times: object, model: str = VOLUMES.name) -> None:
     """Raises UsageError for a number of runs that cannot be, or more than one for a model that answers alike each time."""
     if type(times) is not int or not 1 <= times <= MOST_RUNS:
-        raise UsageError(f"The number of runs is 1 to {MOST_RUNS}.")
+        raise UsageError("The number of runs is 1 to {most_runs}.", most_runs=MOST_RUNS)
     if times > 1 and not MODELS[model].is_repeatable:
-        raise UsageError(f"Repeated runs belong to the model {VOLUMES.name}.")
+        raise UsageError("Repeated runs belong to the model {name}.", name=VOLUMES.name)
 
 
 def _majority(prompts: Sequence[PromptResult]) -> PromptResult:

@@ -74,7 +74,7 @@ def segment_slices(
     log = RunLog(MODEL, progress, cancellation or Cancellation())
     results = empty_results(prompts, volume)
     if orient not in ORIENTS:
-        raise UsageError(f"The orientation '{orient}' is not known; give trained, radiological or vote.")
+        raise UsageError("The orientation '{orient}' is not known; give trained, radiological or vote.", orient=orient)
     with log.timed("prepare"):
         progress("preparing", 0, 0)
         volume.check()
@@ -140,10 +140,12 @@ def _views(volume: Volume, prompts: list[str], plane: str, orient: str, group: s
 
 def _indices(slices: list[int] | None, count: int, plane: str) -> list[int]:
     if slices is None and count > 1:
-        raise UsageError(f"Say which {plane} slices to send: one index, a range such as 10:20, or all (there are {count}).")
+        raise UsageError(
+            "Say which {plane} slices to send: one index, a range such as 10:20, or all (there are {count}).", plane=plane, count=count
+        )
     indices = [0] if slices is None else sorted(set(slices))
     if not indices or indices[0] < 0 or indices[-1] >= count:
-        raise UsageError(f"The {plane} slices of this volume are 0 to {count - 1}; choose among these.")
+        raise UsageError("The {plane} slices of this volume are 0 to {value}; choose among these.", plane=plane, value=count - 1)
     return indices
 
 

@@ -101,8 +101,11 @@ def parse_address(url: str, *, allow_plain_http: bool = False) -> Address:
     address = Address(origin + rest, origin + parts.path, host, port or (443 if is_https else 80), is_https, is_loopback_host(host))
     if _is_unspecified(host):
         raise UsageError(
-            f"The endpoint's URL has the address {bracketed}, at which a server listens but nobody can call it: on the server's own computer "
-            f"use {parts.scheme}://127.0.0.1{f':{port}' if port else ''}{parts.path}, elsewhere that computer's name."
+            "The endpoint's URL has the address {bracketed}, at which a server listens but nobody can call it: on the server's own computer use {scheme}://127.0.0.1{detail}{path}, elsewhere that computer's name.",
+            bracketed=bracketed,
+            scheme=parts.scheme,
+            detail=f":{port}" if port else "",
+            path=parts.path,
         )
     if not is_https and not address.is_loopback and not allow_plain_http:
         raise UsageError(
@@ -128,7 +131,7 @@ def checked_host(host: str, where: str) -> str:
     """
     name = host.lower().rstrip(".")
     if not name:
-        raise UsageError(f"{where} names no host: it should look like {_EXAMPLE}.")
+        raise UsageError("{where} names no host: it should look like {example}.", where=where, example=_EXAMPLE)
     if not name.isascii():
         name = _punycode(name, where)
     if ":" in name:
@@ -137,21 +140,23 @@ def checked_host(host: str, where: str) -> str:
                 raise ValueError  # a zone, which programs write in several ways
             return ipaddress.IPv6Address(name).compressed
         except ValueError:
-            raise UsageError(f"{where} has an IPv6 address that is none: check it.") from None
+            raise UsageError("{where} has an IPv6 address that is none: check it.", where=where) from None
     if not _HOST.fullmatch(name) or ".." in name or len(name) > 253:
-        raise UsageError(f"{where} has a host with letters that no host name has (such as % or \\): write the name itself.")
+        raise UsageError("{where} has a host with letters that no host name has (such as % or \\): write the name itself.", where=where)
     if _NUMBER.fullmatch(name.rpartition(".")[2]):
         try:
             return str(ipaddress.IPv4Address(name))
         except ValueError:
-            raise UsageError(f"{where} has a number in the place of a host: write an IP address as four numbers, or a name.") from None
+            raise UsageError(
+                "{where} has a number in the place of a host: write an IP address as four numbers, or a name.", where=where
+            ) from None
     return name
 
 
 def _punycode(name: str, where: str) -> str:
     """A name in another script as the name system knows it (IDNA). Letters that only look like others are refused."""
     if unicodedata.normalize("NFKC", name) != name:
-        raise UsageError(f"{where} has a host with letters that only look like others: type the name yourself.")
+        raise UsageError("{where} has a host with letters that only look like others: type the name yourself.", where=where)
     try:
         import idna
 
@@ -159,11 +164,11 @@ def _punycode(name: str, where: str) -> str:
     except ImportError:
         pass
     except UnicodeError:  # idna.IDNAError is one
-        raise UsageError(f"{where} has a host with letters that no host name has: check it.") from None
+        raise UsageError("{where} has a host with letters that no host name has: check it.", where=where) from None
     try:
         return name.encode("idna").decode("ascii")
     except UnicodeError:
-        raise UsageError(f"{where} has a host with letters that no host name has: check it.") from None
+        raise UsageError("{where} has a host with letters that no host name has: check it.", where=where) from None
 
 
 def _is_unspecified(host: str) -> bool:
@@ -180,7 +185,7 @@ def resolve_dialect(dialect: str, address: Address) -> str:
         UsageError: any other word.
     """
     if dialect not in DIALECTS:
-        raise UsageError(f"The dialect '{dialect}' is not known: use one of {', '.join(DIALECTS)}.")
+        raise UsageError("The dialect '{dialect}' is not known: use one of {listed}.", dialect=dialect, listed=", ".join(DIALECTS))
     if dialect != "auto":
         return dialect
     return "mlflow" if urlsplit(address.url).path.rstrip("/").endswith("/invocations") else "azureml"
@@ -188,17 +193,25 @@ def resolve_dialect(dialect: str, address: Address) -> str:
 
 def _split(text: str) -> tuple[SplitResult, int | None]:
     if "://" not in text:
-        raise UsageError(f"The endpoint's URL must begin with https:// (or http:// for this computer): it should look like {_EXAMPLE}.")
+        raise UsageError(
+            "The endpoint's URL must begin with https:// (or http:// for this computer): it should look like {example}.", example=_EXAMPLE
+        )
     if not is_plain(text) or any(letter.isspace() for letter in text) or "\\" in text:
         raise UsageError(
-            "The endpoint's URL names no host, or has a space, a back-slash or an invisible character in it: it should look like "
-            f"{_EXAMPLE}."
+            "The endpoint's URL names no host, or has a space, a back-slash or an invisible character in it: it should look like {example}.",
+            example=_EXAMPLE,
         )
     try:
         parts = urlsplit(text)
         port = parts.port
     except ValueError:
-        raise UsageError(f"The endpoint's URL cannot be read, perhaps for its port: it should look like {_EXAMPLE}.") from None
+        raise UsageError(
+            "The endpoint's URL cannot be read, perhaps for its port: it should look like {example}.", example=_EXAMPLE
+        ) from None
     if parts.scheme not in ("http", "https"):
-        raise UsageError(f"The endpoint's URL begins with {parts.scheme}://, which is not spoken here: it should look like {_EXAMPLE}.")
+        raise UsageError(
+            "The endpoint's URL begins with {scheme}://, which is not spoken here: it should look like {example}.",
+            scheme=parts.scheme,
+            example=_EXAMPLE,
+        )
     return parts, port

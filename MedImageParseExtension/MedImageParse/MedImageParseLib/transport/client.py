@@ -284,8 +284,8 @@ class EndpointClient:
             raise UsageError("The key or token holds a line break or an accented letter, so it was not copied right: copy it again.")
         if not self.address.is_https and not self.address.is_loopback:
             raise UsageError(
-                "A key is never sent over plain http, where anyone on the way can read it: use https for "
-                f"{self.address.place}, or sign-in none."
+                "A key is never sent over plain http, where anyone on the way can read it: use https for {place}, or sign-in none.",
+                place=self.address.place,
             )
         return header
 

@@ -145,7 +145,13 @@ def checked_proxy(proxy: str, otherwise: str = "leave it out") -> str:
     host = f"[{host}]" if ":" in host else host
     if scheme not in ("http", "https"):
         kind = scheme if scheme.isalnum() else "strange"
-        raise UsageError(f"The proxy {host}:{port} is a {kind} proxy, which is not spoken here: name an http proxy, or {otherwise}.")
+        raise UsageError(
+            "The proxy {host}:{port} is a {kind} proxy, which is not spoken here: name an http proxy, or {otherwise}.",
+            host=host,
+            port=port,
+            kind=kind,
+            otherwise=otherwise,
+        )
     return f"{scheme}://{user}{has_user}{host}:{port}"
 
 
@@ -178,7 +184,7 @@ def _system_context() -> ssl.SSLContext:
 def check_bundle(path: str) -> None:
     """Raises UsageError where a CA bundle is named that is not there."""
     if path and not os.path.exists(path):
-        raise UsageError(f"The CA bundle is {path}, and there is no such file: name a PEM file.")
+        raise UsageError("The CA bundle is {path}, and there is no such file: name a PEM file.", path=path)
 
 
 def _trust(context: ssl.SSLContext, path: str, what: str) -> None:
@@ -189,7 +195,7 @@ def _trust(context: ssl.SSLContext, path: str, what: str) -> None:
             context.load_verify_locations(cafile=path)
     except (OSError, ssl.SSLError):
         raise UsageError(
-            f"{what}, and that cannot be read as certificates: it must be a PEM file ('-----BEGIN CERTIFICATE-----')."
+            "{what}, and that cannot be read as certificates: it must be a PEM file ('-----BEGIN CERTIFICATE-----').", what=what
         ) from None
 
 

@@ -39,7 +39,9 @@ def parse_reply(body: bytes, rows_sent: int) -> list[dict[str, float]]:
         outer = json.loads(body)
     except (ValueError, RecursionError):
         raise ReplyError(
-            f"The endpoint answered with no valid JSON; check that the URL is the scoring URL. It began: {quote(body)}", code="not-json"
+            "The endpoint answered with no valid JSON; check that the URL is the scoring URL. It began: {body}",
+            body=quote(body),
+            code="not-json",
         ) from None
     if isinstance(outer, dict) and isinstance(outer.get("predictions"), list):
         outer = outer["predictions"]
@@ -65,6 +67,7 @@ def _scores(row: object, body: bytes) -> dict[str, float]:
 
 def _other(body: bytes) -> ReplyError:
     return ReplyError(
-        f"The endpoint answers with something else than labels and scores, so it is no fine-tuned classifier; classify without it. It began: {quote(body)}",
+        "The endpoint answers with something else than labels and scores, so it is no fine-tuned classifier; classify without it. It began: {body}",
+        body=quote(body),
         code="wrong-model",
     )

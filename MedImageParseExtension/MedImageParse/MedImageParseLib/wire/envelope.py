@@ -155,12 +155,15 @@ def parse_rows(body: bytes, expected: int, numbers: int = 0) -> Rows:
     except (ValueError, RecursionError):
         kind = "HTML" if body[:200].lstrip()[:1] == b"<" else "no valid JSON"
         raise ReplyError(
-            f"The endpoint answered with {kind}; check that the URL is the scoring URL. It began: {quote(body)}", code="not-json"
+            "The endpoint answered with {kind}; check that the URL is the scoring URL. It began: {body}",
+            kind=kind,
+            body=quote(body),
+            code="not-json",
         ) from None
     if _is_classification(outer):
         raise ReplyError(
-            f"This is a classification endpoint (it answers with labels and scores), which neither segments nor embeds: choose an endpoint of "
-            f"the model. Its reply began: {quote(body)}",
+            "This is a classification endpoint (it answers with labels and scores), which neither segments nor embeds: choose an endpoint of the model. Its reply began: {body}",
+            body=quote(body),
             code="classification",
         )
     form = "list"
@@ -169,10 +172,14 @@ def parse_rows(body: bytes, expected: int, numbers: int = 0) -> Rows:
     if not isinstance(outer, list):
         said = _message(outer)
         start = "The endpoint reported an error" if said else "The endpoint's reply is none of the documented forms"
-        raise ReplyError(f"{start}: {quote(said or body)}", code="reply-form")
+        raise ReplyError("{start}: {value}", start=start, value=quote(said or body), code="reply-form")
     if len(outer) != expected or not all(isinstance(row, dict) for row in outer):
         raise ReplyError(
-            f"The endpoint answered {len(outer)} rows where {expected} objects were expected: {quote(body)}", code="reply-form"
+            "The endpoint answered {count} rows where {expected} objects were expected: {body}",
+            count=len(outer),
+            expected=expected,
+            body=quote(body),
+            code="reply-form",
         )
     return Rows(outer, form)
 
@@ -190,12 +197,13 @@ def check_cost(body: bytes, most_values: int) -> None:
     values = sum(body.count(mark) for mark in (b",", b"[", b"{", b":"))
     if values > _FREE_VALUES + most_values:
         raise ReplyError(
-            f"The endpoint's reply holds {values:,} values, far more than it can need; another model may be behind this URL. "
-            f"It began: {quote(body)}",
+            "The endpoint's reply holds {values:,} values, far more than it can need; another model may be behind this URL. It began: {body}",
+            values=values,
+            body=quote(body),
             code="reply-form",
         )
     if len(body) > _SMALL and _is_wide(body):
-        raise ReplyError(f"The endpoint's reply holds letters that no reply needs; it began: {quote(body)}", code="reply-form")
+        raise ReplyError("The endpoint's reply holds letters that no reply needs; it began: {body}", body=quote(body), code="reply-form")
 
 
 def _is_wide(body: bytes) -> bool:
@@ -243,7 +251,7 @@ def open_cell(cell: object, name: str) -> tuple[dict, str]:
         except (ValueError, RecursionError):
             inner, form = _from_repr(cell), "Python-repr string"
     if not isinstance(inner, dict) or "data" not in inner:
-        raise ReplyError(f"The reply's {name} is none of the documented forms: {quote(cell)}", code="reply-form")
+        raise ReplyError("The reply's {name} is none of the documented forms: {cell}", name=name, cell=quote(cell), code="reply-form")
     return inner, form
 
 
@@ -260,7 +268,9 @@ def decode_base64(text: object, name: str) -> bytes:
             return base64.b64decode(text, validate=True)
         except (binascii.Error, ValueError):
             pass
-    raise ReplyError(f"The data in the reply's {name} is not base64, or is cut short: {quote(text)}", code="reply-form")
+    raise ReplyError(
+        "The data in the reply's {name} is not base64, or is cut short: {text}", name=name, text=quote(text), code="reply-form"
+    )
 
 
 def decode_array(inner: dict, name: str, expected: tuple[int, ...]) -> np.ndarray:
@@ -275,17 +285,30 @@ def decode_array(inner: dict, name: str, expected: tuple[int, ...]) -> np.ndarra
     shape, dtype = inner.get("shape"), str(inner.get("dtype"))
     if dtype not in _DTYPES:
         raise ReplyError(
-            f"The reply's {name} is of type {quote(dtype)}, which no documented form has: {quote(_head(inner))}", code="reply-form"
+            "The reply's {name} is of type {dtype}, which no documented form has: {head}",
+            name=name,
+            dtype=quote(dtype),
+            head=quote(_head(inner)),
+            code="reply-form",
         )
     if not isinstance(shape, list | tuple) or tuple(shape) != tuple(expected) or not all(type(size) is int for size in shape):
         raise ReplyError(
-            f"The reply's {name} has the shape {quote(shape)} where {list(expected)} was expected: {quote(_head(inner))}",
+            "The reply's {name} has the shape {shape} where {list} was expected: {head}",
+            name=name,
+            shape=quote(shape),
+            list=list(expected),
+            head=quote(_head(inner)),
             code="reply-shape",
         )
     data = decode_base64(inner["data"], name)
     if len(data) != math.prod(shape) * np.dtype(dtype).itemsize:
         raise ReplyError(
-            f"The reply's {name} holds {len(data)} bytes, which do not fit its shape {list(shape)} of {dtype}.", code="reply-shape"
+            "The reply's {name} holds {count} bytes, which do not fit its shape {list} of {dtype}.",
+            name=name,
+            count=len(data),
+            list=list(shape),
+            dtype=dtype,
+            code="reply-shape",
         )
     return np.frombuffer(data, dtype=np.dtype(dtype).newbyteorder("<")).reshape(shape)
 

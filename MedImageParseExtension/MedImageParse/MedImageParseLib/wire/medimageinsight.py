@@ -76,7 +76,12 @@ def parse_reply(body: bytes, rows_sent: int, column: str) -> VectorReply:
         except (ValueError, TypeError, OverflowError):
             vector = np.empty(0, np.float32)
         if cell is None or vector.size == 0:
-            raise ReplyError(f"The reply has no usable {column}; another model may be behind this URL: {quote(row)}", code="wrong-model")
+            raise ReplyError(
+                "The reply has no usable {column}; another model may be behind this URL: {row}",
+                column=column,
+                row=quote(row),
+                code="wrong-model",
+            )
         if not np.isfinite(vector).all() or not vector.any():
             raise ReplyError(
                 "The endpoint answered with a vector that is zero or holds numbers that are not finite, so it cannot be used.",
@@ -84,7 +89,7 @@ def parse_reply(body: bytes, rows_sent: int, column: str) -> VectorReply:
             )
         vectors.append(vector)
     if len({vector.size for vector in vectors}) != 1:
-        raise ReplyError(f"The reply's {column} have different lengths: {quote(body)}", code="reply-shape")
+        raise ReplyError("The reply's {column} have different lengths: {body}", column=column, body=quote(body), code="reply-shape")
     factor = rows.rows[0].get("scaling_factor")
     scaling = None
     if isinstance(factor, (int, float)) and not isinstance(factor, bool) and abs(factor) < 1e6:  # NaN fails this too

@@ -83,7 +83,7 @@ def parse_reply(body: bytes, images: int, prompts: int, shape: tuple[int, int]) 
 
 def _parse_row(row: dict, rows: Rows, prompts: int, shape: tuple[int, int]) -> MapReply:
     if "image_features" not in row:
-        raise ReplyError(f"The reply has no image_features; another model may be behind this URL: {quote(row)}", code="wrong-model")
+        raise ReplyError("The reply has no image_features; another model may be behind this URL: {row}", row=quote(row), code="wrong-model")
     inner, inner_form = open_cell(row["image_features"], "image_features")
     maps = decode_array(inner, "image_features", (prompts, *shape))
     warnings = []
@@ -106,7 +106,10 @@ def _classes(cell: object) -> list[str]:
     )
     if length > _LONGEST_CLASSES:
         raise ReplyError(
-            f"The reply's text_features are {length:,} characters long, far more than they can need: {quote(cell)}", code="reply-form"
+            "The reply's text_features are {length:,} characters long, far more than they can need: {cell}",
+            length=length,
+            cell=quote(cell),
+            code="reply-form",
         )
     if isinstance(cell, str):
         try:

@@ -81,7 +81,7 @@ def parse_reply(body: bytes, prompts: int, shape_kji: tuple[int, int, int], keep
     if "image_features" in row and isinstance(row["image_features"], (str, dict)):
         inner, inner_form = open_cell(row["image_features"], "image_features")
         return _parse_array(inner, f"{rows.form}; image_features as {inner_form}", rows, prompts, shape_kji, keep_probabilities)
-    raise ReplyError(f"The reply has no nifti_file; another model may be behind this URL: {quote(row)}", code="wrong-model")
+    raise ReplyError("The reply has no nifti_file; another model may be behind this URL: {row}", row=quote(row), code="wrong-model")
 
 
 def _parse_nifti(inner: dict, form: str, rows: Rows, prompts: int, shape_kji: tuple[int, int, int], keep: bool) -> VolumeReply:
@@ -93,7 +93,10 @@ def _parse_nifti(inner: dict, form: str, rows: Rows, prompts: int, shape_kji: tu
         stacked = len(header.shape_ijk) == 4 or (header.rank == 4 and prompts == 1)
         if len(header.shape_ijk) > 4 or header.channels > 1 or (stacked and header.volumes != prompts):
             raise ReplyError(
-                f"The reply's NIfTI has the shape {_times(header.shape_ijk)} where {_times(shape_kji[::-1])} was sent with {prompts} prompts.",
+                "The reply's NIfTI has the shape {times} where {times2} was sent with {prompts} prompts.",
+                times=_times(header.shape_ijk),
+                times2=_times(shape_kji[::-1]),
+                prompts=prompts,
                 code="reply-shape",
             )
         volumes = map(lambda volume: _scaled(volume.transpose(axes), header.slope, header.intercept), reader.volumes())
@@ -101,7 +104,7 @@ def _parse_nifti(inner: dict, form: str, rows: Rows, prompts: int, shape_kji: tu
         warnings = [] if axes == (0, 1, 2) else [f"The reply's axes were permuted ({_times(header.shape_ijk[:3])}); they were put right."]
         reply = _from_stack(volumes, prompts, keep, header.dtype) if stacked else _from_volume(volumes, prompts, keep)
     except InputError as error:
-        raise ReplyError(f"The reply's nifti_file cannot be read: {error}", code="reply-form") from error
+        raise ReplyError("The reply's nifti_file cannot be read: {error}", error=error, code="reply-form") from error
     reply.form, reply.engine, reply.said = f"{form}{reply.form}", rows.engine, Said.of(rows.rows[0], prompts)
     reply.warnings = warnings + reply.warnings
     return reply
@@ -128,10 +131,17 @@ def _axes(have: tuple[int, ...], sent: tuple[int, ...]) -> tuple[int, int, int]:
     if have == sent:
         return (0, 1, 2)
     if sorted(have) != sorted(sent):
-        raise ReplyError(f"The reply has the shape {_times(have[::-1])} where {_times(sent[::-1])} was sent.", code="reply-shape")
+        raise ReplyError(
+            "The reply has the shape {times} where {times2} was sent.",
+            times=_times(have[::-1]),
+            times2=_times(sent[::-1]),
+            code="reply-shape",
+        )
     if len(set(sent)) < 3:
         raise ReplyError(
-            f"The reply's shape {_times(have[::-1])} is a permutation of {_times(sent[::-1])} that can be read in more than one way.",
+            "The reply's shape {times} is a permutation of {times2} that can be read in more than one way.",
+            times=_times(have[::-1]),
+            times2=_times(sent[::-1]),
             code="reply-shape",
         )
     return three(have.index(size) for size in sent)  # all sizes differ, so a size names its axis
@@ -187,8 +197,10 @@ def _label_masks(part: np.ndarray, inside: tuple[slice, ...], shape: tuple[int, 
 def _single_probability(volume: np.ndarray, prompts: int, keep: bool, warnings: list[str]) -> VolumeReply:
     if prompts != 1 or float(volume.max()) > 1 or float(volume.min()) < 0:
         raise ReplyError(
-            f"The reply's NIfTI is 3D with values between {volume.min():g} and {volume.max():g} that are neither whole labels nor the "
-            f"probabilities of one prompt ({prompts} were sent); send the prompts one by one.",
+            "The reply's NIfTI is 3D with values between {min:g} and {max:g} that are neither whole labels nor the probabilities of one prompt ({prompts} were sent); send the prompts one by one.",
+            min=volume.min(),
+            max=volume.max(),
+            prompts=prompts,
             code="reply-form",
         )
     kept = [volume.astype(np.float32)] if keep else None
