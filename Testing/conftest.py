@@ -54,8 +54,9 @@ def shared_data() -> Path:
 
 @pytest.fixture(autouse=True)
 def own_configuration_folder(tmp_path, monkeypatch):
-    """No test reads or writes the user's own configuration, key or proxy settings."""
+    """No test reads or writes the user's own configuration, engines, key or proxy settings."""
     monkeypatch.setenv("MEDIMAGEPARSE_CONFIG_DIR", str(tmp_path / "configuration"))
+    monkeypatch.setenv("MEDIMAGEPARSE_ENGINES_DIR", str(tmp_path / "engines"))
     for name in list(os.environ):
         if name == "MEDIMAGEPARSE_KEY" or name.lower() in ("http_proxy", "https_proxy", "all_proxy", "requests_ca_bundle", "ssl_cert_file"):
             monkeypatch.delenv(name)

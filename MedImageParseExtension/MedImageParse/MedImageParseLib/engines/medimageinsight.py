@@ -85,9 +85,8 @@ class MedImageInsight(Engine):
         self._model = Published(model_dir=str(folder), vision_model_name=str(weights), language_model_name="language_model.pth")
         self._model.load_model()
         compare(listed, self._model.model.state_dict())
-        evaluate = getattr(self._model.model, "eval", None)
-        if evaluate is not None:
-            evaluate()  # the mirror leaves drop-out on, which makes vectors random
+        self._model.model.eval()  # the mirror leaves drop-out on, which makes vectors random
+        self._model.model.requires_grad_(False)  # and the gradients, with which its texts cannot become arrays
         self.scaling_factor = float(self._model.model.logit_scale)
         self.device = str(self._model.device)
         progress("loading weights", 1, 1)
@@ -118,8 +117,6 @@ class MedImageInsight(Engine):
 
 
 def _vector(rows: Any) -> np.ndarray:
-    detach = getattr(rows, "detach", None)  # the mirror keeps track of gradients for texts
-    rows = detach().cpu().numpy() if detach is not None else np.asarray(rows)
     return np.asarray(rows[0], np.float32).reshape(-1)
 
 

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+import qt
 from slicer.i18n import tr as _
 
+from ..engines.store import Added, added_engines
 from ..errors import MedImageParseError
 from ..logic.jobs import Job
 from ..profiles.profiles import LOCAL_DEMO, Profile, ProfileStore, local_demo
@@ -16,7 +18,7 @@ from .local_demo import DemoProcess
 from .parameters import PanelParameters
 from .privacy_box import mayBeSent
 from .sentences import jobWords, signInText, worded, words
-from .widgets import Choice, StatusIcons, setPlain, showRich, showSentence
+from .widgets import Choice, StatusIcons, plain, setPlain, showRich, showSentence
 
 
 def costs(profile: str = "") -> list[str]:
@@ -29,6 +31,13 @@ def costs(profile: str = "") -> list[str]:
 
     advice = _("If you no longer need it, delete it in Azure, or with medimageparse deploy delete.")
     return [f"{sentence} {advice}" for sentence in deploy.reminders(profile)]
+
+
+def engineText(engine: Added) -> str:
+    """An engine as the person chooses it: its name, its licence, and what it finds."""
+    licence = engine.licence or _("licence not named")
+    name = f"{engine.title or engine.name} {engine.version}".strip()
+    return plain(f"{name} ({licence})" + (f": {engine.finds}" if engine.finds else ""))
 
 
 class EndpointBox:
@@ -65,6 +74,8 @@ class EndpointBox:
         self._choice = Choice(ui.profileComboBox, (), self._chosen)
         ui.checkButton.connect("clicked()", self.check)
         ui.demoButton.connect("clicked()", self._demoClicked)
+        self._engines: list[Added] = []
+        self._enginesMenu = qt.QMenu(ui.demoButton)
         self.readProfiles()
 
     @property
@@ -97,6 +108,8 @@ class EndpointBox:
             self._status[LOCAL_DEMO] = ("Bad", words(error))
         self._profiles = {profile.name: profile for profile in profiles if self._fits(profile)}
         self._costs = {name: costs(name) for name in self._profiles if name != LOCAL_DEMO}
+        self._engines = [engine for engine in added_engines() if engine.engine]  # one whose record is damaged cannot be started
+        self._fillEngines()
         self._choice.fill([(name, _("Local demo") if name == LOCAL_DEMO else name) for name in self._profiles])
         self.show()
 
@@ -125,7 +138,35 @@ class EndpointBox:
         ui.checkButton.setEnabled(self.profile() is not None)
         ui.checkButton.setVisible(self.name != LOCAL_DEMO)
         ui.demoButton.setVisible(self.name == LOCAL_DEMO)
-        ui.demoButton.setText(_("Stop local demo") if self.demo.isStarted else _("Start local demo"))
+        self._showDemoButton()
+
+    def _showDemoButton(self) -> None:
+        """Where engines were added, the button offers them beside the demo engine, with licence and what each finds."""
+        button = self._ui.demoButton
+        offers = bool(self._engines) and not self.demo.isStarted
+        button.setMenu(self._enginesMenu if offers else None)
+        if self.demo.isStarted:
+            button.setText(_("Stop local demo") if self.demo.engine is None else _("Stop local engine"))
+        else:
+            button.setText(_("Start local engine") if offers else _("Start local demo"))
+
+    def _fillEngines(self) -> None:
+        self._enginesMenu.clear()
+        demo = _("Demo engine, not {model}; it needs nothing").format(model=self._model)
+        for engine, text in [(None, demo), *((each, engineText(each)) for each in self._engines)]:
+            action = qt.QAction(text, self._enginesMenu)
+            action.connect("triggered()", lambda engine=engine: self.startEngine(engine))
+            self._enginesMenu.addAction(action)
+
+    def startEngine(self, engine: Added | None) -> None:
+        """Choose the local endpoint and start it.
+
+        Args:
+            engine: who is to answer; None for the demo engine.
+        """
+        self._parameters[self._role] = LOCAL_DEMO
+        self.demo.start(engine)
+        self.demo.tell()
 
     def whyNotReady(self) -> str:
         """Why nothing can be sent, "" where it can."""
@@ -140,6 +181,8 @@ class EndpointBox:
 
     def whyNoText(self) -> str:
         """Why this endpoint cannot compare images with texts, "" where it may."""
+        if self.name == LOCAL_DEMO and self.demo.engine is not None:
+            return ""  # the engine itself says it where it reads no text
         if self.name == LOCAL_DEMO:
             return _("The demo uses classical image features and does not support text. Choose a MedImageInsight endpoint.")
         return ""
@@ -147,7 +190,7 @@ class EndpointBox:
     def startDemo(self) -> None:
         """Choose the local demo and start it."""
         if not self.demo.isStarted:
-            self._demoClicked()
+            self.startEngine(None)
 
     def showDeviceCode(self, url: str, code: str, expires: datetime) -> None:
         """For a worker: show the person where to sign in. Only takes it down; `poll` shows it."""
@@ -200,6 +243,10 @@ class EndpointBox:
                 return "Bad", self.demo.fault
             if self.demo.isStarted and not self.demo.url:
                 return "Busy", _("Starting…")
+            if self.demo.url and self.demo.engine is not None and LOCAL_DEMO not in self._status:
+                return "Good", _("Running on this computer: {engine}. The first request waits until it has loaded.").format(
+                    engine=engineText(self.demo.engine)
+                )
             if self.demo.url and LOCAL_DEMO not in self._status:
                 return "Good", _("Running on this computer. This is a demo engine, not {model}.").format(model=self._model)
         profile = self._profiles.get(self.name)
@@ -220,8 +267,8 @@ class EndpointBox:
         if self.demo.isStarted:
             self.demo.stop()
         else:
-            self._parameters[self._role] = LOCAL_DEMO
-            self.demo.start()
+            self.startEngine(None)
+            return
         self.demo.tell()
 
     def _demoChanged(self) -> None:

@@ -1,4 +1,4 @@
-"""The local demo endpoint as a process of its own, run by Slicer's own Python: nothing is installed.
+"""The local endpoint as a process of its own, run by Slicer's own Python: nothing is installed. The demo engine answers, or one that was added.
 
 It listens on this computer only, on a port that the system chooses, and ends with Slicer, also after a crash (it watches its parent).
 
@@ -19,6 +19,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..engines.classical.phantom import make_phantom
+from ..engines.store import Added, engines_folder
 from ..imaging.volume import Volume
 from ..scene.volumes import nodeFromVolume
 
@@ -39,6 +40,7 @@ class DemoProcess:
         onChange: called when it has become ready, has ended, or could not be started.
 
     Attributes:
+        engine: who answers, where it is not the demo engine; None where it is.
         url: where it answers, "" while it does not.
         fault: a sentence on why it is not running, "" where nothing went wrong.
     """
@@ -47,6 +49,7 @@ class DemoProcess:
         self._listeners = [onChange]
         self._process: Any = None
         self._heard = self._errors = b""
+        self.engine: Added | None = None
         self.url = ""
         self.fault = ""
 
@@ -59,15 +62,21 @@ class DemoProcess:
         """Asked to run, and not ended since; ready as soon as `url` is there."""
         return self._process is not None
 
-    def start(self) -> None:
-        """Start it; returns at once."""
+    def start(self, engine: Added | None = None) -> None:
+        """Start it; returns at once.
+
+        Args:
+            engine: who is to answer; None for the demo engine.
+        """
         if self._process is not None:
             return
+        self.engine = engine
         self.url, self.fault, self._heard, self._errors = "", "", b"", b""
         process = qt.QProcess()
         environment = qt.QProcessEnvironment.systemEnvironment()
         others = environment.value("PYTHONPATH", "")
         environment.insert("PYTHONPATH", os.pathsep.join(filter(None, (str(_LIBRARY.parent), others))))
+        environment.insert("MEDIMAGEPARSE_ENGINES_DIR", str(engines_folder()))  # which follows Slicer's own settings here
         environment.remove("MEDIMAGEPARSE_KEY")  # it has no use for it
         process.setProcessEnvironment(environment)
         process.connect("readyReadStandardError()", self._listenToErrors)
@@ -75,7 +84,8 @@ class DemoProcess:
         process.connect("finished(int,QProcess::ExitStatus)", self._ended)
         process.connect("errorOccurred(QProcess::ProcessError)", self._failed)
         self._process = process
-        process.start(pythonExecutable(), ["-m", f"{_LIBRARY.name}.local_endpoint", "--port", "0", "--parent-pid", str(os.getpid())])
+        words = ["-m", f"{_LIBRARY.name}.local_endpoint", "--port", "0", "--parent-pid", str(os.getpid())]
+        process.start(pythonExecutable(), words + (["--engine", engine.name] if engine is not None else []))
 
     def stop(self) -> None:
         """End it, and wait until it is gone. Safe to call at any time."""
