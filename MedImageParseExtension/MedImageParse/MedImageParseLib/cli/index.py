@@ -1,4 +1,4 @@
-"""`medimageparse index …`: an index of images on disk: add, search, evaluate, label, labels, info, remove, check, compact, export, import."""
+"""`medimageparse index …`: an index of images on disk: add, search, evaluate, label, labels, info, remove, check, compact, prepare, export, import."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .terminal import Terminal, raise_if_partly, reported
 def add_parser(commands: argparse._SubParsersAction) -> None:
     """Declare the command's options."""
     parser = commands.add_parser(
-        "index", help="find similar images: add, search, evaluate, label, labels, info, remove, check, compact, export, import"
+        "index", help="find similar images: add, search, evaluate, label, labels, info, remove, check, compact, prepare, export, import"
     )
     parts = parser.add_subparsers(title="what to do", required=True, metavar="WHAT", parser_class=Parser)
     _add_add(parts)
@@ -35,6 +35,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     which.add_argument("--id", type=int, action="append", default=[], metavar="N", help="one record; may be given several times")
     _add_plain(parts, "check", "read everything and compare it with its checksums", _check)
     _add_plain(parts, "compact", "give the room of removed records back", _compact)
+    _add_plain(parts, "prepare", "make searches among hundreds of thousands of vectors fast", _prepare)
     export = _add_plain(parts, "export", "write all records with their vectors", _export)
     export.add_argument("output", metavar="FILE.npz|.parquet", help="the file to write")
     export.add_argument("--readable-only", action="store_true", help="of a damaged index, what can be read")
@@ -205,6 +206,12 @@ def _compact(arguments: argparse.Namespace) -> int:
     given_back = embed.index_compact(arguments.index)
     answered(arguments, {"bytes_given_back": given_back})
     print(f"{given_back / 1e6:.1f} MB given back")
+    return 0
+
+
+def _prepare(arguments: argparse.Namespace) -> int:
+    terminal = Terminal(arguments.quiet)
+    print(f"{embed.index_prepare(arguments.index, progress=terminal.progress)} vectors prepared")
     return 0
 
 

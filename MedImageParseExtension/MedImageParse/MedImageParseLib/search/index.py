@@ -19,7 +19,7 @@ import itertools
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -32,12 +32,13 @@ from .faults import IndexFault, as_sentences, other_factor, other_length, other_
 from .info import IndexInfo, SpaceInfo, Study
 from .integrity import CheckReport, check, readable_rows, readable_spaces
 from .labels import LabelCounts, PlaceLabel, checked_labels, labels_of
-from .matrix import Matrix, best, best_of_each
+from .matrix import Matrix
 from .records import KINDS, Hit, Provenance, Record, are_names, checked, unit_rows
 from .schema import VERSION, Connection, connect
+from .searching import search_all, search_sketched
+from .sketch import Sketch, drop_sketches, make_sketch, sketch_path
 
 BATCH = 1024  # records a transaction: what a kill can cost at most
-_QUERIES_AT_ONCE = 32  # bounds the memory for scores
 _SAME_FACTOR = 1e-4  # of a scaling factor; models write it with more or fewer digits
 
 
@@ -50,6 +51,7 @@ class EmbeddingIndex:
         self._connection = connection
         self._lock = threading.RLock()
         self._matrices: dict[int, Matrix] = {}
+        self._sketched: dict[int, tuple[Sketch, Matrix]] = {}
 
     @classmethod
     def open(cls, path: str | os.PathLike, *, create: bool = True, wait_s: float = 30.0) -> EmbeddingIndex:
@@ -71,6 +73,7 @@ class EmbeddingIndex:
         with self._lock:
             self._connection.close()
             self._matrices.clear()
+            self._sketched.clear()
 
     def __enter__(self) -> EmbeddingIndex:
         return self
@@ -145,7 +148,9 @@ class EmbeddingIndex:
         one_each: bool = False,
         least: float = -1.0,
     ) -> list[Hit] | list[list[Hit]]:
-        """The records most similar to a vector: exact cosine similarity against every vector of this provenance.
+        """The records most similar to a vector, by exact cosine similarity.
+
+        Every vector of this provenance is compared; in an index that was prepared (see `prepare`) only those that may be among the nearest.
 
         Args:
             vectors: (length,) for one query, (queries, length) for several. Scaled to unit length where they are not.
@@ -172,7 +177,8 @@ class EmbeddingIndex:
             )
         queries = unit_rows(vectors)
         with self._reading() as connection:
-            matrix = self._matrix(connection, provenance)
+            sketch, matrix = self._prepared(connection, provenance)
+            matrix = matrix or self._matrix(connection, provenance)
             places, spots, table = matrix.places, None if matrix.is_plain else matrix.rows, matrix.vectors
             excluded = rows.text_number(connection, exclude_series) if exclude_series else None
         if queries.shape[1] != table.shape[1]:
@@ -190,7 +196,11 @@ class EmbeddingIndex:
                 unknown_series = rows.text_number(connection, "")
             # Records of which the series is not known stand for themselves.
             series = np.where(places[:, 1] == unknown_series, -places[:, 0], places[:, 1])
-        found = _search_all(table, spots, queries, hidden, top, series, least)
+        if sketch is None:
+            found = search_all(table, spots, queries, hidden, top, series, least)
+        else:
+            with self._reading() as connection:
+                found = search_sketched(connection, sketch, matrix, queries, hidden, top, series, least)
         results = self._hits(places[:, 0], found)
         return results[0] if np.ndim(vectors) == 1 else results
 
@@ -261,11 +271,49 @@ class EmbeddingIndex:
             IndexFault: as for `add`.
         """
         ids = {int(number) for number in ids}
+        self._drop_sketches()
         if sum((bool(source), bool(series), bool(ids), provenance is not None)) != 1:
             raise UsageError("Say which records to remove: by source, by series, by number or by provenance, one of these.")
         with self._changing() as connection:
             wanted = ids or rows.select(connection, self._size(), source=source, series=series, provenance=provenance)
-            return rows.delete(connection, wanted)
+            removed = rows.delete(connection, wanted)
+        self._drop_sketches()  # another program may have made some meanwhile
+        return removed
+
+    def prepare(self, told: Callable[[int, int], object] = lambda _done, _all: None) -> int:
+        """Make searches among hundreds of thousands of vectors fast: sketches of them in a file beside the index, see sketch.py.
+
+        What is added later is found too; when it is much, prepare again. Removing something throws the sketches away.
+
+        Args:
+            told: told(done, all) now and then; what it raises stops it.
+
+        Returns:
+            how many vectors.
+
+        Raises:
+            IndexFault: nothing there, damaged, or no room for a quarter of the index's size.
+        """
+        self._drop_sketches()
+        with self._reading() as connection:
+            spaces = rows.read_spaces(connection)
+            try:
+                return sum(
+                    make_sketch(sketch_path(self.path, one.id), connection, one.id, one.length, one.revision, told) for one in spaces
+                )
+            except OSError as error:
+                why = error.strerror or "no reason given"
+                raise IndexFault(
+                    "The sketches beside {path} cannot be written ({why}); make room, or go on without them.",
+                    "room",
+                    path=self.path,
+                    why=why,
+                ) from error
+
+    def _drop_sketches(self) -> None:
+        with self._lock:
+            self._sketched.clear()
+        drop_sketches(self.path)
 
     def info(self) -> IndexInfo:
         """What the index holds, without reading vectors."""
@@ -384,6 +432,22 @@ class EmbeddingIndex:
                 return matrix
         raise other_space(provenance, [space.provenance for space, _ in rows.count_spaces(connection)])
 
+    def _prepared(self, connection: Connection, provenance: Provenance) -> tuple[Sketch | None, Matrix | None]:
+        """The sketches of a space with its places, as the open transaction sees them; (None, None) where there are none that fit."""
+        space = rows.find_space(connection, provenance)
+        if space is None:
+            return None, None
+        sketch, matrix = self._sketched.get(space.id, (None, None))
+        if sketch is None or matrix is None or matrix.revision != space.revision:
+            self._sketched.pop(space.id, None)
+            sketch = Sketch.open(sketch_path(self.path, space.id), space.id, space.length, space.revision)
+            if sketch is None:
+                return None, None
+            matrix = Matrix(space.id, space.length, elsewhere=sketch.chunks)
+            self._sketched[space.id] = sketch, matrix
+        matrix.refresh(connection, space.revision, self._size())
+        return sketch, matrix
+
     def _size(self) -> int:
         """Bytes of the file, 0 where it is gone."""
         try:
@@ -432,32 +496,6 @@ def _batches(records: Iterable[Record]) -> Iterator[list[Record]]:
 def _require_factor(space: rows.Space, factor: float | None) -> None:
     if factor is not None and space.factor is not None and abs(factor - space.factor) > _SAME_FACTOR * max(1.0, abs(space.factor)):
         raise other_factor(factor, space.factor, space.provenance)
-
-
-def _search_all(
-    matrix: np.ndarray,
-    rows_of: np.ndarray | None,
-    queries: np.ndarray,
-    hidden: np.ndarray,
-    top: int,
-    series: np.ndarray | None = None,
-    least: float = -1.0,
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """For each query the best places and their similarities; `rows_of` has the row of each place, None where they are the rows."""
-    found = []
-    for start in range(0, len(queries), _QUERIES_AT_ONCE):
-        block = queries[start : start + _QUERIES_AT_ONCE]
-        # One query is a matrix-vector product, which reads the matrix once and nothing else.
-        scores = (matrix @ block[0])[None] if len(block) == 1 else block @ matrix.T
-        if rows_of is not None:
-            scores = scores[:, rows_of]
-        if hidden.any():
-            scores[:, hidden] = -np.inf
-        for row in scores:
-            places = best(row, top) if series is None else best_of_each(row, series, top)
-            places = places[row[places] >= least]
-            found.append((places, row[places]))
-    return found
 
 
 __all__ = ["EmbeddingIndex", "IndexFault", "IndexInfo", "SpaceInfo", "Study"]

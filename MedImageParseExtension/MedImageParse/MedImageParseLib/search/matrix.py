@@ -5,6 +5,7 @@ All functions here expect to run inside a transaction of the caller's.
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -70,22 +71,29 @@ class Matrix:
         space, length: the space's number, and how many numbers its vectors have.
         places: int64 (places, 3): record number, number of its series in the table texts, place of its kind in records.KINDS.
         rows: the row of each place.
+        elsewhere: numbers of the vectors that a sketch holds; these come first, and only later ones are read.
     """
 
     space: int
     length: int
     places: np.ndarray = field(default_factory=lambda: np.empty((0, 3), np.int64))
     rows: np.ndarray = field(default_factory=lambda: np.empty(0, np.intp))
+    elsewhere: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     _chunks: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     _buffer: np.ndarray = field(default_factory=lambda: np.empty((0, 0), np.float32))
     _revision: int | None = None
 
     @property
     def vectors(self) -> np.ndarray:
-        """float32 (rows, length), not writable."""
-        view = self._buffer[: len(self._chunks)]
+        """float32 (rows, length), not writable; of a space with a sketch only those that came after it."""
+        view = self._buffer[: len(self._chunks) - len(self.elsewhere)]
         view.flags.writeable = False
         return view
+
+    @property
+    def revision(self) -> int | None:
+        """The space's, as of the last refresh."""
+        return self._revision
 
     @property
     def is_plain(self) -> bool:
@@ -101,14 +109,14 @@ class Matrix:
         """
         if revision != self._revision:
             self.places, self.rows = np.empty((0, 3), np.int64), np.empty(0, np.intp)
-            self._chunks, self._buffer = np.empty(0, np.int64), np.empty((0, 0), np.float32)
+            self._chunks, self._buffer = self.elsewhere, np.empty((0, self.length), np.float32)
         self._read_vectors(connection, size // (4 * self.length))
         self._read_places(connection, size // 8)
         self._revision = revision
 
     def _read_vectors(self, connection: sqlite3.Connection, most: int) -> None:
-        held = len(self._chunks)
-        last = int(self._chunks[-1]) if held else 0
+        held = len(self._chunks) - len(self.elsewhere)
+        last = int(self._chunks[-1]) if len(self._chunks) else 0
         newest = connection.execute("SELECT max(id) FROM chunks").fetchone()[0] or 0
         if not isinstance(newest, int) or newest <= last:
             return
@@ -163,12 +171,13 @@ def whole_numbers(found: Iterator[tuple], columns: int, most: int) -> np.ndarray
     Raises:
         BrokenContent: something else than numbers, or too many.
     """
-    rows: list[tuple] = []
-    for row in found:
-        rows.append(row)
-        if len(rows) > most or not all(type(value) is int for value in row):
+    parts, count = [np.empty((0, columns), np.int64)], 0
+    while part := list(itertools.islice(found, _AT_ONCE)):
+        count += len(part)
+        if count > most or not all(type(value) is int for row in part for value in row):
             raise BrokenContent("a record is unreadable")
-    return np.array(rows, np.int64).reshape(-1, columns)
+        parts.append(np.array(part, np.int64).reshape(-1, columns))
+    return np.concatenate(parts)
 
 
 def best(scores: np.ndarray, top: int) -> np.ndarray:

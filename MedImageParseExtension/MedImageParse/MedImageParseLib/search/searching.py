@@ -1,0 +1,96 @@
+"""The best places of an index for queries: by every vector, or by sketches with the exact answer for those that may be among the nearest."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import numpy as np
+
+from .matrix import Matrix, best, best_of_each
+from .sketch import Sketch, exact_vectors
+
+_QUERIES_AT_ONCE = 32  # bounds the memory for scores
+_SPARE = 256  # compared exactly beyond those that are asked for: bytes tell similarities to three or four digits only
+_OF_EACH = 50  # candidates a result, where only the best of each series counts
+_WIDER = 8  # times as many, where they were of too few series
+
+Found = list[tuple[np.ndarray, np.ndarray]]
+
+
+def search_all(
+    matrix: np.ndarray, rows_of: np.ndarray | None, queries: np.ndarray, hidden: np.ndarray, top: int, series: np.ndarray | None = None,
+    least: float = -1.0,
+) -> Found:  # fmt: skip
+    """For each query the best places and their similarities.
+
+    Args:
+        matrix: (rows, length), of unit length. rows_of: the row of each place, None where they are the rows.
+        queries: (queries, length). hidden: bool (places,). top: how many. series: of each place, where only the best of each counts.
+        least: similarity from which on a place counts.
+    """
+    found = []
+    for start in range(0, len(queries), _QUERIES_AT_ONCE):
+        block = queries[start : start + _QUERIES_AT_ONCE]
+        # One query is a matrix-vector product, which reads the matrix once and nothing else.
+        scores = (matrix @ block[0])[None] if len(block) == 1 else block @ matrix.T
+        if rows_of is not None:
+            scores = scores[:, rows_of]
+        if hidden.any():
+            scores[:, hidden] = -np.inf
+        for row in scores:
+            places = best(row, top) if series is None else best_of_each(row, series, top)
+            places = places[row[places] >= least]
+            found.append((places, row[places]))
+    return found
+
+
+def search_sketched(
+    connection: sqlite3.Connection, sketch: Sketch, matrix: Matrix, queries: np.ndarray, hidden: np.ndarray, top: int,
+    series: np.ndarray | None = None, least: float = -1.0,
+) -> Found:  # fmt: skip
+    """As `search_all`, with sketches; similarities are exact.
+
+    Args:
+        connection: the index, in a transaction. sketch: of the space. matrix: its places, and the vectors that came after the sketch.
+    """
+    held = len(sketch.chunks)
+    covered = None
+    if hidden.any():
+        seen = np.zeros(held + len(matrix.vectors), bool)
+        seen[matrix.rows[~hidden]] = True
+        covered = ~seen[:held]
+    found = []
+    for query in queries:
+        want = top if series is None else _OF_EACH * top
+        while True:
+            places, scores = _one(connection, sketch, matrix, query, hidden, covered, want, top, series)
+            if len(places) >= top or want >= held or series is None:
+                break
+            want *= _WIDER
+        keep = scores >= least
+        found.append((places[keep], scores[keep]))
+    return found
+
+
+def _one(
+    connection: sqlite3.Connection, sketch: Sketch, matrix: Matrix, query: np.ndarray, hidden: np.ndarray, covered: np.ndarray | None,
+    want: int, top: int, series: np.ndarray | None,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    held = len(sketch.chunks)
+    by_row = np.full(held + len(matrix.vectors), -np.inf, np.float32)
+    rows, scores = sketch.search(query, covered, min(want, held))
+    by_row[rows] = scores
+    by_row[held:] = matrix.vectors @ query
+    by_place = by_row[matrix.rows] if not matrix.is_plain else by_row
+    if hidden.any():
+        by_place = np.where(hidden, -np.inf, by_place)
+    shortlist = best(by_place, top + _SPARE)
+    if series is not None:
+        shortlist = np.union1d(shortlist, best_of_each(by_place, series, top + _SPARE))
+    shortlist = np.sort(shortlist)
+    spots = matrix.rows[shortlist]
+    inside = spots < held
+    exact = by_place[shortlist].astype(np.float32)
+    exact[inside] = exact_vectors(connection, sketch.chunks[spots[inside]], sketch.length) @ query
+    chosen = best(exact, top) if series is None else best_of_each(exact, series[shortlist], top)
+    return shortlist[chosen], exact[chosen]
