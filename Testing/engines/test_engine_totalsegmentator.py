@@ -97,6 +97,20 @@ def test_every_class_comes_back_where_it_lies_on_an_oblique_volume_with_a_reason
     assert "TotalSegmentator" in result.report["engine"] and "Apache-2.0" in result.report["engine"]
 
 
+def test_a_ct_that_came_through_a_window_is_warned_about(package):
+    volume = Volume(np.random.default_rng(0).normal(0, 300, (2, 8, 8)).astype(np.int16), np.diag([-1.0, -1.0, 2.0, 1.0]), modality="CT")
+    with LocalEndpoint(engine=engine()) as endpoint:
+        address = endpoint.url_of("medimageparse3d")
+        warned = [
+            any(
+                "choose the window raw" in each
+                for each in segment(volume, "liver", model="medimageparse3d", endpoint=address, window=window).report["warnings"]
+            )
+            for window in ("abdomen", "raw")
+        ]
+    assert warned == [True, False]
+
+
 def test_a_volume_without_air_is_an_mr_and_an_unknown_task_is_refused(package):
     answer = engine().segment_volume(np.full((1, 2, 2), 1002, np.int16), np.eye(4), ["brain", "aorta"])
     assert answer.masks[0].all() and answer.masks[1] is None and "total_mr has no such class" in answer.reasons[1]

@@ -16,6 +16,7 @@ OURS = {
     "biomedparse": "biomedparse:BiomedParse",
     "medimageinsight": "medimageinsight:MedImageInsight",
     "totalsegmentator": "totalsegmentator:TotalSegmentator",
+    "deepbet": "deepbet:Deepbet",
 }
 """Engines that come with this package: module beside this one, and class."""
 

@@ -270,8 +270,24 @@ def _segment_volumes(rows: list[_Row], engine: Host) -> list[dict[str, object]]:
         prompts = _prompts(row)
         answer = engine.segment_volume(voxels, ijk_to_ras, prompts)
         reply = encode_nifti(_volume_of(answer, len(prompts), voxels.shape), ijk_to_ras)
-        replies.append({"nifti_file": json.dumps({"data": base64.b64encode(reply).decode("ascii")}), **_beside(answer)})
+        replies.append(
+            {
+                "nifti_file": json.dumps({"data": base64.b64encode(reply).decode("ascii")}),
+                **_beside(answer),
+                **_misfit_of_values(engine.facts, voxels),
+            }
+        )
     return replies
+
+
+def _misfit_of_values(facts: Facts, voxels: np.ndarray) -> dict[str, object]:
+    """A warning where the values are not those that the engine wants: the masks may then mean nothing, and nobody would know why."""
+    sentence = ""
+    if facts.wants == "HU" and voxels.dtype == np.uint8:
+        sentence = f"{facts.title or facts.name} takes Hounsfield units, and the volume came in 8 bits: for a CT choose the window raw (--window raw)."
+    elif facts.wants == "8 bits" and voxels.dtype != np.uint8 and voxels.size and (voxels.min() < 0 or voxels.max() > 255):
+        sentence = f"{facts.title or facts.name} takes 8 bits through a window, and other values came, which were cut off: choose another window than raw."
+    return {"warnings": [sentence]} if sentence else {}
 
 
 def _beside(answer: Answer) -> dict[str, object]:

@@ -91,6 +91,7 @@ class RunLog:
             for prompt, score in zip(prompts, said.existence):
                 if score is not None:
                     self.existence[prompt] = max(score, self.existence.get(prompt, 0.0))
+        self.warn(*said.warnings)
         self.warn(*(f"{prompt}: {reason}" for prompt, reason in zip(prompts, said.reasons) if reason))
 
     def entry(self, result: PromptResult, volume: Volume) -> dict:

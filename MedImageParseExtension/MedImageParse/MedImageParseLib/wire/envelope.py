@@ -61,10 +61,12 @@ class Said:
     Attributes:
         existence: how sure it is that the structure is there, 0..1 a prompt; None where it does not say.
         reasons: why there is no mask, a sentence a prompt, "" where it does not say.
+        warnings: sentences on the whole request.
     """
 
     existence: tuple[float | None, ...] = ()
     reasons: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @staticmethod
     def of(row: dict, prompts: int) -> Said:
@@ -75,7 +77,10 @@ class Said:
         if not isinstance(reasons, list) or len(reasons) != prompts:
             reasons = [""] * prompts
         sure = [float(score) if isinstance(score, (int, float)) and 0 <= score <= 1 else None for score in scores]
-        return Said(tuple(sure), tuple(redactor.quote(brief(reason), QUOTED) if isinstance(reason, str) else "" for reason in reasons))
+        warnings = row.get("warnings")
+        told = [redactor.quote(each, QUOTED) for each in warnings[:5] if isinstance(each, str)] if isinstance(warnings, list) else []
+        why = [redactor.quote(brief(reason), QUOTED) if isinstance(reason, str) else "" for reason in reasons]
+        return Said(tuple(sure), tuple(why), tuple(told))
 
 
 def build_body(rows: list[tuple[bytes, str]], dialect: str, params: dict | None = None, *, with_text: bool = True) -> bytes:
