@@ -43,7 +43,7 @@ def test_a_new_user_gets_from_nothing_to_saved_segments(opened, tmp_path):
     (node,) = opened.segmentations()
     shape = host.find("volumeSelector").currentNode().GetImageData().GetDimensions()[::-1]
     assert [row[:2] for row in opened.results()] == [("lungs", "found"), ("bones", "found"), ("unicorn", "not found")]
-    assert "local demo engine" in opened.text("reportLabel")
+    assert opened.text("resultsLabel") == "Made by: local demo engine, not MedImageParse."
 
     host.click("undoButton")
     assert namesOf(node) == []
@@ -72,6 +72,7 @@ def byOverlapRule(opened, node, shape):
     before = voxelsByName(node, shape)
 
     def run(rule):
+        host.find("optionsButton").collapsed = False
         host.choose("overlapComboBox", rule)
         host.click("runButton")
         assert waitForRun(opened).state == "done"

@@ -139,6 +139,7 @@ def test_choices_travel_with_the_scene_and_come_back_with_it(opened, endpoint, t
     import slicer
 
     opened.makeReady(endpoint[0], "cube & bar")
+    opened.host.click("optionsButton")
     opened.host.choose("overlapComboBox", "Keep existing segments")
     opened.host.choose("modeComboBox", "All slices (2D)")
     path = str(tmp_path / "scene.mrb")

@@ -83,9 +83,22 @@ def test_this_volume_can_be_left_out(search):
     search.host.choose("searchVolumeSelector", "CT one")
     search.host.choose("indexWhatComboBox", "All loaded volumes")
     search.do("indexButton")
-    search.host.click("leaveOutCheckBox")
+    assert search.host.find("leaveOutCheckBox").checked  # by itself, as the index holds two
     search.do("similarButton")
     assert {name for _similarity, name, _place in search.grid()} == {"CT other"}
+
+
+def test_a_person_may_keep_this_volume_in_and_a_single_one_is_never_left_out(search):
+    search.addCt("CT one")
+    search.host.choose("searchVolumeSelector", "CT one")
+    search.do("indexButton")
+    assert not search.host.find("leaveOutCheckBox").checked
+    search.addCt("CT other", slices=9, size=60)
+    search.host.choose("indexWhatComboBox", "All loaded volumes")
+    search.do("indexButton")
+    search.host.click("leaveOutCheckBox")
+    search.do("similarButton")
+    assert {name for _similarity, name, _place in search.grid()} == {"CT one", "CT other"}
 
 
 def test_a_file_that_is_indexed_but_not_loaded_is_loaded_and_a_lost_one_is_said_so(search, tmp_path):

@@ -22,6 +22,8 @@ class RunRecord:
         title: its prompts. endpoint: name of the profile. model: for a person.
         choices: what was chosen in the panel, to run it again: values by name, and IDs of nodes by role.
         when: local time.
+        segmentationId: of the segmentation, "" where there is none.
+        host: of the endpoint.
     """
 
     result: RunResult
@@ -31,6 +33,7 @@ class RunRecord:
     choices: dict[str, Any] = field(default_factory=dict)
     when: datetime = field(default_factory=datetime.now)
     segmentationId: str = ""
+    host: str = ""
 
     @property
     def found(self) -> int:

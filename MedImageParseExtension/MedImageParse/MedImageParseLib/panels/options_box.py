@@ -103,6 +103,8 @@ class OptionsBox:
             text = _("{window}; {size} MB before compression.").format(
                 window=_sentence(made.window.describe()), size=megabytes(made.bytes_raw)
             )
+            if made.isTurned:
+                text += " " + _("The slice is rotated to the orientation of the model's training images for this target.")
         except MedImageParseError as error:
             ui.previewImage.setPixmap(qt.QPixmap())
             setPlain(ui.previewText, words(error))

@@ -27,11 +27,13 @@ class Preview:
         pixels: uint8 (rows, columns[, 3]), square pixels.
         window: what was applied.
         bytes_raw: size of the voxels that would be sent, before compression.
+        isTurned: the slice lies as the training images of the first target do, which is not how radiologists look at it.
     """
 
     pixels: np.ndarray
     window: Window
     bytes_raw: int
+    isTurned: bool = False
 
 
 def sitesOf(prompts: str) -> list[str]:
@@ -70,12 +72,12 @@ def volumePreview(volume: Volume, window: Window, region: str, index: int | None
 
 def slicePreview(volume: Volume, window: Window, plane: str, index: int, orient: str, prompts: str) -> Preview:
     """Slice `index` of a plane as it goes to the 2D model: turned as the first prompt asks, black round it."""
-    view = SliceView.of(volume, plane)
+    usual = view = SliceView.of(volume, plane)
     if orient == "trained" and plane == "axial" and not volume.is_picture:
-        view = _trained(volume, plane, prompts) or view
+        view = _trained(volume, plane, prompts) or usual
     one = np.take(volume.voxels, [index], axis=view.axes.order[0])
     shown, _cut = to_eight_bit(apply_window(one, window))
-    return Preview(_padded(_fitted(view.axes.apply(shown)[0], _spacing(volume, view))), window, 1024 * 1024)
+    return Preview(_padded(_fitted(view.axes.apply(shown)[0], _spacing(volume, view))), window, 1024 * 1024, view.axes != usual.axes)
 
 
 def _trained(volume: Volume, plane: str, prompts: str) -> SliceView | None:

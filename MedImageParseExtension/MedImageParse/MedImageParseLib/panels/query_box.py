@@ -11,6 +11,7 @@ from slicer.i18n import tr as _
 from ..logic.jobs import Job
 from ..tasks.find_similar import SearchResult
 from .hits_grid import HitsGrid
+from .search_choices import AUTO, OFF, ON
 from .search_context import SearchContext
 from .sentences import worded
 from .task_box import TaskBox
@@ -50,7 +51,7 @@ class QueryBox:
         ui.queryTextEdit.connect("textChanged(QString)", lambda _text: context.changed())
         ui.queryTextEdit.connect("returnPressed()", self.task.start)
         ui.queryTopSpinBox.connect("valueChanged(int)", lambda value: self._choose("top", value))
-        ui.leaveOutCheckBox.connect("toggled(bool)", lambda on: self._choose("leaveOut", bool(on)))
+        ui.leaveOutCheckBox.connect("toggled(bool)", lambda on: self._choose("leaveOut", ON if on else OFF))
         ui.followCheckBox.connect("toggled(bool)", self._followToggled)
 
     def show(self) -> None:
@@ -70,7 +71,7 @@ class QueryBox:
         with signalsBlocked(ui.queryRegionSelector, ui.queryTopSpinBox, ui.leaveOutCheckBox, ui.followCheckBox):
             ui.queryRegionSelector.setCurrentNode(region)
             ui.queryTopSpinBox.setValue(choices["top"])
-            ui.leaveOutCheckBox.setChecked(choices["leaveOut"])
+            ui.leaveOutCheckBox.setChecked(self._leavesOut())
             ui.followCheckBox.setChecked(choices["follow"])
         if isSegmentation:
             self._showSegments(region)
@@ -135,7 +136,7 @@ class QueryBox:
             if mode == REGION:
                 asked = _("a part of {slice}").format(slice=asked)
             query.update(
-                volumeNode=context.volumeNode, plane=seen.plane, sliceIndex=seen.index, leaveOutVolume=choices["leaveOut"],
+                volumeNode=context.volumeNode, plane=seen.plane, sliceIndex=seen.index, leaveOutVolume=self._leavesOut(),
                 region=self._region() if mode == REGION else None,
             )  # fmt: skip
         job = context.begin(self.task, lambda **connection: context.logic.findSimilar(**query, **connection))
@@ -173,6 +174,11 @@ class QueryBox:
             box.addItems([plain(name) for name in names])
             if ids:
                 box.setCurrentIndex(ids.index(chosen) if chosen in ids else 0)
+
+    def _leavesOut(self) -> bool:
+        """Whether the volume that is searched with is left out: nobody looks for that one where there are others."""
+        chosen, summary = self._context.choices["leaveOut"], self._context.summary
+        return chosen == ON or (chosen == AUTO and summary is not None and len(summary.studies) > 1)
 
     def _choose(self, name: str, value: Any) -> None:
         self._context.choices[name] = value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import qt
@@ -12,7 +13,8 @@ from slicer.i18n import tr as _
 from ..errors import UsageError
 from ..files.write import csv_cell
 from ..logic.history import RunHistory, RunRecord
-from ..logic.runs import ABSENT, COVERED, FOUND, SMALL, ResultRow
+from ..logic.runs import ABSENT, COVERED, FOUND, SMALL, ResultRow, RunResult
+from ..prompts import grouping
 from ..scene import tables, undo
 from . import segment_editor
 from .save_menu import SaveMenu
@@ -61,6 +63,8 @@ class ResultsBox:
         ui.undoButton.connect("clicked()", self._undoClicked)
         ui.redoButton.connect("clicked()", self._redoClicked)
         ui.editorButton.connect("clicked()", self._edit)
+        ui.apartButton.setText(_("Run again, one request each"))
+        ui.apartButton.connect("clicked()", self._runApart)
         self._saveMenu = SaveMenu(ui, logic, chosen, say)
         self._runsMenu, self._tableMenu = qt.QMenu(ui.runsButton), qt.QMenu(ui.tableButton)
         ui.runsButton.setMenu(self._runsMenu)
@@ -133,7 +137,9 @@ class ResultsBox:
         table.setVisible(bool(self._rows))
         fitHeight(table, _HIGHEST)
         newest = self._rows[0][0].result if self._rows else None
-        showSentence(self._ui.reportLabel, "\n".join(worded(warning) for warning in newest.warnings) if newest is not None else "")
+        showSentence(self._ui.reportLabel, _warnings(newest))
+        showSentence(self._ui.resultsLabel, _engines(self._rows))
+        self._ui.apartButton.setVisible(_isNestedTogether(self._rows[0][0] if self._rows else None))
 
     def _texts(self, row: ResultRow) -> tuple[str, str, str, str]:
         volume = "" if row.volumeMl is None or row.state != FOUND else _("{volume} ml").format(volume=_milliliters(row.volumeMl))
@@ -176,13 +182,19 @@ class ResultsBox:
         selected = self._ui.segmentsTable.selectedSegmentIDs()
         segment_editor.editIn(node, volumeNode, selected[0] if selected else "")
 
+    def _runApart(self) -> None:
+        """Run the newest run again, each prompt in a request of its own."""
+        if self._rows:
+            record = self._rows[0][0]
+            self._runAgain(replace(record, choices={**record.choices, "Group": "each"}))
+
     def _fillRuns(self) -> None:
         menu, records = self._runsMenu, self._history.all()
         menu.clear()
         for record in records:
             title = record.title if len(record.title) <= _TITLE else record.title[: _TITLE - 1] + "…"
             text = _("{time}  {prompts}: {found} of {all} found, {endpoint}").format(
-                time=f"{record.when:%H:%M}", prompts=title, found=record.found, all=len(record.result.rows), endpoint=record.endpoint
+                time=f"{record.when:%H:%M}", prompts=title, found=record.found, all=len(record.result.rows), endpoint=_endpoint(record)
             )
             action = qt.QAction(plain(text).replace("&", "&&"), menu)
             action.connect("triggered()", lambda record=record: self._runAgain(record))
@@ -240,9 +252,34 @@ def _rowTip(record: RunRecord, row: ResultRow) -> str:
     else:
         text = _("The run stopped before the answer for {name}.").format(name=row.name)
     made = _("Prompt: {prompt}\nModel: {model}\nEndpoint: {endpoint}\nTime: {time}").format(
-        prompt=row.text, model=record.result.engine or record.model, endpoint=record.endpoint, time=f"{record.when:%Y-%m-%d %H:%M}"
+        prompt=row.text, model=record.result.engine or record.model, endpoint=_endpoint(record), time=f"{record.when:%Y-%m-%d %H:%M}"
     )
     return f"{text}\n{made}"
+
+
+def _endpoint(record: RunRecord) -> str:
+    """Name and host of where a run was sent."""
+    return _("{name} ({host})").format(name=record.endpoint, host=record.host) if record.host else record.endpoint
+
+
+def _engines(rows: list[tuple[RunRecord, ResultRow]]) -> str:
+    """Who made what is in the table, where it was not one of the published models."""
+    engines = list(dict.fromkeys(record.result.engine for record, _row in rows if record.result.engine))
+    return _("Made by: {engines}.").format(engines=", ".join(engines)) if engines else ""
+
+
+def _warnings(result: RunResult | None) -> str:
+    """What a run warned of. Who made it is not repeated: that stands above the table."""
+    if result is None:
+        return ""
+    return "\n".join(worded(warning) for warning in result.warnings if not (result.engine and result.engine in str(warning)))
+
+
+def _isNestedTogether(record: RunRecord | None) -> bool:
+    """Whether a run sent targets that contain each other in one request to the 3D model."""
+    if record is None or record.choices.get("Group") != "together" or record.choices.get("Mode") != "volume":
+        return False
+    return grouping.nested_warning([row.text for row in record.result.rows]) is not None
 
 
 def _swatch(row: ResultRow) -> Any:

@@ -34,13 +34,20 @@ class RunBox:
         ui.cancelButton.connect("clicked()", cancel)
         ui.messageCopyButton.connect("clicked()", self._copy)
         ui.messageHelpButton.connect("clicked()", self._helpClicked)
+        self._missing: Help | None = None
+        ui.reasonButton.connect("clicked()", self._reasonClicked)
         ui.progressBar.setMinimum(0)
 
-    def showReady(self, whyNot: str, isBusy: bool) -> None:
+    def showReady(self, whyNot: str, isBusy: bool, help: Help | None = None) -> None:
         """Args:
         whyNot: why a run cannot start, "" where it can.
         isBusy: a run is in progress already; another one would wait for it.
+        help: the button that does what is missing, None where none does.
         """
+        self._missing = help if whyNot else None
+        self._ui.reasonButton.setVisible(self._missing is not None)
+        if self._missing is not None:
+            self._ui.reasonButton.setText(self._missing[0])
         button = self._ui.runButton
         button.setEnabled(not whyNot)
         button.setText(_("Run next") if isBusy else _("Run"))
@@ -102,6 +109,10 @@ class RunBox:
         if self._requestId:
             lines.append(_("Request {id}").format(id=self._requestId))
         qt.QApplication.clipboard().setText("\n".join(lines))
+
+    def _reasonClicked(self) -> None:
+        if self._missing is not None:
+            self._missing[1]()
 
     def _helpClicked(self) -> None:
         if self._help is not None:

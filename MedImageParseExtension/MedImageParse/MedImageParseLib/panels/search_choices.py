@@ -15,6 +15,7 @@ from ..imaging.geometry import AUTO_PLANE, PLANE_CHOICES
 from ..logic.indexing_runs import defaultIndexPath
 
 _SETTINGS_KEY = "MedImageParse/Search"
+AUTO, ON, OFF = "auto", "on", "off"  # of what may be left to the program
 DEFAULTS: dict[str, Any] = {
     "index": "",  # path; "" for the default one
     "adapter": "",  # path
@@ -24,7 +25,7 @@ DEFAULTS: dict[str, Any] = {
     "thumbnails": True,
     "paths": True,
     "top": 12,
-    "leaveOut": False,
+    "leaveOut": AUTO,  # on where the index holds more than one volume or picture, until the person decides
     "follow": False,
 }
 

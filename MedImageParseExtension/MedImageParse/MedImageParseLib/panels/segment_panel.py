@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from typing import Any
+from urllib.parse import urlsplit
 
 import qt
 import slicer
@@ -21,6 +22,7 @@ from ..logic.segmentation import MedImageParseLogic
 from ..models import MODELS, SLICES, VOLUMES
 from ..profiles.profiles import LOCAL_DEMO
 from ..scene.volumes import modalityOf
+from ..signin.auth import SignInError
 from . import local_demo
 from .endpoint_box import EndpointBox
 from .input_box import ALL, VOLUME, InputBox
@@ -127,7 +129,7 @@ class SegmentPanel(Tab):
             self.results.show()
             with signalsBlocked(self.ui.segmentationSelector):
                 self.ui.segmentationSelector.setCurrentNode(self.parameters.nodeFor("Segmentation"))
-            self.runBox.showReady(self.whyNotRun(), bool(self._runs))
+            self.runBox.showReady(self.whyNotRun(), bool(self._runs), self._whatIsMissing())
             self.manyBox.showReady(self._whyNotMany())
             self._showJobs()
         finally:
@@ -162,6 +164,16 @@ class SegmentPanel(Tab):
         if is3d and self.inputs.isPicture:
             return _("This is a 2D picture. Choose This slice (2D).")
         return ""
+
+    def _whatIsMissing(self) -> Help | None:
+        """The button that does what keeps Run disabled, where one can."""
+        if self.inputs.volumeNode is None or self.inputs.volumeNode.GetImageData() is None or self.prompts.fault():
+            return None  # the sample's button stands beside the volume, and prompts are typed
+        if not self.endpoint.whyNotReady():
+            return (_("Open endpoint settings"), self.settings.open) if self._whyModelDoesNotFit() and not self.inputs.isPicture else None
+        if self.endpoint.name == LOCAL_DEMO:
+            return None if self.endpoint.demo.isStarted else (_("Start local demo"), self.endpoint.startDemo)
+        return _("Open endpoint settings"), self.settings.open
 
     def _showJobs(self) -> None:
         self.runBox.showJobs([job for job in self.logic.jobs if job in self._runs])
@@ -294,7 +306,8 @@ class SegmentPanel(Tab):
         """Add a run that went through to the history."""
         if job.state == "done":
             model = _("MedImageParse 3D") if choices.get("Mode") == VOLUME else _("MedImageParse")
-            self.history.add(RunRecord(job.result, job.title, choices.get("Endpoint", ""), model, choices))
+            host = urlsplit(job.result.report.get("endpoint") or "").hostname or ""
+            self.history.add(RunRecord(job.result, job.title, choices.get("Endpoint", ""), model, choices, host=host))
 
     def _loadSample(self) -> None:
         self.ui.sampleButton.setEnabled(False)
@@ -345,7 +358,11 @@ class SegmentPanel(Tab):
             return None
         if self.endpoint.name == LOCAL_DEMO:
             return None if self.endpoint.demo.isStarted else (_("Start local demo"), self.endpoint.startDemo)
-        return _("Open settings"), self.settings.open
+        profile = self.endpoint.profile()
+        isRefused = isinstance(error, SignInError) or getattr(error, "status", 0) == 401
+        if profile is not None and profile.sign_in == "entra" and isRefused:
+            return _("Sign in"), self.endpoint.check
+        return _("Open endpoint settings"), self.settings.open
 
     def _chosenNodes(self) -> tuple[Any, Any]:
         return self.parameters.nodeFor("Segmentation"), self.inputs.volumeNode
