@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 
+from doubles.endpoint import EndpointDouble
+from doubles.truth import GrayRanges
+
 WIDEST = 300  # pixels, with Slicer's own font
 
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed: there is no MRML to test against")
@@ -103,3 +106,31 @@ def test_a_run_does_not_widen_the_window(opened, endpoint):
         widths.append(opened.host.panel.window.width)
     assert widths == [420] * 4
     assert len(opened.results()) >= 3
+
+
+def afterARun(opened: Any, url: str) -> None:
+    opened.makeReady(url, "liver & left kidney & unicorn")
+    opened.run()
+    assert len(opened.results()) == 3
+
+
+def withAnError(opened: Any, url: str) -> None:
+    from MedImageParseLib.errors import EndpointError
+
+    afterARun(opened, url)
+    opened.panel.runBox.sayError(
+        EndpointError("The endpoint refused the request as too large; choose fewer slices, or see the endpoint's log.")
+    )
+
+
+@pytest.mark.parametrize("state", [emptyPanel, afterARun, withAnError])
+def test_the_working_panel_needs_no_scrolling_at_900_by_300_pixels(opened, state):
+    with EndpointDouble(GrayRanges({"liver": (90, 110), "left kidney": (190, 210)})).serve() as url:
+        state(opened, url)
+    opened.panel.prompts.hints.show()
+    with opened.host.panel.dressed(WIDEST, 900, 1.0, "light"):
+        for _pass in range(5):
+            opened.host.process()
+        inner = opened.host.panel.scroll.widget()
+        assert (QtWidgets.QWidget.width(inner), QtWidgets.QWidget.height(inner)) == (WIDEST, 900)
+    assert opened.host.layout_faults(WIDEST, 900) == []

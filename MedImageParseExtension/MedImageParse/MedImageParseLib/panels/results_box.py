@@ -22,7 +22,8 @@ from .sentences import worded, words
 from .widgets import fitHeight, plain, setTip, showSentence
 
 _SWATCH = 12  # pixels
-_HIGHEST, _HIGHEST_SEGMENTS = 190, 110  # pixels: of the rows, of the table of segments
+_HIGHEST, _HIGHEST_SEGMENTS = 150, 110  # pixels: of the rows, of the table of segments
+_SEGMENT_ROW = 28  # pixels of a segment's row, and of the header above them
 _TITLE = 40  # characters of a run in the menu
 
 
@@ -95,7 +96,8 @@ class ResultsBox:
             if widget.segmentationNode() is not shown:
                 widget.setSegmentationNode(shown)
         ui.segmentsTable.setVisible(hasSegments)
-        ui.segmentsTable.setFixedHeight(_HIGHEST_SEGMENTS)
+        count = node.GetSegmentation().GetNumberOfSegments() if hasSegments else 0
+        ui.segmentsTable.setFixedHeight(min(_HIGHEST_SEGMENTS, _SEGMENT_ROW * (count + 1) + 4))
         ui.show3DButton.setEnabled(hasSegments)
         editor = segment_editor.openEditor(node)
         last = self._titleOf(undo.lastInEffect(node)) if node is not None else None
