@@ -208,7 +208,7 @@ class OwnProcess(Host):
     def _tell(self, state: str, sentence: str) -> None:
         self._state, self._sentence = state, sentence
         self._changed.notify_all()
-        self._on_change(sentence if state != "ready" else f"ready: {self.facts.shown}")
+        self._on_change(sentence if state != "ready" else f"ready: {self.facts.shown}{_how_long(self.facts)}")
 
     def _died(self, process: subprocess.Popen[bytes], when: str) -> None:
         """The process has ended by itself. Called with the lock held."""
@@ -251,6 +251,13 @@ class OwnProcess(Host):
         if "failed" in answer:
             raise EngineError(answer["failed"])
         return answer, found
+
+
+def _how_long(facts: Facts) -> str:
+    """The engine's own estimate, where it is so slow that a client with the usual patience would give up."""
+    if facts.seconds_a_slice < 1:
+        return ""
+    return f"; about {facts.seconds_a_slice:g} s a slice and prompt here, so call with a longer --timeout, such as 3600"
 
 
 def _ending(status: int | None) -> str:

@@ -33,6 +33,9 @@ def costs(profile: str = "") -> list[str]:
     return [f"{sentence} {advice}" for sentence in deploy.reminders(profile)]
 
 
+_ENGINE_TIMEOUT_S = 3600.0
+
+
 def engineText(engine: Added) -> str:
     """An engine as the person chooses it: its name, its licence, and what it finds."""
     licence = engine.licence or _("licence not named")
@@ -92,7 +95,9 @@ class EndpointBox:
         """The chosen profile; the local demo's points to where the demo runs now."""
         profile = self.stored()
         if profile is not None and profile.name == LOCAL_DEMO and self.demo.url:
-            return dataclasses.replace(profile, url=self.demo.url)
+            # An engine may need minutes for a volume on a processor, and the first request waits for its weights as well.
+            least = 0.0 if self.demo.engine is None else _ENGINE_TIMEOUT_S
+            return dataclasses.replace(profile, url=self.demo.url, reply_timeout_s=max(profile.reply_timeout_s, least))
         return profile
 
     def stored(self) -> Profile | None:
