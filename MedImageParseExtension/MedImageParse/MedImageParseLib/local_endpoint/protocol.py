@@ -256,7 +256,7 @@ def _segment_picture(row: _Row, engine: Host) -> dict[str, object]:
     pixels = _open_picture(row.image)
     answer = engine.segment_image(pixels, prompts)
     masks = _stack(answer, len(prompts), pixels.shape[:2])
-    inner = {"data": base64.b64encode(masks).decode("ascii"), "shape": list(masks.shape), "dtype": "uint8"}
+    inner = {"data": base64.b64encode(masks.data).decode("ascii"), "shape": list(masks.shape), "dtype": "uint8"}
     classes = [_class_of(prompt) for prompt in prompts]
     return {"image_features": json.dumps(inner), "text_features": classes, **_beside(answer)}
 

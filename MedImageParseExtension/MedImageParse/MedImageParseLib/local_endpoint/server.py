@@ -17,7 +17,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from http.server import ThreadingHTTPServer
 from typing import Any
 
 from ..engines import default_engine
@@ -25,7 +24,7 @@ from ..engines.hosting import Host
 from ..errors import UsageError
 from ..models import MODEL_NAMES
 from .limits import Budget, Limits
-from .server_requests import Handler
+from .server_requests import Handler, Listening
 
 LOOPBACK = "127.0.0.1"
 DEFAULT_BODY_LIMIT = Limits().body_bytes
@@ -37,7 +36,7 @@ _BUSY = (
 _log = logging.getLogger(__name__)
 
 
-class _Host(ThreadingHTTPServer):
+class _Host(Listening):
     """Listens; one thread a connection, and no more connections than the limits say."""
 
     daemon_threads = True
@@ -154,7 +153,8 @@ class LocalEndpoint:
             host.shutdown()
             host.server_close()
             self._engine.stop()
-            self._thread.join(5.0)
+            if self._thread is not None:
+                self._thread.join(5.0)
 
     def __enter__(self) -> LocalEndpoint:
         return self.start()
@@ -260,7 +260,7 @@ def _stop_with_parent(host: _Host, parent_pid: int) -> None:
 
 
 def _is_running(pid: int) -> bool:
-    if os.name == "nt":
+    if sys.platform == "win32":
         import ctypes
 
         synchronize, timeout = 0x00100000, 0x102

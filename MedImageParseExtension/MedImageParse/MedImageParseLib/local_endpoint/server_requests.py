@@ -6,11 +6,12 @@ import io
 import json
 import logging
 import re
+import threading
 import time
 import uuid
 from collections.abc import Iterator
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 from ..engines.hosting import Host
@@ -21,7 +22,7 @@ from ..redaction import visible
 from ..transport.headers import parse_count
 from . import protocol
 from .callers import why_refused
-from .limits import TimedReader
+from .limits import Budget, Limits, TimedReader
 
 SERVER_VERSION = "0.1.0"
 _LONGEST_ID = 100
@@ -60,9 +61,26 @@ def _split_model(path: str) -> tuple[str, str]:
     return (first, f"/{rest}") if first in MODEL_NAMES and rest in ("score", "invocations") else ("", path)
 
 
+class Listening(ThreadingHTTPServer):
+    """What a request finds at the server that it came to.
+
+    Attributes:
+        limits: what a request may cost.
+        engine: who answers.
+        bodies: bytes of requests that may stand in memory together.
+        scoring: held by the one request that is scored.
+    """
+
+    limits: Limits
+    engine: Host
+    bodies: Budget
+    scoring: threading.Lock
+
+
 class Handler(BaseHTTPRequestHandler):
     """Answers one request and closes the connection, as the real server does."""
 
+    server: Listening
     protocol_version = "HTTP/1.1"
     sys_version = ""
 

@@ -68,7 +68,7 @@ class ClassifyBox:
 
     def whyNot(self) -> str:
         """Why this cannot start, "" where it can."""
-        why = self._context.whyNoVolume() or self._context.endpoint.whyNotReady() or self._context.endpoint.whyNoText()
+        why = self._context.whyNoVolume() or self._context.whyNoEndpoint() or self._context.whyNoText()
         if why or self._set.key != OWN:
             return why
         lines = [line for line in self._ui.labelsEdit.toPlainText().splitlines() if line.strip()]
@@ -85,6 +85,8 @@ class ClassifyBox:
 
     def _start(self) -> Job | None:
         context, seen, node = self._context, self._context.seenSlice(), self._context.volumeNode
+        if seen is None:
+            return None  # the volume was closed a moment ago
         labels = self._set.key if self._set.key != OWN else self._ui.labelsEdit.toPlainText()
         asked = (node.GetID(), node.GetName(), seen.plane)
         options: dict[str, Any] = {"plane": seen.plane, "callback": self._ended}
@@ -107,9 +109,9 @@ class ClassifyBox:
         table.setColumnHidden(2, not several)
         table.setRowCount(len(result.labels))
         table.setToolTip(_("Double-click a row to go to the slice that it fits best.") if several else "")
-        for row, place in enumerate(self._order()):
+        for row, place in enumerate(_order(result)):
             label = result.labels[place]
-            texts = (label.name, _("{percent} %").format(percent=f"{100 * result.volume[place]:.1f}"), str(self._bestSlice(place)))
+            texts = (label.name, _("{percent} %").format(percent=f"{100 * result.volume[place]:.1f}"), str(_bestSlice(result, place)))
             for column, text in enumerate(texts):
                 item = qt.QTableWidgetItem(plain(text))
                 setTip(item, _("Sent as: {text}").format(text=label.text))
@@ -126,14 +128,6 @@ class ClassifyBox:
         warnings = [worded(warning) for warning in result.report.get("warnings", ())]
         showSentence(ui.labelsNoteLabel, "\n".join([what, CALIBRATION_NOTE, *warnings]))
 
-    def _order(self) -> list[int]:
-        """Places of the labels, the likeliest first."""
-        return [int(place) for place in np.argsort(-self._result.volume, kind="stable")]
-
-    def _bestSlice(self, place: int) -> int:
-        """The slice that a label fits best."""
-        return self._result.indices[int(np.argmax(self._result.slices[:, place]))]
-
     def _goTo(self, row: int, _column: int) -> None:
         nodeId, _name, plane = self._asked
         node = slicer.mrmlScene.GetNodeByID(nodeId)
@@ -141,7 +135,7 @@ class ClassifyBox:
             self.task.say(_("The volume is no longer in the scene."))
             return
         try:
-            showSlice(node, plane, self._bestSlice(self._order()[row]))
+            showSlice(node, plane, _bestSlice(self._result, _order(self._result)[row]))
         except InputError as error:
             self.task.sayError(error)
 
@@ -151,26 +145,40 @@ class ClassifyBox:
 
     def _showTable(self) -> None:
         if self._result is not None:
-            tables.showTable(self._tableNode())
+            tables.showTable(self._tableNode(self._result))
 
     def _showPlot(self) -> None:
-        if self._result is None:
+        result = self._result
+        if result is None:
             return
-        node = self._tableNode()
-        if len(self._result.indices) > 1:
-            names = [self._result.labels[place].name for place in self._order()[:_MOST_LINES]]
+        node = self._tableNode(result)
+        if len(result.indices) > 1:
+            names = [result.labels[place].name for place in _order(result)[:_MOST_LINES]]
             chart = tables.chartOfLines(node, _("Slice"), names, _("Share"))
         else:
             chart = tables.chartOfBars(node, _("Label"), _("Share"))
         tables.showChart(chart)
 
-    def _tableNode(self) -> Any:
+    def _tableNode(self, result: ClassificationResult) -> Any:
         """A row a slice where there are several, else a row a label."""
-        result, order = self._result, self._order()
+        order = _order(result)
         name = _("Labels of {volume}").format(volume=self._asked[1])
         if len(result.indices) > 1:
-            columns = [(_("Slice"), result.indices), *((result.labels[place].name, result.slices[:, place]) for place in order)]
+            columns: list[tables.Column] = [
+                (_("Slice"), result.indices),
+                *((result.labels[place].name, result.slices[:, place]) for place in order),
+            ]
         else:
             names = [result.labels[place].name for place in order]
             columns = [(_("Label"), names), (_("Share"), [result.volume[place] for place in order])]
         return tables.tableFromColumns(name, columns)
+
+
+def _order(result: ClassificationResult) -> list[int]:
+    """Places of the labels, the likeliest first."""
+    return [int(place) for place in np.argsort(-result.volume, kind="stable")]
+
+
+def _bestSlice(result: ClassificationResult, place: int) -> int:
+    """The slice that a label fits best."""
+    return result.indices[int(np.argmax(result.slices[:, place]))]

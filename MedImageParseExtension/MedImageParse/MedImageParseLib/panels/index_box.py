@@ -76,7 +76,7 @@ class IndexBox:
 
     def whyNot(self) -> str:
         """Why indexing cannot start, "" where it can."""
-        return self._whyNoImages() or self._context.endpoint.whyNotReady() or self._context.indexFault
+        return self._whyNoImages() or self._context.whyNoEndpoint() or self._context.indexFault
 
     def useIndex(self, path: str) -> None:
         """Work with another index file from now on; "" for the default one."""

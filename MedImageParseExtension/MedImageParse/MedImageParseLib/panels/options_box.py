@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -124,7 +125,7 @@ class OptionsBox:
             region = regionFromRoi(roi, volumeNode, volume) if roi is not None else ""
             return preview.volumePreview(volume, window, region, seen.index if seen and seen.plane == "axial" else None)
         plane, slices = self._inputs.slices()
-        index = int(slices.split(":")[0]) if self._inputs.mode == RANGE else seen.index
+        index = int(slices.split(":")[0]) if seen is None or self._inputs.mode == RANGE else seen.index
         return preview.slicePreview(volume, window, plane, index, self._parameters["Orient"], prompts)
 
     def _windowOf(self, volume: Volume, setting: str) -> Window:
@@ -202,7 +203,7 @@ def _choices(ui: Any, choose: Any) -> dict[str, Choice]:
         ),
         "Existing": (ui.existingComboBox, (("add", _("Add a new segment")), ("replace", _("Replace the segment")))),
     }
-    return {name: Choice(comboBox, options, lambda key, name=name: choose(name, key)) for name, (comboBox, options) in table.items()}
+    return {name: Choice(comboBox, options, partial(choose, name)) for name, (comboBox, options) in table.items()}
 
 
 def _windowOptions() -> list[tuple[str, str]]:

@@ -81,12 +81,12 @@ class QueryBox:
         """Why a search cannot start, "" where it can."""
         context, mode = self._context, self._mode.key
         if mode == TEXT:
-            why = context.endpoint.whyNoText() or ("" if self._ui.queryTextEdit.text.strip() else _("Type what to search for."))
+            why = context.whyNoText() or ("" if self._ui.queryTextEdit.text.strip() else _("Type what to search for."))
         else:
             why = context.whyNoVolume()
             if not why and mode == REGION and self._region() is None:
                 why = _("Choose a region of interest, or a segment.")
-        return why or context.endpoint.whyNotReady() or context.whyNoIndex()
+        return why or context.whyNoEndpoint() or context.whyNoIndex()
 
     def ended(self, job: Job) -> None:
         """Show what was found, or say why nothing was."""
@@ -132,6 +132,8 @@ class QueryBox:
             query["text"] = text
         else:
             seen = context.seenSlice()
+            if seen is None:
+                return None  # the volume was closed a moment ago
             asked = _("{plane} slice {index} of {volume}").format(plane=seen.plane, index=seen.index, volume=context.volumeNode.GetName())
             if mode == REGION:
                 asked = _("a part of {slice}").format(slice=asked)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from slicer.i18n import tr as _
 
@@ -78,6 +78,10 @@ class SearchContext:
         """Why nothing can be sent, "" where it can."""
         return self.endpoint.whyNotReady() if self.endpoint is not None else ""
 
+    def whyNoText(self) -> str:
+        """Why the endpoint cannot compare with words, "" where it can."""
+        return self.endpoint.whyNoText() if self.endpoint is not None else ""
+
     def begin(self, task: TaskBox, start: Callable[..., Any], *, sends: bool = True) -> Job | None:
         """Start a job, having asked whether image data may leave.
 
@@ -89,12 +93,14 @@ class SearchContext:
         Returns:
             the job, None where nothing was started.
         """
-        profile = self.endpoint.profile() if sends else None
+        connection: dict[str, Any] = {}
         try:
-            if sends and not mayBeSent(profile, self.widget):
-                task.say(_("Nothing was sent."))
-                return None
-            job = start(profile=profile, show_device_code=self.endpoint.showDeviceCode) if sends else start()
+            if sends and self.endpoint is not None:
+                connection = {"profile": self.endpoint.profile(), "show_device_code": self.endpoint.showDeviceCode}
+                if not mayBeSent(connection["profile"], self.widget):
+                    task.say(_("Nothing was sent."))
+                    return None
+            job = start(**connection)
         except MedImageParseError as error:
             task.sayError(error)
             return None
@@ -106,7 +112,7 @@ class SearchContext:
         """Find out what the index holds; `changed` is called when that is known."""
         if self._reading is not None or self.isClosed:
             return
-        self._reading = self.logic.describeIndex(index=self.choices.indexPath, callback=self._indexRead)
+        self._reading = cast("Job", self.logic.describeIndex(index=self.choices.indexPath, callback=self._indexRead))  # for its callback
         self.wake()
 
     def _indexRead(self, job: Job) -> None:

@@ -132,7 +132,7 @@ class SettingsPanel:
             isRenamed = before is not None and before.name != profile.name
             store.add(profile, replace=before is not None and not isRenamed)
             self._key.keep(profile, before)
-            if isRenamed:
+            if before is not None and isRenamed:
                 self._key.forget(before)
                 store.remove(before.name)
         except MedImageParseError as error:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from .session import ensureScene, importSlicer
 
 DIAGONAL = "diagonal"  # the column of the line on which everything is as claimed, or by chance
-Column = tuple[str, Sequence]  # (title, texts or numbers)
+Column = tuple[str, Sequence | np.ndarray]  # (title, texts or numbers)
 
 
 def tableFromColumns(name: str, columns: Sequence[Column], scene: Any = None) -> Any:

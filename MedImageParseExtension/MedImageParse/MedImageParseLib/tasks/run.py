@@ -120,7 +120,8 @@ class RunLog:
             except MedImageParseError as error:
                 with self._lock:
                     self.tries += getattr(error, "tries", 0)
-                    self.request_ids += [error.request_id] if getattr(error, "request_id", "") else []
+                    request_id: str = getattr(error, "request_id", "")
+                    self.request_ids += [request_id] if request_id else []
                 raise
         with self._lock:
             self.bytes_sent += len(body)

@@ -59,7 +59,7 @@ def _is_lung(part: np.ndarray, scene: CtScene) -> bool:
 
 def _middle_j(scene: CtScene) -> np.ndarray:
     """Half-way between back and front of the body, for each slice."""
-    rows = scene.body.any(axis=2)
+    rows = np.asarray(scene.body.any(axis=2))
     size = rows.shape[1]
     first = np.where(rows.any(axis=1), rows.argmax(axis=1), 0)
     last = np.where(rows.any(axis=1), size - 1 - rows[:, ::-1].argmax(axis=1), size - 1)

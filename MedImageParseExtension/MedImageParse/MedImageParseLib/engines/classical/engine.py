@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...imaging.geometry import AxisMap
+from ...imaging.volume import three
 from .calibration import HIGHEST_HU, LOWEST_HU, Calibration, calibrate, not_brain
 from .ct_chest import find_airways, find_lungs
 from .ct_organs import find_organs
@@ -52,7 +53,7 @@ def segment_volume(voxels_kji: np.ndarray, ijk_to_ras: np.ndarray, prompts: Sequ
     matrix = _usable(ijk_to_ras)
     axes = AxisMap.towards(matrix, ("S", "A", "R"))
     steps = np.linalg.norm(matrix[:3, :3], axis=0)[::-1]
-    finder = _Finder(axes.apply(voxels_kji), tuple(float(steps[axis]) for axis in axes.order))
+    finder = _Finder(axes.apply(voxels_kji), three(float(steps[axis]) for axis in axes.order))
     view = axes.apply(labels)
     sizes = [0] * (len(prompts) + 1)
     for value, prompt in enumerate(prompts, start=1):
@@ -202,7 +203,8 @@ class _Finder:
 def _spine(scene: CtScene) -> np.ndarray:
     """Bones within reach of the vertebral bodies' middle; the ends of the ribs are cut off."""
     spacing = scene.grid.spacing_kji
-    _ks, js, is_ = np.indices(scene.bones.shape, sparse=True)
+    _slices, rows, columns = scene.bones.shape
+    js, is_ = np.arange(rows)[None, :, None], np.arange(columns)[None, None, :]
     aside = np.abs(is_ - scene.spine_ji[:, 1, None, None]) * spacing[2]
     ahead = (js - scene.spine_ji[:, 0, None, None]) * spacing[1]
     near = (aside < 38.0) & (ahead > -65.0) & (ahead < 40.0) & ((aside < 28.0) | (ahead < 5.0))

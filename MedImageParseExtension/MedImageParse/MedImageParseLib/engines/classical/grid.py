@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...imaging.volume import bounding_box
+from ...imaging.volume import bounding_box, three
 
 # Memory and time stay bounded whatever the volume: no more coarse voxels than this (about 430 x 430 x 430 mm at 3 mm).
 _MOST_VOXELS = 3_000_000
@@ -32,7 +32,7 @@ class Grid:
 
     @property
     def coarse_shape_kji(self) -> tuple[int, int, int]:
-        return tuple(-(-size // factor) for size, factor in zip(self.shape_kji, self.factors_kji))
+        return three(-(-size // factor) for size, factor in zip(self.shape_kji, self.factors_kji))
 
     @property
     def voxel_ml(self) -> float:
@@ -43,8 +43,8 @@ class Grid:
 def make_grid(shape_kji: tuple[int, int, int], spacing_kji: tuple[float, float, float], target_mm: float = 3.0) -> Grid:
     """The grid with coarse voxels of about `target_mm`, coarser where the volume is very large."""
     while True:
-        factors = tuple(int(min(size, max(1, int(target_mm / spacing + 0.3)))) for size, spacing in zip(shape_kji, spacing_kji))
-        grid = Grid(tuple(shape_kji), factors, tuple(float(f * s) for f, s in zip(factors, spacing_kji)))
+        factors = three(int(min(size, max(1, int(target_mm / spacing + 0.3)))) for size, spacing in zip(shape_kji, spacing_kji))
+        grid = Grid(three(shape_kji), factors, three(float(f * s) for f, s in zip(factors, spacing_kji)))
         if np.prod(grid.coarse_shape_kji) <= _MOST_VOXELS or all(f >= s for f, s in zip(factors, shape_kji)):
             return grid
         target_mm *= 1.25
@@ -68,7 +68,7 @@ def coarsen(voxels_kji: np.ndarray, grid: Grid, low: float, high: float) -> np.n
     return out
 
 
-def refine(mask: np.ndarray, grid: Grid) -> tuple[tuple[slice, slice, slice], np.ndarray] | None:
+def refine(mask: np.ndarray, grid: Grid) -> tuple[tuple[slice, ...], np.ndarray] | None:
     """A coarse mask on the volume's own voxels.
 
     Returns:
@@ -123,7 +123,7 @@ def dilate(mask: np.ndarray, mm: float, spacing: tuple[float, ...]) -> np.ndarra
 
 
 def _grown_box(mask: np.ndarray, margins: list[int]) -> tuple[slice, ...]:
-    box = bounding_box(mask)
+    box = bounding_box(mask) or ()  # nobody asks about an empty mask
     return tuple(slice(max(0, s.start - m), min(size, s.stop + m)) for s, m, size in zip(box, margins, mask.shape))
 
 

@@ -90,7 +90,7 @@ class _Painter:
         self.hu[inside] = hu
 
     def ellipsoid(self, middle: tuple[float, float, float], radii: tuple[float, float, float]) -> np.ndarray:
-        return sum(((axis - at) / radius) ** 2 for axis, at, radius in zip((self.x, self.y, self.z), middle, radii)) <= 1
+        return np.asarray(sum(((axis - at) / radius) ** 2 for axis, at, radius in zip((self.x, self.y, self.z), middle, radii)) <= 1)
 
     def trunk(self, shrink: float) -> np.ndarray:
         """The trunk's cross-section (a rounded ellipse, 340 x 230 mm at the skin), `shrink` mm below the skin."""

@@ -101,6 +101,7 @@ class _CtSlice:
             organs = self._organs()
         if target.side and not self._knows_sides:
             return None
+        mask: np.ndarray | None
         if kind in ("body", "foreground"):
             mask = scene.body
         elif kind == "bone":
