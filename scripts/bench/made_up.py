@@ -77,6 +77,7 @@ def reply(form: str, count: int, shape_kji: tuple[int, int, int], axes=None) -> 
     Args:
         form: "stack" (uint8 masks, prompts on the last axis), "stack-float32" (probabilities, likewise) or "labelmap" (uint8,
             k for the k-th prompt, where the later prompt keeps what it shares).
+        count: how many prompts it answers.
         shape_kji: of the volume as the user has it.
         axes: the AxisMap by which the volume was turned before it was sent, if it was.
     """

@@ -126,6 +126,7 @@ def _toolkit_request(image, names: list[str]) -> bytes:
 
     Args:
         image: float32 HU, as its DICOM reader gives it.
+        names: of the structures, joined into one prompt.
     """
     import numpy as np
     from PIL import Image

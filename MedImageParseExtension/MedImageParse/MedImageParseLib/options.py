@@ -74,7 +74,9 @@ def option(default: Any, *, help: str, choices: Iterable[str] = (), **more: Any)
 
     Args:
         default: what it is where nobody says otherwise; a list stands for a new empty list each time.
-        help, choices, more: see About.
+        help: the sentence that `--help`, `help()` and tool tips show; see About.
+        choices: the values that are allowed; empty for any.
+        more: the other fields of About (flag, metavar, group, on_command_line, …).
     """
     metadata = {_KEY: About(help, tuple(choices), **more)}
     if isinstance(default, list):

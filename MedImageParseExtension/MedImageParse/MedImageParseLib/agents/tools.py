@@ -53,6 +53,8 @@ class Tools:
         """Segment a medical image by text prompts. The result is research output, not a diagnosis.
 
         Args:
+            progress: told what is going on; not the agent's to give.
+            cancellation: stops the work; not the agent's to give.
             image: file (.nii, .nii.gz, .nrrd, .mha, .mhd, .png, .jpg, .tif) or DICOM folder, inside the server's folders.
             prompts: English names of structures, such as "liver"; `targets` lists those that are known.
             model: "medimageparse3d" for volumes (CT, MR), "medimageparse" for slices and 2D pictures.
@@ -79,6 +81,8 @@ class Tools:
         """List what can be asked for by name, and the named lists of it (presets). Other prompts are allowed too.
 
         Args:
+            progress: told what is going on; not the agent's to give.
+            cancellation: stops the work; not the agent's to give.
             modality: only what is recommended for it: CT, MR, US, X-ray, …; "" for all.
             model: only what "medimageparse3d" or "medimageparse" is recommended for; "" for both.
         """
@@ -89,6 +93,8 @@ class Tools:
         """Test with a tiny synthetic image whether the endpoint answers, and which model is behind it.
 
         Args:
+            progress: told what is going on; not the agent's to give.
+            cancellation: stops the work; not the agent's to give.
             model: "medimageparse3d", "medimageparse", "medimageinsight", or "auto" for whichever is there.
         """
         found = segment.check(model=model, cancellation=cancellation, **self._connected())
@@ -111,6 +117,8 @@ class Tools:
         """Find the images of an index that are most like an image, or that fit a text best.
 
         Args:
+            progress: told what is going on; not the agent's to give.
+            cancellation: stops the work; not the agent's to give.
             index: the index file, inside the server's folders.
             image: a picture or volume to search with; or
             text: what the images should show, such as "x-ray chest pneumonia".
@@ -143,6 +151,8 @@ class Tools:
         """Measure segmentations against references: Dice, surface Dice, volumes.
 
         Args:
+            progress: told what is going on; not the agent's to give.
+            cancellation: stops the work; not the agent's to give.
             reference: a labelmap, .seg.nrrd or folder of masks, or a folder of such, inside the server's folders.
             prediction: the same.
             names: .json file that says which label is which.

@@ -57,10 +57,12 @@ def adapter_train(
     """Learn a small head on the vectors of an index; no endpoint takes part.
 
     Args:
-        index: the file. labels: the set of labels to learn, see `index_label`.
+        index: the file.
+        labels: the set of labels to learn, see `index_label`.
         output: .npz to write: the adapter with its split and figures.
         options: how it learns, and what is drawn; each of its fields is a keyword too.
-        progress: told what is going on. cancellation: stops the run.
+        progress: told what is going on.
+        cancellation: stops the run; nothing is written then.
 
     Returns:
         AdapterResult: `.head`, `.figures` of the test part, `.report`.
@@ -100,7 +102,8 @@ def adapter_evaluate(adapter: Path_, index: Path_, *, options: MeasureOptions) -
     """Measure an adapter on an index; no endpoint takes part.
 
     Args:
-        adapter: a file of `adapter_train`. index: its vectors must be of the same model and preprocessing.
+        adapter: a file of `adapter_train`.
+        index: the file; its vectors must be of the same model and preprocessing.
         options: on which labels and part, and what is drawn; each of its fields is a keyword too.
 
     Returns:
@@ -136,7 +139,12 @@ def adapter_apply(
     Args:
         adapter: a file of `adapter_train`.
         inputs: images as `embed` takes them; or an index file.
-        endpoint, profile, client, progress, cancellation, connection: as for `embed`; not needed for an index.
+        endpoint: scoring URL; an index needs no endpoint, profile or client.
+        profile: name of a stored profile, in place of `endpoint`.
+        client: a connection to use in place of both; it is not closed.
+        progress: told what is going on.
+        cancellation: stops the run; what is on its way is given up.
+        connection: further options of `connect` (auth, key_file, timeout, retries, ca_bundle, deployment, dialect, consent).
         options: which slices, and where the answers go; each of its fields is a keyword too.
 
     Returns:

@@ -114,7 +114,9 @@ def batch(
         output_dir: where results go; may be left out for a BIDS data set, whose results go to derivatives/medimageparse.
         preset: name of a list of prompts, such as "abdomen-15".
         write: "seg", "labels", "masks", "dicomseg", "picture", "statistics"; several with commas or in a list.
-        endpoint: scoring URL; or `profile`: name of a stored profile; or `client`: a connection to use (it is not closed).
+        endpoint: scoring URL.
+        profile: name of a stored profile, in place of `endpoint`.
+        client: a connection to use in place of both; it is not closed.
         at_once: most requests at the endpoint at the same time; two more cases are read or written meanwhile.
         shard: "K/N": do the K-th of N parts of the cases; the other parts may run at the same time, elsewhere too.
         redo: "failed" does those again as well, "changed" those whose results are missing, "all" everything.

@@ -41,7 +41,12 @@ def classify(
 
     Args:
         input: a path or an image in memory: a Volume, a nibabel or SimpleITK image, a tuple (array in kji order, affine to RAS in mm).
-        endpoint, profile, client, progress, cancellation, connection: as for `embed`.
+        endpoint: scoring URL of the endpoint to ask.
+        profile: name of a stored profile, in place of `endpoint`.
+        client: a connection to use in place of both; it is not closed.
+        progress: told what is going on.
+        cancellation: stops the run; what is on its way is given up.
+        connection: further options of `connect` (auth, key_file, timeout, retries, ca_bundle, deployment, dialect, consent).
         options: the labels, which slices, what is written; each of its fields is a keyword too.
 
     Returns:

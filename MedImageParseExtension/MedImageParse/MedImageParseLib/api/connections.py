@@ -29,10 +29,12 @@ def connected(
 
     Args:
         client: a connection, or None.
-        endpoint, profile: as `connect` takes them.
+        endpoint: scoring URL, as `connect` takes it.
+        profile: a stored profile, as `connect` takes it.
         model: that will be asked.
         cancellation: ends waiting for a sign-in.
-        options, more: further options of `connect`.
+        options: further options of `connect`, by name.
+        more: what the caller adds to them.
     """
     if client is not None:
         yield client

@@ -70,9 +70,12 @@ def embed(
     Args:
         inputs: paths of image files, DICOM folders or folders of images, or images in memory: Volumes, nibabel or SimpleITK images,
             tuples (array in kji order, affine to RAS in mm); one or several.
-        endpoint: scoring URL; or `profile`: name of a stored profile; or `client`: a connection to use (it is not closed).
+        endpoint: scoring URL.
+        profile: name of a stored profile, in place of `endpoint`.
+        client: a connection to use in place of both; it is not closed.
         options: which slices, how pictures are made of them, what is written; each of its fields is a keyword too.
-        progress: told what is going on. cancellation: stops the run.
+        progress: told what is going on.
+        cancellation: stops the run; what is on its way is given up.
         connection: further options of `connect` (auth, key_file, timeout, retries, ca_bundle, deployment, dialect, consent).
 
     Raises:
@@ -120,7 +123,13 @@ def index_add(
 
     Args:
         index: the file, made anew where there is none.
-        inputs, endpoint, profile, client, progress, cancellation, connection: as for `embed`.
+        inputs: images as `embed` takes them, one or several.
+        endpoint: scoring URL of the endpoint to ask.
+        profile: name of a stored profile, in place of `endpoint`.
+        client: a connection to use in place of both; it is not closed.
+        progress: told what is going on.
+        cancellation: stops the run; what is stored is kept.
+        connection: further options of `connect` (auth, key_file, timeout, retries, ca_bundle, deployment, dialect, consent).
         options: which slices, how pictures are made of them, what is kept; each of its fields is a keyword too.
 
     Returns:
@@ -156,7 +165,12 @@ def index_search(
     Args:
         index: the file.
         image: a path or an image in memory as `embed` takes it; else a text is searched for.
-        endpoint, profile, client, progress, cancellation, connection: as for `embed`.
+        endpoint: scoring URL of the endpoint that the index was made with.
+        profile: name of a stored profile, in place of `endpoint`.
+        client: a connection to use in place of both; it is not closed.
+        progress: told what is going on.
+        cancellation: stops the run; what is on its way is given up.
+        connection: further options of `connect` (auth, key_file, timeout, retries, ca_bundle, deployment, dialect, consent).
         options: what is searched for, what may be found and what is written; each of its fields is a keyword too.
 
     Returns:
@@ -299,7 +313,8 @@ def read_one(
         image: a path or an image in memory.
         modality: DICOM modality code, where the file does not say.
         progress: told that reading begins.
-        series: UID or number of a folder's DICOM series. frame: which volume, from 0, of an image with several.
+        series: UID or number of a folder's DICOM series.
+        frame: which volume, from 0, of an image with several.
     """
     from .outputs import Reading
 

@@ -58,7 +58,8 @@ def engine_add(
         options: what it needs: {"repo": "…", "checkpoint": "…"}.
         python: an environment's Python that has everything already; "" makes an environment with the pinned packages.
         accept_licence: you have read and accepted its terms, where it has some.
-        progress: told what is going on. cancellation: stops it, and nothing is left behind.
+        progress: told what is going on.
+        cancellation: stops it, and nothing is left behind.
 
     Raises:
         UsageError: something is missing; nothing was done.

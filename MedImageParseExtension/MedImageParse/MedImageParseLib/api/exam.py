@@ -80,7 +80,12 @@ def exam_apply(
     Args:
         exam: the folder of `exam_train`.
         inputs: images as `embed` takes them, or an index, which needs no endpoint.
-        endpoint, profile, client, progress, cancellation, connection: as for `embed`.
+        endpoint: scoring URL of the endpoint to ask.
+        profile: name of a stored profile, in place of `endpoint`.
+        client: a connection to use in place of both; it is not closed.
+        progress: told what is going on.
+        cancellation: stops the run; what is on its way is given up.
+        connection: further options of `connect` (auth, key_file, timeout, retries, ca_bundle, deployment, dialect, consent).
         csv: .csv to write: a row an attribute of a series.
 
     Returns:

@@ -110,7 +110,8 @@ class Reading:
             source: a path, or what `inputs.as_volume` takes.
             modality: DICOM modality code, where the source does not say.
             progress: told that reading begins.
-            series: UID or number of a folder's DICOM series. frame: of an image with several volumes, from 0.
+            series: UID or number of a folder's DICOM series.
+            frame: which volume, from 0, of an image with several.
         """
         start = time.perf_counter()
         warnings: list[str] = []

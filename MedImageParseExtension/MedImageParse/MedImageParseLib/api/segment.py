@@ -55,9 +55,12 @@ def segment(
         prompt: "A & B", or a list of such.
         model: "medimageparse3d" for volumes, "medimageparse" for slices and 2D pictures.
         preset: name of a list of prompts, such as "abdomen-15"; they come before those of `prompt`. `targets --presets` lists them.
-        endpoint: scoring URL; or `profile`: name of a stored profile; or `client`: a connection to use (it is not closed).
+        endpoint: scoring URL.
+        profile: name of a stored profile, in place of `endpoint`.
+        client: a connection to use in place of both; it is not closed.
         options: what to write and how to send; each of its fields is a keyword too.
-        progress: told what is going on. cancellation: stops the run.
+        progress: told what is going on.
+        cancellation: stops the run; what is on its way is given up.
         connection: further options of `connect` (auth, key_file, timeout, retries, ca_bundle, deployment, dialect, consent).
 
     Returns:

@@ -28,7 +28,8 @@ def find_sources(
     Args:
         inputs: a path, a Volume or another image in memory (`inputs.as_volume`), or several of them.
         modality: DICOM modality code, where the files do not say.
-        series: UID or number of the one DICOM series to take of each folder. frame: which volume, from 0, of images with several.
+        series: UID or number of the one DICOM series to take of each folder.
+        frame: which volume, from 0, of images with several.
 
     Raises:
         UsageError: no input, or an object that is no image. InputError: a path that is not there, or a folder without images.

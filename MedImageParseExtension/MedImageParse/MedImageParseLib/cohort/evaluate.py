@@ -172,12 +172,15 @@ def evaluate_files(
     """Measure every case that pairs up.
 
     Args:
-        reference, prediction: files, folders, or a batch.jsonl (as prediction; as reference too, where its table named references).
+        reference: a file, a folder, or a batch.jsonl whose table named references.
+        prediction: a file, a folder, or a batch.jsonl.
         names: a JSON file that says which label is which (see `pairs.read_names`).
         protocol: "plain", "cvpr25" or "amos".
         tolerance_mm: for the surface Dice.
         instances: the reference's labels are objects of one kind, not structures.
         resample: bring predictions onto the reference's grid by nearest neighbour instead of refusing other grids.
+        progress: told the cases that are measured, of all.
+        cancellation: stops it between two cases.
 
     Returns:
         Evaluation; cases that could not be measured are in it with their `failure`.
@@ -225,7 +228,8 @@ def evaluate_pair(
     """Measure one segmentation that is in memory against another.
 
     Args:
-        reference, prediction: on one grid; structures are paired by name, or by what the catalogue takes for the same.
+        reference: what is right; structures are paired by name, or by what the catalogue takes for the same.
+        prediction: what is measured, on the same grid.
         case: what it is called.
         protocol: "plain", "cvpr25" or "amos".
         tolerance_mm: for the surface Dice.

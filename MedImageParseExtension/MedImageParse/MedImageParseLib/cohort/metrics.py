@@ -96,7 +96,8 @@ def surface_measures(reference: np.ndarray, prediction: np.ndarray, spacing: Seq
     """Surface Dice and 95 % Hausdorff distance of two boolean arrays.
 
     Args:
-        reference, prediction: of one shape, three axes.
+        reference: what is right; three axes, in any order.
+        prediction: what is measured, of the same shape.
         spacing: mm along the arrays' axes, in their order.
         tolerance_mm: distance up to which a surface element counts as right.
 
@@ -130,7 +131,8 @@ def measure(
     """Everything that the protocol "plain" says of one structure.
 
     Args:
-        reference, prediction: boolean kji arrays of one shape.
+        reference: what is right, boolean, kji.
+        prediction: what is measured, boolean, of the same shape.
         ijk_to_ras: 4x4, mm; for the voxel's size. Distances are measured along its axes, as for an unsheared grid.
         tolerance_mm: for the surface Dice.
         surfaces: False leaves NSD and HD95 out (NaN), which need a package and most of the time.
@@ -156,7 +158,8 @@ def instances(reference: np.ndarray, prediction: np.ndarray) -> Instances:
     """Match objects: reference ids as they are; a binary prediction is split into connected components (6 neighbours).
 
     Args:
-        reference, prediction: integer arrays of one shape; 0 is background.
+        reference: the objects that are there: integers, 0 is background.
+        prediction: the objects that were found, or a binary mask; of the same shape.
     """
     if len(np.unique(prediction)) == 2:
         prediction = _components(prediction).astype(np.int64)
@@ -172,7 +175,8 @@ def challenge_semantic(
     in which it is stored (x, y, z) although the arrays are (z, y, x).
 
     Args:
-        reference, prediction: integer arrays (z, y, x).
+        reference: what is right: integers, axes z, y, x.
+        prediction: what is measured, of the same shape.
         stored_spacing: mm, x, y, z.
         labels: the prompts' labels; others do not count.
         tolerance_mm: 2.0 in the challenge.

@@ -184,7 +184,11 @@ def write_rtstruct(path: str | Path, volume: Volume, structures: Sequence[Struct
     same voxels back.
 
     Args:
-        path, volume, structures, source, maker: as for `write_dicom_seg`; structures without voxels are listed without contours.
+        path: .dcm in a folder that exists.
+        volume: the image whose grid the masks are on.
+        structures: what was found; those without voxels are listed without contours.
+        source: see `find_source`; the contours refer to its slices.
+        maker: what made the structures.
     """
     path = check_writable(path, DICOM_EXTENSIONS)
     if source.is_multi_frame:

@@ -52,7 +52,8 @@ def write_result_grid(path: str | os.PathLike, query: Tile | None, found: Sequen
         path: .png in a folder that exists.
         query: the picture that was asked with; None for a text, which the title then names.
         found: best first.
-        title: a line above. note: a line below.
+        title: a line above.
+        note: a line below.
 
     Returns:
         the path written.
@@ -158,7 +159,9 @@ def write_label_chart(
         volume: (labels,) probabilities of the image as a whole.
         slices: (slices, labels); strips are drawn where there are several.
         indices: of the slices.
-        note: a sentence below. thumbnail: PNG shown beside the bars.
+        title: a line above.
+        note: a sentence below.
+        thumbnail: PNG shown beside the bars; b"" for none.
 
     Raises:
         UsageError: not .png, or the folder is missing or not writable.
@@ -304,6 +307,7 @@ def render_small_map(points: Sequence[MapPoint], side: int, numbered: int = _NAM
     """The map alone, for a panel: no texts but the numbers of the farthest points.
 
     Args:
+        points: where each lies, in any unit; both axes get one scale.
         side: of the square picture, pixels.
         numbered: how many of the points with a distance get their rank.
 

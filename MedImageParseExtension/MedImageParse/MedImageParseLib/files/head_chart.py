@@ -36,7 +36,8 @@ def write_head_chart(path: str | os.PathLike, figures: Figures, *, title: str = 
     Args:
         path: .png in a folder that exists.
         figures: of an adapter.
-        title: a line above. note: a line below.
+        title: a line above.
+        note: a line below.
 
     Raises:
         UsageError: not .png, or the folder is missing or not writable.

@@ -79,7 +79,8 @@ def read_frames(path: str | os.PathLike, *, series: str = "") -> tuple[list[Volu
     """Read every volume of a file or series that holds several (times, phases, diffusion directions), in their order.
 
     Args:
-        path, series: as for `read_image`.
+        path: file or DICOM folder, as for `read_image`.
+        series: UID or number of a folder's DICOM series; "" for its only one.
 
     Raises:
         InputError: as `read_image`, and where there is one volume only.

@@ -171,6 +171,7 @@ def write_probabilities(folder: str | os.PathLike, name: str, probabilities_kji:
         folder: created if only its last part is missing.
         name: the prompt; see `safe_file_stem`.
         probabilities_kji: float, the size of `volume`.
+        volume: the image on whose grid they are.
 
     Returns:
         the path written.

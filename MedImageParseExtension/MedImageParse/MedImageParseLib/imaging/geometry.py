@@ -109,6 +109,7 @@ class AxisMap:
         """The 4x4 matrix of the turned grid: its voxels lie where the source's lie.
 
         Args:
+            ijk_to_ras: 4x4 of the source array, mm.
             shape_kji: size of the source array.
         """
         step = np.zeros((4, 4))
@@ -348,8 +349,10 @@ class SliceView:
         """The view of a volume.
 
         Args:
+            volume: whose slices are looked at; its matrix says which array axis is which.
             plane: "axial", "coronal" or "sagittal"; a 2D picture is shown as it is, whatever the plane.
-            down, right: patient directions (R, L, A, P, S, I) in which rows and columns run; "" for radiological.
+            down: patient direction (R, L, A, P, S, I) in which the rows run; "" for radiological.
+            right: the same for the columns.
             turns: quarter turns counter-clockwise, 0 to 3.
         """
         if volume.is_picture:

@@ -42,7 +42,9 @@ def slabs_for(setting: str, shape_kji: tuple[int, int, int], bytes_estimate: int
 
     Args:
         setting: "none", "auto" or a number of slabs.
-        bytes_estimate, body_limit: size of a request with the whole volume and what the endpoint takes; 0 where not known.
+        shape_kji: (slices, rows, columns) as sent; it is cut along the slices.
+        bytes_estimate: size of a request with the whole volume; 0 where not known.
+        body_limit: what the endpoint takes, bytes; 0 where not known.
 
     Returns:
         slabs, in order; and a sentence saying why there is more than one ("" where there is not).

@@ -181,7 +181,8 @@ def seriesName(database: Any, file: str) -> str:
     """What a series is called by number and description; nothing of the patient is asked for.
 
     Args:
-        database: Slicer's DICOM database. file: any of the series.
+        database: Slicer's DICOM database.
+        file: any of the series.
     """
     number, words = (str(database.fileValue(file, tag) or "").strip() for tag in (_SERIES_NUMBER, _SERIES_NAME))
     return f"{number}: {words}" if number and words else words or (f"series {number}" if number else "DICOM series")

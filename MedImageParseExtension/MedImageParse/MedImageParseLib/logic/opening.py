@@ -34,6 +34,7 @@ def openRecord(record: Record, scene: Any, known: dict[str, str]) -> OpenedImage
 
     Args:
         record: of a search.
+        scene: the vtkMRMLScene to show it in.
         known: series: ID of the node that was indexed under it in this session.
 
     Raises:

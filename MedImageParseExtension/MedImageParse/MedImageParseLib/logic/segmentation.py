@@ -96,9 +96,12 @@ class MedImageParseLogic(JobLogic):
         Args:
             volumeNode: scalar or color volume, of any orientation, under any transform.
             prompts: "A & B", lines, or a list of such.
-            endpoint: scoring URL; or `profile`: a stored profile's name; or `client`: a connection to use (it is not closed).
+            endpoint: scoring URL.
+            profile: a stored profile's name, in place of `endpoint`.
+            client: a connection to use in place of both; it is not closed.
             segmentationNode: where to put the segments; None makes a new segmentation when the result is there.
-            overlap: "allow", "keep" or "overwrite". onExisting: "add" or "replace". See scene.segments.importSegments.
+            overlap: "allow", "keep" or "overwrite".
+            onExisting: "add" or "replace"; see there as well.
             window: "auto", "raw", "percentile", a site or "LOW,HIGH".
             slabs: "none", "auto" or a number.
             region: a region of interest (ROI) node, or "I0:I1,J0:J1,K0:K1" in voxels; only that part is sent.
@@ -109,6 +112,7 @@ class MedImageParseLogic(JobLogic):
                 segmentationNode, overlap, onExisting and beforeChange do not count then.
             callback: called with the Job when it has ended; see the class.
             cancellation: turned from any thread, it stops the run, also one that is waited for.
+            connection: further options of `connect` (auth, key_file, timeout, retries, …).
 
         Returns:
             RunResult; with a callback the Job, whose `result` that will be.
@@ -151,11 +155,27 @@ class MedImageParseLogic(JobLogic):
         that is cancelled or fails altogether takes them back.
 
         Args:
+            volumeNode: a volume of any orientation, or a 2D picture.
+            prompts: as for segmentVolume.
             plane: "axial", "coronal" or "sagittal".
             slices: indices along that axis of the volume's own array: "15", "10:20" (end not included), "all" or a list; None for
                 the only slice of a picture.
             orient: "trained", "radiological" or "vote".
             The others, the return value and the errors are those of segmentVolume.
+            endpoint: as for segmentVolume.
+            profile: as for segmentVolume.
+            client: as for segmentVolume.
+            segmentationNode: as for segmentVolume.
+            overlap: as for segmentVolume.
+            onExisting: as for segmentVolume.
+            window: as for segmentVolume.
+            group: "auto" or "together" for all prompts in one request, "each" for one request a prompt.
+            instances: as for segmentVolume.
+            beforeChange: as for segmentVolume.
+            editing: as for segmentVolume.
+            callback: as for segmentVolume.
+            cancellation: as for segmentVolume.
+            connection: as for segmentVolume.
         """
         if plane not in PLANES:
             raise UsageError("The plane '{plane}' is not known; give axial, coronal or sagittal.", plane=plane)
@@ -233,7 +253,8 @@ class MedImageParseLogic(JobLogic):
         """Bring the run back that was taken back last.
 
         Args:
-            segmentationNode, editor: as of undoLastRun.
+            segmentationNode: the one whose run was taken back.
+            editor: a Segment Editor widget that edits it, as for undoLastRun.
 
         Returns:
             False where there is none, or segments have been edited since.
@@ -270,7 +291,8 @@ class MedImageParseLogic(JobLogic):
         """Measure each segment: voxels, ml, mean, SD, minimum, maximum, median, centroid and box in mm, slices.
 
         Args:
-            segmentationNode: any. volumeNode: whose voxels are measured.
+            segmentationNode: any.
+            volumeNode: whose voxels are measured.
 
         Returns:
             a new vtkMRMLTableNode, one row a segment.
@@ -283,7 +305,8 @@ class MedImageParseLogic(JobLogic):
         """Measure how well a segmentation fits a reference, structure by structure.
 
         Args:
-            referenceNode, predictionNode: segmentations; structures are paired by name ("Right kidney" is "kidney_right").
+            referenceNode: the segmentation that is right.
+            predictionNode: the one that is measured; structures are paired by name ("Right kidney" is "kidney_right").
             volumeNode: on whose grid they are compared; default: the one that they were made on.
             protocol: "plain", "cvpr25" or "amos".
             tolerance: mm, for the surface Dice.

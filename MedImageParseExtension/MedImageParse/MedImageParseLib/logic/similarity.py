@@ -90,8 +90,16 @@ class MedImageInsightLogic(JobLogic):
 
         Args:
             volumeNodes: one volume node or several.
-            plane, slices, every, onlyContent: which slices: the plane ("auto" for the volume's own), "all", "15" or "10:20", each n-th, only those that show something.
-            thumbnails: keep a small picture of each slice. paths: keep names, and where the volume can be found again.
+            index: the index file; "" for the one in the settings folder.
+            plane: which slices: "axial", "coronal", "sagittal", or "auto" for the volume's own plane.
+            slices: "all", one index, or a range such as "10:20" (end not included).
+            every: each n-th slice of those.
+            onlyContent: leave out slices that show nothing.
+            thumbnails: keep a small picture of each slice.
+            paths: keep names, and where the volume can be found again.
+            callback: called with the Job when it has ended; without it the call waits for the result.
+            cancellation: turned from any thread, it stops the run, also one that is waited for.
+            connection: where to send and how to sign in: endpoint, profile or client, and further options of `connect`.
 
         Returns:
             tasks.indexing.IndexingResult: `.embedded`, `.already_there`, `.tallies`, `.failure`.
@@ -113,6 +121,15 @@ class MedImageInsightLogic(JobLogic):
 
         Args:
             path: a folder (image files and folders of DICOM files in it and below), or one file.
+            index: the index file; "" for the one in the settings folder.
+            plane: as for indexVolumes.
+            every: as for indexVolumes.
+            onlyContent: as for indexVolumes.
+            thumbnails: as for indexVolumes.
+            paths: as for indexVolumes.
+            callback: called with the Job when it has ended; without it the call waits for the result.
+            cancellation: turned from any thread, it stops the run, also one that is waited for.
+            connection: where to send and how to sign in: endpoint, profile or client, and further options of `connect`.
         """
         options = _options(plane, every, onlyContent, thumbnails, paths)
         folder = os.path.abspath(os.path.expanduser(path))
@@ -149,9 +166,16 @@ class MedImageInsightLogic(JobLogic):
 
         Args:
             volumeNode: with `plane` and `sliceIndex` (along the volume's own array axis) the slice to ask with; or
+            sliceIndex: which slice, along the volume's own array axis.
+            plane: "axial", "coronal" or "sagittal", of that slice.
             text: such as "computed tomography abdomen liver" (not every endpoint reads text).
             region: a region of interest (ROI) node, or (segmentationNode, segmentID): only what lies in the box of it.
-            top: how many. leaveOutVolume: not the slices of this very volume.
+            top: how many.
+            leaveOutVolume: not the slices of this very volume.
+            index: the index file; "" for the one in the settings folder.
+            callback: called with the Job when it has ended; without it the call waits for the result.
+            cancellation: turned from any thread, it stops the run, also one that is waited for.
+            connection: where to send and how to sign in: endpoint, profile or client, and further options of `connect`.
 
         Returns:
             tasks.find_similar.SearchResult: `.hits` with `.similarity` and `.record`, best first; openHit goes to one.
@@ -181,8 +205,16 @@ class MedImageInsightLogic(JobLogic):
         """Compare slices of a volume, and the volume as a whole, with labels, without training.
 
         Args:
+            volumeNode: the volume.
             labels: labels one a line, a list of them (texts or search.label_sets.Label), or the name of a ready set such as "CT chest".
+            plane: as for indexVolumes.
+            slices: as for indexVolumes.
+            every: as for indexVolumes.
+            onlyContent: as for indexVolumes.
             prefix: begins each label's text, such as "x-ray chest anteroposterior".
+            callback: called with the Job when it has ended; without it the call waits for the result.
+            cancellation: turned from any thread, it stops the run, also one that is waited for.
+            connection: where to send and how to sign in: endpoint, profile or client, and further options of `connect`.
 
         Returns:
             tasks.classify.ClassificationResult: `.ranked` for the whole, `.slices` (slices, labels), `.indices`.
@@ -211,6 +243,10 @@ class MedImageInsightLogic(JobLogic):
         Args:
             reference: what is usual: names (with * and ?), paths or series; None compares everything with everything else.
             by: "slice", or "study" for whole volumes.
+            neighbors: over how many of the nearest members to average.
+            index: the index file; "" for the one in the settings folder.
+            callback: called with the Job when it has ended; without it the call waits for the result.
+            cancellation: turned from any thread, it stops the run, also one that is waited for.
 
         Returns:
             tasks.outliers.OutlierResult: `.items`, the most unusual first; openHit goes to one.
@@ -236,6 +272,9 @@ class MedImageInsightLogic(JobLogic):
         Args:
             labels: the set of labels, see MedImageParseLib.index_label.
             output: .npz to write.
+            index: the index file; "" for the one in the settings folder.
+            callback: called with the Job when it has ended; without it the call waits for the result.
+            cancellation: turned from any thread, it stops the run, also one that is waited for.
             options: as for MedImageParseLib.adapter_train (kind, by, patients, only, weights, seed, picture, …).
 
         Returns:
@@ -273,7 +312,10 @@ class MedImageInsightLogic(JobLogic):
         Args:
             adapter: a file of trainAdapter.
             volumeNode: a volume node; None for the index.
+            index: the index file; "" for the one in the settings folder.
             write: of the index: a set of labels in which the answers are kept.
+            callback: called with the Job when it has ended; without it the call waits for the result.
+            cancellation: turned from any thread, it stops the run, also one that is waited for.
             connection: where to send the slices of a volume; not needed for an index.
 
         Returns:
@@ -294,7 +336,13 @@ class MedImageInsightLogic(JobLogic):
         """Images of an index, some at a time, with their labels in a set.
 
         Args:
-            series: only those of this series. start, count: which of them. labels: the set, "" for none.
+            series: only those of this series; "" for all.
+            start: how many to pass over.
+            count: how many to give at most.
+            labels: the set of labels to tell of, "" for none.
+            index: the index file; "" for the one in the settings folder.
+            callback: called with the Job when it has ended; without it the call waits for the result.
+            cancellation: turned from any thread, it stops the run, also one that is waited for.
 
         Returns:
             adapter_runs.ImagePage: `.images` with `.record`, `.labels` by number, `.total`.
@@ -310,7 +358,12 @@ class MedImageInsightLogic(JobLogic):
         """Give images of an index a label; it takes the place of what they had in this set.
 
         Args:
-            ids: numbers of the images, as in listImages. labels: the set. label: what is said of them.
+            ids: numbers of the images, as in listImages.
+            label: what is said of them.
+            labels: the set of labels.
+            index: the index file; "" for the one in the settings folder.
+            callback: called with the Job when it has ended; without it the call waits for the result.
+            cancellation: turned from any thread, it stops the run, also one that is waited for.
 
         Returns:
             how many places have it that had not.

@@ -72,6 +72,7 @@ class RunBox:
         """Show the person a sentence, or none.
 
         Args:
+            sentence: as it is shown; "" takes the last one away.
             error: what it is about, for the button that helps; None for a message that is no error.
         """
         ui = self._ui

@@ -137,6 +137,7 @@ def fitHeight(table: Any, most: int = 0) -> None:
     Slicer, and asks again: the panel runs away.
 
     Args:
+        table: a qt.QTableWidget, filled already.
         most: pixels after which it scrolls all the same; 0 for no limit.
     """
     header = table.horizontalHeader()

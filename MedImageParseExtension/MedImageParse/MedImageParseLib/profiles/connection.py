@@ -34,7 +34,8 @@ def connect(
     """A connection to an endpoint.
 
     Args:
-        endpoint: scoring URL; or `profile`: a Profile or the name of a stored one. Exactly one of them.
+        endpoint: scoring URL; either this or `profile`, not both.
+        profile: a Profile, or the name of a stored one.
         model: the model that will be asked, "" or "auto" where that is open; a profile for another model is refused.
         sends_image_data: False for a probe, which needs no consent.
         options: how to reach it and to sign in; each of its fields is a keyword too.

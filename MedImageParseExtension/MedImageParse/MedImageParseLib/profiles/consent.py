@@ -116,7 +116,8 @@ def missing_consents(
         store: what was agreed before.
         images: image data would go.
         signs_in: a key or token would go.
-        proxy, ca_bundle: as in `destination`.
+        proxy: the profile's, "" for none; see `destination`.
+        ca_bundle: file or folder of extra certificate authorities, "" for none.
 
     Raises:
         UsageError: it is not a URL.
@@ -144,7 +145,10 @@ def require_consent(
         url: the endpoint's.
         granted: the person says yes now (`--consent`, a box in the dialog, a profile's flag); remembered for the host and the way to it.
         store: what was agreed before.
-        images, signs_in, proxy, ca_bundle: as in `missing_consents`.
+        images: image data would go.
+        signs_in: a key or token would go.
+        proxy: as in `missing_consents`.
+        ca_bundle: as in `missing_consents`.
 
     Raises:
         ConsentError: a host other than this computer that nobody has agreed to.

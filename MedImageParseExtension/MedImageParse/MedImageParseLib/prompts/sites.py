@@ -77,6 +77,7 @@ def trained_orientation(prompt: str, modality: str = "") -> TrainedOrientation |
     """How the 2D model saw axial pictures of this target in training, or None where that is unknown or varied.
 
     Args:
+        prompt: one structure, as a person typed it; it may name site and modality.
         modality: of the image, as DICOM spells it ("CT", "MR"); "" where it is not known, and then only a modality that the prompt
             itself names counts.
     """

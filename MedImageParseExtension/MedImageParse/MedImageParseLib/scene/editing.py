@@ -166,7 +166,9 @@ def combined(old: CroppedMask, mask: CroppedMask, asked: CroppedMask, how: str) 
     """What to add to a segment and what to remove from it.
 
     Args:
-        old: the segment. mask: what was found, inside of `asked`. asked: the part that the run looked at. All on one grid.
+        old: the segment.
+        mask: what was found, inside of `asked`, on the same grid.
+        asked: the part that the run looked at, on the same grid.
         how: one of COMBINE, see EditorTarget.
 
     Returns:

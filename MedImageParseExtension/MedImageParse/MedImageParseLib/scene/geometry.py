@@ -121,7 +121,8 @@ def gridShift(fromArray: np.ndarray, toArray: np.ndarray) -> tuple[int, int, int
     """Where index (0, 0, 0) of one grid lies on another with the same voxels, or None where the voxels do not coincide.
 
     Args:
-        fromArray, toArray: 4x4 from ijk to mm.
+        fromArray: 4x4 of the grid whose first index is looked for, from ijk to mm.
+        toArray: 4x4 of the grid on which it is told, from ijk to mm.
     """
     relation = np.linalg.solve(toArray, fromArray)
     shift = np.rint(relation[:3, 3])
@@ -254,6 +255,7 @@ def regionFromSegment(segmentationNode: Any, segmentId: str, volumeNode: Any, vo
 
     Args:
         segmentationNode: on whatever grid, under any linear transform.
+        segmentId: which of its segments.
         volumeNode: the volume's node, for its parent transform.
         volume: its voxels and geometry, as volumeFromNode gives them.
 

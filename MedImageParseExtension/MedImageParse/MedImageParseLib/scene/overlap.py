@@ -18,6 +18,7 @@ def withoutExisting(
 
     Args:
         mask: on the volume's grid.
+        segmentation: the vtkSegmentation whose segments come first.
         imageToWorldArray: 4x4 from the volume's ijk to the segmentation's coordinates in mm.
         startIjk: index of the volume's first voxel.
         ignoredIds: segments that do not count (they are about to be replaced).

@@ -25,7 +25,8 @@ def regionOf(kind: str, volumeNode: Any, volume: Volume, *, segmentationNode: An
             box round a segment.
         volumeNode: the volume's node, for its scene and its parent transform.
         volume: its voxels and geometry, as volumeFromNode gives them.
-        segmentationNode, segmentId: for "segment".
+        segmentationNode: for "segment": on whatever grid, under any linear transform.
+        segmentId: for "segment": which one of it.
         margin: mm by which the segment's box is grown on each side.
 
     Returns:
@@ -70,7 +71,9 @@ def regionFromViews(sliceNodes: Iterable[Any], volumeNode: Any, volume: Volume) 
     """The voxels of a volume that every one of some slice views shows; across its own plane a view shows all of the volume.
 
     Args:
-        sliceNodes: vtkMRMLSliceNodes, of whatever orientation. volumeNode, volume: as of regionOf.
+        sliceNodes: vtkMRMLSliceNodes, of whatever orientation.
+        volumeNode: the volume's node, for its parent transform.
+        volume: its voxels and geometry, as volumeFromNode gives them.
 
     Raises:
         UsageError: there is no view, or no voxel is in all of them.
@@ -101,7 +104,10 @@ def grown(region: str, margin: float, volumeNode: Any, volume: Volume) -> str:
     """A region with a margin on each side, as far as the volume reaches.
 
     Args:
-        region: "I0:I1,J0:J1,K0:K1". margin: mm in the world, 0 or more; begun voxels count. volumeNode, volume: as of regionOf.
+        region: "I0:I1,J0:J1,K0:K1".
+        margin: mm in the world, 0 or more; begun voxels count.
+        volumeNode: the volume's node, for its parent transform.
+        volume: its voxels and geometry, as volumeFromNode gives them.
 
     Raises:
         UsageError: the margin is no number of millimetres.

@@ -19,6 +19,7 @@ def tableFromColumns(name: str, columns: Sequence[Column], scene: Any = None) ->
     Args:
         name: of the node.
         columns: titles and values; texts make a column of texts, everything else one of numbers.
+        scene: where it goes; None for the scene of the process.
 
     Returns:
         the vtkMRMLTableNode.
@@ -52,7 +53,10 @@ def chartOfCurves(table: Any, curves: Sequence[tuple[str, str]], xTitle: str, yT
 
     Args:
         table: with a pair of columns a curve, and columns "diagonal" of 0 and 1.
-        curves: the titles of the columns x and y. markers: mark each point.
+        curves: the titles of the columns x and y.
+        xTitle: of the axis below.
+        yTitle: of the axis at the left.
+        markers: mark each point.
     """
     slicer = importSlicer()
     series = [_series(table, x, y, "", isBar=False, number=number) for number, (x, y) in enumerate(curves)]

@@ -25,7 +25,8 @@ def terminologyEntry(
         category: what kind of thing it is, (coding scheme, code, meaning).
         type: what it is.
         modifier: which one of it (right, left), if that matters.
-        region, regionModifier: where it is (a lesion's organ), if that matters.
+        region: where it is (a lesion's organ), if that matters.
+        regionModifier: on which side of that region, if it has two.
         context: name of the terminology in which Slicer's selector looks the codes up.
 
     Examples:

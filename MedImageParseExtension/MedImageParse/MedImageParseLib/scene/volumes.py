@@ -164,6 +164,7 @@ def slicePosition(volumeNode: Any, plane: str, index: int) -> tuple[float, float
     """The middle of a slice in world coordinates (mm, RAS).
 
     Args:
+        volumeNode: the volume, under any transform.
         plane: "axial", "coronal", "sagittal"; "" for a 2D picture.
         index: along the volume's own array axis of that plane.
 

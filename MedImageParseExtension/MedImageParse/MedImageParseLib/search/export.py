@@ -47,6 +47,7 @@ def export(index: EmbeddingIndex, path: str | os.PathLike, *, readable_only: boo
     """Write all records of an index, whole file or none.
 
     Args:
+        index: open; it is only read.
         path: ending in .npz or .parquet; an existing file is replaced.
         readable_only: write what can be read of a damaged index.
 

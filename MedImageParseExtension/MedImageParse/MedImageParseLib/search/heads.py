@@ -164,9 +164,13 @@ def fit(
     """Learn a head from the first part, and choose what there is to choose on the second.
 
     Args:
-        vectors: (items, length). truth: bool (items, labels). parts: (items,), 0 to learn from, 1 to choose by; others are not looked at.
-        labels: names. provenance: of the vectors.
-        how: to learn. exclusive: one label an item.
+        vectors: (items, length).
+        truth: bool (items, labels).
+        parts: (items,), 0 to learn from, 1 to choose by; others are not looked at.
+        labels: names.
+        provenance: of the vectors: model, deployment, engine and preprocessing.
+        how: to learn.
+        exclusive: one label an item.
         told: called with the number of epochs done.
 
     Raises:

@@ -389,6 +389,7 @@ class EmbeddingIndex:
         """Write all records with their vectors to a .npz or .parquet file. See export.export.
 
         Args:
+            path: ending in .npz or .parquet; an existing file is replaced.
             readable_only: of a damaged index, write what can be read instead of stopping.
 
         Returns:

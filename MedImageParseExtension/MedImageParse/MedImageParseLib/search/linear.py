@@ -46,7 +46,8 @@ def fit_findings(x: np.ndarray, y: np.ndarray, weights: np.ndarray, strength: fl
         x: float64 (rows, length).
         y: bool (rows, findings), each column with both values.
         weights: float64 (rows, findings).
-        strength, engine: as for `fit_classes`.
+        strength: how much the examples count against small weights, as for `fit_classes`.
+        engine: one of ENGINES.
 
     Returns:
         float64 (findings, length) and (findings,).

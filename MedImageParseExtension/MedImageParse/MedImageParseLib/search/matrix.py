@@ -46,7 +46,8 @@ def unpack(described: Sequence[bytes], vectors: Sequence[bytes], length: int) ->
     """Rows of the table of vectors as one array, and for each whether it matches its checksum.
 
     Args:
-        described, vectors: the two columns of each row.
+        described: of each row, the hash of its content and the checksum of its vector.
+        vectors: of each row, its float32 numbers, little-endian.
         length: numbers in a vector.
 
     Raises:
@@ -104,6 +105,7 @@ class Matrix:
         """Bring it up to date: what is new is read; everything, where something was removed or changed.
 
         Args:
+            connection: to the file of the index.
             revision: the space's, changed by each removal.
             size: bytes of the file, which nothing in it can exceed.
         """

@@ -22,7 +22,8 @@ def auroc(scores: np.ndarray, truth: np.ndarray) -> float:
     """Area under the ROC curve; NaN where only one of the two occurs.
 
     Args:
-        scores: (items,), the higher the likelier. truth: bool (items,).
+        scores: (items,), the higher the likelier.
+        truth: bool (items,), whether each is one of those looked for.
     """
     from scipy.stats import rankdata
 
@@ -74,7 +75,8 @@ def reliability(claimed: np.ndarray, right: np.ndarray) -> Reliability:
     """Calibration of probabilities.
 
     Args:
-        claimed: (items,) probabilities. right: bool (items,), whether it came true.
+        claimed: (items,) probabilities.
+        right: bool (items,), whether it came true.
     """
     bins = np.minimum((claimed * BINS).astype(int), BINS - 1)
     items = np.bincount(bins, minlength=BINS)

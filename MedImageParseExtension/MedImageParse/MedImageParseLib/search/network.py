@@ -207,7 +207,8 @@ def classes_loss(y: np.ndarray, weights: np.ndarray, count: int) -> Loss:
     """The slope of the cross-entropy, its mean weighted as torch weighs it.
 
     Args:
-        y: int (examples,). weights: (examples,).
+        y: int (examples,).
+        weights: float (examples,), how much each counts.
         count: of labels.
     """
     targets = np.eye(count, dtype=np.float32)[y]

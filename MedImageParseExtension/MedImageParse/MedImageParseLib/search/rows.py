@@ -249,7 +249,11 @@ def select(
     """Numbers of the records that meet all the conditions given; without any, of all.
 
     Args:
+        connection: to the file of the index.
         size: bytes of the file, which nothing in it can exceed.
+        source: where the image came from, as its record says; "" for any.
+        series: the image's series; "" for any.
+        provenance: of the vectors; None for any.
     """
     query, values = "SELECT id FROM records WHERE 1", []
     for column, text in (("source", source), ("series", series)):

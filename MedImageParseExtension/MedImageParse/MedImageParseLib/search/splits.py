@@ -46,7 +46,8 @@ def split(groups: np.ndarray, labels: Sequence[Sequence[str]], *, test: float = 
     Args:
         groups: as `joined_groups` gives them.
         labels: of each item.
-        test, validate: shares of the items, 0 to 0.8 together; 0 for a part that stays empty.
+        test: share of the items to test with; 0 for a part that stays empty.
+        validate: share to choose by, likewise; both together are at most 0.8.
         seed: of the order among groups that are alike.
 
     Returns:

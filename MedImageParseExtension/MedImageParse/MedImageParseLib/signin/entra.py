@@ -122,6 +122,7 @@ class EntraSession:
         """A token for a scope, from azure-identity. One thread at a time, as one person can answer one prompt at a time.
 
         Args:
+            scope: what the token is for, such as https://ml.azure.com/.default.
             force: the endpoint refused the last token, so one from azure-identity's memory will not do.
 
         Raises:

@@ -92,6 +92,8 @@ def choose_sign_in(profile: Profile | None, auth: str = "", *, given: bool = Fal
     """Which of SIGN_INS applies: what was asked for, else the profile's, else a key where one is given or set, else none.
 
     Args:
+        profile: the stored profile that is used, None for an endpoint that was only typed.
+        auth: one of SIGN_INS where somebody asked for it, "" else.
         given: a key or a key file was given on purpose.
 
     Raises:

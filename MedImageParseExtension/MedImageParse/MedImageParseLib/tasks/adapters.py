@@ -78,7 +78,8 @@ def gather(
         name: of the set, "" for no labels.
         by: "slice" for each vector, "mean" or "statistics" for one a series; a series has a label where its slices do not disagree.
         patients: a set of labels that says which images are of one patient; without it a series is one.
-        recipe: which of several, see choosing.largest_space. provenance: exactly which vectors, goes before.
+        recipe: which of several, see choosing.largest_space.
+        provenance: exactly which vectors; goes before `recipe`.
 
     Raises:
         UsageError: no such set. IndexFault.
@@ -135,11 +136,16 @@ def train(
         index: open.
         name: of the set of labels.
         how: to learn; a linear head where None.
-        by, patients, recipe: as for `gather`.
+        by: a vector a slice or one a series, as for `gather`.
+        patients: the set of labels that says which images are of one patient, as for `gather`.
+        recipe: which of several recipes, as for `gather`.
         only: which of the labels, all where empty.
         several: "auto", "one" (labels exclude one another) or "many" (findings that may stand beside one another).
-        test, validate, seed: see splits.split.
-        progress: told "epochs". cancellation: stops it between two epochs.
+        test: share of the patients to test with, see splits.split.
+        validate: share of the patients to choose by.
+        seed: of the split and of the learning's chance.
+        progress: told "epochs".
+        cancellation: stops it between two epochs.
 
     Raises:
         UsageError, InputError: one sentence; see heads.fit and splits.split. Cancelled.

@@ -65,6 +65,8 @@ def check_endpoint(
     Args:
         client: the connection to test.
         model: what should be there: "medimageparse", "medimageparse3d", "medimageinsight", or "auto" for whatever it is.
+        progress: told the stages, and pieces done of all.
+        cancellation: stops the run: Cancelled is raised, and requests on their way are given up.
 
     Raises:
         EndpointError: any fault, with its sentence; kind "wrong-model" when another model answers than was asked for.

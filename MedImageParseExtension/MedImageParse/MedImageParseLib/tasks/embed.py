@@ -94,6 +94,8 @@ def pictures_of(maker: PictureMaker, selection: Selection, skipped: Callable[[in
     """The pictures of a volume one after another, made when they are asked for.
 
     Args:
+        maker: makes the picture of a slice.
+        selection: which slices.
         skipped: told the index of each slice that is left out because nothing is seen on it.
     """
     for index in [0] if maker.volume.is_picture else selection.indices(maker.count):

@@ -169,7 +169,8 @@ def label_from_headers(index: EmbeddingIndex, read: Callable[[str, str], Fields 
     """Make the ready sets of labels from the headers of an index's files.
 
     Args:
-        index: open. read: gives the fields of a file or series' UID, None where there is no DICOM any more.
+        index: open.
+        read: gives the fields of a file or series' UID, None where there is no DICOM any more.
         attributes: which.
 
     Returns:
@@ -194,7 +195,11 @@ def train_exam(
 
     Args:
         index: open, with sets of labels named "exam plane" and so on.
-        attributes: which. how: to learn. patients, recipe, seed: as for adapters.train.
+        attributes: which.
+        how: to learn.
+        patients: which images are of one patient, as for adapters.train.
+        recipe: which of the index's recipes, as for adapters.train.
+        seed: of the split, as for adapters.train.
 
     Raises:
         UsageError: none could be learned; the first reason.
@@ -219,7 +224,9 @@ def compare_exam(heads: Mapping[str, Head], told: Mapping[str, Sequence[Told]], 
     """The table of what pixels and headers say.
 
     Args:
-        heads: by attribute. told: what each says, a series each. read: as for `label_from_headers`.
+        heads: by attribute.
+        told: by attribute: what its head says, a series each.
+        read: as for `label_from_headers`.
     """
     result, known = ExamResult(), dict[tuple[str, str], Fields]()
     for attribute, answers in told.items():

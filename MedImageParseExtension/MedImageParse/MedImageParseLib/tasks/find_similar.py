@@ -101,10 +101,17 @@ def search_image(
     """The images of an index that are most like a slice, a 2D picture or (in an index of whole volumes) a volume.
 
     Args:
+        index: open; its vectors must be of the model behind the connection.
+        volume: to ask with; a 2D picture is a volume of one slice.
+        client: the connection over which it is asked.
         slices: the one slice to ask with; where the index holds whole volumes, those to pool (all by default).
+        plane: "axial", "coronal", "sagittal", or "auto" for the volume's own.
+        top: how many results at most.
         other_volumes: leave out what comes from the same volume.
         narrow: what may be found.
         preprocessing: where the index holds vectors of several recipes: which one; by default the index's own.
+        progress: told the stages, and pieces done of all.
+        cancellation: stops the run: Cancelled is raised, and requests on their way are given up.
 
     Raises:
         UsageError: no slice named, or several. IndexFault: nothing in the index can be compared. EndpointError, ReplyError, Cancelled.

@@ -73,6 +73,7 @@ def find_outliers(
     """Rank what is in an index by its distance to a reference set.
 
     Args:
+        index: open; it is only read.
         reference: names of what is usual: a file's name (wildcards * and ? are understood), its path, a folder, or a series.
         by: "slice" for each vector, "study" for each volume by the seven statistics of its slices' vectors.
         neighbors: over how many of the nearest members to average.
@@ -80,7 +81,8 @@ def find_outliers(
         map_method: "auto", "pca" or "umap".
         method: "knn" (distance to the nearest members), or with scikit-learn "lof" (local outlier factor) or "forest" (isolation forest).
         false_alarms: share of what is usual that may be called unusual: the threshold is where that share of the reference set lies beyond.
-        labels: a set of labels that says what is unusual, for the ROC curve. unusual: which of its labels do.
+        labels: a set of labels that says what is unusual, for the ROC curve.
+        unusual: which of the set's labels say so.
 
     Raises:
         UsageError: nothing fits the reference, or the set is too small. IndexFault: the index is empty or damaged.

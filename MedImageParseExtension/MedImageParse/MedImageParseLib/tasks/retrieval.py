@@ -149,7 +149,8 @@ def measures_of(scores: np.ndarray, right: np.ndarray, depths: Sequence[int]) ->
     """Figures of one query: precision and recall among the first k, average precision, and nDCG with gains 0 and 1.
 
     Args:
-        scores: of each candidate, the higher the nearer. right: which of them are right.
+        scores: of each candidate, the higher the nearer.
+        right: bool, which of them are right.
         depths: the k.
 
     Returns:

@@ -55,6 +55,7 @@ def segment_slices(
     Args:
         volume: any orientation; a picture (is_picture) is sent as it is, never turned.
         prompts: as `prompts.grammar.parse_prompts` returns them.
+        client: the connection over which it is asked.
         slices: indices along the plane's own array axis; None for the only slice of a picture or of a single-slice volume.
         plane: "axial", "coronal" or "sagittal".
         window: "auto", "raw", "percentile", a site or "LOW,HIGH".
@@ -64,6 +65,8 @@ def segment_slices(
         keep_probabilities: also keep the model's maps as volumes.
         slice_done: told each prompt's mask of a slice as soon as its answers are in, from several threads and in any order. It is
             provisional: where maps of about nothing come, the whole run decides how they are read.
+        progress: told the stages, and pieces done of all.
+        cancellation: stops the run: Cancelled is raised, and requests on their way are given up.
 
     Returns:
         SegmentationResult; its `failure` is set where some slices went through and then one failed.

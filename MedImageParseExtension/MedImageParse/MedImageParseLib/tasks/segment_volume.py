@@ -48,11 +48,14 @@ def segment_volume(
     Args:
         volume: any orientation, sheared ones too; colour volumes are sent as luminance.
         prompts: as `prompts.grammar.parse_prompts` returns them.
+        client: the connection over which it is asked.
         window: "auto", "raw", "percentile", a site or "LOW,HIGH".
         group: "auto" for as few requests as keep nested targets apart, "together" for one request, "each" for one request a prompt.
         slabs: "none", "auto" or a number of slabs along the axial axis.
         region: "I0:I1,J0:J1,K0:K1" in voxels to send only a part of the volume, "" for all of it.
         keep_probabilities: also keep probability volumes, where the reply carries them.
+        progress: told the stages, and pieces done of all.
+        cancellation: stops the run: Cancelled is raised, and requests on their way are given up.
 
     Returns:
         SegmentationResult; its `failure` is set where some requests went through and then one failed.

@@ -32,10 +32,13 @@ def classify_tuned(
     """Ask a fine-tuned classifier about each chosen slice; the whole is the mean of its slices' scores.
 
     Args:
-        volume: to classify. client: a connection to the endpoint.
-        preprocessing, selection: the recipe and the slices.
+        volume: to classify.
+        client: a connection to the endpoint.
+        preprocessing: the recipe; None for the usual one.
+        selection: which slices; None for all.
         batch: images a request.
-        progress: told "embedding" in pictures. cancellation: stops it between two requests.
+        progress: told "embedding" in pictures.
+        cancellation: stops it between two requests.
 
     Raises:
         UsageError, EndpointError, ReplyError, Cancelled.

@@ -173,6 +173,7 @@ class Gate:
 
         Args:
             maximum: never more than this at once, whatever the endpoint would take.
+            cancellation: ends the waiting: Cancelled is raised.
 
         Raises:
             Cancelled: while waiting.

@@ -17,7 +17,8 @@ def build_request(images: list[bytes], dialect: str) -> bytes:
     """One row a PNG.
 
     Args:
-        images: PNG files. dialect: "azureml" or "mlflow".
+        images: PNG files.
+        dialect: "azureml" or "mlflow".
     """
     return build_body([(image, "") for image in images], dialect, with_text=False)
 

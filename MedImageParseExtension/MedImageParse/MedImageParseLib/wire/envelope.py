@@ -282,6 +282,8 @@ def decode_array(inner: dict, name: str, expected: tuple[int, ...]) -> np.ndarra
     """The array in {"data", "shape", "dtype"}: raw C-order bytes.
 
     Args:
+        inner: the object itself, out of JSON.
+        name: of the column that it came in, for sentences.
         expected: the only shape that fits what was sent.
 
     Raises:

@@ -60,6 +60,8 @@ def parse_reply(body: bytes, rows_sent: int, column: str) -> VectorReply:
     """The vectors of a reply.
 
     Args:
+        body: bytes of the reply, JSON.
+        rows_sent: how many vectors it must hold.
         column: "image_features" or "text_features".
 
     Raises:

@@ -70,6 +70,7 @@ def parse_reply(body: bytes, images: int, prompts: int, shape: tuple[int, int]) 
     """The maps of each image that was sent.
 
     Args:
+        body: bytes of the reply, JSON.
         images: rows that were sent.
         prompts: how many prompts each had.
         shape: (rows, columns) of the images that were sent.

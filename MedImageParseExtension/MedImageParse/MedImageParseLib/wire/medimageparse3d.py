@@ -66,6 +66,7 @@ def parse_reply(body: bytes, prompts: int, shape_kji: tuple[int, int, int], keep
     """The masks in a reply.
 
     Args:
+        body: bytes of the reply, JSON.
         prompts: how many were sent.
         shape_kji: shape of the volume that was sent.
         keep_probabilities: also return the full probability volumes, where there are any.

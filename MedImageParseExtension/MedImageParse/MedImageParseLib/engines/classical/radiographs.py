@@ -16,6 +16,7 @@ def find_radiograph_lungs(small: np.ndarray, side: str = "") -> np.ndarray:
 
     Args:
         small: gray picture of about 256 x 256, lungs dark.
+        side: "left" or "right" of the patient; "" for both lungs.
     """
     from scipy import ndimage
 
