@@ -246,7 +246,8 @@ def index_prepare(index: Path_, *, progress: Progress = no_progress, cancellatio
 
     Args:
         index: the file.
-        progress: told "preparing". cancellation: stops it; the index is as it was.
+        progress: told "preparing".
+        cancellation: stops it; the index is as it was.
 
     Returns:
         how many vectors. What is added later is found too; removing something throws the sketches away.

@@ -24,8 +24,12 @@ def search_all(
     """For each query the best places and their similarities.
 
     Args:
-        matrix: (rows, length), of unit length. rows_of: the row of each place, None where they are the rows.
-        queries: (queries, length). hidden: bool (places,). top: how many. series: of each place, where only the best of each counts.
+        matrix: (rows, length), of unit length.
+        rows_of: the row of each place, None where they are the rows.
+        queries: (queries, length).
+        hidden: bool (places,), those that do not count.
+        top: how many.
+        series: of each place, where only the best of each counts.
         least: similarity from which on a place counts.
     """
     found = []
@@ -51,7 +55,14 @@ def search_sketched(
     """As `search_all`, with sketches; similarities are exact.
 
     Args:
-        connection: the index, in a transaction. sketch: of the space. matrix: its places, and the vectors that came after the sketch.
+        connection: the index, in a transaction.
+        sketch: of the space.
+        matrix: its places, and the vectors that came after the sketch.
+        queries: (queries, length).
+        hidden: bool (places,), those that do not count.
+        top: how many.
+        series: of each place, where only the best of each counts.
+        least: similarity from which on a place counts.
     """
     held = len(sketch.chunks)
     covered = None

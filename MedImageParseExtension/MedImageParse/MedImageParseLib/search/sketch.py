@@ -118,7 +118,8 @@ class Sketch:
         """Rows that may be among the `want` nearest, and their similarities to three or four digits.
 
         Args:
-            query: (length,), of unit length. hidden: bool (rows,), rows that do not count.
+            query: (length,), of unit length.
+            hidden: bool (rows,), rows that do not count; None where all do.
             want: how many nearest must be among them.
 
         Returns:
@@ -222,7 +223,10 @@ def make_sketch(
 
     Args:
         path: see sketch_path.
-        connection: the index. space, length, revision: of the space.
+        connection: the index.
+        space: number of the space in it.
+        length: numbers in a vector of the space.
+        revision: the space's, changed by each removal.
         told: told(done, all) now and then; what it raises stops it.
 
     Returns:
