@@ -57,4 +57,4 @@ def bring_to(queue, script, stage):
         script.go.set()
     poll_until(queue, lambda: script.job.state == stage)
     if stage == "running":
-        assert script.at_work.wait(5)
+        assert script.at_work.wait(60)

@@ -71,7 +71,7 @@ class Opened:
         with heldBack(self.panel):
             self.host.click("runButton")
             job = self.jobs[-1]
-        self.host.wait_until(lambda: job.has_ended, 20, every=0.02)
+        self.host.wait_until(lambda: job.has_ended, 60, every=0.02)
         self.host.process()
         return job
 
@@ -141,7 +141,7 @@ class Gate:
 
     def __call__(self) -> None:
         self.reached.set()
-        self._open.wait(20)
+        self._open.wait(60)
 
     def open(self) -> None:
         self._open.set()

@@ -32,7 +32,7 @@ class SearchOpened(Opened):
         self.host.process()
         self.settle()
 
-    def settle(self, seconds: float = 20) -> None:
+    def settle(self, seconds: float = 60) -> None:
         """Until every job of the tab has ended."""
         self.host.wait_until(lambda: self.tab.logic.isIdle, seconds, every=0.02)
         self.host.process()
@@ -65,7 +65,7 @@ class SearchOpened(Opened):
             self.host.click(button)
             job = task.job
         assert job is not None, self.text(button.replace("Button", "MessageLabel"))
-        self.host.wait_until(lambda: job.has_ended, 20, every=0.02)
+        self.host.wait_until(lambda: job.has_ended, 60, every=0.02)
         self.settle()
         return job
 

@@ -163,7 +163,8 @@ class EndpointDouble:
             raise Refused("The text is empty.")
         if image.startswith(_PNG):
             gray = Seen(b"", "", [image], [text], None).pixels().astype(np.float32)
-            gray = gray.mean(axis=2) if gray.ndim == 3 else gray
+            if gray.ndim == 3:  # the mean of the channels, several times as fast as numpy's along a short axis
+                gray = sum(np.moveaxis(gray, 2, 0)) / np.float32(gray.shape[2])
             return picture_row(self.truth.picture(gray, prompts), self.form)
         nifti = Seen(b"", "", [image], [text], None).nifti()
         voxels = np.asarray(nifti.dataobj)

@@ -219,7 +219,7 @@ class Host:
             pytest.skip(idle.why_not())
         idle.run(seconds)
 
-    def wait_until(self, predicate: Callable[[], Any], timeout: float = 10.0, every: float = 0.05) -> Any:
+    def wait_until(self, predicate: Callable[[], Any], timeout: float = 60.0, every: float = 0.05) -> Any:
         """Let the window idle until something holds, and return it.
 
         Args:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import numpy as np
@@ -31,12 +32,10 @@ def urls(tmp_path_factory):
         [sys.executable, script, "save", str(work), *published_servers.KINDS], capture_output=True, timeout=120, check=False
     )
     assert saved.returncode == 0, saved.stderr
-    with ExitStack() as stack:
-        yield {
-            (host, kind): stack.enter_context(published_servers.serve(host, work / kind, work))
-            for host in HOSTS
-            for kind in published_servers.KINDS
-        }
+    names = [(host, kind) for host in HOSTS for kind in published_servers.KINDS]
+    servers = [published_servers.serve(host, work / kind, work) for host, kind in names]
+    with ExitStack() as stack, ThreadPoolExecutor(len(names)) as pool:
+        yield dict(zip(names, pool.map(stack.enter_context, servers), strict=True))
 
 
 def _client(url: str, tries: int = 1) -> EndpointClient:

@@ -56,7 +56,7 @@ def test_a_reply_that_comes_after_cancelling_is_thrown_away_and_the_next_job_is_
 
     def deaf_work(_prepared, progress, _cancellation):
         stubborn.set()
-        release.wait(5)
+        release.wait(60)
         late.deliver("late part")
         progress("uploading", 1, 2)
         return "late reply"

@@ -69,7 +69,7 @@ def test_each_poll_does_at_most_one_step_of_the_main_thread(jobs):
     def work(_prepared, _progress, _cancellation):
         for number in range(5):
             job.deliver(number)
-            at_each[number].wait(5)
+            at_each[number].wait(60)
 
     at_each = [threading.Event() for _ in range(5)]
     job = Job("parts", work=work, prepare=lambda: steps.append("prepare"), arrived=steps.append, finish=lambda _: steps.append("finish"))
@@ -105,7 +105,7 @@ def test_polling_while_the_worker_lives_sleeps_and_otherwise_does_not(monkeypatc
     jobs.poll()  # its turn comes
     assert slept == []
     jobs.poll()  # prepared, the worker starts
-    assert script.at_work.wait(5)
+    assert script.at_work.wait(60)
     jobs.poll()
     assert slept == [0.0015, 0.0015]
     jobs.close()
@@ -125,7 +125,7 @@ def test_progress_shows_bytes_seconds_and_finished_requests_in_words(jobs):
         for stage in stages:
             progress(*stage)
             told.set()
-            assert go_on.wait(5)
+            assert go_on.wait(60)
             go_on.clear()
 
     seen = []
@@ -158,7 +158,7 @@ def test_changes_are_told_once_a_poll_however_much_the_worker_says():
         for number in range(5000):
             progress("uploading", number, 5000)
         flooded.set()
-        release.wait(5)
+        release.wait(60)
 
     release = threading.Event()
     job = jobs.add(Job("flood", work=work))
@@ -166,7 +166,7 @@ def test_changes_are_told_once_a_poll_however_much_the_worker_says():
     while not job.has_ended:
         jobs.poll()
         polls += 1
-        if job.state == "running" and flooded.wait(5) and polls > 6:
+        if job.state == "running" and flooded.wait(60) and polls > 6:
             release.set()
     assert len(told) <= polls
     assert told == [("preparing", 0), ("running", 0), ("running", 4999), ("importing", 4999), ("done", 4999)]
@@ -259,7 +259,7 @@ def test_what_is_put_off_is_asked_for_again_though_nothing_more_arrives():
 
     def work(_prepared, _progress, _cancellation):
         job.deliver("part")
-        release.wait(5)
+        release.wait(60)
 
     def arrived(parts):
         given.append(list(parts))

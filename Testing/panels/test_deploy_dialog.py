@@ -41,7 +41,7 @@ def dialog(opened, plane, monkeypatch):
 
 
 def ended(dialog, button="deployPlanButton"):
-    dialog.host.wait_until(lambda: dialog.host.find(button).enabled, 20, every=0.02)
+    dialog.host.wait_until(lambda: dialog.host.find(button).enabled, 60, every=0.02)
     dialog.host.process()
 
 
@@ -100,7 +100,7 @@ def test_waiting_can_be_stopped_and_the_next_run_goes_on(dialog, plane):
     plane.looks = 10_000
     seen(dialog)
     dialog.host.click("deployMakeButton")
-    dialog.host.wait_until(lambda: plane.endpoints, 20, every=0.02)
+    dialog.host.wait_until(lambda: plane.endpoints, 60, every=0.02)
     dialog.host.click("deployStopButton")
     ended(dialog)
     assert "goes on in Azure and costs money" in dialog.text("deployNoteLabel")
@@ -117,7 +117,7 @@ def test_the_window_stays_alive_and_closing_the_panel_ends_the_waiting(dialog, p
     plane.looks = 10_000
     seen(dialog)
     dialog.host.click("deployMakeButton")
-    dialog.host.wait_until(lambda: plane.endpoints, 20, every=0.02)
+    dialog.host.wait_until(lambda: plane.endpoints, 60, every=0.02)
     assert dialog.host.find("volumeSelector").enabled and dialog.host.find("findButton").enabled
     dialog.host.reload_module()
     assert dialog.host.find("settingsButton").enabled

@@ -26,7 +26,7 @@ def test_a_new_user_gets_from_nothing_to_saved_segments(opened, tmp_path):
 
     host = opened.host
     host.click("demoButton")
-    host.wait_until(lambda: "demo engine, not MedImageParse" in opened.text("statusLabel") and opened.panel.endpoint.demo.url, 20)
+    host.wait_until(lambda: "demo engine, not MedImageParse" in opened.text("statusLabel") and opened.panel.endpoint.demo.url, 60)
     host.click("sampleButton")
     host.wait_until(lambda: host.find("volumeSelector").currentNode() is not None, 60)
     assert host.find("promptsEdit").toPlainText() == "lungs\nbones\nunicorn"  # something to begin with

@@ -99,7 +99,7 @@ def happen(opened, event, job, volumeNode, segmentationNode):
     host.process()
     if event not in ("module reloaded",):
         opened.panel._timer.start()
-    host.wait_until(lambda: job.has_ended, 10)
+    host.wait_until(lambda: job.has_ended, 60)
 
 
 @pytest.mark.parametrize("event", EVENTS)
@@ -139,7 +139,7 @@ def test_local_demo_process_ends_with_the_panel(how):
         opened.host.click("demoButton")
         demo = opened.panel.endpoint.demo
         process = psutil.Process(int(demo._process.processId()))
-        opened.host.wait_until(lambda: demo.url, 20)
+        opened.host.wait_until(lambda: demo.url, 60)
         if how == "button":
             opened.host.click("demoButton")
             assert opened.text("statusLabel").startswith("Not started")
@@ -156,9 +156,9 @@ def test_a_local_demo_that_ends_by_itself_is_noticed():
     with openedPanel() as opened:
         opened.host.click("demoButton")
         demo = opened.panel.endpoint.demo
-        opened.host.wait_until(lambda: demo.url, 20)
+        opened.host.wait_until(lambda: demo.url, 60)
         psutil.Process(int(demo._process.processId())).kill()
-        opened.host.wait_until(lambda: not demo.isStarted, 10)
+        opened.host.wait_until(lambda: not demo.isStarted, 60)
         assert opened.text("statusLabel").startswith("The local demo has stopped") and opened.text("statusLabel").endswith(
             "; start it again."
         )
@@ -173,7 +173,7 @@ def test_a_local_demo_that_dies_at_start_says_its_last_words(tmp_path, monkeypat
     with openedPanel() as opened:
         monkeypatch.setattr(sys.modules["MedImageParseLib.panels.local_demo"], "pythonExecutable", lambda: str(script))
         opened.host.click("demoButton")
-        opened.host.wait_until(lambda: not opened.panel.endpoint.demo.isStarted, 10)
+        opened.host.wait_until(lambda: not opened.panel.endpoint.demo.isStarted, 60)
         shown = "".join(each if each.isprintable() else " " for each in last)
         assert opened.text("statusLabel") == f"The local demo has stopped ({shown}); start it again."
         assert opened.host.find("statusLabel").textFormat == opened.host.qt.Qt.PlainText

@@ -17,7 +17,7 @@ def states(opened) -> list[tuple[str, str]]:
 
 
 def finish(opened) -> None:
-    opened.host.wait_until(lambda: not opened.panel.manyBox.isRunning, 20, every=0.02)
+    opened.host.wait_until(lambda: not opened.panel.manyBox.isRunning, 60, every=0.02)
     opened.host.process()
 
 
@@ -46,7 +46,7 @@ def test_cancel_stops_the_whole_list_and_keeps_what_is_done(opened, endpoint):
     for number in range(3):
         opened.addVolume(f"more {number}")
     entries(opened, "manyButton")["All 4 loaded volumes"].trigger()
-    opened.host.wait_until(lambda: opened.panel.manyBox.runs.count("done") == 1, 20)
+    opened.host.wait_until(lambda: opened.panel.manyBox.runs.count("done") == 1, 60)
     double.pause = gate = Gate()
     opened.host.click("cancelButton")
     gate.open()

@@ -40,7 +40,7 @@ def test_keys_run_and_cancel(opened, endpoint):
     opened.makeReady(url)
     opened.host.key("promptsEdit", "Ctrl+Return")
     assert len(opened.jobs) == 1
-    opened.host.wait_until(gate.reached.is_set, 10)
+    opened.host.wait_until(gate.reached.is_set, 60)
     opened.host.key("promptsEdit", "Esc")
     assert opened.jobs == [] and opened.text("messageLabel") == "Cancelled. Nothing was added."
     assert opened.segmentations() == []
@@ -58,10 +58,10 @@ def test_a_second_run_waits_for_the_first_and_the_same_run_is_not_queued_twice(o
     assert opened.text("runButton") == "Run next"
     opened.host.click("runButton")
     second = opened.jobs[1]
-    opened.host.wait_until(gate.reached.is_set, 10)
-    opened.host.wait_until(lambda: "(1 more waiting)" in opened.text("stageLabel"), 10)
+    opened.host.wait_until(gate.reached.is_set, 60)
+    opened.host.wait_until(lambda: "(1 more waiting)" in opened.text("stageLabel"), 60)
     gate.open()
-    opened.host.wait_until(lambda: second.has_ended, 20)
+    opened.host.wait_until(lambda: second.has_ended, 60)
     assert (first.state, second.state) == ("done", "done")
     assert [text for seen in double.seen for text in seen.texts] == ["cube", "bar"]
 
@@ -244,7 +244,7 @@ def test_preview_is_a_small_version_of_what_is_sent(opened, endpoint):
     centers = ((np.arange(preview.SIDE) + 0.5) * 1024 / preview.SIDE).astype(int)
     difference = np.abs(sent[np.ix_(centers, centers)].astype(int) - shown.astype(int))
     assert np.median(difference) <= 1 and np.mean(difference > 20) < 0.06  # edges may differ by a pixel
-    opened.host.wait_until(lambda: "Range as given: 0 to 220" in opened.text("previewText"), 5)
+    opened.host.wait_until(lambda: "Range as given: 0 to 220" in opened.text("previewText"), 60)
     assert not opened.host.find("previewImage").pixmap.isNull()
 
 

@@ -54,7 +54,7 @@ def begin(search, kind, double):
     task = {"index": tab.indexBox, "similar": tab.query, "classify": tab.classify, "outliers": tab.outliers}[kind].task
     search.host.click(f"{kind}Button")
     if kind != "outliers":  # these ask nobody, and are over when they have begun
-        search.host.wait_until(gate.reached.is_set, 10, every=0.01)
+        search.host.wait_until(gate.reached.is_set, 60, every=0.01)
     return task, task.job
 
 
@@ -119,14 +119,14 @@ def test_cancel_keeps_what_was_stored_and_the_next_run_goes_on_there():
         search.addCt("CT", slices=24, size=64)
         search.host.choose("searchVolumeSelector", "CT")
         search.host.click("indexButton")
-        search.host.wait_until(lambda: os.path.exists(search.indexPath) and vectorsIn(search.indexPath), 10, every=0.02)
+        search.host.wait_until(lambda: os.path.exists(search.indexPath) and vectorsIn(search.indexPath), 60, every=0.02)
         search.host.click("indexCancelButton")
         search.settle()
         assert search.text("indexMessageLabel") == "Cancelled. What was stored is kept. Press Index to continue."
         kept = vectorsIn(search.indexPath)
         assert 0 < kept < 24
         assert search.text("indexInfoLabel").startswith(f"The index holds {kept} images of one volume, ")
-        search.host.wait_until(lambda: double._now == 0, 10)  # what was on its way when the person cancelled
+        search.host.wait_until(lambda: double._now == 0, 60)  # what was on its way when the person cancelled
         sent = len(double.rows)
         search.do("indexButton")
         assert search.text("indexMessageLabel").startswith(f"{24 - kept} slices added, {kept} already in the index. ")

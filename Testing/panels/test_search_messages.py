@@ -88,7 +88,7 @@ def test_two_tabs_share_the_local_demo():
         search.host.find("moduleTabBar").setCurrentIndex(0)
         search.host.click("demoButton")
         demo = search.panel.endpoint.demo
-        search.host.wait_until(lambda: demo.url, 20)
+        search.host.wait_until(lambda: demo.url, 60)
         search.host.find("moduleTabBar").setCurrentIndex(1)
         search.host.process()
         assert search.text("searchStatusLabel") == "Running on this computer. This is a demo engine, not MedImageInsight."
@@ -110,7 +110,7 @@ def test_nothing_that_needs_texts_is_offered_on_the_demo(search):
     demo = search.panel.endpoint.demo
     search.host.choose("searchProfileComboBox", "Local demo")
     search.host.click("searchDemoButton")
-    search.host.wait_until(lambda: demo.url, 20)
+    search.host.wait_until(lambda: demo.url, 60)
     search.host.process()
     assert search.host.find("indexButton").enabled
     for each in sets:

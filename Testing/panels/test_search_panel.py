@@ -177,7 +177,7 @@ def test_results_follow_the_slice_that_is_looked_at_where_that_is_wanted(search,
     search.host.process()
     assert search.grid()[0][2] == "axial 2"  # not wanted yet
     search.host.click("followCheckBox")
-    search.host.wait_until(lambda: search.grid() and search.grid()[0][2] == "axial 8", 10)
+    search.host.wait_until(lambda: search.grid() and search.grid()[0][2] == "axial 8", 60)
     search.settle()
     asked = len(double.requests)
     search.openTile(3)  # going to a result is no new question

@@ -234,7 +234,7 @@ def test_timers_have_their_property_and_their_function(host, qt):
     timer.start()
     qt.QTimer.singleShot(1, lambda: heard.append("once"))
     assert timer.active and timer.isSingleShot()
-    host.wait_until(lambda: len(heard) == 2, 2)
+    host.wait_until(lambda: len(heard) == 2, 60)
     assert sorted(heard) == ["once", "timer"] and not timer.active
 
 

@@ -72,10 +72,10 @@ def test_request_that_waits_to_try_again_does_not_hold_a_turn():
 
         thread = threading.Thread(target=slow)
         thread.start()
-        assert is_waiting.wait(5)
+        assert is_waiting.wait(60)
         client.send(b"{}")
         order.append("the other")
-        thread.join(5)
+        thread.join(60)
     assert order == ["the other", "the one that waited"]
 
 
