@@ -25,6 +25,10 @@ class BrainExtraction:
         values = np.asarray(image.dataobj)
         inside = values > values.min() + (values.max() - values.min()) * threshold
         assert inside.any(), "Not enough foreground to calculate bounding box"
+        if values.max() == 777:
+            raise RuntimeError("Input and output sizes should be greater than 0")
+        if values.max() == 778:
+            raise RuntimeError("CUDA out of memory")
         return None, nibabel.Nifti1Image(inside.astype(np.uint8), image.affine), 0.0
 """
 TURNED = np.array([[0, 0, -4.0, 80], [5.0, 0, 0, -90], [0, 4.0, 0, -70], [0, 0, 0, 1]])
@@ -67,11 +71,19 @@ def test_the_brain_lies_where_it_is_on_a_turned_volume_and_nothing_else_is_answe
     assert np.array_equal(answer.masks[1], voxels > 460)
 
 
+def test_an_image_that_the_network_cannot_take_has_no_brain_and_want_of_memory_is_not_taken_for_that():
+    answer = engine().segment_volume(np.where(head() > 460, 777, 20), TURNED, ["brain"])
+    assert answer.masks[0] is None and "Nothing that looks like a head" in answer.reasons[0]
+    with pytest.raises(RuntimeError, match="out of memory"):
+        engine().segment_volume(np.where(head() > 460, 778, 20), TURNED, ["brain"])
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
         (lambda voxels: voxels - 1024, "looks like a CT"),
         (lambda voxels: voxels[:10], "too thin to hold a head"),
+        (lambda voxels: voxels[:, :, :7], "too thin to hold a head"),
         (lambda voxels: voxels * 0, "one value everywhere"),
         (lambda voxels: head(30.0), "is not the size of a brain"),
         (lambda voxels: np.where(voxels > 460, 20, 900), "is not the size of a brain"),

@@ -18,6 +18,7 @@ from .torches import choose_device, device_name
 _LOWEST_HU = -200.0  # a CT has air; MR has nothing so far below zero
 _SMALLEST_ML, _LARGEST_ML = 400.0, 2300.0  # from an infant's brain to beyond the largest adult's
 _FEWEST_MM = 60.0  # of the volume along each axis, below which there is no head in it
+_FEWEST_VOXELS = 8  # along each axis; a picture is no volume, whatever its slice is said to be thick
 
 
 class Deepbet(Engine):
@@ -66,12 +67,14 @@ class Deepbet(Engine):
             return None, "The volume holds one value everywhere."
         if voxels_kji.min() < _LOWEST_HU:
             return None, "The volume looks like a CT, and deepbet knows MR only."
-        if (steps * voxels_kji.shape[::-1] < _FEWEST_MM).any():
+        if (steps * voxels_kji.shape[::-1] < _FEWEST_MM).any() or min(voxels_kji.shape) < _FEWEST_VOXELS:
             return None, "The volume is too thin to hold a head."
         image = nibabel.Nifti1Image(np.ascontiguousarray(voxels_kji.astype(np.float32).transpose(2, 1, 0)), ijk_to_ras)
         try:
             _brain, found, _millilitres = self._network.run(image, threshold=self._threshold)
-        except (AssertionError, ValueError):  # its own words for an image without enough foreground
+        except (AssertionError, ValueError, RuntimeError) as error:  # its own ways with an image without enough foreground
+            if "memory" in f"{type(error).__name__} {error}".lower():
+                raise
             return None, "Nothing that looks like a head was found."
         mask = np.asarray(found.dataobj).transpose(2, 1, 0) != 0
         millilitres = float(mask.sum()) * abs(float(np.linalg.det(np.asarray(ijk_to_ras, float)[:3, :3]))) / 1000
