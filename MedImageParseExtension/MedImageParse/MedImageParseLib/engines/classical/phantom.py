@@ -40,7 +40,7 @@ def make_phantom() -> Phantom:
     from scipy.ndimage import gaussian_filter
 
     matrix = oblique_matrix()
-    painter = _Painter(*_patient_coordinates(matrix))
+    painter = _Painter(matrix, *_patient_coordinates(matrix))
     _paint_trunk(painter)
     _paint_chest(painter)
     _paint_abdomen(painter)
@@ -77,8 +77,10 @@ class _Painter:
 
     ORGANS = ("body", "right lung", "left lung", "airways", "bones", "liver", "spleen", "right kidney", "left kidney")
 
-    def __init__(self, x: np.ndarray, y: np.ndarray, z: np.ndarray):
+    def __init__(self, matrix: np.ndarray, x: np.ndarray, y: np.ndarray, z: np.ndarray):
         self.x, self.y, self.z = x, y, z
+        self._to_index = np.linalg.inv(matrix)
+        self._trunks: dict[float, np.ndarray] = {}
         self.hu = np.full(x.shape, -1000.0, np.float32)
         self._organ = np.zeros(x.shape, np.uint8)
 
@@ -90,11 +92,24 @@ class _Painter:
         self.hu[inside] = hu
 
     def ellipsoid(self, middle: tuple[float, float, float], radii: tuple[float, float, float]) -> np.ndarray:
-        return np.asarray(sum(((axis - at) / radius) ** 2 for axis, at, radius in zip((self.x, self.y, self.z), middle, radii)) <= 1)
+        inside = np.zeros(self.x.shape, bool)
+        box = self._box(middle, radii)
+        inside[box] = sum(((axis[box] - at) / radius) ** 2 for axis, at, radius in zip((self.x, self.y, self.z), middle, radii)) <= 1
+        return inside
+
+    def _box(self, middle: tuple[float, float, float], radii: tuple[float, float, float]) -> tuple[slice, ...]:
+        """The part of the grid, kji, outside of which no voxel is within `radii` of `middle`: most shapes fill little of it."""
+        centre = (self._to_index @ [*np.add(middle, MIDDLE_RAS_MM), 1.0])[:3]
+        reach = np.abs(self._to_index[:3, :3]) @ radii + 1
+        low = np.maximum(np.floor(centre - reach), 0).astype(int)
+        high = np.maximum(np.ceil(centre + reach) + 1, 0).astype(int)
+        return tuple(slice(start, stop) for start, stop in zip(low[::-1], high[::-1]))
 
     def trunk(self, shrink: float) -> np.ndarray:
         """The trunk's cross-section (a rounded ellipse, 340 x 230 mm at the skin), `shrink` mm below the skin."""
-        return (np.abs(self.x) / (170 - shrink)) ** 2.4 + (np.abs(self.y + 5) / (115 - shrink)) ** 2.4 <= 1
+        if shrink not in self._trunks:
+            self._trunks[shrink] = (np.abs(self.x) / (170 - shrink)) ** 2.4 + (np.abs(self.y + 5) / (115 - shrink)) ** 2.4 <= 1
+        return self._trunks[shrink]
 
     def tube(self, x: float | np.ndarray, y: float | np.ndarray, radius: float) -> np.ndarray:
         return (self.x - x) ** 2 + (self.y - y) ** 2 <= radius**2
