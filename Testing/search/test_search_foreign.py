@@ -140,7 +140,7 @@ def test_a_reading_that_never_ends_meets_a_deadline(healthy, monkeypatch):
     with (
         EmbeddingIndex.open(healthy) as index,
         pytest.raises(IndexFault, match="far longer to read than its size"),
-        index._reading() as inside,
+        index.reading() as inside,
     ):
         inside.execute("WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c").fetchall()
 

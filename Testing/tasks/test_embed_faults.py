@@ -275,7 +275,7 @@ def test_another_version_of_the_model_neither_adds_to_an_index_nor_searches_it(t
             index_add(tmp_path / "a.index", made_up_ct(6), client=client)
         assert caught.value.exit_status == 3 and index_info(tmp_path / "a.index").records == 3
         with pytest.raises(ReplyError, match="another version of the model"):
-            index_search(tmp_path / "a.index", image=made_up_ct(6), slices="1", client=client)
+            index_search(tmp_path / "a.index", image=made_up_ct(6), slices="5", client=client)
         with pytest.raises(ReplyError, match="another version of the model"):
             index_search(tmp_path / "a.index", text="liver", client=client)
 

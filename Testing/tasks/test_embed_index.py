@@ -154,7 +154,7 @@ def test_a_query_is_made_by_the_recipe_of_the_index(tmp_path):
         index_add(tmp_path / "a.index", made_up_ct(), client=client, window="-160,240", fit="stretch")
         found = index_search(tmp_path / "a.index", image=made_up_ct(), slices="5", client=client, top=1)
     assert found.hits[0].similarity == pytest.approx(1.0, abs=1e-6) and found.hits[0].record.slice_index == 5
-    assert double.rows[-1] in double.rows[:-1]  # the very same picture
+    assert len(double.rows) == 12  # the very same picture, which the index holds: it is not sent again
 
 
 def test_an_index_of_two_recipes_is_never_searched_in_one_go(tmp_path):
@@ -173,9 +173,9 @@ def test_similarities_are_the_cosines_of_the_vectors_that_the_endpoint_gave(tmp_
     double = InsightDouble()
     double.keep = True
     with reached(double) as (_double, client):
-        index_add(tmp_path / "a.index", made_up_ct(8), client=client)
+        index_add(tmp_path / "a.index", made_up_ct(8), client=client, slices="0:7")
         pngs = list(double.pictures)
-        found = index_search(tmp_path / "a.index", image=made_up_ct(8), slices="4", client=client)
+        found = index_search(tmp_path / "a.index", image=made_up_ct(8), slices="7", client=client)
     query = np.array(image_vector(double.pictures[-1]))
     expected = sorted((float(query @ np.array(image_vector(png))) for png in pngs), reverse=True)
     assert [hit.similarity for hit in found.hits] == pytest.approx(expected, abs=1e-5)

@@ -178,10 +178,13 @@ def index_search(
     """
     from ..search.index import EmbeddingIndex
     from ..tasks.find_similar import search_image, search_text
+    from ..tasks.volume_search import search_volumes
 
     text = options.text
     if (image is None) == (text is None):
         raise UsageError('Say what to search for: --image INPUT or --text "…", one of the two.')
+    if options.volumes and image is None:
+        raise UsageError("Whole volumes are found for a volume; name one as the image, or leave the way to compare volumes out.")
     if image is not None:
         check_kind(image)
     if options.top < 1:
@@ -197,7 +200,10 @@ def index_search(
                 result = search_text(opened, str(text), used, **common)
             else:
                 which: dict = {"slices": options.slices, "plane": options.plane, "other_volumes": options.other_volumes}
-                result = search_image(opened, reading[0], used, **which, **common)
+                if options.volumes:
+                    result = search_volumes(opened, reading[0], used, way=options.volumes, **which, **common)
+                else:
+                    result = search_image(opened, reading[0], used, **which, **common)
     if reading is not None:
         result.report["input"]["path"] = reading[1]
         result.report["warnings"] = [*reading[2], *result.report["warnings"]]

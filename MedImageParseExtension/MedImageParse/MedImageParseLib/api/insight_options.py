@@ -131,6 +131,11 @@ class SearchOptions(WhichOptions):
     plane: str = option(AUTO_PLANE, help=_ONE_PLANE, choices=PLANE_CHOICES)
     top: int = option(10, help="how many", metavar="N")
     other_volumes: bool = option(False, help="leave out what comes from the same volume")
+    volumes: str = option(
+        "",
+        help="find whole volumes like a volume, in an index of slices: by votes of its slices, or by mean or seven statistics of their vectors",
+        choices=("vote", "mean", "statistics"),
+    )
     one_each: bool = option(False, help="of each volume only the most similar slice")
     least: float = option(-1.0, help="only what is at least this similar (cosine, 1 for the same; all by default)", metavar="S")
     only_kind: str = option("", help="only vectors of this kind", choices=("slice", "picture", "volume", "study"))

@@ -125,14 +125,14 @@ class EmbeddingIndex:
 
     def require_factor(self, provenance: Provenance, factor: float | None) -> None:
         """Raise IndexFault where the vectors of this provenance came with another scaling factor: another model made them."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             space = rows.find_space(connection, provenance)
         if space is not None:
             _require_factor(space, factor)
 
     def has(self, hashes: Iterable[str], provenance: Provenance) -> set[str]:
         """Those of the content hashes that are stored with this provenance: no need to embed them again."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             space = rows.find_space(connection, provenance)
             return set(rows.held_contents(connection, space.id, hashes)) if space else set()
 
@@ -176,7 +176,7 @@ class EmbeddingIndex:
                 'There are no records of the kind "{unknown}"; the kinds are {listed}.', unknown=unknown[0], listed=", ".join(KINDS)
             )
         queries = unit_rows(vectors)
-        with self._reading() as connection:
+        with self.reading() as connection:
             sketch, matrix = self._prepared(connection, provenance)
             matrix = matrix or self._matrix(connection, provenance)
             places, spots, table = matrix.places, None if matrix.is_plain else matrix.rows, matrix.vectors
@@ -192,21 +192,21 @@ class EmbeddingIndex:
             hidden |= ~np.isin(places[:, 0], np.fromiter(only, np.int64))
         series = None
         if one_each:
-            with self._reading() as connection:
+            with self.reading() as connection:
                 unknown_series = rows.text_number(connection, "")
             # Records of which the series is not known stand for themselves.
             series = np.where(places[:, 1] == unknown_series, -places[:, 0], places[:, 1])
         if sketch is None:
             found = search_all(table, spots, queries, hidden, top, series, least)
         else:
-            with self._reading() as connection:
+            with self.reading() as connection:
                 found = search_sketched(connection, sketch, matrix, queries, hidden, top, series, least)
         results = self._hits(places[:, 0], found)
         return results[0] if np.ndim(vectors) == 1 else results
 
     def _hits(self, ids: np.ndarray, found: list[tuple[np.ndarray, np.ndarray]]) -> list[list[Hit]]:
         wanted = {int(ids[place]) for spots, _ in found for place in spots}
-        with self._reading() as connection:
+        with self.reading() as connection:
             records = rows.read_records(connection, wanted)
         results = []
         for spots, similarities in found:
@@ -227,7 +227,7 @@ class EmbeddingIndex:
         Raises:
             IndexFault: there are none; the sentence says what is there.
         """
-        with self._reading() as connection:
+        with self.reading() as connection:
             matrix = self._matrix(connection, provenance)
             places, vectors = matrix.places, matrix.vectors
             if not matrix.is_plain:
@@ -237,24 +237,24 @@ class EmbeddingIndex:
 
     def records(self, ids: Iterable[int] | None = None, *, series: str = "", source: str = "") -> dict[int, Record]:
         """Records without their vectors, by number: those asked for, or of a series or a source, or all. Unknown numbers are left out."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             wanted = set(ids) if ids is not None else rows.select(connection, self._size(), series=series, source=source)
             return rows.read_records(connection, wanted)
 
     def numbers(self, *, series: str = "") -> list[int]:
         """The numbers of all records, or of those of a series, rising: for a list that is shown page by page."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             return sorted(rows.select(connection, self._size(), series=series))
 
     def provenance_of(self, ids: Iterable[int]) -> dict[int, Provenance]:
         """With which provenance each of these records is stored."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             return rows.read_provenance(connection, set(ids))
 
     def spaces(self, *, readable_only: bool = False) -> list[Provenance]:
         """The provenances that have records, in the order they came; with `readable_only` those of a damaged index that can be read."""
         if readable_only:
-            with self._reading() as connection:
+            with self.reading() as connection:
                 return readable_spaces(connection)
         return [space.provenance for space in self.info().spaces]
 
@@ -281,8 +281,7 @@ class EmbeddingIndex:
         return removed
 
     def prepare(self, told: Callable[[int, int], object] = lambda _done, _all: None) -> int:
-        """Make searches among hundreds of thousands of vectors fast: sketches of them in a file beside the index, see sketch.py.
-
+        """Make searches among hundreds of thousands of vectors fast: sketches in a file beside the index, see sketch.py.
         What is added later is found too; when it is much, prepare again. Removing something throws the sketches away.
 
         Args:
@@ -295,7 +294,7 @@ class EmbeddingIndex:
             IndexFault: nothing there, damaged, or no room for a quarter of the index's size.
         """
         self._drop_sketches()
-        with self._reading() as connection:
+        with self.reading() as connection:
             spaces = rows.read_spaces(connection)
             try:
                 return sum(
@@ -317,7 +316,7 @@ class EmbeddingIndex:
 
     def info(self) -> IndexInfo:
         """What the index holds, without reading vectors."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             spaces = [SpaceInfo(space.provenance, count, space.length, space.factor) for space, count in rows.count_spaces(connection)]
             kinds, series, sources, thumbnails = rows.count_records(connection)
         return IndexInfo(str(self.path), VERSION, self._size(), sum(kinds.values()), tuple(spaces), kinds, series, sources, thumbnails)
@@ -325,7 +324,7 @@ class EmbeddingIndex:
     def studies(self) -> list[Study]:
         """The volumes and pictures, in the order in which they came: for a list that a person chooses from. Reads no vectors."""
         found: dict[str, Study] = {}
-        with self._reading() as connection:
+        with self.reading() as connection:
             for series, name, count in rows.read_studies(connection):
                 before = found.get(series, Study(series, "", 0))
                 found[series] = Study(series, before.name or name, before.images + count)
@@ -350,17 +349,17 @@ class EmbeddingIndex:
 
     def labels(self, name: str = "") -> list[PlaceLabel]:
         """The labels of a set, or of all sets, in the order in which they came."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             return label_rows.read(connection, name)
 
     def labels_of(self, ids: Iterable[int], name: str) -> dict[int, tuple[str, ...]]:
         """The labels of records in a set, by number; a slice's own go before its series'. Records without any are left out."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             return labels_of(rows.read_records(connection, {int(number) for number in ids}), label_rows.read(connection, name))
 
     def label_sets(self) -> list[LabelCounts]:
         """The sets of labels, and how many places have each label."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             return label_rows.count(connection)
 
     def remove_labels(self, name: str) -> int:
@@ -382,7 +381,7 @@ class EmbeddingIndex:
 
     def check(self) -> CheckReport:
         """Read everything and compare it with its checksums; changes nothing. See integrity.check."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             return check(self.path, connection)
 
     def export(self, path: str | os.PathLike, *, readable_only: bool = False) -> int:
@@ -412,7 +411,7 @@ class EmbeddingIndex:
     def rows_of(self, provenance: Provenance, *, readable_only: bool = False) -> Iterator[tuple[Record, np.ndarray]]:
         """Records of a provenance with their vectors, in order; with `readable_only` those of a damaged index that can be read."""
         if readable_only:
-            with self._reading() as connection:
+            with self.reading() as connection:
                 yield from readable_rows(connection, provenance)
             return
         ids, matrix = self.vectors(provenance)
@@ -457,8 +456,8 @@ class EmbeddingIndex:
             return 0
 
     @contextmanager
-    def _reading(self) -> Iterator[Connection]:
-        """A transaction in which all reads see the same state."""
+    def reading(self) -> Iterator[Connection]:
+        """A transaction in which all reads see the same state; for this package."""
         with self._lock, as_sentences(self.path):
             self._connection.execute("BEGIN")
             try:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from . import rows
 from .matrix import Matrix, best, best_of_each
 from .sketch import Sketch, exact_vectors
 
@@ -14,7 +17,26 @@ _SPARE = 256  # compared exactly beyond those that are asked for: bytes tell sim
 _OF_EACH = 50  # candidates a result, where only the best of each series counts
 _WIDER = 8  # times as many, where they were of too few series
 
+if TYPE_CHECKING:
+    from .index import EmbeddingIndex
+    from .records import Provenance
+
 Found = list[tuple[np.ndarray, np.ndarray]]
+
+
+def vectors_of_contents(index: EmbeddingIndex, provenance: Provenance, hashes: Sequence[str]) -> dict[str, np.ndarray]:
+    """The vectors of those of the contents that the index holds, by content hash: no need to send these again.
+
+    Raises:
+        IndexFault: one is damaged.
+    """
+    with index.reading() as connection:
+        space = rows.find_space(connection, provenance)
+        held = rows.held_contents(connection, space.id, hashes) if space is not None else {}
+        if space is None or not held:
+            return {}
+        vectors = exact_vectors(connection, np.array(list(held.values()), np.int64), space.length)
+    return dict(zip(held, vectors, strict=True))
 
 
 def search_all(
@@ -41,10 +63,10 @@ def search_all(
             scores = scores[:, rows_of]
         if hidden.any():
             scores[:, hidden] = -np.inf
-        for row in scores:
-            places = best(row, top) if series is None else best_of_each(row, series, top)
-            places = places[row[places] >= least]
-            found.append((places, row[places]))
+        for own in scores:
+            places = best(own, top) if series is None else best_of_each(own, series, top)
+            places = places[own[places] >= least]
+            found.append((places, own[places]))
     return found
 
 
@@ -89,8 +111,8 @@ def _one(
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     held = len(sketch.chunks)
     by_row = np.full(held + len(matrix.vectors), -np.inf, np.float32)
-    rows, scores = sketch.search(query, covered, min(want, held))
-    by_row[rows] = scores
+    near, scores = sketch.search(query, covered, min(want, held))
+    by_row[near] = scores
     by_row[held:] = matrix.vectors @ query
     by_place = by_row[matrix.rows] if not matrix.is_plain else by_row
     if hidden.any():

@@ -14,8 +14,9 @@ from ..progress import Cancellation, Progress, no_progress
 from ..search.faults import IndexFault, other_space
 from ..search.index import EmbeddingIndex
 from ..search.records import Hit, Provenance, series_name
+from ..search.searching import vectors_of_contents
 from .choosing import belongs
-from .embed import MODEL, Embedder, Selection, embed_volume
+from .embed import MODEL, Embedder, Picture, Selection, embed_volume, pictures_of
 from .preprocessing import PictureMaker, Preprocessing, make_thumbnail
 from .run import Client, RunLog
 
@@ -119,7 +120,7 @@ def search_image(
     log = RunLog(MODEL, progress, cancellation or Cancellation())
     began = time.perf_counter()
     asked = choose_space(index, client, preprocessing, log)
-    recipe = _recipe(asked)
+    recipe = recipe_of(asked)
     with log.timed("prepare"):
         count = PictureMaker(volume, recipe, plane).count
         selection = Selection("all" if slices is None else slices, plane=plane)
@@ -129,8 +130,7 @@ def search_image(
             "Say with which slice to search: one index from 0 to {value} (the index holds slices, not whole volumes).", value=count - 1
         )
     embedder = Embedder(client, log, progress=progress)
-    pictures, vectors = embed_volume(volume, embedder, recipe, selection)
-    found = Provenance(asked.model, asked.deployment, embedder.engine or "", asked.preprocessing)
+    pictures, vectors, found = known_or_embedded(index, asked, volume, embedder, recipe, selection)
     require_same_model(index, found, embedder)
     excluded = series_name(volume.voxels, volume.ijk_to_ras) if other_volumes else ""
     hits = index.search(vectors[0], provenance=found, top=top, exclude_series=excluded, **narrow.options(index))
@@ -138,7 +138,7 @@ def search_image(
     detail = "" if volume.is_picture else f"{middle.plane}, slice {middle.index}" if recipe.pool == "none" else f"{len(pictures)} slices"
     log.timings["total"] = time.perf_counter() - began
     report = log.report(volume, client, recipe.window) | {"query": {"plane": middle.plane or None, "slices": chosen, "text": None}}
-    return _finished(cast("list[Hit]", hits), found, report, make_thumbnail(middle.pixels), detail)
+    return finished(cast("list[Hit]", hits), found, report, make_thumbnail(middle.pixels), detail)
 
 
 def search_text(
@@ -159,7 +159,7 @@ def search_text(
     log = RunLog(MODEL, progress, cancellation or Cancellation())
     began = time.perf_counter()
     asked = choose_space(index, client, preprocessing, log)
-    if _recipe(asked).pool == "statistics":
+    if recipe_of(asked).pool == "statistics":
         raise UsageError("The index holds statistics of whole volumes, which no text can be compared with; make one of slices.")
     embedder = Embedder(client, log)
     vector = embedder.texts([text])[0]
@@ -169,7 +169,7 @@ def search_text(
     log.timings["total"] = time.perf_counter() - began
     nothing = Volume(np.zeros((1, 1, 1), np.uint8))
     report = log.report(nothing, client, "") | {"input": None, "query": {"plane": None, "slices": None, "text": text}}
-    return _finished(cast("list[Hit]", hits), found, report)
+    return finished(cast("list[Hit]", hits), found, report)
 
 
 def choose_space(index: EmbeddingIndex, client: Client, preprocessing: Preprocessing | None, log: RunLog) -> Provenance:
@@ -200,6 +200,36 @@ def choose_space(index: EmbeddingIndex, client: Client, preprocessing: Preproces
     return Provenance(MODEL, deployment, "", best)
 
 
+def known_or_embedded(
+    index: EmbeddingIndex, asked: Provenance, volume: Volume, embedder: Embedder, recipe: Preprocessing, selection: Selection
+) -> tuple[list[Picture], np.ndarray, Provenance]:
+    """The pictures of a query with their vectors: those that the index holds are taken from there, the others are sent.
+
+    Args:
+        asked: the space without its engine, as `choose_space` gives it.
+        volume, embedder, recipe, selection: as for embed.embed_volume.
+
+    Returns:
+        pictures in slice order, float32 (slices, length) or (1, length) where pooled, and the space that they can be compared with.
+    """
+    spaces = [one for one in index.spaces() if (one.model, one.deployment, one.preprocessing) == (asked.model, asked.deployment, asked.preprocessing)]  # fmt: skip
+    pictures: list[Picture] = []
+    # Vectors of a local engine are asked for again: only its answer says that it is one, and nothing of it may pass for the model's.
+    if recipe.pool == "none" and len(spaces) == 1 and not spaces[0].engine:
+        pictures = list(pictures_of(PictureMaker(volume, recipe, selection.plane), selection))
+    held = vectors_of_contents(index, spaces[0], [one.content_hash for one in pictures]) if pictures else {}
+    missing = [one for one in pictures if one.content_hash not in held]
+    if held and missing:
+        fresh = [one for some in embedder.images(missing, len(missing)) for one in some]
+        if (embedder.engine or "") == spaces[0].engine:
+            held |= {one.picture.content_hash: one.vector for one in fresh}
+            missing = []
+    if held and not missing:
+        return pictures, np.stack([held[one.content_hash] for one in pictures]), spaces[0]
+    pictures, vectors = embed_volume(volume, embedder, recipe, selection)
+    return pictures, vectors, Provenance(asked.model, asked.deployment, embedder.engine or "", asked.preprocessing)
+
+
 def require_same_model(index: EmbeddingIndex, provenance: Provenance, embedder: Embedder) -> None:
     """Raise ReplyError where the query's vector came with another scaling factor than those of the index: another version made it."""
     try:
@@ -210,7 +240,8 @@ def require_same_model(index: EmbeddingIndex, provenance: Provenance, embedder: 
         raise ReplyError("{fault}", code="model-changed", fault=fault) from fault
 
 
-def _recipe(provenance: Provenance) -> Preprocessing:
+def recipe_of(provenance: Provenance) -> Preprocessing:
+    """How the pictures of a space were made. Raises UsageError where this version cannot repeat it."""
     made = Preprocessing.parse(provenance.preprocessing)
     if made is None:
         raise UsageError(
@@ -220,7 +251,8 @@ def _recipe(provenance: Provenance) -> Preprocessing:
     return made
 
 
-def _finished(hits: list[Hit], found: Provenance, report: dict, thumbnail: bytes = b"", detail: str = "") -> SearchResult:
+def finished(hits: list[Hit], found: Provenance, report: dict, thumbnail: bytes = b"", detail: str = "") -> SearchResult:
+    """A result with its report."""
     report["preprocessing"] = found.preprocessing
     report["hits"] = [describe_hit(rank, hit) for rank, hit in enumerate(hits, start=1)]
     return SearchResult(hits, found, thumbnail, detail, report)
