@@ -206,8 +206,12 @@ def known_or_embedded(
     """The pictures of a query with their vectors: those that the index holds are taken from there, the others are sent.
 
     Args:
+        index: open.
         asked: the space without its engine, as `choose_space` gives it.
-        volume, embedder, recipe, selection: as for embed.embed_volume.
+        volume: of the query.
+        embedder: sends what the index does not hold.
+        recipe: of the index's pictures.
+        selection: which slices.
 
     Returns:
         pictures in slice order, float32 (slices, length) or (1, length) where pooled, and the space that they can be compared with.

@@ -29,11 +29,20 @@ def search_volumes(
     """The volumes of an index of slices that are most like a volume. Slices that the index holds are not sent again.
 
     Args:
+        index: open.
+        volume: to ask with.
+        client: the endpoint.
         way: "vote": each slice of the query votes for the volume of the slice most like it, and the share of the votes counts, then the mean
             similarity of the nearest slices; "mean": cosine of the mean vectors; "statistics": Euclidean distance d of the seven statistics
             of the slices' vectors, told as 1 / (1 + d). A metric belongs to each kind of vector, as in the published recipes.
-        slices: of the query, all by default. plane, preprocessing: as for find_similar.search_image.
-        other_volumes: leave out the query itself. narrow: what may be found.
+        slices: of the query, all by default.
+        plane: of its slices.
+        top: how many volumes.
+        other_volumes: leave out the query itself.
+        narrow: what may be found.
+        preprocessing: as for find_similar.search_image.
+        progress: told what is going on.
+        cancellation: stops the search.
 
     Returns:
         SearchResult: a hit a volume, best first; `.record` is its slice that is most like one of the query's.
