@@ -75,6 +75,14 @@ class Studio:
         self.host.screenshot(path, width, height, font_scale, theme)
         return Image.open(path).convert("RGB").copy()
 
+    def grabbed(self, widget: Any) -> Any:
+        """A window of its own as a Pillow image."""
+        from PIL import Image
+
+        path = self._folder / "window.png"
+        widget.grab().save(str(path))
+        return Image.open(path).convert("RGB").copy()
+
     def dialog(self, height: int) -> Any:
         """The settings, in a dialog of their own, as a Pillow image."""
         from PIL import Image
@@ -113,6 +121,31 @@ def ready(studio: Studio) -> Any:
     studio.loadSample()
     studio.host.type("promptsEdit", "lungs\nbones\nliver\nunicorn")
     return studio.withViews()
+
+
+def suggestions(studio: Studio) -> Any:
+    """Three letters of a target, the list below them, and the dialog in which targets are browsed."""
+    from PIL import Image
+
+    studio.startDemo()
+    studio.loadSample()
+    studio.host.type("promptsEdit", "liver\nadr")
+    shown = studio.panel.prompts.completer.list
+    panel = studio.picture(height=640)
+    edit = studio.host.find("promptsEdit")
+    with studio.host.panel.dressed(PANEL[0], 640, 1.0, "light"):
+        studio.host.process()
+        corner = edit.mapTo(studio.host.panel.window, studio.host.qt.QPoint(0, 0))
+        row = edit.cursorRect().bottom()
+    panel.paste(studio.grabbed(shown), (corner.x() + 4, corner.y() + row + 4))
+    studio.host.key("promptsEdit", "Esc")
+    studio.host.click("browseButton")
+    studio.host.type("browseFilterEdit", "gland")
+    dialog = studio.grabbed(studio.panel.prompts._browser.dialog)
+    sheet = Image.new("RGB", (panel.width + 16 + dialog.width, max(panel.height, dialog.height)), (239, 239, 239))
+    sheet.paste(panel, (0, 0))
+    sheet.paste(dialog, (panel.width + 16, 0))
+    return sheet
 
 
 def running(studio: Studio) -> Any:
@@ -278,6 +311,7 @@ def _everythingOpen(studio: Studio) -> None:
 PICTURES = (
     empty,
     ready,
+    suggestions,
     running,
     finished,
     several,
