@@ -40,7 +40,7 @@ __all__ = sorted(name for names in _MODULES.values() for name in names)
 keep_old_names()
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> object:
     for module, names in _MODULES.items():
         if name in names:
             return getattr(importlib.import_module(f".{module}", __name__), name)

@@ -98,7 +98,7 @@ def batch(
     options: ImageOptions,
     progress: Progress = no_progress,
     cancellation: Cancellation | None = None,
-    **connection,
+    **connection: Any,
 ) -> BatchResult:
     """Segment many images, so that a second call goes on where the first one ended, however it ended.
 

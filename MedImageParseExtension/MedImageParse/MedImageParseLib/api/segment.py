@@ -45,7 +45,7 @@ def segment(
     options: SegmentOptions,
     progress: Progress = no_progress,
     cancellation: Cancellation | None = None,
-    **connection,
+    **connection: Any,
 ) -> SegmentationResult:
     """Segment an image by text prompts, and write what is asked for.
 
@@ -116,7 +116,7 @@ def check(
     model: str = "auto",
     client: EndpointClient | None = None,
     cancellation: Cancellation | None = None,
-    **connection,
+    **connection: Any,
 ) -> CheckResult:
     """Ask an endpoint whether it answers, and which model is behind it, with a tiny probe.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from ..api import adapters
 from ..api.insight_options import ApplyOptions, MeasureOptions, TrainOptions
@@ -10,6 +11,9 @@ from ..options import add_options, options_from
 from ..tasks.find_similar import name_of, place_of
 from .options import INPUT_HELP, Parser, add_common, add_connection, connection_unless_index
 from .terminal import Terminal, raise_if_partly, reported
+
+if TYPE_CHECKING:
+    from ..search.measures import Figures
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -73,7 +77,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def print_figures(figures) -> None:
+def print_figures(figures: Figures | None) -> None:
     """The figures with their intervals, and a line a label."""
     if figures is None:
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable
 
 from ..api import engines
 from ..errors import EndpointError, UsageError
@@ -38,7 +39,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     check.add_argument("engine", metavar="NAME|FILE.py:Class", help="one that was added, classical, or a class of your own")
 
 
-def _add(parts: argparse._SubParsersAction, name: str, words: str, run) -> argparse.ArgumentParser:
+def _add(parts: argparse._SubParsersAction, name: str, words: str, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
     parser = parts.add_parser(name, help=words)
     parser.set_defaults(run=run)
     parser.add_argument("--quiet", action="store_true", help="stderr carries the error line only")

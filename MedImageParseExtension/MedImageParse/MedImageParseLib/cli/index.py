@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from collections.abc import Callable
 
 from ..api import embed, labels, retrieval
 from ..api.insight_options import IndexOptions, LabelOptions, RetrievalOptions, SearchOptions
@@ -43,7 +44,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     add_import.add_argument("input", metavar="FILE.npz|.parquet|.jsonl", help="what was exported, or vectors of `embed`")
 
 
-def _add_plain(parts: argparse._SubParsersAction, name: str, words: str, run) -> argparse.ArgumentParser:
+def _add_plain(
+    parts: argparse._SubParsersAction, name: str, words: str, run: Callable[[argparse.Namespace], int]
+) -> argparse.ArgumentParser:
     parser = parts.add_parser(name, help=words)
     parser.set_defaults(run=run)
     parser.add_argument("index", metavar="INDEX", help="the index file")

@@ -13,6 +13,7 @@ import traceback
 import warnings
 from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
+from typing import Any
 
 from .. import __version__
 from ..errors import Cancelled, MedImageParseError, UsageError
@@ -195,11 +196,11 @@ def _bind_negative_values(argv: list[str]) -> list[str]:
     return bound
 
 
-def _cancel_on_interrupt(cancellation: Cancellation):
+def _cancel_on_interrupt(cancellation: Cancellation) -> Any:
     """Ctrl+C asks the work to stop; a second one stops it hard. None where signals are not ours to set (not the main thread)."""
     was_asked = False
 
-    def interrupt(_signal, _frame) -> None:
+    def interrupt(_signal: int, _frame: object) -> None:
         nonlocal was_asked
         if was_asked or cancellation.is_cancelled:
             raise KeyboardInterrupt

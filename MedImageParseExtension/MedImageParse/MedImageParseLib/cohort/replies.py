@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import BinaryIO
 
 from ..configuration import try_lock
 from ..errors import EndpointError, InputError
@@ -61,7 +62,7 @@ def write_reply(path: Path, reply: Reply) -> None:
     """Keep a reply, whole or not at all."""
     said = {name: value for name, value in asdict(reply).items() if name in _KEPT}
 
-    def write(file) -> None:
+    def write(file: BinaryIO) -> None:
         file.write(json.dumps(said).encode() + b"\n")
         file.write(reply.body)
 

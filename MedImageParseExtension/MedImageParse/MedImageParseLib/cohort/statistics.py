@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..files.write import check_writable, csv_cell, write_atomically
-from ..imaging.volume import CroppedMask, Volume
+from ..imaging.volume import CroppedMask, Volume, three
 
 STATISTICS_EXTENSIONS = (".csv", ".json")
 
@@ -147,7 +147,7 @@ def _centroid(mask: CroppedMask, inside: np.ndarray, matrix: np.ndarray) -> tupl
     return float(right), float(anterior), float(superior)
 
 
-def _box(mask: CroppedMask, inside: np.ndarray, matrix: np.ndarray):
+def _box(mask: CroppedMask, inside: np.ndarray, matrix: np.ndarray) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
     """A coordinate is linear along a row of voxels, so the first and the last voxel of each row decide."""
     rows = np.argwhere(inside.any(axis=2))
     lines = inside[rows[:, 0], rows[:, 1]]
@@ -156,4 +156,4 @@ def _box(mask: CroppedMask, inside: np.ndarray, matrix: np.ndarray):
     places = ends @ matrix[:3, :3].T + matrix[:3, 3]
     edge = np.abs(matrix[:3, :3]).sum(axis=1) / 2
     low, high = places.min(axis=0) - edge, places.max(axis=0) + edge
-    return tuple(float(one) for one in low), tuple(float(one) for one in high)
+    return three(float(one) for one in low), three(float(one) for one in high)

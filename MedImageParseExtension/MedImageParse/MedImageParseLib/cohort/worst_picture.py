@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,9 +11,10 @@ import numpy as np
 from ..errors import InputError
 from ..files.drawing import BACKGROUND, TEXT, png_of
 from ..files.drawing import font as font_of
-from ..files.picture import choose_panels, display_window, draw_panel, eroded
+from ..files.picture import Color, Panel, choose_panels, display_window, draw_panel, eroded
 from ..files.read import read_image
 from ..imaging.volume import CroppedMask, Volume
+from ..imaging.windows import Window
 from .evaluate import CaseScore, Evaluation
 from .labels import LabelSet, same_grid
 from .pairs import case_name, plain_name
@@ -89,7 +91,7 @@ def _row(kept: tuple[CaseScore, LabelSet, LabelSet], images: Path | None) -> tup
     return f"{score.case}: {measure}", [_panel(volume, panel, sides, window) for panel in panels]
 
 
-def _panel(volume: Volume, panel, sides, window) -> Image.Image:
+def _panel(volume: Volume, panel: Panel, sides: Sequence[tuple[Color, list[CroppedMask]]], window: Window) -> Image.Image:
     from PIL import Image
 
     scale = _PANEL / max(panel.size_mm)

@@ -234,7 +234,7 @@ def _draw_strips(
         draw.rectangle((start - 1, y + 1, end, y + _STRIP - 2), outline=FRAME)
 
 
-def _wrapped(text: str, font, width: float) -> list[str]:
+def _wrapped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float) -> list[str]:
     lines: list[str] = []
     for word in text.split():
         if lines and font.getlength(f"{lines[-1]} {word}") <= width:
@@ -369,7 +369,7 @@ def _tag_place(place: tuple[float, float], taken: list[tuple[float, float]]) -> 
     return (free or candidates)[0]
 
 
-def _legend(draw: ImageDraw.ImageDraw, left: int, top: int, font) -> None:
+def _legend(draw: ImageDraw.ImageDraw, left: int, top: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> None:
     for number, (color, words) in enumerate(((_USUAL, "reference set"), (_NEAR, "near to it"), (_FAR, "far from it"))):
         y = top + number * _LINE
         _dot(draw, (left + 8, y + 10), 6, color)

@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 from dataclasses import dataclass
+from typing import Any
 
 MB = 1 << 20
 
@@ -76,7 +77,7 @@ class TimedReader(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer) -> int:
+    def readinto(self, buffer: Any) -> int:
         """As io.RawIOBase. Raises TimeoutError when the time is over."""
         left = self._until - time.monotonic()
         if left <= 0:

@@ -210,7 +210,15 @@ def fit(
     return head
 
 
-def _fit_network(head: Head, x: np.ndarray, y: np.ndarray, weights: np.ndarray, how: Learning, judged, told) -> Head:
+def _fit_network(
+    head: Head,
+    x: np.ndarray,
+    y: np.ndarray,
+    weights: np.ndarray,
+    how: Learning,
+    judged: Callable[[Head], float],
+    told: Callable[[int], None],
+) -> Head:
     recipe = how.recipe
     loss = network.classes_loss(y.argmax(axis=1), weights, y.shape[1]) if head.exclusive else network.findings_loss(y, weights)
     head.settings = {"width": recipe.width, "weights": how.weights}

@@ -8,17 +8,20 @@ weights.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 
 from ..packages import is_there
 
 ENGINES = ("auto", "scikit-learn", "scipy")
+Fit = tuple[np.ndarray, np.ndarray]  # float64 (rows of weights, length) and (rows of weights,)
+LossOf = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[float, np.ndarray]]  # of raw values, truth and weights: loss and slope
 _MOST_STEPS = 20_000
 _FLAT = 1e-9  # largest slope of the mean loss at the minimum
 
 
-def fit_classes(x: np.ndarray, y: np.ndarray, count: int, weights: np.ndarray, strength: float, engine: str = "auto"):
+def fit_classes(x: np.ndarray, y: np.ndarray, count: int, weights: np.ndarray, strength: float, engine: str = "auto") -> Fit:
     """Weights for labels that exclude one another.
 
     Args:
@@ -39,7 +42,7 @@ def fit_classes(x: np.ndarray, y: np.ndarray, count: int, weights: np.ndarray, s
     return _by_scipy(x, np.eye(count)[y], weights, strength, _multinomial)
 
 
-def fit_findings(x: np.ndarray, y: np.ndarray, weights: np.ndarray, strength: float, engine: str = "auto"):
+def fit_findings(x: np.ndarray, y: np.ndarray, weights: np.ndarray, strength: float, engine: str = "auto") -> Fit:
     """Weights for findings that may stand beside one another, a row each.
 
     Args:
@@ -60,7 +63,7 @@ def _engine(engine: str) -> str:
     return engine if engine != "auto" else "scikit-learn" if is_there("sklearn") else "scipy"
 
 
-def _by_sklearn(x: np.ndarray, y: np.ndarray, weights: np.ndarray, strength: float):
+def _by_sklearn(x: np.ndarray, y: np.ndarray, weights: np.ndarray, strength: float) -> Fit:
     from sklearn.linear_model import LogisticRegression
 
     with warnings.catch_warnings():
@@ -69,7 +72,7 @@ def _by_sklearn(x: np.ndarray, y: np.ndarray, weights: np.ndarray, strength: flo
     return made.coef_, made.intercept_
 
 
-def _by_scipy(x: np.ndarray, y: np.ndarray, weights: np.ndarray, strength: float, loss_of):
+def _by_scipy(x: np.ndarray, y: np.ndarray, weights: np.ndarray, strength: float, loss_of: LossOf) -> Fit:
     from scipy.optimize import minimize
 
     rows, length = y.shape[1], x.shape[1]

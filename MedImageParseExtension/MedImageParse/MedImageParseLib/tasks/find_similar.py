@@ -13,7 +13,7 @@ from ..imaging.volume import Volume
 from ..progress import Cancellation, Progress, no_progress
 from ..search.faults import IndexFault, other_space
 from ..search.index import EmbeddingIndex
-from ..search.records import Hit, Provenance, series_name
+from ..search.records import Hit, Provenance, Record, series_name
 from ..search.searching import vectors_of_contents
 from .choosing import belongs
 from .embed import MODEL, Embedder, Picture, Selection, embed_volume, pictures_of
@@ -271,12 +271,12 @@ def describe_hit(rank: int, hit: Hit) -> dict:
     }  # fmt: skip
 
 
-def name_of(record) -> str:
+def name_of(record: Record) -> str:
     """What to call a record's image: the file's name, or the beginning of its series where names are not kept."""
     return str(record.position.get("name") or "") or (f"series {record.series[:8]}" if record.series else record.kind)
 
 
-def place_of(record) -> str:
+def place_of(record: Record) -> str:
     """Which slice it is, in words."""
     if record.kind == "slice":
         return f"{record.plane}, slice {record.slice_index}"

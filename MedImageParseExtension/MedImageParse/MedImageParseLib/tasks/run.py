@@ -44,7 +44,7 @@ class Client(Protocol):
         cancellation: Cancellation | None = None,
         max_reply_bytes: int = ...,
         model: str = "",
-    ): ...
+    ) -> Any: ...
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ from ..errors import MedImageParseError, UsageError
 from ..imaging.geometry import SIDE, AxisMap, SliceView, acquisition_plane, resolve_plane
 from ..imaging.png import encode_png
 from ..imaging.volume import CroppedMask, Volume
-from ..imaging.windows import apply_window, choose_window, is_constant, looks_like_ct, to_eight_bit
+from ..imaging.windows import Window, apply_window, choose_window, is_constant, looks_like_ct, to_eight_bit
 from ..models import SLICES
 from ..progress import Cancellation, Progress, no_progress
 from ..prompts import grammar, sites
@@ -155,7 +155,7 @@ def _indices(slices: list[int] | None, count: int, plane: str) -> list[int]:
 class _EightBit:
     """Slices as 8-bit pictures; only the slices that are sent are windowed, one at a time."""
 
-    def __init__(self, volume: Volume, window, log: RunLog):
+    def __init__(self, volume: Volume, window: Window, log: RunLog):
         self._volume, self._window, self._log = volume, window, log
 
     def square(self, view: SliceView, index: int) -> np.ndarray:
