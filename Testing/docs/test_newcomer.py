@@ -186,7 +186,7 @@ def test_the_tutorial_leads_from_nothing_to_segments_in_slicer_and_its_sample_is
                 {"press": person.press, "drop": person.drop}[kind](words)
         results = dict(row[:2] for row in opened.results())
         assert results["unicorn"] == "not found" and results["liver"] == results["bones"] == "found"
-        assert opened.segmentations() and "local demo engine" in opened.text("reportLabel")
+        assert opened.segmentations() and "local demo engine" in opened.text("resultsLabel")
     assert [each["sampleName"] for each in registered] == ["SampleCT", "AbdomenCT"]
     assert all(Path(each["thumbnailFileName"]).stat().st_size > 1000 for each in registered)
     address = re.search(r"https://\S+\.nii\.gz", (DOCS / "tutorial.md").read_text(encoding="utf-8"))[0]
