@@ -2,7 +2,7 @@
 
 Each vector, turned by a fixed random rotation, is kept twice in a file that is mapped into memory: one bit a number (its sign around the
 mean), and one byte a number. A query meets all the bits first (the estimator of Gao and Long, RaBitQ, SIGMOD 2024: unbiased, with a known
-error). What could be among the nearest within 2.4 standard errors is compared by bytes, and the best of these exactly, with the vectors of the
+error). What could be among the nearest within 2.7 standard errors is compared by bytes, and the best of these exactly, with the vectors of the
 index. So a true neighbor is missed with a chance below one in a hundred, and every similarity that is told is exact.
 
 The file can be made again from the index at any time and is of no use without it. It is thrown away before anything is removed from the
@@ -35,7 +35,7 @@ _SAMPLE = 20_000  # vectors for the mean
 _BLOCK = 32_768  # vectors a step of the scan: what it needs fits a core's cache
 _QUERY_BITS = 4
 _FIRST = 2048  # compared by bytes to learn how good the nearest are
-_ERRORS = 2.4  # standard errors: one of a hundred lies beyond
+_ERRORS = 2.7  # standard errors: four of a thousand lie beyond
 _NOISE = 0.62  # standard error of an estimate, times its factor and the query's length; of the signs (0.60) and the query's 4 bits (0.135)
 _ROWS_AT_ONCE = 512  # of bytes turned into numbers
 _MOST_THREADS = 8
