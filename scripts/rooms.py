@@ -7,7 +7,8 @@ from typing import Any
 
 # From the top down: at file level a package imports from its own row and from the rows below it.
 ROWS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
-    ("faces", (("panels", "the panel: the only package that knows Qt"), ("cli", "the command line, made from the API"))),
+    ("faces", (("panels", "the panel: the only package that knows Qt"), ("cli", "the command line, made from the API"),
+        ("agents", "tools for agents: MCP over stdio"))),
     ("jobs", (("logic", "queue of jobs, the two Logic classes"),)),
     ("facade", (("api", "what a person calls from Python"),)),
     ("many cases", (("cohort", "batches, evaluation, statistics"),)),
