@@ -17,13 +17,10 @@ import numpy as np
 
 from ..errors import InputError
 from .gzipping import gzip_pieces
+from .unzipping import GZIP_MAGIC, Inflater, PlainBytes
 
-GZIP_MAGIC = b"\x1f\x8b"
 _DEFLATE_MAX_RATIO = 1032  # zlib's documented limit: one byte of deflate cannot hold more than about 1032 bytes
 _CHUNK = 1 << 20
-# Inflating goes in pieces that stay in the processor's cache: 16 KB in (zlib copies what it has not used at every step), 64 KB out.
-_PACKED, _UNPACKED = 1 << 14, 1 << 16
-_ZEROS = bytes(_UNPACKED)
 _SAMPLE = 1 << 19  # bytes on which to try how to compress
 
 _HEADER_1 = np.dtype(
@@ -192,8 +189,8 @@ class NiftiReader:
 
     def __init__(self, data: bytes, *, strict: bool = False):
         self._strict = strict
-        self._source = _Inflater(data) if bytes(data[:2]) == GZIP_MAGIC else _PlainBytes(data)
-        self.header = self._read_header(is_gzip=isinstance(self._source, _Inflater))
+        self._source = Inflater(data) if bytes(data[:2]) == GZIP_MAGIC else PlainBytes(data)
+        self.header = self._read_header(is_gzip=isinstance(self._source, Inflater))
         most = len(data) * (_DEFLATE_MAX_RATIO if self.header.is_gzip else 1)
         if self.header.data_bytes > most:
             raise InputError(
@@ -230,7 +227,7 @@ class NiftiReader:
         return header
 
     def _take(self, size: int) -> np.ndarray:
-        """The next bytes. Memory that stays zero is never touched, so empty background costs no memory (see _Inflater)."""
+        """The next bytes. Memory that stays zero is never touched, so empty background costs no memory (see Inflater)."""
         buffer = np.zeros(size, np.uint8)
         if self._source.read_into(buffer.data) < size:
             raise InputError("The NIfTI file is truncated: it ends before its last voxel.")
@@ -493,66 +490,3 @@ def _rotation(bcd: np.ndarray) -> np.ndarray:
             [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - b * b - c * c],
         ]
     )
-
-
-class _PlainBytes:
-    def __init__(self, data: bytes):
-        self._data = memoryview(data)
-
-    def read_into(self, target: memoryview) -> int:
-        size = min(len(target), len(self._data))
-        target[:size] = self._data[:size]
-        self._data = self._data[size:]
-        return size
-
-    def ended_well(self) -> bool:
-        return True
-
-
-class _Inflater:
-    """Inflates gzip (several members too) only as far as asked, so that a small file cannot fill the memory."""
-
-    def __init__(self, data: bytes):
-        self._data = memoryview(data)
-        self._at = 0
-        self._inflate = zlib.decompressobj(31)
-
-    def read_into(self, target: memoryview) -> int:
-        """Fill `target`, which must hold zeros, as far as there is data; returns how many bytes there were."""
-        done = 0
-        while done < len(target):
-            piece = self._more(min(len(target) - done, _UNPACKED))
-            if not piece:
-                break
-            if piece != _ZEROS:  # most of a mask is background, and comparing costs less than touching new memory
-                target[done : done + len(piece)] = piece
-            done += len(piece)
-        return done
-
-    def ended_well(self) -> bool:
-        """Whether the gzip is whole; its checksum is compared by zlib on the way. Bytes after the last voxel are passed over."""
-        while self._more(_UNPACKED):
-            pass
-        return self._inflate.eof
-
-    def _more(self, size: int) -> bytes:
-        try:
-            while True:
-                if self._inflate.eof:
-                    following = self._at - len(self._inflate.unused_data)
-                    if self._data[following : following + 2] != GZIP_MAGIC:
-                        return b""  # zero padding after the end is common and harmless
-                    self._at, self._inflate = following, zlib.decompressobj(31)
-                chunk: bytes | memoryview = self._inflate.unconsumed_tail
-                if not chunk:
-                    chunk = self._data[self._at : self._at + _PACKED]
-                    self._at += len(chunk)
-                piece = self._inflate.decompress(chunk, size)
-                if piece:
-                    return piece
-                if self._inflate.eof:
-                    continue
-                if not self._inflate.unconsumed_tail and self._at == len(self._data):
-                    return b""
-        except zlib.error as error:
-            raise InputError("The NIfTI file is damaged: its gzip cannot be unpacked.") from error

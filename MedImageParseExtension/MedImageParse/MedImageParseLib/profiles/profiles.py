@@ -9,24 +9,22 @@ that this version does not know are kept; a file from a newer version is not tou
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import re
-import time
-from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from ..configuration import configuration_folder, locked, write_atomically
-from ..errors import InputError, UsageError
+from ..configuration import configuration_folder
+from ..errors import UsageError
 from ..models import MODEL_NAMES
 from ..redaction import is_plain, plain
 from ..remedies import KEY_NOT_IN_PROFILE, Sentence
 from ..signin.auth import origin
 from ..transport.address import checked_host, parse_address
+from .document import SCHEMA, held, load_document, parse_document, write_document
 from .sharing import PERSONAL, check_export, check_trust, describe_place, is_demo_name, received
 
 FILE_NAME = "profiles.json"
@@ -49,7 +47,6 @@ _SECRET_WORDS = frozenset(
 )  # fmt: skip
 _SECRET_QUERY = _SECRET_WORDS | {"code", "sig"}
 _SECRET_VALUE = re.compile(r"^\s*bearer\s+\S|eyJ[\w-]{8,}\.[\w-]{8,}", re.IGNORECASE)
-_LARGEST_FILE = 4 * 2**20  # bytes
 
 
 @dataclass(slots=True)
@@ -351,7 +348,7 @@ class ProfileStore:
 
     def _change(self, change: Callable[[list[dict[str, Any]]], None]) -> None:
         """Read, change and write under the lock, so that two writers do not undo each other."""
-        with _locked(self.path):
+        with held(self.path):
             document = load_document(self.path)
             change(document["profiles"])
             write_document(self.path, document)
@@ -444,89 +441,3 @@ def _refuse_secret(where: str, name: str, value: Any, *, known: bool) -> None:
     elif isinstance(value, list):
         for content in value:
             _refuse_secret(where, name, content, known=True)
-
-
-SCHEMA = 1
-
-
-class DamagedFile(InputError):
-    """Not JSON, or JSON of another shape."""
-
-
-def load_document(path: Path) -> dict[str, Any]:
-    """The file's content, or an empty document where there is no file.
-
-    Returns:
-        `{"schema": int, "profiles": [object, …]}` and whatever else the file holds at its top.
-
-    Raises:
-        InputError: the file cannot be read, is from a newer version (it is left alone), or was damaged (it has been put aside).
-    """
-    if not path.exists():
-        return {"schema": SCHEMA, "profiles": []}
-    try:
-        return parse_document(path)
-    except DamagedFile as error:
-        aside = path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}")
-        try:
-            os.replace(path, aside)
-        except FileNotFoundError:
-            pass  # Another window has put it aside in this very moment.
-        raise InputError(
-            "The profile file was damaged and has been put aside as {aside}: start again, and copy back from there what you need.",
-            aside=aside,
-        ) from error
-
-
-def parse_document(path: Path) -> dict[str, Any]:
-    """The content of a profile file or of an exported one, as in `load_document`, but a damaged file is left where it is.
-
-    Raises:
-        DamagedFile: not a profile file.
-        InputError: it cannot be read, or is from a newer version.
-    """
-    try:
-        if path.stat().st_size > _LARGEST_FILE:
-            raise InputError("{name} is far too large for a profile file: name one that `profiles export` has written.", name=path.name)
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DamagedFile(f"{path.name} is not a profile file: it is not text.") from error
-    except OSError as error:
-        raise InputError("The profile file {path} cannot be read: {strerror}.", path=path, strerror=error.strerror) from error
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise DamagedFile(f"{path.name} is not a profile file: it is not JSON.") from error
-    if not isinstance(document, dict) or not isinstance(document.get("schema"), int) or document["schema"] < 1:
-        raise DamagedFile(f"{path.name} is not a profile file: it names no schema.")
-    if document["schema"] > SCHEMA:
-        raise InputError(
-            "{path} was written by a newer version (schema {document}, this one knows {schema}): update this extension; the file has not been touched.",
-            path=path,
-            document=document["schema"],
-            schema=SCHEMA,
-        )
-    entries = document.get("profiles")
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise DamagedFile(f"{path.name} is not a profile file: it lists no profiles.")
-    return document
-
-
-def write_document(path: Path, document: dict[str, Any]) -> None:
-    """Replace a profile file in one step; a link to it stays a link. Raises InputError where it cannot be written."""
-    try:
-        write_atomically(Path(os.path.realpath(path)), json.dumps(document, indent=2, ensure_ascii=False) + "\n")
-    except OSError as error:
-        raise InputError("The profile file {path} cannot be written: {strerror}.", path=path, strerror=error.strerror) from error
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold the store's lock, across threads and processes. Raises InputError where that cannot be."""
-    try:
-        with locked(path):
-            yield
-    except TimeoutError as error:
-        raise InputError("Another program is changing the profiles: close its dialog, then try again.") from error
-    except OSError as error:
-        raise InputError("The profile file {path} cannot be written: {strerror}.", path=path, strerror=error.strerror) from error
