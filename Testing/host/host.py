@@ -9,6 +9,7 @@ import shutil
 import sys
 import tempfile
 import time
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
 from PySide6 import QtCore, QtWidgets
 
-from . import driving, idle, module_files, qt_module, scripted_module, signals, slicer_module
+from . import driving, idle, module_files, qt_module, scripted_module, segment_editor, signals, slicer_module
 
 
 @functools.cache
@@ -59,6 +60,7 @@ class Host:
         self._modules: dict[str, Any] = {}
         self._paths: list[str] = []
         self._current: Any = None
+        self._editor: Any = None
         self._running = True
 
     def __enter__(self) -> Host:
@@ -108,6 +110,8 @@ class Host:
             for name in reversed(list(self._modules)):
                 self.installation.app.moduleManager().moduleAboutToBeUnloaded.emit(name)
             self.process()
+            if self._editor is not None:
+                self._editor.close()
             self.panel.close(self._modules.values())
             self.process()
         finally:
@@ -174,6 +178,24 @@ class Host:
         self.panel.show(self._current)
         self._current.widgetRepresentation().enter()
         self.process()
+
+    def open_segment_editor(self) -> Any:
+        """Open Slicer's Segment Editor. Effects must be registered before, as they are when Slicer has started.
+
+        Returns:
+            the qMRMLSegmentEditorWidget.
+        """
+        import slicer
+
+        if self._editor is None:
+            self._editor = segment_editor.SegmentEditorModule()
+            slicer.modules.segmenteditor = self._editor
+            slicer.modules.SegmentEditorWidget = types.SimpleNamespace(editor=self._editor.editor)
+        if self._current is not None and self._current.widgetRepresentation().isEntered:
+            self._current.widgetRepresentation().exit()
+        self.panel.show(self._editor)
+        self.process()
+        return self._editor.editor
 
     def leave_module(self) -> None:
         """Go to another module; open_module() comes back."""

@@ -11,7 +11,7 @@ from typing import Any
 import slicer
 import slicer.util
 
-from . import ctk_module, messages, other_widgets, parameter_nodes, qmrml, qt_module, scripted_module, segments_table
+from . import ctk_module, messages, other_widgets, parameter_nodes, qmrml, qt_module, scripted_module, segment_editor, segments_table
 from .application import Application
 from .scene import ApplicationScene
 
@@ -62,6 +62,7 @@ class Installation:
         self._undo: list[Callable[[], None]] = []
         qt, ctk = qt_module.module(), ctk_module.module()
         self._put_modules({"qt": qt, "ctk": ctk, **scripted_module.pythonModules(), "slicer.packaging": self.installs.module()})
+        self._put_modules(segment_editor.pythonModules())
         self._put_attributes(slicer, self._attributes())
         wrapper = parameter_nodes.pythonModule()
         self._put_modules({wrapper.__name__: wrapper})
@@ -83,8 +84,9 @@ class Installation:
             setattr(modules, name.lower(), CoreModule(name, logic))
             self.app.moduleManager().modules[name] = getattr(modules, name.lower())
         own = {"app": self.app, "mrmlScene": self.scene.scene, "modules": modules, "selfTests": {}}
-        for source in (qmrml, segments_table, other_widgets, scripted_module):
+        for source in (qmrml, segments_table, other_widgets, scripted_module, segment_editor):
             own.update({name: item for name, item in vars(source).items() if name.startswith(("qMRML", "qSlicer"))})
+        own["qSlicerSegmentEditorEffectFactory"] = segment_editor.EffectFactory()
         for name in ("ScriptedLoadableModule", "i18n", "packaging"):
             own[name] = sys.modules[f"slicer.{name}"]
         return own

@@ -13,9 +13,9 @@ from slicer.i18n import tr as _
 from ..engines.store import Added, added_engines
 from ..errors import MedImageParseError
 from ..logic.jobs import Job
+from ..models import MODELS
 from ..profiles.profiles import LOCAL_DEMO, Profile, ProfileStore, local_demo
 from .local_demo import DemoProcess
-from .parameters import PanelParameters
 from .privacy_box import mayBeSent
 from .sentences import jobWords, signInText, worded, words
 from .widgets import Choice, StatusIcons, plain, setPlain, showRich, showSentence
@@ -43,12 +43,32 @@ def engineText(engine: Added) -> str:
     return plain(f"{name} ({licence})" + (f": {engine.finds}" if engine.finds else ""))
 
 
+def whyModelDoesNotFit(profile: Profile | None, is3d: bool, isPicture: bool) -> str:
+    """Why the model of an endpoint cannot look at what was chosen, "" where it can or where nobody knows the model yet.
+
+    Args:
+        profile: the endpoint, or None.
+        is3d: a whole volume was chosen, not slices.
+        isPicture: the volume is a 2D picture.
+    """
+    model = MODELS.get(profile.model) if profile is not None else None
+    if model is not None and not model.segments:
+        return _("This endpoint runs {model}, which does not segment. Choose another endpoint.").format(model=model.title)
+    if model is not None and is3d and not model.whole_volumes:
+        return _("This endpoint runs {model}, which takes slices. Choose slices, or another endpoint.").format(model=model.title)
+    if model is not None and model.whole_volumes and not is3d:
+        return _("This endpoint runs {model}, which takes volumes. Choose Volume (3D), or another endpoint.").format(model=model.title)
+    if is3d and isPicture:
+        return _("This is a 2D picture. Choose This slice (2D).")
+    return ""
+
+
 class EndpointBox:
     """The endpoint's row.
 
     Args:
         ui: the panel's widgets.
-        parameters: where the choice is kept, by the profile's name.
+        parameters: where the choice is kept, by the profile's name: PanelParameters, or anything else that is asked by name.
         logic: a MedImageParseLogic, for testing a connection.
         icons: the status pictures.
         onChange: called when something here has changed that decides whether a run is possible.
@@ -59,7 +79,7 @@ class EndpointBox:
     """
 
     def __init__(
-        self, ui: Any, parameters: PanelParameters, logic: Any, icons: StatusIcons, onChange: Any, *,
+        self, ui: Any, parameters: Any, logic: Any, icons: StatusIcons, onChange: Any, *,
         role: str = "Endpoint", fits: Callable[[Profile], bool] | None = None, demo: DemoProcess | None = None,
         model: str = "MedImageParse",
     ):  # fmt: skip

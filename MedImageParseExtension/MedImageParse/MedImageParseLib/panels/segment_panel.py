@@ -19,12 +19,12 @@ from ..logic.history import RunHistory, RunRecord
 from ..logic.jobs import Job
 from ..logic.many import Case, ManyRuns
 from ..logic.segmentation import MedImageParseLogic
-from ..models import MODELS, SLICES, VOLUMES
+from ..models import SLICES, VOLUMES
 from ..profiles.profiles import LOCAL_DEMO
 from ..scene.volumes import modalityOf
 from ..signin.auth import SignInError
 from . import local_demo
-from .endpoint_box import EndpointBox
+from .endpoint_box import EndpointBox, whyModelDoesNotFit
 from .input_box import ALL, VOLUME, InputBox
 from .many_box import ManyBox
 from .options_box import OptionsBox
@@ -154,16 +154,7 @@ class SegmentPanel(Tab):
         return why
 
     def _whyModelDoesNotFit(self) -> str:
-        model, is3d = MODELS.get(self.endpoint.profile().model), self.inputs.mode == VOLUME
-        if model is not None and not model.segments:
-            return _("This endpoint runs {model}, which does not segment. Choose another endpoint.").format(model=model.title)
-        if model is not None and is3d and not model.whole_volumes:
-            return _("This endpoint runs {model}, which takes slices. Choose slices, or another endpoint.").format(model=model.title)
-        if model is not None and model.whole_volumes and not is3d:
-            return _("This endpoint runs {model}, which takes volumes. Choose Volume (3D), or another endpoint.").format(model=model.title)
-        if is3d and self.inputs.isPicture:
-            return _("This is a 2D picture. Choose This slice (2D).")
-        return ""
+        return whyModelDoesNotFit(self.endpoint.profile(), self.inputs.mode == VOLUME, self.inputs.isPicture)
 
     def _whatIsMissing(self) -> Help | None:
         """The button that does what keeps Run disabled, where one can."""

@@ -1,0 +1,28 @@
+"""Fixtures that the suites of this folder share."""
+
+from __future__ import annotations
+
+import pytest
+from effect_support import openedEditor
+from panel_support import endpoint
+
+__all__ = ["annotator", "endpoint"]
+
+
+@pytest.fixture(scope="module")
+def opened():
+    """One editor for a file of tests: to start it takes longer than most of them."""
+    with openedEditor() as person:
+        yield person
+
+
+@pytest.fixture
+def annotator(opened, endpoint):
+    """The Segment Editor with the effect, a volume, an empty segmentation, and an endpoint that finds a cube and a bar."""
+    opened.host.close_scene()
+    opened.load()
+    opened.addEndpoint(endpoint[0])
+    logic = opened.box.logic
+    yield opened
+    logic.cancelAll()
+    opened.host.process()
