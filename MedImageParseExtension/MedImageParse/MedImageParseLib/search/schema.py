@@ -42,6 +42,7 @@ _BEFORE_LABELS = 2  # the format that lacks the table of labels, and nothing els
 _MAGIC = b"SQLite format 3\0"
 _LARGEST_VALUE = 16 * 2**20  # bytes of one text or BLOB
 _STEPS = 100_000  # of SQLite's machine between two looks at the clock
+LEAST_SECONDS = 15.0  # of the processor, that any statement may take
 _SLOWEST = 2e6  # bytes a second that any processor reads
 _NO_LOCKS = {getattr(errno, name) for name in ("ENOLCK", "ENOSYS", "EOPNOTSUPP", "ENOTSUP", "EINVAL") if hasattr(errno, name)}
 
@@ -80,7 +81,7 @@ class Connection(sqlite3.Connection):
         Args:
             size: bytes of the file.
         """
-        self._allowed = 15 + size / _SLOWEST
+        self._allowed = LEAST_SECONDS + size / _SLOWEST
         self._thread = 0
 
     def is_late(self) -> bool:
