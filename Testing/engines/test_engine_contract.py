@@ -31,7 +31,7 @@ from MedImageParseLib.errors import UsageError
 
 class Faulty(Engine):
     name, title, version, licence, models = "faulty", "Faulty", "3", "MIT", ("medimageparse3d", "medimageparse")
-    device, weights = "cpu", "0123456789ab"
+    device, weights = "cpu", "feedc0ffee12"
     needs = {"how": Need("what goes wrong"), "wait": Need("a file to wait for")}
 
     def load(self, progress):
@@ -183,14 +183,14 @@ def test_overlapping_masks_probabilities_scores_and_reasons_reach_the_report(ser
     entries = result.report["prompts"]
     assert entries[1]["existence"] == 0.25 and "existence" not in entries[0]
     assert "unicorn: It is not in this engine's list." in result.report["warnings"]
-    assert result.report["engine"] == "local engine Faulty 3 (licence MIT, on cpu, weights 0123456789ab)"
+    assert result.report["engine"] == "local engine Faulty 3 (licence MIT, on cpu, weights feedc0ffee12)"
 
 
 def test_masks_that_do_not_overlap_come_as_one_labelmap_and_the_check_names_the_engine(served):
     assert "integer labelmap" in ask(served, "half").report["reply_form"]
     assert "4D" in ask(served, "whole", "half").report["reply_form"]
     found = check(model="medimageparse3d", endpoint=served.url_of("medimageparse3d"))
-    assert "Faulty 3 (licence MIT, on cpu, weights 0123456789ab)" in found.sentence
+    assert "Faulty 3 (licence MIT, on cpu, weights feedc0ffee12)" in found.sentence
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def begin(search, kind, double):
     search.host.choose("searchVolumeSelector", "CT")
     search.do("indexButton")
     double.gate = gate = Gate()
-    if kind == "index":
+    if kind in ("index", "similar"):  # of what the index holds nothing is sent
         search.addCt("CT new", slices=10, size=60)
         search.host.choose("searchVolumeSelector", "CT new")
     elif kind == "classify":

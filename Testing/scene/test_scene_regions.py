@@ -11,7 +11,7 @@ from scene_support import box, spec
 
 from MedImageParseLib.errors import UsageError
 from MedImageParseLib.imaging.volume import Volume
-from MedImageParseLib.scene.regions import regionOf
+from MedImageParseLib.scene.region_choice import regionOf
 from MedImageParseLib.scene.segments import importSegments, newSegmentation
 from MedImageParseLib.scene.session import freshScene
 from MedImageParseLib.scene.volumes import nodeFromVolume, volumeFromNode

@@ -22,7 +22,7 @@ from ..models import SLICES, VOLUMES
 from ..profiles.profiles import LOCAL_DEMO
 from ..prompts import grammar
 from ..scene.editing import EditorTarget, isUnnamed
-from ..scene.regions import regionOf
+from ..scene.region_choice import regionOf
 from ..scene.volumes import modalityOf, volumeFromNode
 from .completer import Completer
 from .endpoint_box import EndpointBox, whyModelDoesNotFit
