@@ -171,7 +171,7 @@ def test_a_local_demo_that_dies_at_start_says_its_last_words(tmp_path, monkeypat
     script.write_bytes(b"#!/bin/sh\ncat >&2 <<'END'\nTraceback\n" + last.encode() + b"\n\nEND\nexit 1\n")
     script.chmod(0o755)
     with openedPanel() as opened:
-        monkeypatch.setattr(sys.modules["MedImageParseLib.panels.local_demo"], "pythonExecutable", lambda: str(script))
+        monkeypatch.setattr(sys.modules["MedImageParseLib.panels.local_demo"], "python_executable", lambda: str(script))
         opened.host.click("demoButton")
         opened.host.wait_until(lambda: not opened.panel.endpoint.demo.isStarted, 60)
         shown = "".join(each if each.isprintable() else " " for each in last)

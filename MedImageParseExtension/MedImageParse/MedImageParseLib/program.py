@@ -1,7 +1,8 @@
-"""What the command line is called where it was started, for help and for sentences that name a command."""
+"""What the command line is called where it was started, for sentences that name a command, and the Python that runs our processes."""
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -12,3 +13,8 @@ _SCRIPT = "mip.py"  # of a checkout, in its folder scripts
 def command_name() -> str:
     """The word that a person types before a command: "mip.py" in a checkout, "medimageparse" everywhere else."""
     return _SCRIPT if sys.argv and Path(sys.argv[0]).name == _SCRIPT else INSTALLED
+
+
+def python_executable() -> str:
+    """The Python for a process of ours: in Slicer its PythonSlicer, as the program there is no Python; else the one that runs this."""
+    return shutil.which("PythonSlicer") or sys.executable

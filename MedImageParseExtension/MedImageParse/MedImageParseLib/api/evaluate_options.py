@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
-from ..options import option
+from ..options import Path_, option
 
-Path_ = str | os.PathLike
 PROTOCOLS = ("plain", "cvpr25", "amos")
 _OUTPUTS = "outputs"
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..imaging.geometry import AUTO_PLANE, PLANE_CHOICES
 from ..imaging.windows import CT_WINDOWS
-from ..options import option
+from ..options import Path_, option
 from ..tasks.embed import AT_ONCE, BATCH, Selection
 from ..tasks.preprocessing import FITS, POOLS, Preprocessing
 
-Path_ = str | os.PathLike
 _SLICES = "slices of a volume"
 _RECIPE = "recipe (kept with each vector; vectors of different recipes are never compared)"
 _SPEED = "speed"

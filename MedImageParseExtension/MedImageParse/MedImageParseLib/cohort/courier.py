@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import struct
 import subprocess
 import sys
@@ -34,6 +33,7 @@ from typing import Any, BinaryIO
 
 from .. import errors
 from ..errors import Cancelled, EndpointError, MedImageParseError
+from ..program import python_executable
 from ..progress import Cancellation, Progress, no_progress
 from ..transport.client import EndpointClient, Reply
 from .replies import place_of, read_reply, send_once, write_refusal
@@ -100,9 +100,8 @@ class Courier:
         environment = dict(os.environ)
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(_PACKAGE.parent), environment.get("PYTHONPATH", ""))))
         apart: dict[str, Any] = {"creationflags": 0x00000200} if sys.platform == "win32" else {"start_new_session": True}
-        python = shutil.which("PythonSlicer") or sys.executable
         process = subprocess.Popen(
-            [python, "-m", f"{_PACKAGE.name}.cohort.courier"],
+            [python_executable(), "-m", f"{_PACKAGE.name}.cohort.courier"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, **apart,
         )  # fmt: skip
         threading.Thread(target=self._listen, args=(process.stdout,), name="medimageparse-courier", daemon=True).start()

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import UsageError
+from ..signin.auth import KEY_VARIABLE
 from . import frames
 from .interface import Answer, Engine, EngineError, EngineLoading, Facts, Health
 from .worker import answered, unpack
@@ -25,6 +26,16 @@ PATIENCE_S = 150.0
 _MOST_CRASHES = 3  # in a row; after that it is not started again
 # Of the program that starts an engine; a foreign Python would be led astray by them. Slicer sets them all.
 _NOT_HANDED_ON = ("PYTHONHOME", "PYTHONPATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PYTHONSTARTUP")
+
+
+def environment_for(*, is_foreign: bool) -> dict[str, str]:
+    """The environment of a process for an engine: without the endpoint's key, for which it has no use.
+
+    Args:
+        is_foreign: it runs another Python than this one.
+    """
+    left_out = (KEY_VARIABLE, *(_NOT_HANDED_ON if is_foreign else ()))
+    return {name: value for name, value in os.environ.items() if name not in left_out} | {"PYTHONUNBUFFERED": "1"}
 
 
 class Host:
@@ -154,10 +165,7 @@ class OwnProcess(Host):
 
     def _launch(self) -> None:
         """Start the process and read what it says while it loads. Called with the lock held."""
-        environment = {name: value for name, value in os.environ.items() if name != "MEDIMAGEPARSE_KEY"}
-        if self._python != sys.executable:
-            environment = {name: value for name, value in environment.items() if name not in _NOT_HANDED_ON}
-        environment["PYTHONUNBUFFERED"] = "1"
+        environment = environment_for(is_foreign=self._python != sys.executable)
         try:
             process = subprocess.Popen(
                 [self._python, str(_LAUNCH)],

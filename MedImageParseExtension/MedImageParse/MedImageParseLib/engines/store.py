@@ -21,9 +21,10 @@ from typing import Any
 
 from ..configuration import configuration_folder, write_atomically
 from ..errors import MedImageParseError, UsageError
+from ..program import python_executable
 from ..progress import Cancellation, Progress, no_progress
 from . import default_engine
-from .hosting import Host, OwnProcess
+from .hosting import Host, OwnProcess, environment_for
 from .interface import Engine
 from .named import DEFAULT, OURS, absolute, engine_class, is_file
 
@@ -265,7 +266,8 @@ def fingerprint(paths: list[Path], progress: Progress = no_progress, cancellatio
 def _make_environment(folder: Path, requirements: tuple[str, ...], progress: Progress, cancellation: Cancellation) -> str:
     """A virtual environment with the packages. Returns its Python."""
     progress("making an environment", 0, 0)
-    base = getattr(sys, "_base_executable", "") or sys.executable
+    here = python_executable()
+    base = getattr(sys, "_base_executable", "") or here if here == sys.executable else here
     _run([base, "-m", "venv", str(folder)], progress, cancellation, "The environment could not be made")
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     listed = folder.parent / "requirements.txt"
@@ -277,10 +279,15 @@ def _make_environment(folder: Path, requirements: tuple[str, ...], progress: Pro
 
 def _run(command: list[str], progress: Progress, cancellation: Cancellation, failed: str) -> None:
     """Run a program; its lines are progress. Raises MedImageParseError with the last line that names an error."""
-    environment = {name: value for name, value in os.environ.items() if name not in ("MEDIMAGEPARSE_KEY", "PYTHONHOME", "PYTHONPATH")}
     try:
         process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8", errors="replace", env=environment
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            env=environment_for(is_foreign=True),
         )
     except OSError as error:
         raise MedImageParseError(

@@ -200,16 +200,12 @@ class TrainBox:
         )  # fmt: skip
 
     def _ended(self, job: Job) -> None:
-        if self._context.isClosed:
-            return
-        self.task.ended()
-        if job.state == "done":
-            self._adapter.use(self._asked)
-            self._adapter.take(job.result)
-            self.task.say(_("The adapter is trained."))
-        else:
-            self.task.sayWhyNot(job, _("Cancelled. No adapter was written."))
-        self._context.changed()
+        self._context.finish(self.task, job, self._take, _("Cancelled. No adapter was written."))
+
+    def _take(self, result: AdapterResult) -> None:
+        self._adapter.use(self._asked)
+        self._adapter.take(result)
+        self.task.say(_("The adapter is trained."))
 
 
 class EvaluateBox:
@@ -241,14 +237,7 @@ class EvaluateBox:
         )
 
     def _ended(self, job: Job) -> None:
-        if self._context.isClosed:
-            return
-        self.task.ended()
-        if job.state == "done":
-            self._adapter.take(job.result)
-        else:
-            self.task.sayWhyNot(job, _("Cancelled."))
-        self._context.changed()
+        self._context.finish(self.task, job, self._adapter.take)
 
 
 class ApplyBox:
@@ -294,17 +283,10 @@ class ApplyBox:
         return context.begin(self.task, lambda **connection: logic.applyAdapter(path, node, callback=self._ended, **connection))
 
     def _ended(self, job: Job) -> None:
-        if self._context.isClosed:
-            return
-        self.task.ended()
-        if job.state == "done":
-            self._take(job.result)
-            self._context.readIndex()
-        else:
-            self.task.sayWhyNot(job, _("Cancelled."))
-        self._context.changed()
+        self._context.finish(self.task, job, self._take)
 
     def _take(self, result: AppliedResult) -> None:
+        self._context.readIndex()  # which may have got labels
         self.result = result
         table, answers = self._ui.answersTable, result.answers[:_MOST_ROWS]
         table.setRowCount(len(answers))

@@ -74,15 +74,6 @@ class ClassifyBox:
         lines = [line for line in self._ui.labelsEdit.toPlainText().splitlines() if line.strip()]
         return "" if len(lines) >= 2 else _("Type at least two labels, one per line. They are compared with each other.")
 
-    def ended(self, job: Job) -> None:
-        """Show the shares, or say why there are none."""
-        self.task.ended()
-        if job.state == "done":
-            self._take(job.result)
-        else:
-            self.task.sayWhyNot(job, _("Cancelled."))
-        self._context.changed()
-
     def _start(self) -> Job | None:
         context, seen, node = self._context, self._context.seenSlice(), self._context.volumeNode
         if seen is None:
@@ -99,8 +90,7 @@ class ClassifyBox:
         return job
 
     def _ended(self, job: Job) -> None:
-        if not self._context.isClosed:
-            self.ended(job)
+        self._context.finish(self.task, job, self._take)
 
     def _take(self, result: ClassificationResult) -> None:
         self._result, ui = result, self._ui

@@ -12,12 +12,24 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
+from ..models import SLICES, VOLUMES
 from ..prompts import completion
 from ..prompts.catalogue import lookup
+from ..scene.volumes import modalityOf
 from .widgets import plain
 
 _WIDEST, _NARROWEST = 420, 240  # pixels
 _MEANING_SHOWN = 44  # characters
+
+
+def askedOf(isVolume: bool, volumeNode: Any) -> tuple[str, str]:
+    """The model that would be asked and the image's modality, on which suggestions depend: see Completer's `context`.
+
+    Args:
+        isVolume: the whole volume is looked at, not slices of it.
+        volumeNode: the image; None where none is chosen.
+    """
+    return (VOLUMES if isVolume else SLICES).name, modalityOf(volumeNode) if volumeNode is not None else ""
 
 
 class Completer:

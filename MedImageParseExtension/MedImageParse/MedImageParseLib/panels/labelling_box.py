@@ -76,15 +76,6 @@ class LabellingBox:
             button.setVisible(page is not None and page.total > len(page.images))
             button.setEnabled(isThere and self.task.job is None)
 
-    def ended(self, job: Job) -> None:
-        """Show the images, or say why there are none."""
-        self.task.ended()
-        if job.state == "done":
-            self._take(job.result)
-        else:
-            self.task.sayWhyNot(job, _("Cancelled."))
-        self._context.changed()
-
     def reload(self) -> None:
         """Show the same images again, with the labels that they have now."""
         self._again(self._start)
@@ -101,8 +92,7 @@ class LabellingBox:
         )
 
     def _ended(self, job: Job) -> None:
-        if not self._context.isClosed:
-            self.ended(job)
+        self._context.finish(self.task, job, self._take)
 
     def _again(self, start: int) -> None:
         self._start = max(0, start)
@@ -173,15 +163,11 @@ class MarkBox:
         )
 
     def _ended(self, job: Job) -> None:
-        if self._context.isClosed:
-            return
-        self.task.ended()
-        if job.state == "done":
-            self._context.readIndex()
-            self._images.reload()
-        else:
-            self.task.sayWhyNot(job, _("Cancelled."))
-        self._context.changed()
+        self._context.finish(self.task, job, self._marked)
+
+    def _marked(self, _count: int) -> None:
+        self._context.readIndex()
+        self._images.reload()
 
 
 def _offer(comboBox: Any, names: list[str]) -> None:

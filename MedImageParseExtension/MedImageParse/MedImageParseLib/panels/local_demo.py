@@ -8,8 +8,6 @@ The sample: a made-up CT, made on this computer. Nothing is downloaded and no pa
 from __future__ import annotations
 
 import os
-import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,16 +19,12 @@ from slicer.i18n import tr as _
 from ..engines.classical.phantom import make_phantom
 from ..engines.store import Added, engines_folder
 from ..imaging.volume import Volume
+from ..program import python_executable
 from ..scene.volumes import nodeFromVolume
 
 _STOP_MS = 2000
 _KEPT_BYTES, _LONGEST_LINE = 4096, 200  # of what it writes to its standard error
 _LIBRARY = Path(__file__).resolve().parents[1]
-
-
-def pythonExecutable() -> str:
-    """Slicer's Python (its executable sets up the environment that Slicer's packages need), else the one that runs this."""
-    return shutil.which("PythonSlicer") or sys.executable
 
 
 class DemoProcess:
@@ -85,7 +79,7 @@ class DemoProcess:
         process.connect("errorOccurred(QProcess::ProcessError)", self._failed)
         self._process = process
         words = ["-m", f"{_LIBRARY.name}.local_endpoint", "--port", "0", "--parent-pid", str(os.getpid())]
-        process.start(pythonExecutable(), words + (["--engine", engine.name] if engine is not None else []))
+        process.start(python_executable(), words + (["--engine", engine.name] if engine is not None else []))
 
     def stop(self) -> None:
         """End it, and wait until it is gone. Safe to call at any time."""

@@ -70,15 +70,6 @@ class OutliersBox:
             why = _("Select the reference studies.")
         return why
 
-    def ended(self, job: Job) -> None:
-        """Show the ranking, or say why there is none."""
-        self.task.ended()
-        if job.state == "done":
-            self._take(job.result)
-        else:
-            self.task.sayWhyNot(job, _("Cancelled."))
-        self._context.changed()
-
     def drawMap(self) -> None:
         """Draw the map as wide as there is room for."""
         label = self._ui.mapLabel
@@ -117,8 +108,7 @@ class OutliersBox:
         )
 
     def _ended(self, job: Job) -> None:
-        if not self._context.isClosed:
-            self.ended(job)
+        self._context.finish(self.task, job, self._take)
 
     def _take(self, result: OutlierResult) -> None:
         self.result = result

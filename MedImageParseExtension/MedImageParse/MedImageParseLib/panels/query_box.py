@@ -88,16 +88,6 @@ class QueryBox:
                 why = _("Choose a region of interest, or a segment.")
         return why or context.whyNoEndpoint() or context.whyNoIndex()
 
-    def ended(self, job: Job) -> None:
-        """Show what was found, or say why nothing was."""
-        self.task.ended()
-        if job.state == "done":
-            self._take(job.result)
-        else:
-            self.task.sayWhyNot(job, _("Cancelled."))
-        self._context.changed()
-        self.follow()  # the person may have gone on meanwhile
-
     def follow(self) -> None:
         """The person looks at another slice: search with that one, if that is wanted."""
         if self._context.choices["follow"] and self._mode.key == SLICE and self.grid.hits:
@@ -153,8 +143,9 @@ class QueryBox:
         self.grid.show(result.hits)
 
     def _ended(self, job: Job) -> None:
+        self._context.finish(self.task, job, self._take)
         if not self._context.isClosed:
-            self.ended(job)
+            self.follow()  # the person may have gone on meanwhile
 
     def _region(self) -> Any:
         """A ROI node, or (segmentation, segment ID); None where nothing is chosen."""

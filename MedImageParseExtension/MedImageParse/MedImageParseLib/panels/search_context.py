@@ -108,6 +108,24 @@ class SearchContext:
         self.wake()
         return job
 
+    def finish(self, task: TaskBox, job: Job, take: Callable[[Any], object], cancelled: str = "") -> None:
+        """What every box does when its job has ended: show the result, or say why there is none. Nothing where the tab is gone.
+
+        Args:
+            task: the job's widgets.
+            job: that has ended.
+            take: take(result) shows what a job that is done brought.
+            cancelled: the sentence where the person stopped it; "" for the usual one.
+        """
+        if self.isClosed:
+            return
+        task.ended()
+        if job.state == "done":
+            take(job.result)
+        else:
+            task.sayWhyNot(job, cancelled or _("Cancelled."))
+        self.changed()
+
     def readIndex(self) -> None:
         """Find out what the index holds; `changed` is called when that is known."""
         if self._reading is not None or self.isClosed:

@@ -19,11 +19,10 @@ from ..logic.history import RunHistory, RunRecord
 from ..logic.jobs import Job
 from ..logic.many import Case, ManyRuns
 from ..logic.segmentation import MedImageParseLogic
-from ..models import SLICES, VOLUMES
 from ..profiles.profiles import LOCAL_DEMO
-from ..scene.volumes import modalityOf
 from ..signin.auth import SignInError
 from . import local_demo
+from .completer import askedOf
 from .endpoint_box import EndpointBox, whyModelDoesNotFit
 from .input_box import ALL, VOLUME, InputBox
 from .many_box import ManyBox
@@ -324,8 +323,7 @@ class SegmentPanel(Tab):
 
     def _askedOf(self) -> tuple[str, str]:
         """(model, modality): what would be asked, and about which kind of image."""
-        volumeNode = self.inputs.volumeNode
-        return (VOLUMES if self.inputs.mode == VOLUME else SLICES).name, modalityOf(volumeNode) if volumeNode is not None else ""
+        return askedOf(self.inputs.mode == VOLUME, self.inputs.volumeNode)
 
     def _isTogether(self) -> bool:
         return self.inputs.mode == VOLUME and self.parameters["Group"] == "together"

@@ -18,13 +18,12 @@ from ..imaging.geometry import SliceView
 from ..imaging.volume import Volume
 from ..logic.jobs import POLL_MS, Job
 from ..logic.segmentation import MedImageParseLogic
-from ..models import SLICES, VOLUMES
 from ..profiles.profiles import LOCAL_DEMO
 from ..prompts import grammar
 from ..scene.editing import EditorTarget, isUnnamed
 from ..scene.region_choice import regionOf
-from ..scene.volumes import modalityOf, volumeFromNode
-from .completer import Completer
+from ..scene.volumes import volumeFromNode
+from .completer import Completer, askedOf
 from .endpoint_box import EndpointBox, whyModelDoesNotFit
 from .parameters import MODULE_NAME
 from .privacy_box import mayBeSent
@@ -251,10 +250,7 @@ class TextPrompt:
         return segment.GetName() if segment is not None else ""
 
     def _asked(self) -> tuple[str, str]:
-        """The model that the choice of slices asks, and the volume's modality: what suggestions depend on."""
-        volumeNode = self.volumeNode
-        model = VOLUMES if self._parameters["Extent"] == VOLUME else SLICES
-        return model.name, modalityOf(volumeNode) if volumeNode is not None else ""
+        return askedOf(self._parameters["Extent"] == VOLUME, self.volumeNode)
 
     def _plane(self) -> str:
         return self.follower.sliceOf(self.volumeNode).plane

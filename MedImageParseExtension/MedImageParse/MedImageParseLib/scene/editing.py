@@ -7,10 +7,10 @@ Both know two changes, adding and removing; the four ways of combining are made 
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,14 +25,13 @@ from .segments import ImportResult, freeName
 from .session import importSlicer, renderingPaused
 from .tags import setTags
 from .terminologies import setTerminology
-from .undo import ImportStep, beginStep, segmentFingerprints, takeBack
+from .undo import ImportStep, allOrNothing, beginStep, segmentFingerprints, takeBack
 
 COMBINE = ("replace", "add", "remove", "intersect")
 SEGMENT_DELETED = "The segment was deleted while the job was running, so its result was dropped and nothing was changed."
 EDITOR_MOVED = "The Segment Editor went to another segmentation while the job was running, so its result was dropped."
 
 _NO_NAME = re.compile(r"Segment(_\d+)?$")  # what Slicer calls a segment that nobody has named
-_log = logging.getLogger(__name__)
 
 Modify = Callable[[str, Any, bool], None]  # (segment ID, labelmap, whether to remove)
 
@@ -113,23 +112,16 @@ class EditorTarget:
             self.saveState()
         step: ImportStep = beginStep(self.segmentationNode, changesExisting=True)
         selected = self.editorNode.GetSelectedSegmentID() or ""
-        done = False
+        sentence = "The masks could not be put into the segments, which are as they were before; look in the log for why."
         try:
-            with renderingPaused():
+            with allOrNothing(sentence, partial(takeBack, self.segmentationNode, step)), renderingPaused():
                 modify = modifierOf(self.editorNode, self.effect)
                 for key, spec, mask in present:
                     changed = self._applyOne(grid, asked, grid.ofVolume(mask), spec, modify)
                     result.segmentIds[key] = changed
                     if changed is None:
                         result.covered.append(key)
-            done = True
-        except (RuntimeError, ValueError, TypeError, MemoryError) as error:
-            _log.exception("change of segments failed")
-            sentence = "The masks could not be put into the segments, which are as they were before; look in the log for why."
-            raise MedImageParseError(sentence) from error
         finally:
-            if not done:
-                takeBack(self.segmentationNode, step)
             self._select(selected or next((each for each in result.segmentIds.values() if each), ""))
 
     def _select(self, segmentId: str) -> None:

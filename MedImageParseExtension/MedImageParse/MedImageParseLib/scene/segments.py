@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from ..errors import InputError, MedImageParseError, UsageError
+from ..errors import InputError, UsageError
 from ..files.segmentation import SegmentSpec
 from ..imaging.volume import CroppedMask
 from .geometry import arrayFromMatrix, extentStart, layers, matrixFromArray, orientedImage, volumeToSegmentation
@@ -17,14 +16,12 @@ from .overlap import eraseFromAll, union, withoutExisting, withoutLater
 from .session import importSlicer, renderingPaused
 from .tags import setTags
 from .terminologies import setTerminology
-from .undo import MARK_TAG, ImportStep, beginStep, keepStep, takeBack, undoLastImport
+from .undo import MARK_TAG, ImportStep, allOrNothing, beginStep, keepStep, takeBack, undoLastImport
 
 __all__ = ["ImportResult", "SegmentSpec", "importSegments", "newSegmentation", "undoLastImport"]
 
 OVERLAP_RULES = ("allow", "overwrite", "keep")
 EXISTING_RULES = ("add", "replace")
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -99,9 +96,9 @@ def importSegments(
     else:
         _checkSegmentation(segmentationNode, volumeNode)
     result = ImportResult(segmentationNode)
-    step = None
-    done = False
-    try:
+    step: ImportStep | None = None
+    sentence = "The masks could not be put into the segmentation, which is as it was before; look in the log for why."
+    with allOrNothing(sentence, lambda: _restore(segmentationNode, step, created)):
         planned = _plan(result, segmentationNode, volumeNode, specs, overlap, onExisting)
         if planned:
             if beforeChange is not None:
@@ -109,15 +106,6 @@ def importSegments(
             erases = overlap == "overwrite" and segmentationNode.GetSegmentation().GetNumberOfSegments() > 0
             step = beginStep(segmentationNode, changesExisting=erases or any(each.replacedId for each in planned))
             _apply(result, step, segmentationNode, volumeNode, planned, erases=erases)
-        done = True
-    except (RuntimeError, ValueError, TypeError, MemoryError) as error:
-        _log.exception("import of segments failed")
-        sentence = "The masks could not be put into the segmentation, which is as it was before; look in the log for why."
-        raise MedImageParseError(sentence) from error
-    finally:
-        # Whatever went wrong, also a keyboard interrupt: all or nothing.
-        if not done:
-            _restore(segmentationNode, step, created)
     if step is not None:
         keepStep(segmentationNode, step)
         result.mark = step.mark

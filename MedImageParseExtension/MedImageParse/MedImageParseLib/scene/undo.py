@@ -10,18 +10,21 @@ on the segmentation and nothing has been edited since, taking back goes through 
 
 from __future__ import annotations
 
+import logging
 import uuid
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from ..errors import UsageError
+from ..errors import MedImageParseError, UsageError
 from .geometry import imageToWorld, segmentMask
 from .session import importSlicer, renderingPaused
 
+_log = logging.getLogger(__name__)
 MARK_TAG = "MedImageParse.Import"  # of a segment: which import it came from
 _MAXIMUM_STEPS = 10
 
@@ -82,6 +85,29 @@ def keepStep(segmentationNode: Any, step: ImportStep) -> None:
         each.undone = None  # what was taken back before a new import does not come again
     steps.append(step)
     del steps[:-_MAXIMUM_STEPS]
+
+
+@contextmanager
+def allOrNothing(sentence: str, restore: Callable[[], object]) -> Iterator[None]:
+    """A change of segments that happens whole or not at all, whatever ends it, also a keyboard interrupt.
+
+    Args:
+        sentence: for the person, where it fails; what failed goes to the log.
+        restore: brings back the state before.
+
+    Raises:
+        MedImageParseError: the sentence. What a person did wrong goes through as it is.
+    """
+    done = False
+    try:
+        yield
+        done = True
+    except (RuntimeError, ValueError, TypeError, MemoryError) as error:
+        _log.exception("a change of segments failed")
+        raise MedImageParseError(sentence) from error
+    finally:
+        if not done:
+            restore()
 
 
 def isInEffect(segmentationNode: Any, mark: str) -> bool:

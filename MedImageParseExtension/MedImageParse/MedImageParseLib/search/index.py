@@ -15,7 +15,6 @@ Example:
 
 from __future__ import annotations
 
-import itertools
 import os
 import sqlite3
 import threading
@@ -32,7 +31,7 @@ from .faults import IndexFault, as_sentences, other_factor, other_length, other_
 from .info import IndexInfo, SpaceInfo, Study
 from .integrity import CheckReport, check, readable_rows, readable_spaces
 from .labels import LabelCounts, PlaceLabel, checked_labels, labels_of
-from .matrix import Matrix
+from .matrix import Matrix, in_parts
 from .records import KINDS, Hit, Provenance, Record, are_names, checked, unit_rows
 from .schema import VERSION, Connection, connect
 from .searching import search_all, search_sketched
@@ -104,7 +103,7 @@ class EmbeddingIndex:
         if not are_names(provenance.as_tuple):
             raise UsageError("The names of a model, deployment, engine and preprocessing must be texts of a usual length.")
         added = 0
-        for batch in _batches(records):
+        for batch in in_parts(records, BATCH):
             added += self._add_batch(checked(batch), provenance, factor)
         return added
 
@@ -485,12 +484,6 @@ class EmbeddingIndex:
         if self._connection.in_transaction:
             with suppress(sqlite3.Error):  # the error that led here is the one to tell
                 self._connection.execute(how)
-
-
-def _batches(records: Iterable[Record]) -> Iterator[list[Record]]:
-    iterator = iter(records)
-    while batch := list(itertools.islice(iterator, BATCH)):
-        yield batch
 
 
 def _require_factor(space: rows.Space, factor: float | None) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 
 from . import rows
 from .faults import BrokenContent
-from .matrix import DESCRIBED_BYTES, HASH_BYTES, unpack
+from .matrix import DESCRIBED_BYTES, HASH_BYTES, in_parts, unpack
 from .records import LONGEST_VECTOR, Provenance, Record
 
 _SHOWN = 8  # notes and numbers that a sentence shows
@@ -120,7 +120,7 @@ def _readable(connection: sqlite3.Connection, space: rows.Space, notes: list[str
     columns = f"id, CASE WHEN length(described) = {DESCRIBED_BYTES} THEN described END, CASE WHEN length(vectors) = {size} THEN vectors END"
     found = _scan(connection, "chunks", columns, notes, f"space = {space.id:d}")
     places = _Places(connection, space.id, notes)
-    for part in _in_parts(found):
+    for part in in_parts(found, _AT_ONCE):
         part = [row for row in part if isinstance(row[1], bytes) and isinstance(row[2], bytes) and len(row[2]) == size]
         if not part:
             continue
@@ -132,16 +132,6 @@ def _readable(connection: sqlite3.Connection, space: rows.Space, notes: list[str
             if is_good:
                 for number, record, is_whole in places.of(chunk, described[:HASH_BYTES]):
                     yield number, record, vector, is_whole
-
-
-def _in_parts(found: Iterator[tuple]) -> Iterator[list[tuple]]:
-    part: list[tuple] = []
-    for row in found:
-        part.append(row)
-        if len(part) == _AT_ONCE:
-            yield part
-            part = []
-    yield part
 
 
 def _scan(connection: sqlite3.Connection, table: str, columns: str, notes: list[str], where: str = "1") -> Iterator[tuple]:

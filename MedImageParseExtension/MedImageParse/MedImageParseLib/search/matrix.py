@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import itertools
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 
 from .faults import BrokenContent
 from .records import KINDS
+
+_Item = TypeVar("_Item")
 
 HASH_BYTES = 32
 DESCRIBED_BYTES = HASH_BYTES + 8  # what stands beside each vector: its content hash and its checksum
@@ -162,6 +165,13 @@ class Matrix:
         self.rows = np.concatenate([self.rows, rows])
 
 
+def in_parts(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
+    """Lists of so many of the items, in their order; the last may be shorter."""
+    iterator = iter(items)
+    while part := list(itertools.islice(iterator, size)):
+        yield part
+
+
 def whole_numbers(found: Iterator[tuple], columns: int, most: int) -> np.ndarray:
     """Rows of whole numbers from the file, int64 (rows, columns).
 
@@ -174,7 +184,7 @@ def whole_numbers(found: Iterator[tuple], columns: int, most: int) -> np.ndarray
         BrokenContent: something else than numbers, or too many.
     """
     parts, count = [np.empty((0, columns), np.int64)], 0
-    while part := list(itertools.islice(found, _AT_ONCE)):
+    for part in in_parts(found, _AT_ONCE):
         count += len(part)
         if count > most or not all(type(value) is int for row in part for value in row):
             raise BrokenContent("a record is unreadable")

@@ -11,6 +11,7 @@ index: what a person removes must not live on in a sketch.
 
 from __future__ import annotations
 
+import functools
 import glob
 import json
 import os
@@ -202,17 +203,14 @@ def _counted(bits: np.ndarray, mask: np.ndarray, start: int, end: int) -> np.nda
 
 def _ones_by_table(words: np.ndarray, out: np.ndarray) -> np.ndarray:
     """Bits that are set in each word, for a NumPy before 2.0."""
-    table = _table()
-    return table[words.view(np.uint16).reshape(-1, 4)].sum(axis=1, dtype=np.uint8, out=out)
+    return _table()[words.view(np.uint16).reshape(-1, 4)].sum(axis=1, dtype=np.uint8, out=out)
 
 
+@functools.cache
 def _table() -> np.ndarray:
-    if not _TABLE:
-        _TABLE.append(np.unpackbits(np.arange(65536, dtype=np.uint16).view(np.uint8).reshape(-1, 2), axis=1).sum(axis=1, dtype=np.uint8))
-    return _TABLE[0]
+    return np.unpackbits(np.arange(65536, dtype=np.uint16).view(np.uint8).reshape(-1, 2), axis=1).sum(axis=1, dtype=np.uint8)
 
 
-_TABLE: list[np.ndarray] = []
 _ones: Callable[[np.ndarray, np.ndarray], np.ndarray] = getattr(np, "bitwise_count", _ones_by_table)
 
 

@@ -385,7 +385,24 @@ def pool_vectors(vectors: np.ndarray, how: str) -> np.ndarray:
 def embed_volume(
     volume: Volume, embedder: Embedder, preprocessing: Preprocessing = Preprocessing(), selection: Selection = Selection()
 ) -> tuple[list[Picture], np.ndarray]:
+    """`embed_pictures` of a volume.
+
+    Args:
+        volume: any orientation.
+        embedder: sends the pictures.
+        preprocessing: how pictures are made.
+        selection: which slices, of which plane.
+    """
+    return embed_pictures(PictureMaker(volume, preprocessing, selection.plane), embedder, selection)
+
+
+def embed_pictures(maker: PictureMaker, embedder: Embedder, selection: Selection) -> tuple[list[Picture], np.ndarray]:
     """All chosen slices of a volume with their vectors, in slice order (one row where the preprocessing pools).
+
+    Args:
+        maker: makes the pictures.
+        embedder: sends them.
+        selection: which slices.
 
     Returns:
         (pictures in slice order, float32 (slices, length), or (1, length) where pooled).
@@ -393,14 +410,13 @@ def embed_volume(
     Raises:
         UsageError: no slice is left. EndpointError, ReplyError, Cancelled.
     """
-    maker = PictureMaker(volume, preprocessing, selection.plane)
-    count = 1 if volume.is_picture else len(selection.indices(maker.count))
+    count = 1 if maker.volume.is_picture else len(selection.indices(maker.count))
     found = sorted(
         (one for some in embedder.images(pictures_of(maker, selection), count) for one in some), key=lambda one: one.picture.index
     )
     if not found:
         raise UsageError(Sentence("Nothing is seen on any of the chosen slices; choose others, or ", KEEP_EMPTY_SLICES, "."))
     vectors = np.stack([one.vector for one in found])
-    if preprocessing.pool != "none":
-        vectors = pool_vectors(vectors, preprocessing.pool)[None]
+    if (pool := maker.preprocessing.pool) != "none":
+        vectors = pool_vectors(vectors, pool)[None]
     return [one.picture for one in found], vectors

@@ -16,7 +16,7 @@ from ..search.index import EmbeddingIndex
 from ..search.records import Hit, Provenance, Record, series_name
 from ..search.searching import vectors_of_contents
 from .choosing import belongs
-from .embed import MODEL, Embedder, Picture, Selection, embed_volume, pictures_of
+from .embed import MODEL, Embedder, Picture, Selection, embed_pictures, pictures_of
 from .preprocessing import PictureMaker, Preprocessing, make_thumbnail
 from .run import Client, RunLog
 
@@ -122,7 +122,8 @@ def search_image(
     asked = choose_space(index, client, preprocessing, log)
     recipe = recipe_of(asked)
     with log.timed("prepare"):
-        count = PictureMaker(volume, recipe, plane).count
+        maker = PictureMaker(volume, recipe, plane)
+        count = maker.count
         selection = Selection("all" if slices is None else slices, plane=plane)
         chosen = [0] if volume.is_picture else selection.indices(count)
     if recipe.pool == "none" and len(chosen) != 1:
@@ -130,7 +131,7 @@ def search_image(
             "Say with which slice to search: one index from 0 to {value} (the index holds slices, not whole volumes).", value=count - 1
         )
     embedder = Embedder(client, log, progress=progress)
-    pictures, vectors, found = known_or_embedded(index, asked, volume, embedder, recipe, selection)
+    pictures, vectors, found = known_or_embedded(index, asked, maker, embedder, selection)
     require_same_model(index, found, embedder)
     excluded = series_name(volume.voxels, volume.ijk_to_ras) if other_volumes else ""
     hits = index.search(vectors[0], provenance=found, top=top, exclude_series=excluded, **narrow.options(index))
@@ -201,16 +202,15 @@ def choose_space(index: EmbeddingIndex, client: Client, preprocessing: Preproces
 
 
 def known_or_embedded(
-    index: EmbeddingIndex, asked: Provenance, volume: Volume, embedder: Embedder, recipe: Preprocessing, selection: Selection
+    index: EmbeddingIndex, asked: Provenance, maker: PictureMaker, embedder: Embedder, selection: Selection
 ) -> tuple[list[Picture], np.ndarray, Provenance]:
     """The pictures of a query with their vectors: those that the index holds are taken from there, the others are sent.
 
     Args:
         index: open.
         asked: the space without its engine, as `choose_space` gives it.
-        volume: of the query.
+        maker: of the query's pictures, by the recipe of the index's.
         embedder: sends what the index does not hold.
-        recipe: of the index's pictures.
         selection: which slices.
 
     Returns:
@@ -219,8 +219,8 @@ def known_or_embedded(
     spaces = [one for one in index.spaces() if (one.model, one.deployment, one.preprocessing) == (asked.model, asked.deployment, asked.preprocessing)]  # fmt: skip
     pictures: list[Picture] = []
     # Vectors of a local engine are asked for again: only its answer says that it is one, and nothing of it may pass for the model's.
-    if recipe.pool == "none" and len(spaces) == 1 and not spaces[0].engine:
-        pictures = list(pictures_of(PictureMaker(volume, recipe, selection.plane), selection))
+    if maker.preprocessing.pool == "none" and len(spaces) == 1 and not spaces[0].engine:
+        pictures = list(pictures_of(maker, selection))
     held = vectors_of_contents(index, spaces[0], [one.content_hash for one in pictures]) if pictures else {}
     missing = [one for one in pictures if one.content_hash not in held]
     if held and missing:
@@ -230,7 +230,7 @@ def known_or_embedded(
             missing = []
     if held and not missing:
         return pictures, np.stack([held[one.content_hash] for one in pictures]), spaces[0]
-    pictures, vectors = embed_volume(volume, embedder, recipe, selection)
+    pictures, vectors = embed_pictures(maker, embedder, selection)
     return pictures, vectors, Provenance(asked.model, asked.deployment, embedder.engine or "", asked.preprocessing)
 
 

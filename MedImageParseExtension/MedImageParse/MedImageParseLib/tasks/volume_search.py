@@ -14,7 +14,7 @@ from ..search.index import EmbeddingIndex
 from ..search.records import Hit, Record, series_name
 from .embed import MODEL, Embedder, Selection
 from .find_similar import Narrow, SearchResult, choose_space, describe_hit, finished, known_or_embedded, recipe_of, require_same_model
-from .preprocessing import Preprocessing, make_thumbnail
+from .preprocessing import PictureMaker, Preprocessing, make_thumbnail
 from .run import Client, RunLog
 
 WAYS = ("vote", "mean", "statistics")
@@ -60,7 +60,7 @@ def search_volumes(
         raise UsageError("The index holds one vector a volume; search in it without naming a way to compare volumes.")
     embedder = Embedder(client, log, progress=progress)
     chosen = Selection("all" if slices is None else slices, plane=plane)
-    pictures, vectors, found = known_or_embedded(index, asked, volume, embedder, recipe, chosen)
+    pictures, vectors, found = known_or_embedded(index, asked, PictureMaker(volume, recipe, plane), embedder, chosen)
     require_same_model(index, found, embedder)
     narrow = narrow or Narrow()
     options = narrow.options(index)
