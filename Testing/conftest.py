@@ -22,19 +22,28 @@ for folder in (LIBRARY, ROOT / "Testing", ROOT / "scripts"):
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
 
-# Suites that take more than five seconds together; `run_tests.py --quick` leaves them out. `--durations=0` tells how long each test takes.
+# Suites that are long, or each of whose tests waits for long; `run_tests.py --quick` leaves them out. `--durations=0` tells how long each test takes.
 SLOW_SUITES = {
-    "test_batch_azure", "test_installed_package", "test_panel_many",
-    "test_bench", "test_cli_batch", "test_cli_embedding", "test_cohort_batch", "test_cohort_dask", "test_recipes", "test_cli_segment", "test_deploy", "test_deploy_dialog", "test_discovery", "test_embed_faults", "test_embed_index",
-    "test_engines_targets", "test_engines_windows", "test_exactness_2d", "test_exactness_3d", "test_files_picture", "test_foreign_text",
-    "test_fuzz_replies", "test_host_modules", "test_imaging_squares", "test_key_stays_secret", "test_local_endpoint_engine",
-    "test_local_endpoint_hosts", "test_logic_console", "test_logic_jobs", "test_logic_slices", "test_logic_volume", "test_panel_choices",
-    "test_panel_click_path", "test_panel_editor", "test_panel_endings", "test_panel_foreign_words", "test_panel_package",
-    "test_newcomer", "test_panel_run", "test_panel_settings", "test_panel_sizes", "test_python_api_examples", "test_real_servers", "test_scene_session",
-    "test_scene_storage", "test_search_endings", "test_search_exchange", "test_search_foreign", "test_search_messages",
-    "test_search_panel", "test_search_safety", "test_search_sections", "test_setup_environment", "test_setup_phantom", "test_signin",
-    "test_supply", "test_transport_faults", "test_transport_foreign_replies", "test_transport_throughput", "test_trust",
+    "test_adapter_sections", "test_batch_azure", "test_bench", "test_cli_adapter", "test_cli_batch", "test_cli_embedding",
+    "test_cli_segment", "test_cli_serve", "test_cohort_batch", "test_cohort_dask", "test_deploy", "test_deploy_dialog", "test_discovery",
+    "test_embed_classify", "test_embed_faults", "test_embed_index", "test_engines_targets", "test_engines_windows", "test_exactness_2d",
+    "test_exactness_3d", "test_files_picture", "test_foreign_text", "test_fuzz_replies", "test_heads", "test_host_idle",
+    "test_host_modules", "test_images_in_memory", "test_imaging_squares", "test_installed_package", "test_key_stays_secret",
+    "test_labels_in_an_index", "test_local_endpoint_engine", "test_local_endpoint_hosts", "test_logic_console", "test_logic_jobs",
+    "test_logic_slices", "test_logic_volume", "test_mcp", "test_newcomer", "test_pages", "test_panel_choices", "test_panel_click_path",
+    "test_panel_editor", "test_panel_endings", "test_panel_foreign_words", "test_panel_many", "test_panel_package", "test_panel_prompts",
+    "test_panel_run", "test_panel_settings", "test_panel_sizes", "test_plane_of_a_single_slice", "test_progress",
+    "test_python_api_examples", "test_real_servers", "test_recipes", "test_results_and_calls", "test_scene_session", "test_scene_storage",
+    "test_search_endings", "test_search_exchange", "test_search_foreign", "test_search_labels", "test_search_logic",
+    "test_search_messages", "test_search_panel", "test_search_safety", "test_search_sections", "test_setup_environment",
+    "test_setup_phantom", "test_signin", "test_supply", "test_transport_faults", "test_transport_foreign_replies",
+    "test_transport_throughput", "test_trust", "test_unusual",
 }  # fmt: skip
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Do not even read the slow suites where they are not wanted: reading takes as long as running many a quick one."""
+    return True if collection_path.stem in SLOW_SUITES and "not slow" in config.option.markexpr else None
 
 
 def pytest_collection_modifyitems(items):
