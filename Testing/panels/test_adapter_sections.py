@@ -63,7 +63,7 @@ def test_images_are_labelled_by_clicking_their_thumbnails(adapters):
     assert grid.count == 24 and "Images 1 to 24 of 60." in adapters.text("tagNoteLabel")
     host.find("tagSetComboBox").setEditText("quality")
     host.find("tagLabelComboBox").setEditText("blurred")
-    assert host.find("markButton").toolTip == "Click the images that get the label."
+    assert host.find("markButton").toolTip == "Click the images to label."
     settled(adapters)
     left, none = QtCore.Qt.MouseButton.LeftButton, QtCore.Qt.KeyboardModifier.NoModifier
     for row in (2, 5):
@@ -99,7 +99,7 @@ def test_an_adapter_is_trained_evaluated_and_applied_in_the_tab(adapters, tmp_pa
     assert list(head.labels) == ["left", "right"]
     assert host.find("adapterPathEdit").text == "side.npz" and host.find("adapterPathEdit").toolTip == str(path)
 
-    host.choose("evaluatePartComboBox", "All labelled images (flatters)")
+    host.choose("evaluatePartComboBox", "All labeled images (optimistic)")
     assert adapters.do("evaluateButton").state == "done"
     with EmbeddingIndex.open(adapters.indexPath, create=False) as index:
         numbers, vectors = index.vectors(head.provenance)

@@ -103,7 +103,7 @@ def test_waiting_can_be_stopped_and_the_next_run_goes_on(dialog, plane):
     dialog.host.wait_until(lambda: plane.endpoints, 60, every=0.02)
     dialog.host.click("deployStopButton")
     ended(dialog)
-    assert "goes on in Azure and costs money" in dialog.text("deployNoteLabel")
+    assert "continues what was started, and it costs money" in dialog.text("deployNoteLabel")
     plane.finish_all()
     plane.looks = 1
     seen(dialog)

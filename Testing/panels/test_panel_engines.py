@@ -45,7 +45,7 @@ def test_an_engine_is_chosen_with_its_licence_runs_under_its_own_name_and_ends_w
         offered[1].trigger()
         opened.host.wait_until(lambda: demo.url, 30)
         assert opened.text("demoButton") == "Stop local engine" and button.menu() is None
-        assert opened.text("statusLabel") == f"Running on this computer: {SHOWN}. The first request waits until it has loaded."
+        assert opened.text("statusLabel") == f"Running on this computer: {SHOWN}. The first request waits until the engine has loaded."
         assert opened.panel.endpoint.profile().reply_timeout_s == 3600
         assert opened.host.find("statusLabel").textFormat == opened.host.qt.Qt.PlainText
         server = psutil.Process(int(demo._process.processId()))

@@ -93,7 +93,7 @@ def test_results_are_saved_and_measured_from_the_menu(opened, endpoint, tmp_path
     menu["DICOM segmentation…"].trigger()
     assert "save labelmaps instead" in opened.text("messageLabel") and not (tmp_path / "seg.dcm").exists()
     opened.host.messages.answers.append(str(tmp_path))
-    menu["One labelmap a segment…"].trigger()
+    menu["One labelmap per segment…"].trigger()
     assert opened.text("messageLabel") == "Saved 2 files." and (tmp_path / "cube.nii.gz").exists()
     menu["Show statistics as table"].trigger()
     (table,) = [
@@ -120,10 +120,10 @@ def test_presets_of_the_mode_are_offered_and_ones_own_are_kept(opened):
     menu["lungs (2)"].trigger()
     assert opened.panel.parameters["Prompts"] == "left lung\nright lung"
     opened.host.messages.answers.append("my lungs")
-    menu["Keep these as a preset…"].trigger()
+    menu["Save as preset…"].trigger()
     assert any("one word" in text for text in opened.host.messages.texts())
     opened.host.messages.answers.append("mine")
-    menu["Keep these as a preset…"].trigger()
+    menu["Save as preset…"].trigger()
     assert "mine (2)" in entries(opened, "presetsButton")
     opened.host.choose("modeComboBox", "All slices (2D)")
     assert "2d-fundus (2)" in entries(opened, "presetsButton") and "lungs (2)" not in entries(opened, "presetsButton")

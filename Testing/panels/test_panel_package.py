@@ -130,7 +130,7 @@ def test_smoke_test_for_a_real_slicer_runs_in_the_headless_one_too():
     with openedPanel() as opened:
         steps = runpy.run_path(str(ROOT / "Testing" / "slicer" / "smoke_test.py"), run_name="steps")
         steps["smoke"]()
-        assert opened.host.find("messageLabel").text == "The last run was taken back."
+        assert opened.host.find("messageLabel").text == "The last run was undone."
 
 
 def test_module_test_of_slicer_runs_in_the_headless_one_too():

@@ -179,10 +179,10 @@ def test_undo_takes_the_last_run_back_and_show_3d_makes_surfaces(opened, endpoin
     opened.host.click("show3DButton")
     assert not node.GetSegmentation().ContainsRepresentation("Closed surface")
     opened.host.click("undoButton")
-    assert namesOf(node) == [] and opened.text("messageLabel") == "The last run was taken back."
+    assert namesOf(node) == [] and opened.text("messageLabel") == "The last run was undone."
     assert opened.host.find("resultsTable").isHidden()
     assert not opened.host.find("undoButton").enabled
-    assert opened.host.find("undoButton").toolTip == "There is no run to take back."
+    assert opened.host.find("undoButton").toolTip == "There is no run to undo."
 
 
 def test_recent_prompts_are_offered_and_the_last_ones_come_back(opened, endpoint):

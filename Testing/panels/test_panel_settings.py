@@ -172,7 +172,7 @@ def test_endpoints_are_exported_without_keys_and_imported(settings, tmp_path):
     path = str(tmp_path / "ours.json")
     host.messages.answers.append(path)
     host.click("exportButton")
-    assert settings.text("noteLabel") == "Wrote Ward 3 to ours.json. It holds no key."
+    assert settings.text("noteLabel") == "Exported Ward 3 to ours.json. The file does not contain a key."
     host.click("removeButton")
     host.messages.answers.append(path)
     host.click("importButton")

@@ -125,7 +125,7 @@ def test_cancel_keeps_what_was_stored_and_the_next_run_goes_on_there():
         assert search.text("indexMessageLabel") == "Cancelled. What was stored is kept. Press Index to continue."
         kept = vectorsIn(search.indexPath)
         assert 0 < kept < 24
-        assert search.text("indexInfoLabel").startswith(f"The index holds {kept} images of one volume, ")
+        assert search.text("indexInfoLabel").startswith(f"The index contains {kept} images of one volume, ")
         search.host.wait_until(lambda: double._now == 0, 60)  # what was on its way when the person cancelled
         sent = len(double.rows)
         search.do("indexButton")

@@ -18,7 +18,7 @@ def test_a_person_indexes_searches_and_is_there(search):
     search.host.choose("indexWhatComboBox", "All loaded volumes")
     assert search.do("indexButton").state == "done"
     assert search.text("indexMessageLabel").startswith("21 slices added, 0 already in the index. ")
-    assert search.text("indexInfoLabel").startswith("The index holds 21 images of 2 volumes and pictures, ")
+    assert search.text("indexInfoLabel").startswith("The index contains 21 images of 2 volumes and pictures, ")
     search.look(4)
     assert search.text("searchSliceLabel") == "This slice: axial 4 of 0 to 11, as in the Red view"
     search.host.find("queryTopSpinBox").value = 21

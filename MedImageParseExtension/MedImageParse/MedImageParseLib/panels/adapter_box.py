@@ -49,7 +49,7 @@ class AdapterFile:
         self._ui, self._context = ui, context
         self.figures: Figures | None = None
         self._drawn: tuple = ()
-        setUpTable(ui.figuresTable, [_("Figure"), _("Value"), _("95 %")], widest=0)
+        setUpTable(ui.figuresTable, [_("Measure"), _("Value"), _("95 %")], widest=0)
         ui.adapterOpenButton.connect("clicked()", self._open)
         ui.rocPlotButton.connect("clicked()", lambda: self._chart(adapter_plots.rocChart))
         ui.reliabilityPlotButton.connect("clicked()", lambda: self._chart(adapter_plots.reliabilityChart))
@@ -91,7 +91,7 @@ class AdapterFile:
         """Why there is nothing to ask, "" where there may be."""
         if not self.path:
             return _("Train an adapter, or open one.")
-        return "" if os.path.isfile(self.path) else _("The adapter's file is no longer there. Open another.")
+        return "" if os.path.isfile(self.path) else _("The adapter's file was not found. Open another.")
 
     def take(self, result: AdapterResult) -> None:
         """Show what an adapter achieves."""
@@ -158,9 +158,9 @@ class TrainBox:
 
     def __init__(self, ui: Any, context: SearchContext, adapter: AdapterFile):
         self._context, self._adapter = context, adapter
-        self.task = TaskBox(ui, "train", self._start, context.logic.cancel, _("Learn these labels. Nothing is sent."))
+        self.task = TaskBox(ui, "train", self._start, context.logic.cancel, _("Train an adapter on these labels. Nothing is sent."))
         self._set = Choice(ui.trainSetComboBox, (), lambda _key: context.changed())
-        self._patients = Choice(ui.trainPatientsComboBox, ((_EACH, _("Each volume is a patient")),))
+        self._patients = Choice(ui.trainPatientsComboBox, ((_EACH, _("Each volume is one patient")),))
         self._kind = Choice(ui.trainKindComboBox, (("linear", _("Logistic regression")), ("network", _("Published network"))))
         self._by = Choice(
             ui.trainByComboBox, (("slice", _("Each slice")), ("mean", _("Volumes, mean")), ("statistics", _("Volumes, seven statistics")))
@@ -174,7 +174,7 @@ class TrainBox:
         self._set.fill(
             [(one.set, text.format(set=one.set, labels=len(one.counts), places=f"{sum(one.counts.values()):,}")) for one in sets]
         )
-        self._patients.fill([(_EACH, _("Each volume is a patient")), *((one.set, one.set) for one in sets)])
+        self._patients.fill([(_EACH, _("Each volume is one patient")), *((one.set, one.set) for one in sets)])
         self.task.showReady(self.whyNot())
 
     def whyNot(self) -> str:
@@ -213,13 +213,13 @@ class EvaluateBox:
 
     def __init__(self, ui: Any, context: SearchContext, adapter: AdapterFile):
         self._context, self._adapter = context, adapter
-        self.task = TaskBox(ui, "evaluate", self._start, context.logic.cancel, _("Measure the adapter on the index. Nothing is sent."))
+        self.task = TaskBox(ui, "evaluate", self._start, context.logic.cancel, _("Evaluate the adapter on images of the index. Nothing is sent."))
         self._part = Choice(
             ui.evaluatePartComboBox,
             (
-                ("test", _("Images kept for testing")),
-                ("new", _("Images that it has never met")),
-                ("all", _("All labelled images (flatters)")),
+                ("test", _("Images held out for testing")),
+                ("new", _("Images not used for training")),
+                ("all", _("All labeled images (optimistic)")),
             ),
         )
 
@@ -252,10 +252,10 @@ class ApplyBox:
 
     def __init__(self, ui: Any, context: SearchContext, adapter: AdapterFile, onOpen: Callable[..., object]):
         self._ui, self._context, self._adapter, self._onOpen = ui, context, adapter, onOpen
-        self.task = TaskBox(ui, "apply", self._start, context.logic.cancel, _("Ask the adapter about these images."))
+        self.task = TaskBox(ui, "apply", self._start, context.logic.cancel, _("Classify these images with the adapter."))
         self.result: AppliedResult | None = None
         self._to = Choice(ui.applyToComboBox, ((INDEX, _("The index")), (VOLUME, _("This volume"))), lambda _key: context.changed())
-        setUpTable(ui.answersTable, [_("Image"), _("Label"), _("Share")], widest=0)
+        setUpTable(ui.answersTable, [_("Image"), _("Label"), _("Probability")], widest=0)
         ui.answersTable.connect("cellDoubleClicked(int,int)", lambda row, _column: self._openRow(row))
         ui.answersTableButton.connect("clicked()", self._showTable)
 
@@ -317,7 +317,7 @@ class ApplyBox:
             (_("Label"), [answer.ranked(labels)[0][0] for answer in answers]),
             *((label, [float(answer.probabilities[place]) for answer in answers]) for place, label in enumerate(labels)),
         ]
-        tables.showTable(tables.tableFromColumns(_("Answers of the adapter"), columns))
+        tables.showTable(tables.tableFromColumns(_("Adapter predictions"), columns))
 
 
 def _called(answer: Told) -> str:

@@ -17,16 +17,16 @@ def rocChart(figures: Figures) -> Any:
     columns, curves = [], []
     for label in list(figures.curves)[:_MOST_CURVES]:
         alarms, hits = figures.curves[label]
-        x = _("{label}, false alarms").format(label=label)
+        x = _("{label}, false positive rate").format(label=label)
         columns += [(x, alarms.tolist()), (label, hits.tolist())]
         curves.append((x, label))
     table = _tableOf(_("ROC curves"), columns)
-    return tables.chartOfCurves(table, curves, _("False alarms (1 - specificity)"), _("Sensitivity"))
+    return tables.chartOfCurves(table, curves, _("False positive rate (1 - specificity)"), _("Sensitivity"))
 
 
 def reliabilityChart(figures: Figures) -> Any:
     """A chart node: what was claimed, and how often it came true."""
-    claims, x, y = figures.claims, _("Probability claimed"), _("Share that came true")
+    claims, x, y = figures.claims, _("Predicted probability"), _("Observed frequency")
     columns = [(x, claims.claimed.tolist()), (y, claims.true.tolist()), (_("Images"), claims.items.tolist())]
     return tables.chartOfCurves(_tableOf(_("Reliability"), columns), [(x, y)], x, y, markers=True)
 
@@ -36,9 +36,9 @@ def confusionTable(figures: Figures) -> Any:
     counts, names = figures.confusion, figures.labels
     columns: list[tables.Column] = [(_("True label"), names)]
     if counts.ndim == 2:
-        columns += [(_("told {label}").format(label=label), counts[:, place].tolist()) for place, label in enumerate(names)]
+        columns += [(_("predicted {label}").format(label=label), counts[:, place].tolist()) for place, label in enumerate(names)]
     else:
-        kinds = ((_("hit"), 1, 1), (_("missed"), 1, 0), (_("false alarm"), 0, 1), (_("neither"), 0, 0))
+        kinds = ((_("true positive"), 1, 1), (_("false negative"), 1, 0), (_("false positive"), 0, 1), (_("true negative"), 0, 0))
         columns += [(title, counts[:, true, told].tolist()) for title, true, told in kinds]
     return tables.tableFromColumns(_("Confusion matrix"), columns)
 

@@ -116,8 +116,8 @@ class BrowseDialog:
         self._count()
 
     def _count(self) -> None:
-        text = _("{count} selected. Other targets can be typed.").format(count=len(self._ticked))
-        setPlain(self.note, text if self.tree.topLevelItemCount else _("No known target fits. Other targets can be typed."))
+        text = _("{count} selected. You can type other targets.").format(count=len(self._ticked))
+        setPlain(self.note, text if self.tree.topLevelItemCount else _("No known target matches. You can type other targets."))
 
     def _accept(self) -> None:
         self.dialog.hide()
@@ -131,7 +131,7 @@ class BrowseDialog:
 def _modalityOptions() -> list[tuple[str, str]]:
     names = {
         "US": _("Ultrasound"), "PT": _("PET"), "DX": _("X-ray"), "GM": _("Microscopy"), "SM": _("Pathology"), "ES": _("Endoscopy"),
-        "DMS": _("Dermoscopy"), "OP": _("Fundus pictures"), "OPT": _("OCT"), "MR": _("MRI"),
+        "DMS": _("Dermoscopy"), "OP": _("Fundus photography"), "OPT": _("OCT"), "MR": _("MRI"),
     }  # fmt: skip
     return [("", _("All modalities")), *((code, names.get(code, code)) for code in _MODALITIES)]
 

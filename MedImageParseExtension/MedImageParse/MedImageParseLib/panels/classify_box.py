@@ -38,11 +38,11 @@ class ClassifyBox:
 
     def __init__(self, ui: Any, context: SearchContext):
         self._ui, self._context = ui, context
-        tip = _("Compare with these labels, without training.")
+        tip = _("Classify with these labels, without training.")
         self.task = TaskBox(ui, "classify", self._start, context.logic.cancel, tip)
         self._result: ClassificationResult | None = None
         self._asked: tuple[str, str, str] = ("", "", "")  # node ID, name, plane
-        options = [(OWN, _("My own")), *((each.name, each.name) for each in ready_sets())]
+        options = [(OWN, _("My own labels")), *((each.name, each.name) for each in ready_sets())]
         self._set = Choice(ui.labelSetComboBox, options, self._setChosen)
         self._of = Choice(
             ui.classifyOfComboBox,
@@ -60,8 +60,8 @@ class ClassifyBox:
         self._ui.labelsEdit.setVisible(self._set.key == OWN)
         self.task.showReady(self.whyNot())
         for button, tip in (
-            (self._ui.labelsTableButton, _("Put the numbers into the scene as a table.")),
-            (self._ui.labelsPlotButton, _("Put the numbers into the scene as a plot.")),
+            (self._ui.labelsTableButton, _("Add the results to the scene as a table.")),
+            (self._ui.labelsPlotButton, _("Add the results to the scene as a plot.")),
         ):
             button.setEnabled(self._result is not None)
             button.setToolTip(tip if self._result is not None else _("Nothing has been classified yet."))
@@ -98,7 +98,7 @@ class ClassifyBox:
         table = ui.labelsTable
         table.setColumnHidden(2, not several)
         table.setRowCount(len(result.labels))
-        table.setToolTip(_("Double-click a row to go to the slice that it fits best.") if several else "")
+        table.setToolTip(_("Double-click a row to go to its best matching slice.") if several else "")
         for row, place in enumerate(_order(result)):
             label = result.labels[place]
             texts = (label.name, _("{percent} %").format(percent=f"{100 * result.volume[place]:.1f}"), str(_bestSlice(result, place)))

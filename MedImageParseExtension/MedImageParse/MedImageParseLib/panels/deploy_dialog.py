@@ -129,7 +129,7 @@ class DeployDialog:
                 showSentence(self.ui.deployPlanLabel, "\n".join(worded(each) for each in sentences))
                 self._show()
 
-        self._begin(Job("Look at Azure", work=work, callback=seen), _("Looking at workspace, quota and price…"))
+        self._begin(Job("Look at Azure", work=work, callback=seen), _("Checking the workspace, the quota and the price…"))
 
     def _make(self) -> None:
         if self._plan is None:
@@ -143,7 +143,7 @@ class DeployDialog:
             if not self._ended(job):
                 if job.state == "cancelled":
                     showSentence(
-                        self.ui.deployNoteLabel, _("What was begun goes on in Azure and costs money. Make it again to go on, or delete it.")
+                        self.ui.deployNoteLabel, _("Azure continues what was started, and it costs money. Press Create endpoint again to continue, or delete the endpoint.")
                     )
                 return
             result: Made = job.result
@@ -152,7 +152,7 @@ class DeployDialog:
             showSentence(self.ui.deployNoteLabel, "\n".join(worded(note) for note in notes if note))
             self._onMade(result.profile)
 
-        self._begin(Job("Make an endpoint", work=work, callback=made), _("Making it. This takes 10 to 30 minutes…"))
+        self._begin(Job("Make an endpoint", work=work, callback=made), _("Creating the endpoint. This takes 10 to 30 minutes…"))
 
     def _list(self) -> None:
         options, method = self._options(), self._method.key
@@ -167,17 +167,17 @@ class DeployDialog:
             self.ui.deployList.clear()
             self.ui.deployList.addItems([plain(f"{each.name} ({each.workspace}): {each.state}. {each.reminder()}") for each in self._found])
             if not self._found:
-                showSentence(self.ui.deployNoteLabel, _("No endpoint made by this program was found."))
+                showSentence(self.ui.deployNoteLabel, _("No endpoint created by this program was found."))
             self._show()
 
-        self._begin(Job("List endpoints", work=work, callback=listed), _("Looking…"))
+        self._begin(Job("List endpoints", work=work, callback=listed), _("Searching…"))
 
     def _delete(self) -> None:
         row, method = self.ui.deployList.currentRow, self._method.key
         if not 0 <= row < len(self._found):
             return
         chosen = self._found[row]
-        question = _("Delete the endpoint {name} with its deployment? Endpoints of this name stop working for everybody who uses it.")
+        question = _("Delete the endpoint {name} and its deployment? It stops working for everyone who uses it.")
         if not slicer.util.confirmYesNoDisplay(question.format(name=chosen.name), parent=self.dialog):
             return
         workspace = chosen.resource_id.partition("/onlineEndpoints/")[0]
@@ -189,10 +189,10 @@ class DeployDialog:
             if self._ended(job):
                 self._found = [each for each in self._found if each is not chosen]
                 self.ui.deployList.takeItem(row)
-                showSentence(self.ui.deployNoteLabel, _("{name} is deleted and costs nothing any more.").format(name=chosen.name))
+                showSentence(self.ui.deployNoteLabel, _("{name} was deleted and no longer costs anything.").format(name=chosen.name))
                 self._onDeleted()
 
-        self._begin(Job("Delete an endpoint", work=work, callback=deleted), _("Deleting it…"))
+        self._begin(Job("Delete an endpoint", work=work, callback=deleted), _("Deleting the endpoint…"))
 
     def _begin(self, job: Job, sentence: str) -> None:
         if self._job is not None:
@@ -221,7 +221,7 @@ class DeployDialog:
         if job is not None and job.stage and job.stage != "asking it a tiny question":
             minutes = int(job.elapsed // 60)
             showSentence(
-                self.ui.deployNoteLabel, _("Azure is at work: {stage}, {minutes} min so far.").format(stage=job.stage, minutes=minutes)
+                self.ui.deployNoteLabel, _("Azure is working: {stage}, {minutes} min so far.").format(stage=job.stage, minutes=minutes)
             )
         if self._queue.is_idle:
             self._timer.stop()
@@ -232,7 +232,7 @@ class DeployDialog:
         ui.deployPlanButton.setEnabled(idle)
         ui.deployListButton.setEnabled(idle)
         ui.deployMakeButton.setEnabled(idle and self._plan is not None)
-        ui.deployMakeButton.setToolTip(_("Make it, as described above.") if self._plan else _("First look at what will be made."))
+        ui.deployMakeButton.setToolTip(_("Create the endpoint as described above.") if self._plan else _("Show what will be created first."))
         ui.deployDeleteButton.setEnabled(idle and 0 <= ui.deployList.currentRow < len(self._found))
         ui.deployStopButton.setVisible(not idle)
 

@@ -38,7 +38,7 @@ _ENGINE_TIMEOUT_S = 3600.0
 
 def engineText(engine: Added) -> str:
     """An engine as the person chooses it: its name, its licence, and what it finds."""
-    licence = engine.licence or _("licence not named")
+    licence = engine.licence or _("license not stated")
     name = f"{engine.title or engine.name} {engine.version}".strip()
     return plain(f"{name} ({licence})" + (f": {engine.finds}" if engine.finds else ""))
 
@@ -269,7 +269,7 @@ class EndpointBox:
             if self.demo.isStarted and not self.demo.url:
                 return "Busy", _("Starting…")
             if self.demo.url and self.demo.engine is not None and LOCAL_DEMO not in self._status:
-                return "Good", _("Running on this computer: {engine}. The first request waits until it has loaded.").format(
+                return "Good", _("Running on this computer: {engine}. The first request waits until the engine has loaded.").format(
                     engine=engineText(self.demo.engine)
                 )
             if self.demo.url and LOCAL_DEMO not in self._status:

@@ -56,7 +56,7 @@ class FindBox:
         def work(options: EntraOptions, _progress: Progress, cancellation: Cancellation) -> Discovery:
             return discover(self._manager(options, cancellation), cancellation=cancellation)
 
-        self._begin(Job("Find endpoints", prepare=self._options, work=work, callback=self._foundSome), _("Looking…"))
+        self._begin(Job("Find endpoints", prepare=self._options, work=work, callback=self._foundSome), _("Searching…"))
 
     def _add(self) -> None:
         row = self._ui.foundList.currentRow
@@ -68,7 +68,7 @@ class FindBox:
             manager = self._manager(options, cancellation)
             return make_profile(manager, endpoint, deployment, options=options, scope=_CLOUD.scope, arm_url=_CLOUD.arm_url)
 
-        self._begin(Job("Make a profile", prepare=self._options, work=work, callback=self._made), _("Reading its settings…"))
+        self._begin(Job("Make a profile", prepare=self._options, work=work, callback=self._made), _("Reading the endpoint's settings…"))
 
     def _begin(self, job: Job, sentence: str) -> None:
         self._job = self._queue.add(job)
@@ -125,5 +125,5 @@ class FindBox:
 
 def _describe(endpoint: FoundEndpoint, deployment: FoundDeployment | None) -> str:
     name = f"{endpoint.name} / {deployment.name}" if deployment is not None else endpoint.name
-    model = MODEL_NAMES.get(deployment.model if deployment is not None else "", _("model not known"))
+    model = MODEL_NAMES.get(deployment.model if deployment is not None else "", _("unknown model"))
     return _("{name}: {model}, in {workspace}").format(name=name, model=model, workspace=endpoint.workspace)

@@ -104,7 +104,7 @@ def tipOf(rank: int, hit: Hit) -> str:
         _("{rank}. {name}").format(rank=rank, name=name_of(record)),
         _("{place}, similarity {similarity}").format(place=placeText(record), similarity=f"{hit.similarity:.4f}"),
         _("Window: {window}").format(window=record.position["window"]) if record.position.get("window") else "",
-        record.source or _("Its location is not stored."),
+        record.source or _("The index does not store the location of this image."),
         _("Indexed {when}").format(when=record.added.replace("T", " ").rstrip("Z")) if record.added else "",
         _("Double-click to open that image at that slice."),
     ]

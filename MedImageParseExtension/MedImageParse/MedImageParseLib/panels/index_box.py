@@ -115,9 +115,9 @@ class IndexBox:
         if not summary.images:
             return _("The index is empty.")
         if len(summary.studies) == 1:
-            text = _("The index holds {images} images of one volume, {size}.")
+            text = _("The index contains {images} images of one volume, {size}.")
             return text.format(images=f"{summary.images:,}", size=sizeText(summary.bytes))
-        return _("The index holds {images} images of {studies} volumes and pictures, {size}.").format(
+        return _("The index contains {images} images of {studies} volumes and pictures, {size}.").format(
             images=f"{summary.images:,}", studies=f"{len(summary.studies):,}", size=sizeText(summary.bytes)
         )
 

@@ -112,7 +112,7 @@ class LabellingBox:
         if page is None or not page.images:
             showSentence(self._ui.tagNoteLabel, "" if page is None else _("There are no images."))
             return
-        words = _("Images {first} to {last} of {total}. Click those that get the label; double-click to open one.")
+        words = _("Images {first} to {last} of {total}. Click images to select them. Double-click an image to open it.")
         first, last = page.start + 1, page.start + len(page.images)
         showSentence(self._ui.tagNoteLabel, words.format(first=f"{first:,}", last=f"{last:,}", total=f"{page.total:,}"))
 
@@ -138,7 +138,7 @@ class MarkBox:
 
     def __init__(self, ui: Any, context: SearchContext, images: LabellingBox):
         self._context, self._images = context, images
-        self.task = TaskBox(ui, "mark", self._start, context.logic.cancel, _("Give the selected images this label."))
+        self.task = TaskBox(ui, "mark", self._start, context.logic.cancel, _("Assign this label to the selected images."))
 
     def show(self) -> None:
         """Show whether this can start."""
@@ -151,7 +151,7 @@ class MarkBox:
             return _("Show the images first.")
         if not images.set or not images.label:
             return _("Type the name of a set and a label.")
-        return "" if images.grid.selected else _("Click the images that get the label.")
+        return "" if images.grid.selected else _("Click the images to label.")
 
     def _start(self) -> Job | None:
         context, images = self._context, self._images

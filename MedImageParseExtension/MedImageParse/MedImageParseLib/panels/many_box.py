@@ -66,7 +66,7 @@ class ManyBox:
     def showReady(self, whyNot: str) -> None:
         """Args: whyNot: why nothing can be run now, "" where it can."""
         button = self._ui.manyButton
-        whyNot = _("A list of images is in progress. Wait for it, or cancel it.") if self.isRunning else whyNot
+        whyNot = _("Several images are being processed. Wait until they are done, or cancel.") if self.isRunning else whyNot
         button.setEnabled(not whyNot)
         setTip(button, whyNot or _("Run on several images, each with a segmentation of its own."))
         if not whyNot:

@@ -126,7 +126,7 @@ class OutliersBox:
         self.drawMap()
         more = len(result.items) - len(items)
         what = _("Every image is compared with all others.") if result.items[0].in_reference else _("Gray points are the reference images.")
-        rest = _("{count} more are less unusual.").format(count=f"{more:,}") if more else ""
+        rest = _("{count} more images are less unusual.").format(count=f"{more:,}") if more else ""
         texts = (rest, what, _("Similar images lie close together."))
         showSentence(self._ui.outliersNoteLabel, " ".join(text for text in texts if text))
 
@@ -171,4 +171,4 @@ def _tip(item: RankedItem) -> str:
     lines = [_called(item), _("Distance {distance}").format(distance=f"{item.distance:.4f}")]
     if not np.isnan(item.percentile):
         lines.append(_("More unusual than {percent} % of the reference images.").format(percent=f"{item.percentile:.0f}"))
-    return "\n".join([*lines, item.record.source or _("Its location is not stored."), _("Double-click to open that image at that slice.")])
+    return "\n".join([*lines, item.record.source or _("The index does not store the location of this image."), _("Double-click to open that image at that slice.")])

@@ -43,7 +43,7 @@ class PrivacyBox:
             ui.hostsList.clear()
             ui.hostsList.addItems([plain(host) for host in hosts])
             ui.auditCheckBox.setChecked(audit.is_on)
-        ui.hostsLabel.setText(_("Hosts that you agreed to:") if hosts else _("You have not agreed to any host yet."))
+        ui.hostsLabel.setText(_("Allowed hosts:") if hosts else _("No host has been allowed yet."))
         ui.hostsList.setVisible(bool(hosts))
         ui.withdrawButton.setVisible(bool(hosts))
         ui.openAuditButton.setEnabled(audit.path.exists())
@@ -57,7 +57,7 @@ class PrivacyBox:
     def _selected(self) -> None:
         chosen = self._ui.hostsList.currentItem() is not None
         self._ui.withdrawButton.setEnabled(chosen)
-        self._ui.withdrawButton.setToolTip(_("Ask again before anything goes to this host.") if chosen else _("Choose a host in the list."))
+        self._ui.withdrawButton.setToolTip(_("Ask again before anything is sent to this host.") if chosen else _("Select a host in the list."))
 
     def _withdraw(self) -> None:
         item = self._ui.hostsList.currentItem()
@@ -68,17 +68,17 @@ class PrivacyBox:
             ConsentStore().withdraw(host)
         except OSError as error:
             self._say(
-                _("The consent could not be withdrawn ({reason}); it still stands.").format(reason=error.strerror or type(error).__name__)
+                _("The consent could not be withdrawn ({reason}); it is still in effect.").format(reason=error.strerror or type(error).__name__)
             )
             return
-        self._say(_("You will be asked again before anything goes to {host}.").format(host=host))
+        self._say(_("You will be asked again before anything is sent to {host}.").format(host=host))
         self.show()
 
     def _switchAudit(self, on: bool) -> None:
         try:
             AuditLog().switch(on)
         except OSError as error:
-            self._say(_("This could not be remembered ({reason}).").format(reason=error.strerror or type(error).__name__))
+            self._say(_("This setting could not be saved ({reason}).").format(reason=error.strerror or type(error).__name__))
         self.show()
 
     def _openAudit(self) -> None:

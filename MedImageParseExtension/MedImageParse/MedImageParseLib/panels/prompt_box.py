@@ -101,7 +101,7 @@ class PromptBox:
             setTip(self._presetsButton, words(error))
             return
         self._presetsButton.setEnabled(True)
-        setTip(self._presetsButton, _("Named lists of targets."))
+        setTip(self._presetsButton, _("Saved lists of targets."))
         listed = tuple((preset.name, preset.prompts) for preset in found)
         if listed == self._listed:
             return
@@ -111,7 +111,7 @@ class PromptBox:
             text = _("{name} ({count})").format(name=preset.name, count=len(preset.prompts))
             self._addPreset(text, preset.title, partial(self._take, " & ".join(preset.prompts)))
         self._presetsMenu.addSeparator()
-        self._addPreset(_("Keep these as a preset…"), "", self._keep)
+        self._addPreset(_("Save as preset…"), "", self._keep)
 
     def _addPreset(self, text: str, tip: str, slot: Callable[[], object]) -> None:
         action = qt.QAction(plain(text).replace("&", "&&"), self._presetsMenu)
@@ -121,7 +121,7 @@ class PromptBox:
         self._presetsMenu.addAction(action)
 
     def _keep(self) -> None:
-        name = str(qt.QInputDialog.getText(None, _("Keep as a preset"), _("Name:")) or "").strip()
+        name = str(qt.QInputDialog.getText(None, _("Save as preset"), _("Name:")) or "").strip()
         if not name:
             return
         try:

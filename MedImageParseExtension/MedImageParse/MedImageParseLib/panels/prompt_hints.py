@@ -62,7 +62,7 @@ class PromptHints:
         hints = advice.hints(prompts[:_MOST_PROMPTS], modality)
         sentences = [_worded(hint) for hint in hints]
         sentences += [
-            _("“{prompt}” is longer than the model reads. Use fewer words.").format(prompt=_quoted(prompt))
+            _("“{prompt}” is too long for the model. Use fewer words.").format(prompt=_quoted(prompt))
             for prompt in prompts[:_MOST_PROMPTS]
             if grammar.token_warning(prompt)
         ]
@@ -76,7 +76,7 @@ class PromptHints:
             )
             slot = lambda: self._replace(first.prompt, first.instead)  # noqa: E731
         if isTogether and grouping.nested_warning(prompts):
-            sentences.insert(0, _("Some of these targets contain each other. In one request they can suppress one another."))
+            sentences.insert(0, _("Some of these targets overlap. In one request, one can suppress another."))
             text, slot = _("Send nested targets separately"), self._sendApart
         self._say(sentences, text, slot)
 
@@ -105,13 +105,13 @@ def _worded(hint: advice.Hint) -> str:
     if hint.kind == advice.UNKNOWN:
         return _("“{prompt}” is not a known target. It is sent as typed.").format(prompt=prompt)
     if hint.kind == advice.SEPARATOR and hint.mark == ",":
-        return _("“{prompt}” contains a comma, which separates nothing. Type one target per line.").format(prompt=prompt)
+        return _("“{prompt}” contains a comma, which does not separate targets. Type one target per line.").format(prompt=prompt)
     if hint.kind == advice.SEPARATOR:
-        return _("“{prompt}” contains a semicolon, which separates nothing. Type one target per line.").format(prompt=prompt)
+        return _("“{prompt}” contains a semicolon, which does not separate targets. Type one target per line.").format(prompt=prompt)
     names = [_modality(code) for code in hint.modalities]
     if hint.kind == advice.OTHER_IMAGE:
         return _("“{prompt}” names {said}, but this image is {image}.").format(prompt=prompt, said=names[0], image=names[1])
-    return _("“{target}” is recommended for {modalities}, not for {image}. Look at the result closely.").format(
+    return _("“{target}” is recommended for {modalities}, not for {image}. Check the result carefully.").format(
         target=hint.names[0], modalities=", ".join(names[:-1]), image=names[-1]
     )
 
@@ -122,7 +122,7 @@ def _listed(names: Sequence[str]) -> str:
 
 def _modality(code: str) -> str:
     return {
-        "US": _("ultrasound"), "DX": _("X-ray"), "OPT": _("OCT"), "OP": _("fundus pictures"), "DMS": _("dermoscopy"), "ES": _("endoscopy"),
+        "US": _("ultrasound"), "DX": _("X-ray"), "OPT": _("OCT"), "OP": _("fundus photography"), "DMS": _("dermoscopy"), "ES": _("endoscopy"),
         "SM": _("pathology"), "GM": _("microscopy"), "PT": _("PET"), "MR": _("MRI"),
     }.get(code, code)  # fmt: skip
 

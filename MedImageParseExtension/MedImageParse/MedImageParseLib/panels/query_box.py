@@ -126,7 +126,7 @@ class QueryBox:
                 return None  # the volume was closed a moment ago
             asked = _("{plane} slice {index} of {volume}").format(plane=seen.plane, index=seen.index, volume=context.volumeNode.GetName())
             if mode == REGION:
-                asked = _("a part of {slice}").format(slice=asked)
+                asked = _("a region of {slice}").format(slice=asked)
             query.update(
                 volumeNode=context.volumeNode, plane=seen.plane, sliceIndex=seen.index, leaveOutVolume=self._leavesOut(),
                 region=self._region() if mode == REGION else None,

@@ -102,10 +102,10 @@ class ResultsBox:
         editor = segment_editor.openEditor(node)
         last = self._titleOf(undo.lastInEffect(node)) if node is not None else None
         ui.undoButton.setEnabled(last is not None)
-        setTip(ui.undoButton, _("Take back the last run: {prompts}.").format(prompts=last) if last else _("There is no run to take back."))
+        setTip(ui.undoButton, _("Undo the last run: {prompts}.").format(prompts=last) if last else _("There is no run to undo."))
         canRedo = undo.canRedo(node, editor)
         ui.redoButton.setEnabled(canRedo)
-        setTip(ui.redoButton, _("Bring back the run that was taken back.") if canRedo else _("No run was taken back."))
+        setTip(ui.redoButton, _("Redo the run that was undone.") if canRedo else _("There is no run to redo."))
         ui.editorButton.setEnabled(hasSegments and segment_editor.isThere())
         setTip(
             ui.editorButton,
@@ -164,10 +164,10 @@ class ResultsBox:
             slicer.vtkMRMLSliceNode.JumpAllSlices(slicer.mrmlScene, *row.position)
 
     def _undoClicked(self) -> None:
-        self._move(self._logic.undoLastRun, _("The last run was taken back."), _("There is no run to take back."))
+        self._move(self._logic.undoLastRun, _("The last run was undone."), _("There is no run to undo."))
 
     def _redoClicked(self) -> None:
-        self._move(self._logic.redoLastRun, _("The run is back."), _("The run cannot be brought back, because segments were edited since."))
+        self._move(self._logic.redoLastRun, _("The run was redone."), _("The run cannot be redone, because segments have been edited since."))
 
     def _move(self, how: Any, done: str, notDone: str) -> None:
         node = self.segmentationNode
@@ -203,7 +203,7 @@ class ResultsBox:
             menu.addAction(action)
         self._ui.runsButton.setEnabled(bool(records))
         setTip(
-            self._ui.runsButton, _("The runs of this session. Choose one to run it again.") if records else _("There has been no run yet.")
+            self._ui.runsButton, _("Runs of this session. Choose one to run it again.") if records else _("There has been no run yet.")
         )
 
     def _columns(self) -> list[tuple[str, list]]:
@@ -221,7 +221,7 @@ class ResultsBox:
         columns = self._columns()
         lines = [[title for title, _values in columns], *zip(*(values for _title, values in columns))]
         qt.QApplication.clipboard().setText("\n".join("\t".join(_cell(text) for text in line) for line in lines))
-        self._say(_("The table is on the clipboard."))
+        self._say(_("The table was copied to the clipboard."))
 
     def _showTable(self) -> None:
         node = self.segmentationNode
@@ -238,7 +238,7 @@ def _stateText(row: ResultRow) -> str:
         return _("covered")
     if row.state == SMALL:
         return _("too small")
-    return _("no answer")
+    return _("no result")
 
 
 def _rowTip(record: RunRecord, row: ResultRow) -> str:
@@ -250,9 +250,9 @@ def _rowTip(record: RunRecord, row: ResultRow) -> str:
     elif row.state == COVERED:
         text = _("{name} was found, but other segments already cover all of it, and these were kept.").format(name=row.name)
     elif row.state == SMALL:
-        text = _("{name} was found, but each of its separate structures is smaller than what was asked for.").format(name=row.name)
+        text = _("{name} was found, but each of its separate structures is smaller than the chosen minimum size.").format(name=row.name)
     else:
-        text = _("The run stopped before the answer for {name}.").format(name=row.name)
+        text = _("The run stopped before the result for {name} was received.").format(name=row.name)
     made = _("Prompt: {prompt}\nModel: {model}\nEndpoint: {endpoint}\nTime: {time}").format(
         prompt=row.text, model=record.result.engine or record.model, endpoint=_endpoint(record), time=f"{record.when:%Y-%m-%d %H:%M}"
     )

@@ -79,7 +79,7 @@ class RunBox:
         self._help = self._helpFor(error) if error is not None and sentence else None
         self._requestId = requestId(error)
         showSentence(ui.messageLabel, sentence)
-        setTip(ui.messageLabel, _("For the endpoint's owner: request {id}").format(id=self._requestId) if self._requestId else "")
+        setTip(ui.messageLabel, _("For the endpoint's administrator: request {id}").format(id=self._requestId) if self._requestId else "")
         ui.messageIcon.setVisible(error is not None and bool(sentence))
         if error is not None:
             self._icons.show(ui.messageIcon, "Bad")
@@ -99,7 +99,7 @@ class RunBox:
         elif job.state != "done":
             self.say(jobWords(job), job.error or MedImageParseError(job.sentence))
         elif job.result.failure:
-            self.say(_("Only a part was done, and is kept: {why}").format(why=worded(job.result.failure)), MedImageParseError())
+            self.say(_("Only part of the run was completed, and is kept: {why}").format(why=worded(job.result.failure)), MedImageParseError())
         else:
             found = len(job.result.found)
             seconds = f"{job.elapsed:.1f}" if job.elapsed < 10 else f"{job.elapsed:.0f}"

@@ -36,7 +36,7 @@ class SaveMenu:
             (_("Statistics…"), "statistics", ".csv", _("Tables (*.csv *.json)")),
         ):
             self._add(text, partial(self._saveFile, kind, ending, names))
-        self._add(_("One labelmap a segment…"), self._saveMasks)
+        self._add(_("One labelmap per segment…"), self._saveMasks)
         self._add(_("Show statistics as table"), self._showStatistics)
 
     def show(self) -> None:

@@ -149,7 +149,7 @@ class SegmentPanel(Tab):
         """Why several images cannot be run on, "" where they can."""
         why = self.prompts.fault() or self.endpoint.whyNotReady() or self._whyModelDoesNotFit()
         if not why and self.inputs.mode not in (VOLUME, ALL):
-            why = _("Several images are run on as a whole. Choose Volume (3D) or All slices (2D).")
+            why = _("A run on several images uses whole images. Choose Volume (3D) or All slices (2D).")
         return why
 
     def _whyModelDoesNotFit(self) -> str:

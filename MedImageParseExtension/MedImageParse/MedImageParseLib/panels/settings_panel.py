@@ -119,7 +119,7 @@ class SettingsPanel:
 
     def _new(self) -> None:
         self._describe(None)
-        self._say(_("Fill in name and URL, then Save."))
+        self._say(_("Fill in the name and the URL, then press Save."))
         self.ui.nameEdit.setFocus()
 
     def _save(self) -> None:
@@ -177,13 +177,13 @@ class SettingsPanel:
         except MedImageParseError as error:
             self._say(words(error))
             return
-        self._say(_("Wrote {names} to {file}. It holds no key.").format(names=", ".join(names), file=Path(path).name))
+        self._say(_("Exported {names} to {file}. The file does not contain a key.").format(names=", ".join(names), file=Path(path).name))
 
     def _signOut(self) -> None:
         sign_out()
         if self._shown is not None:
             self._key.show(self._shown)
-        self._say(_("Signed out, and typed keys are forgotten."))
+        self._say(_("You are signed out, and typed keys were removed."))
 
     def _added(self, name: str) -> None:
         self._endpoint.forget(name)

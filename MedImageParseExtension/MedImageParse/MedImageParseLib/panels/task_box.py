@@ -54,7 +54,7 @@ class TaskBox:
     def showReady(self, whyNot: str) -> None:
         """Args: whyNot: why it cannot start, "" where it can."""
         if self.job is not None:
-            whyNot = _("This is in progress. Wait for it, or cancel it.")
+            whyNot = _("This is already in progress. Wait until it is done, or cancel it.")
         self._button.setEnabled(not whyNot)
         setTip(self._button, worded(whyNot) or self._tip)
         showSentence(self._reason, worded(whyNot) if self.job is None else "")
@@ -72,7 +72,7 @@ class TaskBox:
         """Show the person a sentence, or none; the request's identifier of an error, for the endpoint's owner, as its tool tip."""
         showSentence(self._message, sentence)
         identifier = requestId(error)
-        setTip(self._message, _("For the endpoint's owner: request {id}").format(id=identifier) if identifier else "")
+        setTip(self._message, _("For the endpoint's administrator: request {id}").format(id=identifier) if identifier else "")
 
     def sayError(self, error: MedImageParseError) -> None:
         """Show the person what is wrong."""
