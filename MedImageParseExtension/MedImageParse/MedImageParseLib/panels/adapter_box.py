@@ -213,7 +213,9 @@ class EvaluateBox:
 
     def __init__(self, ui: Any, context: SearchContext, adapter: AdapterFile):
         self._context, self._adapter = context, adapter
-        self.task = TaskBox(ui, "evaluate", self._start, context.logic.cancel, _("Evaluate the adapter on images of the index. Nothing is sent."))
+        self.task = TaskBox(
+            ui, "evaluate", self._start, context.logic.cancel, _("Evaluate the adapter on images of the index. Nothing is sent.")
+        )
         self._part = Choice(
             ui.evaluatePartComboBox,
             (

@@ -143,7 +143,10 @@ class DeployDialog:
             if not self._ended(job):
                 if job.state == "cancelled":
                     showSentence(
-                        self.ui.deployNoteLabel, _("Azure continues what was started, and it costs money. Press Create endpoint again to continue, or delete the endpoint.")
+                        self.ui.deployNoteLabel,
+                        _(
+                            "Azure continues what was started, and it costs money. Press Create endpoint again to continue, or delete the endpoint."
+                        ),
                     )
                 return
             result: Made = job.result
@@ -232,7 +235,9 @@ class DeployDialog:
         ui.deployPlanButton.setEnabled(idle)
         ui.deployListButton.setEnabled(idle)
         ui.deployMakeButton.setEnabled(idle and self._plan is not None)
-        ui.deployMakeButton.setToolTip(_("Create the endpoint as described above.") if self._plan else _("Show what will be created first."))
+        ui.deployMakeButton.setToolTip(
+            _("Create the endpoint as described above.") if self._plan else _("Show what will be created first.")
+        )
         ui.deployDeleteButton.setEnabled(idle and 0 <= ui.deployList.currentRow < len(self._found))
         ui.deployStopButton.setVisible(not idle)
 

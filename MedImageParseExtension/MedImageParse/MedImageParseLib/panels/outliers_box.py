@@ -171,4 +171,10 @@ def _tip(item: RankedItem) -> str:
     lines = [_called(item), _("Distance {distance}").format(distance=f"{item.distance:.4f}")]
     if not np.isnan(item.percentile):
         lines.append(_("More unusual than {percent} % of the reference images.").format(percent=f"{item.percentile:.0f}"))
-    return "\n".join([*lines, item.record.source or _("The index does not store the location of this image."), _("Double-click to open that image at that slice.")])
+    return "\n".join(
+        [
+            *lines,
+            item.record.source or _("The index does not store the location of this image."),
+            _("Double-click to open that image at that slice."),
+        ]
+    )

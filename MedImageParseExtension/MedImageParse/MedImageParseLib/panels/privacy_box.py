@@ -57,7 +57,9 @@ class PrivacyBox:
     def _selected(self) -> None:
         chosen = self._ui.hostsList.currentItem() is not None
         self._ui.withdrawButton.setEnabled(chosen)
-        self._ui.withdrawButton.setToolTip(_("Ask again before anything is sent to this host.") if chosen else _("Select a host in the list."))
+        self._ui.withdrawButton.setToolTip(
+            _("Ask again before anything is sent to this host.") if chosen else _("Select a host in the list.")
+        )
 
     def _withdraw(self) -> None:
         item = self._ui.hostsList.currentItem()
@@ -68,7 +70,9 @@ class PrivacyBox:
             ConsentStore().withdraw(host)
         except OSError as error:
             self._say(
-                _("The consent could not be withdrawn ({reason}); it is still in effect.").format(reason=error.strerror or type(error).__name__)
+                _("The consent could not be withdrawn ({reason}); it is still in effect.").format(
+                    reason=error.strerror or type(error).__name__
+                )
             )
             return
         self._say(_("You will be asked again before anything is sent to {host}.").format(host=host))

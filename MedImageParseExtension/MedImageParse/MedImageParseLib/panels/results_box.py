@@ -167,7 +167,9 @@ class ResultsBox:
         self._move(self._logic.undoLastRun, _("The last run was undone."), _("There is no run to undo."))
 
     def _redoClicked(self) -> None:
-        self._move(self._logic.redoLastRun, _("The run was redone."), _("The run cannot be redone, because segments have been edited since."))
+        self._move(
+            self._logic.redoLastRun, _("The run was redone."), _("The run cannot be redone, because segments have been edited since.")
+        )
 
     def _move(self, how: Any, done: str, notDone: str) -> None:
         node = self.segmentationNode
@@ -202,9 +204,7 @@ class ResultsBox:
             action.connect("triggered()", lambda record=record: self._runAgain(record))
             menu.addAction(action)
         self._ui.runsButton.setEnabled(bool(records))
-        setTip(
-            self._ui.runsButton, _("Runs of this session. Choose one to run it again.") if records else _("There has been no run yet.")
-        )
+        setTip(self._ui.runsButton, _("Runs of this session. Choose one to run it again.") if records else _("There has been no run yet."))
 
     def _columns(self) -> list[tuple[str, list]]:
         titles = (_("Structure"), _("Result"), _("Volume (ml)"), _("Voxels"), _("Prompt"), _("Endpoint"), _("Time"))

@@ -99,7 +99,9 @@ class RunBox:
         elif job.state != "done":
             self.say(jobWords(job), job.error or MedImageParseError(job.sentence))
         elif job.result.failure:
-            self.say(_("Only part of the run was completed, and is kept: {why}").format(why=worded(job.result.failure)), MedImageParseError())
+            self.say(
+                _("Only part of the run was completed, and is kept: {why}").format(why=worded(job.result.failure)), MedImageParseError()
+            )
         else:
             found = len(job.result.found)
             seconds = f"{job.elapsed:.1f}" if job.elapsed < 10 else f"{job.elapsed:.0f}"
