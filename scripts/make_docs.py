@@ -138,6 +138,15 @@ _TITLES = {
 }  # fmt: skip
 
 
+def report() -> str:
+    """The common keys of a report, from the attributes that its docstring names."""
+    from MedImageParseLib.tasks.run import Report
+
+    words = dict(re.findall(r"^        (\w+): (.*)$", Report.__doc__ or "", flags=re.MULTILINE))
+    del words["details"]
+    return "\n".join(["| key | what |", "|---|---|", *(f"| `{name}` | {_cell(meaning)} |" for name, meaning in words.items())])
+
+
 _AZURE = ("sign_in_to_azure", "Azure", "reminders")
 
 
@@ -188,6 +197,7 @@ PARTS: dict[str, tuple[str, Callable[[], str]]] = {
     "options": ("options.md", options),
     "faults": ("troubleshooting.md", faults),
     "api": ("python-api.md", api),
+    "report": ("report.md", report),
 }
 
 

@@ -8,14 +8,14 @@ import pytest
 from MedImageParseLib.errors import EndpointError, UsageError
 from MedImageParseLib.imaging.volume import CroppedMask, Volume
 from MedImageParseLib.tasks.repeat import repeated
-from MedImageParseLib.tasks.run import PromptResult, SegmentationResult, blank_report
+from MedImageParseLib.tasks.run import PromptResult, Report, SegmentationResult
 
 VOLUME = Volume(np.zeros((4, 5, 6), np.int16))
 
 
 def result_of(masks: list[np.ndarray], **report) -> SegmentationResult:
     prompts = [PromptResult(f"p{n}", f"p{n}", n, CroppedMask.from_full(mask)) for n, mask in enumerate(masks, start=1)]
-    return SegmentationResult(VOLUME, prompts, blank_report() | {"timings_s": {"wait": 1.0}} | report)
+    return SegmentationResult(VOLUME, prompts, Report(timings_s={"wait": 1.0}, **report).as_dict())
 
 
 def test_a_voxel_belongs_where_more_than_half_of_the_runs_say_so_and_the_agreement_is_their_share():

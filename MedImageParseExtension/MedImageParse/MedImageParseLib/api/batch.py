@@ -25,7 +25,7 @@ from ..imaging.windows import choose_window
 from ..packages import require
 from ..progress import Cancellation, Progress, no_progress
 from ..prompts import catalogue
-from ..tasks.run import blank_report
+from ..tasks.run import Report
 from .batch_cases import WRITES, Settings, blank_entry, checked_writes, do_case, do_case_there, fingerprint_of, shared_options
 from .calls import in_sentences
 from .connections import connected
@@ -370,9 +370,9 @@ def _rehearsed(plan: _Plan, cases: list[Case], found: Cases) -> BatchResult:
 
     counted = rehearse(cases, is_due, prepare, plan.client, progress=plan.progress, cancellation=plan.cancellation)
     counted = replace(counted, requests=counted.requests * settings.repeat, bytes=counted.bytes * settings.repeat)
-    report = _report(plan, found) | {"dry_run": asdict(counted)}
-    report["warnings"] += counted.unreadable
-    return BatchResult(Path(settings.folder), None, counted, report)
+    report = _report(plan, found, dry_run=asdict(counted))
+    report.warnings = [*report.warnings, *counted.unreadable]
+    return BatchResult(Path(settings.folder), None, counted, report.as_dict())
 
 
 def _result(plan: _Plan, tally: Tally, manifest: Manifest, found: Cases) -> BatchResult:
@@ -384,18 +384,15 @@ def _result(plan: _Plan, tally: Tally, manifest: Manifest, found: Cases) -> Batc
         failure = f"{failed} of {tally.total} cases failed; {manifest.path} says why, and --redo failed tries them again.{first}"
     status = 0 if not failure else 4 if done else 3
     counts = {name: getattr(tally, name) for name in ("total", "done", "failed", "done_before", "failed_before", "requests")}
-    report = _report(plan, found) | {
-        "outputs": [str(manifest.path), str(table)],
-        "bytes_sent": tally.bytes_sent,
-        "cases": counts,
-        "engine": "; ".join(plan.engines) or None,
-    }
+    report = _report(plan, found, cases=counts)
+    report.outputs, report.bytes_sent, report.engine = [str(manifest.path), str(table)], tally.bytes_sent, "; ".join(plan.engines) or None
     if failure:
-        report |= {"kind": "endpoint", "error": failure, "exit_status": status}
-    return BatchResult(manifest.folder, tally, None, report, status, failure)
+        report.kind, report.error, report.exit_status = "endpoint", failure, status
+    return BatchResult(manifest.folder, tally, None, report.as_dict(), status, failure)
 
 
-def _report(plan: _Plan, found: Cases) -> dict:
-    client = plan.client
-    known = {"model": plan.settings.model, "endpoint": client.name, "dialect": client.dialect, "window": plan.settings.window}
-    return blank_report() | known | {"warnings": [*found.warnings, *plan.warnings]}
+def _report(plan: _Plan, found: Cases, **details: Any) -> Report:
+    client, settings, warnings = plan.client, plan.settings, [*found.warnings, *plan.warnings]
+    return Report(
+        model=settings.model, endpoint=client.name, dialect=client.dialect, window=settings.window, warnings=warnings, details=details
+    )

@@ -22,7 +22,7 @@ from ..errors import Cancelled, EndpointError, InputError, MedImageParseError, U
 from ..files.collisions import check_many_outputs, check_outputs
 from ..files.write import make_folder, write_atomically, write_whole
 from ..progress import Cancellation, Progress, no_progress
-from ..tasks.run import NotSent, blank_report
+from ..tasks.run import NotSent, Report
 from .batch_cases import Settings, checked_writes, do_case, fingerprint_of, shared_options
 from .calls import in_sentences
 from .segment import MODELS, check_options, segment
@@ -52,7 +52,7 @@ class AzureBatchResult:
     rows: int = 0
     files: int = 0
     errors: dict[str, str] = field(default_factory=dict)
-    report: dict = field(default_factory=blank_report)
+    report: dict = field(default_factory=lambda: Report().as_dict())
 
     @property
     def failure(self) -> str:

@@ -11,6 +11,7 @@ from ..errors import UsageError
 from ..files.collisions import check_outputs
 from ..files.write import check_writable, write_atomically
 from ..progress import Cancellation, Progress, no_progress
+from ..tasks.run import Report
 from .calls import in_sentences
 from .evaluate_options import EvaluateOptions
 
@@ -105,7 +106,7 @@ def _outputs(options: EvaluateOptions, inputs: tuple) -> dict[str, Path]:
 
 
 def _report(evaluation: Evaluation, outputs: list[str]) -> dict:
-    return {
+    details = {
         "protocol": evaluation.protocol,
         "tolerance_mm": evaluation.tolerance_mm,
         **evaluation.summary(),
@@ -115,9 +116,8 @@ def _report(evaluation: Evaluation, outputs: list[str]) -> dict:
             for case in evaluation.cases
         ],
         "engines": evaluation.engines,
-        "outputs": outputs,
-        "warnings": list(evaluation.warnings),
     }
+    return Report(outputs=outputs, warnings=evaluation.warnings, details=details).as_dict()
 
 
 def _plain(value: float) -> float | None:

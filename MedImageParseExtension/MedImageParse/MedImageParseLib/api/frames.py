@@ -166,14 +166,8 @@ def _steps_of(progress: Progress) -> Progress:
 
 def _report(results: list[SegmentationResult], frames: int) -> dict:
     """One report of all frames: what they share as in the first one's, what each has as lists and sums."""
+    from ..tasks.run import summed
+
     reports = [result.report for result in results]
-    report = dict(reports[0])
-    report["frames"] = frames
-    report["prompts"] = [{"frame": number, **entry} for number, each in enumerate(reports) for entry in each["prompts"]]
-    for name in ("outputs", "request_ids"):
-        report[name] = [one for each in reports for one in each[name]]
-    report["warnings"] = list(dict.fromkeys(one for each in reports for one in each["warnings"]))
-    for name in ("bytes_sent", "bytes_received", "tries"):
-        report[name] = sum(each[name] for each in reports)
-    report["timings_s"] = {stage: round(sum(each["timings_s"][stage] for each in reports), 4) for stage in report["timings_s"]}
-    return report
+    prompts = [{"frame": number, **entry} for number, each in enumerate(reports) for entry in each["prompts"]]
+    return summed(reports) | {"frames": frames, "prompts": prompts}

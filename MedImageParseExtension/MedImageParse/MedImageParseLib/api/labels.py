@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import UsageError
-from ..tasks.run import blank_report
+from ..tasks.run import Report
 from .calls import in_sentences
 from .embed import open_index
 from .insight_options import LabelOptions, Path_
@@ -70,8 +70,8 @@ def index_label(
         added = opened.add_labels(made.labels, replace=not options.beside)
         written = {one.set for one in made.labels}
         sets = [one for one in opened.label_sets() if one.set in written]
-    report = blank_report() | {"added": added, "sets": {one.set: one.counts for one in sets}, "warnings": made.warnings()}
-    return LabelResult(added, sets, report)
+    report = Report(warnings=made.warnings(), details={"added": added, "sets": {one.set: one.counts for one in sets}})
+    return LabelResult(added, sets, report.as_dict())
 
 
 @in_sentences

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..api import segment
 from ..models import MODELS
-from ..tasks.run import blank_report
+from ..tasks.run import Report
 from .options import add_common, add_connection, connection_options
 from .terminal import Terminal, reported
 
@@ -39,8 +39,11 @@ def run(arguments: argparse.Namespace) -> int:
 
     def work() -> _Checked:
         result = segment.check(model=arguments.model, cancellation=arguments.cancellation, **connection_options(arguments))
-        found = {"model": result.model, "engine": result.engine or None, "reply_form": result.reply_form, "warnings": result.warnings}
-        return _Checked(result.sentence, blank_report() | found | {"timings_s": {"total": round(result.latency_s, 3)}})
+        report = Report(
+            model=result.model, engine=result.engine or None, reply_form=result.reply_form, warnings=result.warnings,
+            timings_s={"total": round(result.latency_s, 3)},
+        )  # fmt: skip
+        return _Checked(result.sentence, report.as_dict())
 
     print(reported(arguments, Terminal(arguments.quiet), work, []).sentence)
     return 0

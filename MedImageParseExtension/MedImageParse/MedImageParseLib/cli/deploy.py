@@ -14,7 +14,7 @@ from ..azure.offers import OFFERS
 from ..errors import Cancelled, UsageError
 from ..options import add_options, options_from
 from ..progress import Cancellation
-from ..tasks.run import blank_report
+from ..tasks.run import Report
 from .options import RefuseKey, add_common
 from .terminal import Terminal, print_prompt, reported
 
@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     def work() -> _Done:
         azure = sign_in_to_azure(options=options_from(AzureOptions, arguments), prompt=print_prompt, cancellation=arguments.cancellation)
-        return _Done(blank_report() | {"model": arguments.model} | _ACTIONS_RUN.get(arguments.what, _make)(arguments, azure))
+        return _Done(Report(model=arguments.model).as_dict() | _ACTIONS_RUN.get(arguments.what, _make)(arguments, azure))
 
     reported(arguments, Terminal(arguments.quiet), work, [])
     return 0

@@ -20,7 +20,7 @@ from ..files.collisions import check_outputs
 from ..files.write import after_requests, check_writable, write_atomically
 from ..models import VECTORS
 from ..redaction import redactor, visible
-from ..tasks.run import blank_report
+from ..tasks.run import Report
 from ..transport.address import parse_address
 from .json_answer import answered
 from .run_progress import RunProgress
@@ -195,20 +195,20 @@ def raise_if_partly(failure: str) -> None:
 def failure_report(arguments: argparse.Namespace, error: MedImageParseError, inputs: list[str]) -> dict:
     """The report of a run that gave nothing: the same keys as far as they are known, and the error."""
     sent = error if isinstance(error, EndpointError) else None
-    return blank_report() | {
-        "command": command_of(arguments),
-        "kind": error.kind,
-        "http_status": sent.status or None if sent else None,
-        "model": getattr(arguments, "model", VECTORS.name),
-        "endpoint": _endpoint_name(getattr(arguments, "endpoint", None)),
-        "dialect": getattr(arguments, "dialect", None) or "auto",
-        "request_ids": [sent.request_id] if sent and sent.request_id else [],
-        "input": {"path": inputs[0], "size_kji": None, "spacing_mm": None, "modality": None} if len(inputs) == 1 else None,
-        "inputs": [{"path": path} for path in inputs],
-        "tries": sent.tries if sent else 0,
-        "error": str(error),
-        "exit_status": error.exit_status,
-    }
+    return Report(
+        command=command_of(arguments),
+        kind=error.kind,
+        http_status=sent.status or None if sent else None,
+        model=getattr(arguments, "model", VECTORS.name),
+        endpoint=_endpoint_name(getattr(arguments, "endpoint", None)),
+        dialect=getattr(arguments, "dialect", None) or "auto",
+        request_ids=[sent.request_id] if sent and sent.request_id else [],
+        input={"path": inputs[0], "size_kji": None, "spacing_mm": None, "modality": None} if len(inputs) == 1 else None,
+        tries=sent.tries if sent else 0,
+        details={"inputs": [{"path": path} for path in inputs]},
+        error=str(error),
+        exit_status=error.exit_status,
+    ).as_dict()
 
 
 def command_of(arguments: argparse.Namespace) -> list[str]:

@@ -153,9 +153,9 @@ def _search_region(
     require_same_model(index, found, embedder)
     excluded = series_name(volume.voxels, volume.ijk_to_ras) if query.other_volumes else ""
     hits = index.search(vectors[0], provenance=found, top=query.top, exclude_series=excluded)
-    report = log.report(volume, client, recipe.window) | {"query": {"plane": query.plane, "slices": [query.slice_index], "text": None}}
+    report = log.report(volume, client, recipe.window, query={"plane": query.plane, "slices": [query.slice_index], "text": None})
     detail = f"a part of {query.plane}, slice {query.slice_index}"
-    return SearchResult(cast("list[Hit]", hits), found, make_thumbnail(pictures[0].pixels), detail, report)
+    return SearchResult(cast("list[Hit]", hits), found, make_thumbnail(pictures[0].pixels), detail, report.as_dict())
 
 
 def partOfSlice(volume: Volume, region: str, plane: str, index: int) -> Volume:

@@ -17,7 +17,7 @@ from ..search.measures import Figures, figures
 from ..search.records import Provenance, Record
 from ..search.splits import PARTS, joined_groups, split
 from .choosing import largest_space
-from .run import blank_report
+from .run import Report
 
 BY = ("slice", "mean", "statistics")
 SERIES_NOTE = "The index does not know which series are of one patient, so each series counts as a patient of its own; name a set of labels that tells the patients where that is wrong."  # fmt: skip
@@ -319,8 +319,8 @@ def apply_to_records(records: Sequence[Record], head: Head, provenance: Provenan
 def report_of(head: Head, result: Figures | None, warnings: Sequence[str]) -> dict:
     """What a report says of a head."""
     made = head.provenance
-    return blank_report() | {
-        "model": made.model, "engine": made.engine or None, "preprocessing": made.preprocessing, "adapter": head.kind, "set": head.name,
-        "labels": list(head.labels), "exclusive": head.exclusive, "by": head.by, "settings": head.settings,
-        "figures": result.plain() if result is not None else None, "warnings": list(warnings),
+    details = {
+        "preprocessing": made.preprocessing, "adapter": head.kind, "set": head.name, "labels": list(head.labels), "exclusive": head.exclusive,
+        "by": head.by, "settings": head.settings, "figures": result.plain() if result is not None else None,
     }  # fmt: skip
+    return Report(model=made.model, engine=made.engine or None, warnings=warnings, details=details).as_dict()

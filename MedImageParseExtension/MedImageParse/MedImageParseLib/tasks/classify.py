@@ -97,7 +97,7 @@ def classify(
         make_thumbnail(pictures[len(pictures) // 2].pixels),
     )  # fmt: skip
     log.timings["total"] = time.perf_counter() - began
-    result.report = log.report(volume, client, preprocessing.window) | _details(result, pictures, preprocessing, is_given)
+    result.report = log.report(volume, client, preprocessing.window, **_details(result, pictures, preprocessing, is_given)).as_dict()
     return result
 
 

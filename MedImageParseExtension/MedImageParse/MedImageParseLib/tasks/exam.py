@@ -16,7 +16,7 @@ from ..search.index import EmbeddingIndex
 from ..search.labels import PlaceLabel
 from ..search.records import Record
 from .adapters import AdapterResult, Told, train
-from .run import blank_report
+from .run import Report
 
 PREFIX = "exam "  # of the sets of labels that are made from headers
 FIELDS = (
@@ -213,10 +213,9 @@ def train_exam(
             notes.append(f"Nothing was learned for {attribute}: {error}")
     if not result.heads:
         raise first or UsageError("Name at least one attribute to learn.")
-    result.report = blank_report() | {
-        "attributes": {name: one.report["figures"] for name, one in result.heads.items()},
-        "warnings": [*notes, *dict.fromkeys(note for one in result.heads.values() for note in one.report["warnings"])],
-    }
+    learned = {name: one.report["figures"] for name, one in result.heads.items()}
+    warnings = [*notes, *dict.fromkeys(note for one in result.heads.values() for note in one.report["warnings"])]
+    result.report = Report(warnings=warnings, details={"attributes": learned}).as_dict()
     return result
 
 
@@ -240,12 +239,13 @@ def compare_exam(heads: Mapping[str, Head], told: Mapping[str, Sequence[Told]], 
             state = "no header" if not header else "agrees" if header == label else "contradicts" if probability >= _SURE else "unsure"
             result.rows.append(ExamRow(one.record, attribute, label, probability, tag, header, state))
     result.rows.sort(key=lambda row: (row.record.source, row.record.series))
-    result.report = blank_report() | {
+    details = {
         "series": len({row.record.series for row in result.rows}), "contradictions": len(result.contradictions),
         "rows": [
             {"source": row.record.source, "series": row.record.series, "attribute": row.attribute, "pixels": row.pixels,
              "probability": round(row.probability, 6), "tag": row.tag, "header": row.header or None, "state": row.state} for row in result.rows
         ],
-        "warnings": ["Where pixels and header differ, either may be wrong: look at the series before changing anything."] if result.contradictions else [],
     }  # fmt: skip
+    warnings = ["Where pixels and header differ, either may be wrong: look at the series before changing anything."]
+    result.report = Report(warnings=warnings if result.contradictions else [], details=details).as_dict()
     return result

@@ -18,7 +18,7 @@ from ..search.searching import vectors_of_contents
 from .choosing import belongs
 from .embed import MODEL, Embedder, Picture, Selection, embed_pictures, pictures_of
 from .preprocessing import PictureMaker, Preprocessing, make_thumbnail
-from .run import Client, RunLog
+from .run import Client, Report, RunLog
 
 
 @dataclass(slots=True)
@@ -138,7 +138,7 @@ def search_image(
     middle = pictures[len(pictures) // 2]
     detail = "" if volume.is_picture else f"{middle.plane}, slice {middle.index}" if recipe.pool == "none" else f"{len(pictures)} slices"
     log.timings["total"] = time.perf_counter() - began
-    report = log.report(volume, client, recipe.window) | {"query": {"plane": middle.plane or None, "slices": chosen, "text": None}}
+    report = log.report(volume, client, recipe.window, query={"plane": middle.plane or None, "slices": chosen, "text": None})
     return finished(cast("list[Hit]", hits), found, report, make_thumbnail(middle.pixels), detail)
 
 
@@ -169,7 +169,8 @@ def search_text(
     hits = index.search(vector, provenance=found, top=top, **narrow.options(index))
     log.timings["total"] = time.perf_counter() - began
     nothing = Volume(np.zeros((1, 1, 1), np.uint8))
-    report = log.report(nothing, client, "") | {"input": None, "query": {"plane": None, "slices": None, "text": text}}
+    report = log.report(nothing, client, "", query={"plane": None, "slices": None, "text": text})
+    report.input = None
     return finished(cast("list[Hit]", hits), found, report)
 
 
@@ -255,11 +256,13 @@ def recipe_of(provenance: Provenance) -> Preprocessing:
     return made
 
 
-def finished(hits: list[Hit], found: Provenance, report: dict, thumbnail: bytes = b"", detail: str = "") -> SearchResult:
+def finished(hits: list[Hit], found: Provenance, report: Report, thumbnail: bytes = b"", detail: str = "") -> SearchResult:
     """A result with its report."""
-    report["preprocessing"] = found.preprocessing
-    report["hits"] = [describe_hit(rank, hit) for rank, hit in enumerate(hits, start=1)]
-    return SearchResult(hits, found, thumbnail, detail, report)
+    report.details |= {
+        "preprocessing": found.preprocessing,
+        "hits": [describe_hit(rank, hit) for rank, hit in enumerate(hits, start=1)],
+    }
+    return SearchResult(hits, found, thumbnail, detail, report.as_dict())
 
 
 def describe_hit(rank: int, hit: Hit) -> dict:

@@ -459,17 +459,18 @@ class _Run:
         """The report's common part, and what belongs to this kind of run."""
         log, options = self._log, self._options
         log.timings["total"] = time.perf_counter() - self._began
-        report = log.report(self._first or Volume(np.zeros((1, 1, 1), np.uint8)), self._client, options.preprocessing.window)
         for number in range(len(self._tallies)):
             self._series_of(number)
         inputs = [tally.report() for tally in self._tallies]
-        report["input"] = inputs[0] if len(inputs) == 1 else None
-        report.update(
-            inputs=inputs, preprocessing=options.preprocessing.text, side=SIDE, plane=options.selection.plane, pool=options.preprocessing.pool,
+        report = log.report(
+            self._first or Volume(np.zeros((1, 1, 1), np.uint8)), self._client, options.preprocessing.window, inputs=inputs,
+            preprocessing=options.preprocessing.text, side=SIDE, plane=options.selection.plane, pool=options.preprocessing.pool,
             embedded=sum(tally.embedded for tally in self._tallies), already_there=sum(tally.already_there for tally in self._tallies),
-            without_content=sum(tally.without_content for tally in self._tallies), refused=sum(len(tally.refused) for tally in self._tallies), scaling_factor=self._embedder.scaling_factor,
+            without_content=sum(tally.without_content for tally in self._tallies), refused=sum(len(tally.refused) for tally in self._tallies),
+            scaling_factor=self._embedder.scaling_factor,
         )  # fmt: skip
-        return report
+        report.input = inputs[0] if len(inputs) == 1 else None
+        return report.as_dict()
 
 
 def _owner(picture: Picture) -> tuple[int, Record]:

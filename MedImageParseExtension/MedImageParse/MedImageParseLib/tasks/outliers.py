@@ -16,6 +16,7 @@ from ..search.records import Provenance, Record
 from ..search.unusual import knn_distances, ranked_by, study_vector, usual_distances
 from .choosing import belongs, largest_space
 from .find_similar import name_of, place_of
+from .run import Report
 
 
 @dataclass(slots=True, frozen=True)
@@ -212,9 +213,7 @@ def _grouped(rows: list[int], records: list[Record], by: str) -> list[list[int]]
 
 
 def _report(result: OutlierResult, by: str, neighbors: int, reference: list[str], members: int) -> dict:
-    return {
-        "model": result.provenance.model,
-        "engine": result.provenance.engine or None,
+    details = {
         "preprocessing": result.provenance.preprocessing,
         "by": by,
         "neighbors": neighbors,
@@ -222,8 +221,8 @@ def _report(result: OutlierResult, by: str, neighbors: int, reference: list[str]
         "reference_members": members,
         "map": result.map_method,
         "outliers": [describe_item(rank, item) for rank, item in enumerate(result.items, start=1)],
-        "warnings": [],
     }
+    return Report(model=result.provenance.model, engine=result.provenance.engine or None, details=details).as_dict()
 
 
 def describe_item(rank: int, item: RankedItem) -> dict:

@@ -14,10 +14,9 @@ import numpy as np
 from ..errors import Cancelled, MedImageParseError, UsageError
 from ..imaging.volume import CroppedMask
 from ..models import MODELS, VOLUMES
-from .run import PromptResult, SegmentationResult
+from .run import PromptResult, SegmentationResult, summed
 
 MOST_RUNS = 25
-_SUMMED = ("bytes_sent", "bytes_received", "tries")
 
 
 def repeated(run: Callable[[], SegmentationResult], times: int) -> SegmentationResult:
@@ -51,7 +50,10 @@ def repeated(run: Callable[[], SegmentationResult], times: int) -> SegmentationR
     if times == 1:
         return results[0]
     combined = [_majority([result.prompts[number] for result in whole]) for number in range(len(results[0].prompts))]
-    report = _summed(results) | {"repeat": len(whole), "prompts": [prompt.report(results[0].volume) for prompt in combined]}
+    report = summed([result.report for result in results]) | {
+        "repeat": len(whole),
+        "prompts": [prompt.report(results[0].volume) for prompt in combined],
+    }
     if len(whole) < times:
         report["warnings"].append(f"The majority is that of {len(whole)} of {times} runs.")
     return SegmentationResult(results[0].volume, combined, report, failure)
@@ -83,16 +85,3 @@ def _majority(prompts: Sequence[PromptResult]) -> PromptResult:
     mask = CroppedMask(shape, (low[0], low[1], low[2]), inside.astype(np.uint8)).trimmed()
     agreement = float(f"{votes[inside].mean() / len(prompts):.6g}") if mask.count else None
     return dataclasses.replace(prompts[0], mask=mask, agreement=agreement)
-
-
-def _summed(results: Sequence[SegmentationResult]) -> dict:
-    """The report of the first run with the bytes, tries, times, ids and warnings of all."""
-    report = dict(results[0].report)
-    for name in _SUMMED:
-        report[name] = sum(result.report[name] for result in results)
-    report["request_ids"] = [each for result in results for each in result.report["request_ids"]]
-    report["timings_s"] = {
-        stage: round(sum(result.report["timings_s"].get(stage, 0.0) for result in results), 4) for stage in results[0].report["timings_s"]
-    }
-    report["warnings"] = list(dict.fromkeys(sentence for result in results for sentence in result.report["warnings"]))
-    return report

@@ -13,7 +13,7 @@ from ..search.index import EmbeddingIndex
 from ..search.records import Record
 from .adapters import SERIES_NOTE, Examples, gather
 from .choosing import largest_space
-from .run import blank_report
+from .run import Report
 
 MOST_QUERIES = 2000  # of a large index, drawn
 WORST = 5
@@ -101,14 +101,14 @@ def evaluate_search(
     planes = [found.records[number].plane for number in found.ids]
     rankings = {way: _rank(scores, queries, truth, found.groups, labels, planes, depths) for way, scores in ways.items()}
     worst = [_worst(found, int(queries[place])) for place in np.argsort(rankings["vectors"].precision, kind="stable")[:WORST]]
-    report = blank_report() | {
-        "model": found.provenance.model, "engine": found.provenance.engine or None, "preprocessing": found.provenance.preprocessing,
-        "set": name, "queries": len(queries), "images": len(truth), "patients": len(np.unique(found.groups)),
+    details = {
+        "preprocessing": found.provenance.preprocessing, "set": name, "queries": len(queries), "images": len(truth), "patients": len(np.unique(found.groups)),
         "rankings": {way: {"mean": _plain(one.mean), "by_label": {label: _plain(own) for label, own in one.by_label.items()},
                            "by_plane": {plane: _plain(own) for plane, own in one.by_plane.items()}} for way, one in rankings.items()},
-        "warnings": [] if patients else [SERIES_NOTE],
     }  # fmt: skip
-    return RetrievalResult(rankings, worst, len(queries), report)
+    warnings = [] if patients else [SERIES_NOTE]
+    report = Report(model=found.provenance.model, engine=found.provenance.engine or None, warnings=warnings, details=details)
+    return RetrievalResult(rankings, worst, len(queries), report.as_dict())
 
 
 def _described(found: Examples, describe: Callable[[bytes], np.ndarray | None] | None) -> np.ndarray | None:

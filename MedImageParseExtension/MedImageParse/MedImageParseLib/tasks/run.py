@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timezone
 from typing import Any, Protocol
 
@@ -45,6 +45,68 @@ class Client(Protocol):
         max_reply_bytes: int = ...,
         model: str = "",
     ) -> Any: ...
+
+
+@dataclass(slots=True)
+class Report:
+    """What a run says of itself, also one that failed; the table of docs/report.md is made from the attributes below.
+
+    Attributes:
+        version: of this program.
+        date: of the run, ISO 8601, UTC.
+        command: the words of the command line, without secrets.
+        outputs: paths of the files that were written.
+        kind: of the error: usage, input, endpoint or cancelled; null without one.
+        http_status: of the last reply.
+        model: which model was asked for.
+        engine: which local engine answered; null for the model itself.
+        endpoint: scheme, host and path, never a key.
+        dialect: azureml or mlflow.
+        reply_form: which of the [documented forms](wire.md) came.
+        request_ids: for the endpoint's log.
+        input: `path`, `size_kji`, `spacing_mm` (the same order), `modality`.
+        window: which intensities were sent.
+        bytes_sent: of the requests' bodies.
+        bytes_received: of the replies' bodies.
+        tries: how many requests were sent, those tried again included.
+        timings_s: `read`, `prepare`, `encode`, `wait`, `decode`, `import`, `write`, `total` in seconds; stages that run at the same time are added up.
+        prompts: in the order typed: `text`, `name`, `found`, `label`, `voxels`, `volume_ml`, `terminology`; of some local engines `existence`, the model's score that the structure is there, 0 to 1.
+        warnings: sentences.
+        details: what only this kind of run has, by key. The keys stand beside the others.
+        error: after an error, its sentence.
+        exit_status: after an error, that of the command.
+    """  # fmt: skip
+
+    version: str = __version__
+    date: str = field(default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="seconds"))
+    command: list[str] = field(default_factory=list)
+    outputs: list[str] = field(default_factory=list)
+    kind: str | None = None
+    http_status: int | None = None
+    model: str | None = None
+    engine: str | None = None
+    endpoint: str | None = None
+    dialect: str | None = None
+    reply_form: str | None = None
+    request_ids: list[str] = field(default_factory=list)
+    input: dict[str, Any] | None = None
+    window: str | None = None
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    tries: int = 0
+    timings_s: dict[str, float] = field(default_factory=dict)
+    prompts: list[dict[str, Any]] = field(default_factory=list)
+    warnings: Sequence[str] = field(default_factory=list)
+    details: dict[str, Any] = field(default_factory=dict)
+    error: str | None = None
+    exit_status: int | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """As it is written: plain JSON types, the common keys first and always, `error` and `exit_status` last and only after an error."""
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        values["warnings"] = list(self.warnings)
+        last = {name: values.pop(name) for name in ("error", "exit_status")}
+        return values | values.pop("details") | ({} if self.error is None else last)
 
 
 @dataclass(slots=True)
@@ -131,65 +193,56 @@ class RunLog:
         self.warn(*getattr(reply, "warnings", ()))
         return reply.body
 
-    def report(self, volume: Volume, client: Client, window: str) -> dict:
-        """The part of the report that is the same for every task; docs/report.md has its keys."""
-        return blank_report() | {
-            "http_status": 200,
-            "model": self.model,
-            "engine": "; ".join(self.engines) or None,
-            "endpoint": client.name,
-            "dialect": client.dialect,
-            "reply_form": " | ".join(self.forms) or None,
-            "request_ids": list(self.request_ids),
-            "input": {
+    def report(self, volume: Volume, client: Client, window: str | None, /, **details: Any) -> Report:
+        """The report so far.
+
+        Args:
+            volume: the input.
+            client: where the requests went.
+            window: which intensities were sent, in words.
+            **details: what only this kind of run has.
+        """
+        return Report(
+            http_status=200,
+            model=self.model,
+            engine="; ".join(self.engines) or None,
+            endpoint=client.name,
+            dialect=client.dialect,
+            reply_form=" | ".join(self.forms) or None,
+            request_ids=list(self.request_ids),
+            input={
                 "path": "",
                 "size_kji": list(volume.shape_kji),
                 "spacing_mm": [float(f"{length:.9g}") for length in volume.spacing_ijk[::-1]],
                 "modality": volume.modality or None,
             },
-            "window": window,
-            "bytes_sent": self.bytes_sent,
-            "bytes_received": self.bytes_received,
-            "tries": self.tries,
-            "timings_s": {stage: round(seconds, 4) for stage, seconds in self.timings.items()},
-            "warnings": list(self.warnings),
-        }
+            window=window,
+            bytes_sent=self.bytes_sent,
+            bytes_received=self.bytes_received,
+            tries=self.tries,
+            timings_s={stage: round(seconds, 4) for stage, seconds in self.timings.items()},
+            warnings=list(self.warnings),
+            details=details,
+        )
+
+
+def summed(reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The report of several runs of one input: the first one's, with the outputs, ids, bytes, tries, times and warnings of all."""
+    report = dict(reports[0])
+    for name in ("outputs", "request_ids"):
+        report[name] = [one for each in reports for one in each[name]]
+    for name in ("bytes_sent", "bytes_received", "tries"):
+        report[name] = sum(each[name] for each in reports)
+    stages = report["timings_s"]
+    report["timings_s"] = {stage: round(sum(each["timings_s"].get(stage, 0.0) for each in reports), 4) for stage in stages}
+    report["warnings"] = list(dict.fromkeys(one for each in reports for one in each["warnings"]))
+    return report
 
 
 class NotSent(MedImageParseError):
     """Raised by a connection that only counts what would be sent; the other requests of the run are prepared all the same."""
 
     code = "not-sent"
-
-
-def blank_report() -> dict:
-    """Every key that a report has, whether the run went through or not, before anything is known.
-
-    `version` is this program's, `date` now (ISO 8601, UTC), `command` what was typed, `outputs` the files that were written, `kind` of
-    the error ("usage", "input", "endpoint", "cancelled"; None without one), `http_status` the last reply's.
-    """
-    return {
-        "version": __version__,
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "command": [],
-        "outputs": [],
-        "kind": None,
-        "http_status": None,
-        "model": None,
-        "engine": None,
-        "endpoint": None,
-        "dialect": None,
-        "reply_form": None,
-        "request_ids": [],
-        "input": None,
-        "window": None,
-        "bytes_sent": 0,
-        "bytes_received": 0,
-        "tries": 0,
-        "timings_s": {},
-        "prompts": [],
-        "warnings": [],
-    }
 
 
 def run_all(

@@ -98,12 +98,12 @@ def segment_slices(
         raise failure
     with log.timed("decode"):
         _gather(results, ballots, views, indices, volume, failure, log)
-    report = log.report(volume, client, chosen.describe())
-    report.update(
-        plane=None if volume.is_picture else plane, slices=indices, orient=_describe(orient, views, prompts, volume, plane), group=group
-    )
-    report["prompts"] = [log.entry(result, volume) for result in results]
-    return SegmentationResult(volume, results, report, str(failure) if failure else "")
+    report = log.report(
+        volume, client, chosen.describe(), plane=None if volume.is_picture else plane, slices=indices,
+        orient=_describe(orient, views, prompts, volume, plane), group=group,
+    )  # fmt: skip
+    report.prompts = [log.entry(result, volume) for result in results]
+    return SegmentationResult(volume, results, report.as_dict(), str(failure) if failure else "")
 
 
 def plane_to_send(volume: Volume, plane: str, slices: object) -> str:

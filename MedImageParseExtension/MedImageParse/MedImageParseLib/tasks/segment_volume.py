@@ -89,12 +89,13 @@ def segment_volume(
     if failure is not None:
         missing = ", ".join(result.text for result in results if not result.is_done)
         log.warn(f"The run stopped before these prompts had their answer: {missing}.")
-    report = log.report(volume, client, chosen.describe())
-    report["slabs"], report["group"], report["region"] = len(cut), group, region or None
-    report["groups"] = [[prompts[number] for number in members] for members in groups]
-    report["deterministic"] = None if report["engine"] else False  # of another engine nothing is known
-    report["prompts"] = [log.entry(result, volume) for result in results]
-    return SegmentationResult(volume, results, report, str(failure) if failure else "")
+    report = log.report(
+        volume, client, chosen.describe(), slabs=len(cut), group=group, region=region or None,
+        groups=[[prompts[number] for number in members] for members in groups],
+        deterministic=None if log.engines else False,  # of another engine nothing is known
+    )  # fmt: skip
+    report.prompts = [log.entry(result, volume) for result in results]
+    return SegmentationResult(volume, results, report.as_dict(), str(failure) if failure else "")
 
 
 class _Jobs:

@@ -65,11 +65,12 @@ def classify_tuned(
         make_thumbnail(middle.pixels),
     )  # fmt: skip
     log.timings["total"] = time.perf_counter() - began
-    result.report = log.report(volume, client, recipe.window) | {
+    details = {
         "preprocessing": recipe.text, "labels": [{"label": label, "text": None} for label in labels], "plane": middle.plane or None,
         "slices": [{"slice": index, "best": labels[int(np.argmax(row))], "probabilities": dict(zip(labels, np.round(row, 6).tolist(), strict=True))}
                    for index, row in zip(result.indices, slices, strict=True)],
         "volume": {"best": result.ranked[0][0], "probabilities": dict(zip(labels, np.round(result.volume, 6).tolist(), strict=True))},
         "note": NOTE,
     }  # fmt: skip
+    result.report = log.report(volume, client, recipe.window, **details).as_dict()
     return result

@@ -79,9 +79,8 @@ def search_volumes(
         if scores[place] >= narrow.least:
             hits.append(Hit(float(scores[place]), records[number], number))
     log.timings["total"] = time.perf_counter() - began
-    report = log.report(volume, client, recipe.window) | {
-        "query": {"plane": pictures[0].plane or None, "slices": len(pictures), "text": None}
-    }
+    query = {"plane": pictures[0].plane or None, "slices": len(pictures), "text": None}
+    report = log.report(volume, client, recipe.window, query=query)
     middle = pictures[len(pictures) // 2]
     result = finished(hits, found, report, make_thumbnail(middle.pixels), f"{len(pictures)} slices")
     shares = {name: votes[place] / len(vectors) for place, name in enumerate(names)}
