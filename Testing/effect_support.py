@@ -22,12 +22,17 @@ class Annotator:
     """
 
     def __init__(self, host: Any):
-        import slicer
-
         self.host = host
-        self.editor = host.open_segment_editor()
         self.volume = self.node = None
-        self._slicer = slicer
+        self.open()
+
+    def open(self) -> None:
+        """Open the Segment Editor; one that was closed is made anew."""
+        self.editor = self.host.open_segment_editor()
+
+    def close(self) -> None:
+        """The Segment Editor's widget is deleted."""
+        self.host.close_segment_editor()
 
     @property
     def parameters(self) -> Any:

@@ -18,6 +18,7 @@ MODULE = LIBRARY / "MedImageParse.py"
 GRAYS = {"cube": (90, 110), "bar": (190, 210)}
 PROMPTS = "cube & bar & unicorn"
 SHAPE = (12, 40, 48)
+WIDEST = 300  # pixels that a widget may ask for, with Slicer's own font
 
 
 class Opened:
@@ -93,6 +94,31 @@ class Opened:
         """The rows of the results table, as texts."""
         table = self.host.find("resultsTable")
         return [tuple(table.item(row, column).text() for column in range(3)) for row in range(table.rowCount)]
+
+
+def wideOnes(root: Any) -> list[str]:
+    """Every visible widget that asks for more than it may, where its layout heeds what it asks for."""
+    from host.qt_classes import raw
+    from PySide6 import QtWidgets
+
+    root = raw(root)
+    faults = []
+    for widget in [root, *map(raw, QtWidgets.QWidget.findChildren(root, QtWidgets.QWidget))]:
+        if not QtWidgets.QWidget.isVisible(widget) or QtWidgets.QWidget.isWindow(widget):
+            continue
+        if QtWidgets.QWidget.sizePolicy(widget).horizontalPolicy() == QtWidgets.QSizePolicy.Policy.Ignored:
+            continue
+        least, wanted = QtWidgets.QWidget.minimumSizeHint(widget).width(), QtWidgets.QWidget.sizeHint(widget).width()
+        if max(least, wanted, QtWidgets.QWidget.minimumWidth(widget)) > WIDEST:
+            faults.append(f"{type(widget).__name__} {QtWidgets.QWidget.objectName(widget)}: at least {least}, asks for {wanted}")
+    return faults
+
+
+def settled(opened: Any) -> Any:
+    """What the module panel holds, after as many passes of the layout as Slicer makes in the first second."""
+    for _pass in range(10):
+        opened.host.process()
+    return opened.host.panel.scroll.widget()
 
 
 @contextmanager

@@ -9,9 +9,9 @@ from panel_support import endpoint
 __all__ = ["annotator", "endpoint"]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def opened():
-    """One editor for a file of tests: to start it takes longer than most of them."""
+    """One editor for all files of tests here: to start it takes longer than most of them."""
     with openedEditor() as person:
         yield person
 

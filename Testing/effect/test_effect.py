@@ -280,6 +280,8 @@ def test_three_letters_and_enter_give_a_target_and_the_next_enter_runs(annotator
 def test_an_editor_that_is_deleted_while_a_run_is_at_work_takes_the_run_with_it(held):
     annotator, _made, job, go = held
     box, before = annotator.box, annotator.everything()
-    annotator.editor.cleanUp()  # the last test: there is no editor after it
+    annotator.close()
     go()
     assert job.has_ended and box.logic.isIdle and annotator.everything() == before
+    annotator.open()
+    assert annotator.box.job is None and annotator.box is not box

@@ -197,6 +197,16 @@ class Host:
         self.process()
         return self._editor.editor
 
+    def close_segment_editor(self) -> None:
+        """Delete the Segment Editor's widget, as reloading its module does; open_segment_editor() makes another."""
+        import slicer
+
+        editor, self._editor = self._editor, None
+        self.panel.scroll.takeWidget()
+        editor.close()
+        del slicer.modules.segmenteditor, slicer.modules.SegmentEditorWidget
+        self.process()
+
     def leave_module(self) -> None:
         """Go to another module; open_module() comes back."""
         self._current.widgetRepresentation().exit()

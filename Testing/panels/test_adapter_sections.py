@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from test_panel_sizes import settled, wideOnes
+from panel_support import settled, wideOnes
 
 _LENGTH, _PATIENTS = 16, 30
 

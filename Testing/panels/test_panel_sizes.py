@@ -5,41 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from panel_support import WIDEST, settled, wideOnes
 
 from doubles.endpoint import EndpointDouble
 from doubles.truth import GrayRanges
-
-WIDEST = 300  # pixels, with Slicer's own font
 
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed: there is no MRML to test against")
 QtWidgets = pytest.importorskip("PySide6.QtWidgets", reason="PySide6 is not installed: there is no Qt to test against")
 
 LONG = "an endpoint with a very long name in a subscription with many others in western europe, department 7"
 URL = "https://a-very-long-name-of-an-endpoint-in-a-subscription-with-many-others.westeurope.inference.ml.azure.com/score"
-
-
-def wideOnes(root: Any) -> list[str]:
-    """Every visible widget that asks for more than it may, where its layout heeds what it asks for."""
-    from host.qt_classes import raw
-
-    root = raw(root)
-    faults = []
-    for widget in [root, *map(raw, QtWidgets.QWidget.findChildren(root, QtWidgets.QWidget))]:
-        if not QtWidgets.QWidget.isVisible(widget) or QtWidgets.QWidget.isWindow(widget):
-            continue
-        if QtWidgets.QWidget.sizePolicy(widget).horizontalPolicy() == QtWidgets.QSizePolicy.Policy.Ignored:
-            continue
-        least, wanted = QtWidgets.QWidget.minimumSizeHint(widget).width(), QtWidgets.QWidget.sizeHint(widget).width()
-        if max(least, wanted, QtWidgets.QWidget.minimumWidth(widget)) > WIDEST:
-            faults.append(f"{type(widget).__name__} {QtWidgets.QWidget.objectName(widget)}: at least {least}, asks for {wanted}")
-    return faults
-
-
-def settled(opened: Any) -> Any:
-    """What the module panel holds, after as many passes of the layout as Slicer makes in the first second."""
-    for _pass in range(10):
-        opened.host.process()
-    return opened.host.panel.scroll.widget()
 
 
 def emptyPanel(opened: Any, url: str) -> None:

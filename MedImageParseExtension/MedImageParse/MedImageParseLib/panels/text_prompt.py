@@ -30,7 +30,7 @@ from .privacy_box import mayBeSent
 from .sentences import fractionDone, jobWords, stageText, worded, words
 from .slice_follower import SliceFollower, sliceCount
 from .tab import loadWidgets
-from .widgets import Choice, StatusIcons, hideProgress, setTip, showProgress, showSentence, signalsBlocked
+from .widgets import Choice, StatusIcons, hideProgress, plain, setTip, showProgress, showSentence, signalsBlocked
 
 SELECTED, NEW = "selected", "new"
 VOLUME, SLICE, RANGE = "volume", "slice", "range"
@@ -173,13 +173,14 @@ class TextPrompt:
         if self._prompt.text != self._parameters["Prompt"]:
             with signalsBlocked(self._prompt):
                 self._prompt.setText(self._parameters["Prompt"])
-        name = self._segmentName()
-        self._prompt.setPlaceholderText(name if name and not isUnnamed(name) else _("such as liver"))
+        name = self._segmentName() if self._parameters["Into"] == SELECTED else ""
+        self._prompt.setPlaceholderText(plain(name) if name and not isUnnamed(name) else _("such as liver"))
         ui.combineComboBox.setEnabled(self._parameters["Into"] == SELECTED)
         for widget in (ui.slicesLabel, ui.firstSpinBox, ui.toLabel, ui.lastSpinBox):
             widget.setVisible(extent == RANGE)
         self._showSlices(extent)
-        ui.marginSpinBox.setVisible(self._parameters["Region"] == "segment")
+        for widget in (ui.marginLabel, ui.marginSpinBox):
+            widget.setVisible(self._parameters["Region"] == "segment")
         with signalsBlocked(ui.marginSpinBox):
             ui.marginSpinBox.setValue(self._parameters.number("Margin"))
         self.endpoint.show()
