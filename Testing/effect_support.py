@@ -116,6 +116,21 @@ class Annotator:
         return [(segmentation.GetSegment(each).GetName(), self.voxels(each).tobytes()) for each in segmentation.GetSegmentIDs()]
 
 
+def labelmap(annotator: Annotator, mask: np.ndarray) -> Any:
+    """A mask (kji) on the volume's grid, as the editor's tools hand it over."""
+    import slicer
+    import vtk
+    from vtk.util.numpy_support import numpy_to_vtk
+
+    image = slicer.vtkOrientedImageData()
+    image.SetDimensions(mask.shape[::-1])
+    image.GetPointData().SetScalars(numpy_to_vtk(mask.astype(np.uint8).ravel(), deep=True))
+    toRas = vtk.vtkMatrix4x4()
+    annotator.volume.GetIJKToRASMatrix(toRas)
+    image.SetGeometryFromImageToWorldMatrix(toRas)
+    return image
+
+
 @contextmanager
 def openedEditor() -> Iterator[Annotator]:
     """Slicer has started with both modules, and the Segment Editor is open. At the end nothing may have gone wrong in a slot."""

@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+from pathlib import Path
+
 import pytest
 from effect_support import openedEditor
 from panel_support import endpoint
 
 __all__ = ["annotator", "endpoint"]
 
+_open: list = []  # (stack to close, Annotator): one editor for all files of this folder, as to start it takes longer than most tests
 
-@pytest.fixture(scope="package")
+
+@pytest.fixture
 def opened():
-    """One editor for all files of tests here: to start it takes longer than most of them."""
-    with openedEditor() as person:
-        yield person
+    """Slicer with the Segment Editor open in front."""
+    if not _open:
+        stack = ExitStack()
+        _open.append((stack, stack.enter_context(openedEditor())))
+    person = _open[0][1]
+    person.open()
+    return person
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item, nextitem):
+    """Quit after the last test of this folder: another folder starts a Slicer of its own."""
+    result = yield
+    if _open and (nextitem is None or Path(nextitem.path).parent != Path(__file__).parent):
+        _open.pop()[0].close()
+    return result
 
 
 @pytest.fixture
@@ -22,7 +40,6 @@ def annotator(opened, endpoint):
     opened.host.close_scene()
     opened.load()
     opened.addEndpoint(endpoint[0])
-    logic = opened.box.logic
     yield opened
-    logic.cancelAll()
+    opened.box.logic.cancelAll()
     opened.host.process()

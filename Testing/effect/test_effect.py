@@ -8,6 +8,7 @@ import pytest
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed: there is no MRML to test against")
 pytest.importorskip("PySide6", reason="PySide6 is not installed: there is no Qt to test against")
 
+from effect_support import labelmap
 from panel_support import Gate, phantom
 
 CUBE, BAR = phantom() == 100, phantom() == 200
@@ -26,20 +27,6 @@ def held(annotator, endpoint):
     annotator.host.wait_until(gate.reached.is_set, 30)
     yield annotator, made, job, gate.open
     gate.open()
-
-
-def labelmap(annotator, mask: np.ndarray):
-    """A mask (kji) on the volume's grid, as the editor's tools hand it over."""
-    import vtk
-    from vtk.util.numpy_support import numpy_to_vtk
-
-    image = slicer.vtkOrientedImageData()
-    image.SetDimensions(mask.shape[::-1])
-    image.GetPointData().SetScalars(numpy_to_vtk(mask.astype(np.uint8).ravel(), deep=True))
-    toRas = vtk.vtkMatrix4x4()
-    annotator.volume.GetIJKToRASMatrix(toRas)
-    image.SetGeometryFromImageToWorldMatrix(toRas)
-    return image
 
 
 def found(annotator) -> str:

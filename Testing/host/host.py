@@ -54,6 +54,7 @@ class Host:
         sys.excepthook = signals.recordError
         sys.unraisablehook = lambda told: signals.recordError(told.exc_type, told.exc_value, told.exc_traceback)
         self.installation = slicer_module.Installation(self.folder)
+        self.installation.put_utilities({"selectModule": self.select_module})
         self.qt = qt_module.module()
         self.panel = driving.Panel()
         self._imported = dict(sys.modules)
@@ -196,6 +197,10 @@ class Host:
         self.panel.show(self._editor)
         self.process()
         return self._editor.editor
+
+    def select_module(self, name: str) -> None:
+        """What slicer.util.selectModule() does."""
+        self.open_segment_editor() if name == "SegmentEditor" else self.open_module(name)
 
     def close_segment_editor(self) -> None:
         """Delete the Segment Editor's widget, as reloading its module does; open_segment_editor() makes another."""

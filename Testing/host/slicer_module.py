@@ -78,6 +78,10 @@ class Installation:
             each()
         self._undo.clear()
 
+    def put_utilities(self, functions: dict[str, Callable[..., Any]]) -> None:
+        """Functions of slicer.util that need a main window."""
+        self._put_attributes(slicer.util, functions)
+
     def _attributes(self) -> dict[str, Any]:
         modules = types.SimpleNamespace()
         for name, logic in self.scene.logics.items():

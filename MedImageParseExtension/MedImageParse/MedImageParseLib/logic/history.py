@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
+from ..models import SLICES, VOLUMES
+from ..scene.session import importSlicer
 from ..scene.undo import isInEffect
+from .jobs import Job
 from .runs import FOUND, ResultRow, RunResult
 
 _KEPT = 50
@@ -20,10 +25,11 @@ class RunRecord:
     Attributes:
         result: what it gave; its segmentation is asked for by `segmentationId`, as the node may be gone.
         title: its prompts. endpoint: name of the profile. model: for a person.
-        choices: what was chosen in the panel, to run it again: values by name, and IDs of nodes by role.
+        choices: what was chosen in the panel or in the effect, to run it again: values by name, and IDs of nodes by role.
         when: local time.
         segmentationId: of the segmentation, "" where there is none.
         host: of the endpoint.
+        isFromEditor: the Segment Editor's effect made it, and the choices are the effect's.
     """
 
     result: RunResult
@@ -34,6 +40,21 @@ class RunRecord:
     when: datetime = field(default_factory=datetime.now)
     segmentationId: str = ""
     host: str = ""
+    isFromEditor: bool = False
+
+    @classmethod
+    def of(cls, job: Job, choices: dict[str, Any], *, is3d: bool, isFromEditor: bool = False) -> RunRecord:
+        """The record of a job of MedImageParseLogic that ended well.
+
+        Args:
+            job: its state is "done".
+            choices: see Attributes; "Endpoint" is the profile's name.
+            is3d: the whole volume was asked for, not slices.
+            isFromEditor: see Attributes.
+        """
+        host = urlsplit(job.result.report.get("endpoint") or "").hostname or ""
+        model = (VOLUMES if is3d else SLICES).title
+        return cls(job.result, job.title, choices.get("Endpoint", ""), model, choices, host=host, isFromEditor=isFromEditor)
 
     @property
     def found(self) -> int:
@@ -46,6 +67,16 @@ class RunHistory:
 
     def __init__(self) -> None:
         self._records: list[RunRecord] = []
+        self._listeners: list[Callable[[], object]] = []
+
+    def listen(self, onChange: Callable[[], object]) -> None:
+        """Call somebody whenever a run has come or gone, until `unlisten`."""
+        self._listeners.append(onChange)
+
+    def unlisten(self, onChange: Callable[[], object]) -> None:
+        """Call them no more."""
+        if onChange in self._listeners:
+            self._listeners.remove(onChange)
 
     def add(self, record: RunRecord) -> None:
         """Keep a run."""
@@ -54,10 +85,24 @@ class RunHistory:
         record.result = replace(record.result, segmentationNode=None)  # a record must not keep a node in memory
         self._records.append(record)
         del self._records[:-_KEPT]
+        self._tell()
 
     def clear(self) -> None:
         """Forget everything: the scene is another one."""
-        self._records.clear()
+        if self._records:
+            self._records.clear()
+            self._tell()
+
+    def forgetDeleted(self, scene: Any) -> None:
+        """Forget the runs into segmentations that are no longer in the scene."""
+        kept = [each for each in self._records if not each.segmentationId or scene.GetNodeByID(each.segmentationId) is not None]
+        if len(kept) != len(self._records):
+            self._records[:] = kept
+            self._tell()
+
+    def _tell(self) -> None:
+        for listener in list(self._listeners):
+            listener()
 
     def all(self) -> list[RunRecord]:
         """Every run, the newest first."""
@@ -82,3 +127,29 @@ class RunHistory:
                 if row.state == FOUND and segmentation is not None and segmentation.GetSegment(row.segmentId) is None:
                     continue
                 yield record, row
+
+
+# One a scene, by the scene's address: the panel and every Segment Editor's effect write into the same.
+_histories: dict[str, RunHistory] = {}
+
+
+def historyOf(scene: Any) -> RunHistory:
+    """The runs into a scene's segmentations. Empty after the scene has been closed or another one has been loaded.
+
+    Args:
+        scene: the vtkMRMLScene.
+    """
+    key = scene.GetAddressAsString("")
+    if key not in _histories:
+        history = _histories[key] = RunHistory()
+        kinds = importSlicer().vtkMRMLScene
+        for event in (kinds.EndCloseEvent, kinds.EndImportEvent, kinds.EndRestoreEvent):
+            scene.AddObserver(event, lambda *_unused: history.clear())
+        scene.AddObserver(kinds.NodeRemovedEvent, lambda changed, _event: None if changed.IsClosing() else history.forgetDeleted(changed))
+        scene.AddObserver("DeleteEvent", partial(_forgetScene, _histories, key))
+    return _histories[key]
+
+
+def _forgetScene(histories: dict[str, RunHistory], key: str, *_unused: object) -> None:
+    """Called as the scene is deleted, maybe at interpreter exit, when this module's names are gone."""
+    histories.pop(key, None)

@@ -33,7 +33,7 @@ class ResultsBox:
     Args:
         ui: the panel's widgets.
         logic: takes runs back and brings them back.
-        history: the runs of this session.
+        history: the runs into the scene's segmentations, those of the Segment Editor's effect among them.
         chosen: gives (segmentation, volume) as they are chosen now.
         runAgain: called with a RunRecord.
         say: shows the person a sentence.
@@ -79,11 +79,6 @@ class ResultsBox:
     def segmentationNode(self) -> Any:
         """The segmentation that is shown: the chosen one."""
         return self._chosen()[0]
-
-    def clear(self) -> None:
-        """Forget every run: the scene is another one."""
-        self._history.clear()
-        self.show()
 
     def show(self) -> None:
         """Show what is in effect now."""
@@ -200,6 +195,8 @@ class ResultsBox:
             text = _("{time}  {prompts}: {found} of {all} found, {endpoint}").format(
                 time=f"{record.when:%H:%M}", prompts=title, found=record.found, all=len(record.result.rows), endpoint=_endpoint(record)
             )
+            if record.isFromEditor:
+                text = _("{run} (Segment Editor)").format(run=text)
             action = qt.QAction(plain(text).replace("&", "&&"), menu)
             action.connect("triggered()", lambda record=record: self._runAgain(record))
             menu.addAction(action)

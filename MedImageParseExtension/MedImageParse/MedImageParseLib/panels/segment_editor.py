@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import slicer
+from slicer.i18n import tr as _
+
+EFFECT = "Text prompt"
 
 
 def openEditor(segmentationNode: Any) -> Any:
@@ -40,3 +43,27 @@ def editIn(segmentationNode: Any, volumeNode: Any, segmentId: str = "") -> None:
         editor.setSourceVolumeNode(volumeNode)
     if segmentId:
         editor.setCurrentSegmentID(segmentId)
+
+
+def runAgainInEditor(choices: dict[str, Any]) -> str:
+    """Run a run of the effect "Text prompt" again, in the Segment Editor with everything chosen as it was.
+
+    Args:
+        choices: of the run's RunRecord.
+
+    Returns:
+        why that cannot be, "" where it runs.
+    """
+    segmentationNode, volumeNode = (slicer.mrmlScene.GetNodeByID(choices[role]) for role in ("Segmentation", "Volume"))
+    if segmentationNode is None or volumeNode is None:
+        return _("The volume or the segmentation of this run is no longer in the scene.")
+    if choices["Into"] == "selected" and segmentationNode.GetSegmentation().GetSegment(choices["Segment"]) is None:
+        return _("The segment of this run was deleted. Select another one in the Segment Editor, and run there.")
+    editIn(segmentationNode, volumeNode, choices["Segment"])
+    editor = slicer.modules.SegmentEditorWidget.editor
+    effect = editor.effectByName(EFFECT)
+    if effect is None:
+        return _("The Segment Editor has no effect Text prompt. Install the extension again for this version of Slicer.")
+    editor.setActiveEffectByName(EFFECT)
+    effect.self().box.runAgain(choices)
+    return ""

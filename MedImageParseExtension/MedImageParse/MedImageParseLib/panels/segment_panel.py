@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import os
 from typing import Any
-from urllib.parse import urlsplit
 
 import qt
 import slicer
 from slicer.i18n import tr as _
 
 from ..errors import ConsentError, EndpointError, MedImageParseError
-from ..logic.history import RunHistory, RunRecord
+from ..logic.history import RunRecord, historyOf
 from ..logic.jobs import Job
 from ..logic.many import Case, ManyRuns
 from ..logic.segmentation import MedImageParseLogic
@@ -31,7 +30,7 @@ from .privacy_box import mayBeSent
 from .prompt_box import PromptBox
 from .results_box import ResultsBox
 from .run_box import Help, RunBox
-from .segment_editor import saveEditorState
+from .segment_editor import runAgainInEditor, saveEditorState
 from .sentences import jobWords
 from .settings_panel import SettingsPanel
 from .slice_follower import SliceFollower
@@ -63,7 +62,7 @@ class SegmentPanel(Tab):
         self.options = OptionsBox(ui, self.parameters, self.inputs, self.chooseNode)
         self.runBox = RunBox(ui, self.run, self.cancel, icons, self._helpFor)
         self.manyBox = ManyBox(ui, lambda: self.inputs.volumeNode, self.run, self.runOnMany, self._showCase, self.runBox.sayError)
-        self.history = RunHistory()
+        self.history = historyOf(slicer.mrmlScene)
         self.results = ResultsBox(ui, self.logic, self.history, self._chosenNodes, self.runAgain, self.runBox.say)
         self._observed: Any = None  # the segmentation whose segments are followed
         self.settings = SettingsPanel(resourcePath("UI/EndpointSettings.ui"), self.endpoint, self._chores, self._wake)
@@ -74,7 +73,9 @@ class SegmentPanel(Tab):
         self._resultsTimer.setSingleShot(True)
         self._resultsTimer.setInterval(0)
         self._resultsTimer.connect("timeout()", self._showResults)
+        self.history.listen(self._historyChanged)
         self._begin(self.run, self.cancel)
+        self._historyChanged()
         self.update()
 
     # --- life --------------------------------------------------------------------------------------------------------
@@ -89,6 +90,7 @@ class SegmentPanel(Tab):
 
     def _end(self) -> None:
         Tab._end(self)
+        self.history.unlisten(self._historyChanged)
         self._resultsTimer.stop()
         self._observed = None
         self.manyBox.clear()
@@ -106,7 +108,6 @@ class SegmentPanel(Tab):
         Tab._observeScene(self)
 
     def _sceneIsAnother(self, caller: object, event: object) -> None:
-        self.history.clear()
         self.manyBox.clear()
         Tab._sceneIsAnother(self, caller, event)
 
@@ -295,9 +296,7 @@ class SegmentPanel(Tab):
     def _remember(self, job: Job, choices: dict) -> None:
         """Add a run that went through to the history."""
         if job.state == "done":
-            model = _("MedImageParse 3D") if choices.get("Mode") == VOLUME else _("MedImageParse")
-            host = urlsplit(job.result.report.get("endpoint") or "").hostname or ""
-            self.history.add(RunRecord(job.result, job.title, choices.get("Endpoint", ""), model, choices, host=host))
+            self.history.add(RunRecord.of(job, choices, is3d=choices.get("Mode") == VOLUME))
 
     def _loadSample(self) -> None:
         self.ui.sampleButton.setEnabled(False)
@@ -332,7 +331,10 @@ class SegmentPanel(Tab):
         self.parameters["Group"] = "auto"
 
     def runAgain(self, record: RunRecord) -> None:
-        """Choose everything as it was for an earlier run, and run."""
+        """Choose everything as it was for an earlier run, and run; one of the Segment Editor's effect goes on there."""
+        if record.isFromEditor:
+            self.runBox.say(runAgainInEditor(record.choices))
+            return
         self.parameters.restore(record.choices)
         self.update()
         why = self.whyNotRun()
@@ -370,6 +372,15 @@ class SegmentPanel(Tab):
         if node is not None:
             for event in events:
                 self.addObserver(node.GetSegmentation(), event, self._segmentsChanged)
+
+    def _historyChanged(self) -> None:
+        """A run has come or gone, here or in the Segment Editor. Where nothing is chosen yet, what is edited there is chosen."""
+        if self._isClosed:
+            return
+        newest = next(iter(self.history.all()), None)
+        if newest is not None and newest.isFromEditor and self.parameters.nodeFor("Segmentation") is None:
+            self.parameters.setNodeFor("Segmentation", slicer.mrmlScene.GetNodeByID(newest.segmentationId))
+        self._resultsTimer.start()
 
     def _segmentsChanged(self, _caller: object, _event: object) -> None:
         if not self._isClosed and not self._resultsTimer.isActive():

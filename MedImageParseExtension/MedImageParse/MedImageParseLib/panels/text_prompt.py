@@ -16,6 +16,7 @@ from slicer.i18n import tr as _
 from ..errors import MedImageParseError
 from ..imaging.geometry import SliceView
 from ..imaging.volume import Volume
+from ..logic.history import RunRecord, historyOf
 from ..logic.jobs import POLL_MS, Job
 from ..logic.segmentation import MedImageParseLogic
 from ..profiles.profiles import LOCAL_DEMO
@@ -39,6 +40,7 @@ DEFAULTS = {
     "Prompt": "", "Into": SELECTED, "Combine": "replace", "Extent": VOLUME, "FirstSlice": "0", "LastSlice": "0", "Region": WHOLE,
     "Margin": "10",
 }  # fmt: skip
+Slices = tuple[str, int, int]  # (plane, first, last), both ends included
 _STATUS_MS = 5000  # for which Slicer's status bar shows what came of a run
 
 
@@ -100,12 +102,12 @@ class TextPrompt:
         self._prompt = ui.promptEdit
         self.completer = Completer(self._prompt, self._asked)
         self._prompt.connect("textChanged(QString)", lambda text: self._choose("Prompt", text))
-        self._prompt.connect("returnPressed()", self.run)
+        self._prompt.connect("returnPressed()", lambda: self.run())
         self._choices = {name: Choice(getattr(ui, box), options, self._chooser(name)) for name, (box, options) in _options().items()}
         for spinBox, name in ((ui.firstSpinBox, "FirstSlice"), (ui.lastSpinBox, "LastSlice")):
             spinBox.connect("valueChanged(int)", lambda value, name=name: self._choose(name, str(value)))
         ui.marginSpinBox.connect("valueChanged(double)", lambda value: self._choose("Margin", f"{value:g}"))
-        ui.runButton.connect("clicked()", self.run)
+        ui.runButton.connect("clicked()", lambda: self.run())
         ui.cancelButton.connect("clicked()", self.cancel)
         panel = getattr(getattr(slicer.modules, "MedImageParseWidget", None), "panel", None)
         self._ownsDemo = panel is None
@@ -258,8 +260,24 @@ class TextPrompt:
 
     # --- what is done ------------------------------------------------------------------------------------------------
 
-    def run(self) -> None:
-        """Start a run."""
+    def runAgain(self, choices: dict[str, Any]) -> None:
+        """Choose everything as it was for an earlier run, and run. What is edited is chosen already.
+
+        Args:
+            choices: of the run's RunRecord.
+        """
+        for name in (*DEFAULTS, "Endpoint"):
+            self._parameters[name] = choices[name]
+        self.update()
+        self._say(self.whyNotRun())
+        self.run(choices["Slices"])
+
+    def run(self, slices: Slices | None = None) -> None:
+        """Start a run.
+
+        Args:
+            slices: to look at; None for those that are chosen.
+        """
         self.update()
         if self._isClosed or self.whyNotRun():
             return
@@ -270,7 +288,7 @@ class TextPrompt:
                 return
             if self.whyNotRun():  # while the question was open, the scene may have changed
                 return
-            self.job = self._start()
+            self.job = self._start(slices)
         except MedImageParseError as error:
             self._say(words(error))
             return
@@ -283,7 +301,7 @@ class TextPrompt:
         if self.job is not None:
             self.logic.cancel(self.job)
 
-    def _start(self) -> Job:
+    def _start(self, slices: Slices | None) -> Job:
         parameters, node, volumeNode = self._parameters, self._effect.parameterSetNode(), self.volumeNode
         volume = volumeFromNode(volumeNode, copy=False)
         kind = parameters["Region"]
@@ -297,19 +315,22 @@ class TextPrompt:
         options: dict[str, Any] = {"profile": self.endpoint.profile(), "show_device_code": self.endpoint.showDeviceCode}
         if parameters["Extent"] == VOLUME:
             segment: Any = self.logic.segmentVolume
-            asked = region
+            asked, slices = region, None
             options["region"] = region
         else:
             segment = self.logic.segmentSlices
-            plane, first, last = self._slices()
+            plane, first, last = slices = slices or self._slices()
             options |= {"plane": plane, "slices": list(range(first, last + 1))}
             asked = slicesRegion(volume, plane, first, last, region)
         editing = EditorTarget(node, into, parameters["Combine"], asked, self._effect, self._effect.saveStateForUndo)
-        job: Job = segment(volumeNode, self.prompts(), editing=editing, callback=self._ended, **options)
+        choices = {name: parameters[name] for name in (*DEFAULTS, "Endpoint")}
+        choices |= {"Segmentation": node.GetSegmentationNode().GetID(), "Volume": volumeNode.GetID(), "Segment": selected, "Slices": slices}
+        ended = lambda job: self._ended(job, choices)  # noqa: E731
+        job: Job = segment(volumeNode, self.prompts(), editing=editing, callback=ended, **options)
         return job
 
-    def _slices(self) -> tuple[str, int, int]:
-        """(plane, first, last) of the slices to look at, both ends included."""
+    def _slices(self) -> Slices:
+        """The slices to look at."""
         seen = self.follower.sliceOf(self.volumeNode)
         if self._parameters["Extent"] == SLICE:
             return seen.plane, seen.index, seen.index
@@ -317,10 +338,13 @@ class TextPrompt:
         ends = sorted(min(max(int(self._parameters.number(name)), 0), most) for name in ("FirstSlice", "LastSlice"))
         return seen.plane, ends[0], ends[1]
 
-    def _ended(self, job: Job) -> None:
+    def _ended(self, job: Job, choices: dict[str, Any]) -> None:
         self.job = None
         if self._isClosed:
             return
+        if job.state == "done":
+            record = RunRecord.of(job, choices, is3d=choices["Extent"] == VOLUME, isFromEditor=True)
+            historyOf(slicer.mrmlScene).add(record)
         self._say(_outcome(job))
         if not self._isActive:
             slicer.util.showStatusMessage(self.ui.messageLabel.text, _STATUS_MS)

@@ -25,7 +25,7 @@ from .segments import ImportResult, freeName
 from .session import importSlicer, renderingPaused
 from .tags import setTags
 from .terminologies import setTerminology
-from .undo import ImportStep, allOrNothing, beginStep, segmentFingerprints, takeBack
+from .undo import ImportStep, addMark, allOrNothing, beginStep, fingerprintOf, isInEffect, keepStep, takeBack
 
 COMBINE = ("replace", "add", "remove", "intersect")
 SEGMENT_DELETED = "The segment was deleted while the job was running, so its result was dropped and nothing was changed."
@@ -83,7 +83,7 @@ class EditorTarget:
             specs: what was found; an empty mask changes nothing and is reported as absent.
 
         Returns:
-            ImportResult; what the editor's masking left nothing of is `covered`.
+            ImportResult; what the editor's masking left nothing of is `covered`. scene.undo takes it back by its mark.
 
         Raises:
             UsageError: several masks for one segment, or a transform that is not linear.
@@ -117,10 +117,13 @@ class EditorTarget:
             with allOrNothing(sentence, partial(takeBack, self.segmentationNode, step)), renderingPaused():
                 modify = modifierOf(self.editorNode, self.effect)
                 for key, spec, mask in present:
-                    changed = self._applyOne(grid, asked, grid.ofVolume(mask), spec, modify)
+                    changed = self._applyOne(grid, asked, grid.ofVolume(mask), spec, modify, step.mark)
                     result.segmentIds[key] = changed
                     if changed is None:
                         result.covered.append(key)
+            if isInEffect(self.segmentationNode, step.mark):
+                keepStep(self.segmentationNode, step)
+                result.mark = step.mark
         finally:
             self._select(selected or next((each for each in result.segmentIds.values() if each), ""))
 
@@ -131,7 +134,9 @@ class EditorTarget:
         ):
             self.editorNode.SetSelectedSegmentID(segmentId)
 
-    def _applyOne(self, grid: _Grid, asked: CroppedMask, mask: CroppedMask, spec: SegmentSpec, modify: Modify) -> str | None:
+    def _applyOne(
+        self, grid: _Grid, asked: CroppedMask, mask: CroppedMask, spec: SegmentSpec, modify: Modify, mark: str
+    ) -> str | None:
         """The ID of the segment that was changed, None where the editor's masking left nothing to change."""
         segmentation = self.segmentationNode.GetSegmentation()
         segmentId = self.segmentId or addEmptySegment(self.segmentationNode, spec)
@@ -139,17 +144,20 @@ class EditorTarget:
         self._select(segmentId)
         old = grid.ofSegment(segmentId)
         add, remove = combined(old, within(mask, asked), asked, self.combine if self.segmentId else "add")
-        before = segmentFingerprints(self.segmentationNode).get(segmentId)
+        segment = segmentation.GetSegment(segmentId)
+        before = fingerprintOf(segment)
         for part, isRemoved in ((remove, True), (add, False)):
             if part.voxels.size:
                 modify(segmentId, grid.image(part), isRemoved)
-        isChanged = before != segmentFingerprints(self.segmentationNode).get(segmentId)
+        isChanged = before != fingerprintOf(segment)
         if not self.segmentId and not isChanged:
             segmentation.RemoveSegment(segmentId)
             return None
+        if isChanged:
+            addMark(segment, mark)
         if self.segmentId and isChanged:
-            _nameUnnamed(segmentation.GetSegment(segmentId), spec)
-            setTags(segmentation.GetSegment(segmentId), spec.tags)
+            _nameUnnamed(segment, spec)
+            setTags(segment, spec.tags)
         # A segment that already was just what was found is a result as well.
         return segmentId if isChanged or not (without(add, old).voxels.size or remove.voxels.size) else None
 

@@ -3,7 +3,8 @@
 The steps belong to the segmentation node and are freed with it. An import that changes no existing segment needs nothing but
 the IDs of what it added; only one that replaces or overwrites pays for a copy of the segments (vtkSegmentationHistory).
 
-Whether an import is in effect is read from the segments themselves: each carries its import's mark as a tag. So there is one history,
+Whether an import is in effect is read from the segments themselves: each carries its import's mark as a tag (and, where runs of the
+Segment Editor's effect have changed it since, the marks of those). So there is one history,
 whoever moves in it: this file, the Segment Editor's Ctrl+Z and Ctrl+Y, or a person who deletes segments. Where the Segment Editor is open
 on the segmentation and nothing has been edited since, taking back goes through the editor's own history, so that its Redo knows of it.
 """
@@ -25,8 +26,8 @@ from .geometry import imageToWorld, segmentMask
 from .session import importSlicer, renderingPaused
 
 _log = logging.getLogger(__name__)
-MARK_TAG = "MedImageParse.Import"  # of a segment: which import it came from
-_MAXIMUM_STEPS = 10
+MARK_TAG = "MedImageParse.Import"  # of a segment: which imports it came from
+_MAXIMUM_STEPS, _MAXIMUM_MARKS = 10, 50
 
 # Steps of each living segmentation node, by the node's address; an entry is dropped when VTK deletes the node.
 _steps: dict[str, list[ImportStep]] = {}
@@ -120,15 +121,20 @@ def isInEffect(segmentationNode: Any, mark: str) -> bool:
     if segmentationNode is None or segmentationNode.GetScene() is None:
         return False
     segmentation = segmentationNode.GetSegmentation()
-    return any(markOf(segmentation.GetSegment(each)) == mark for each in segmentation.GetSegmentIDs())
+    return any(mark in marksOf(segmentation.GetSegment(each)) for each in segmentation.GetSegmentIDs())
 
 
-def markOf(segment: Any) -> str:
-    """Which import a segment came from, "" for one that a person made."""
+def marksOf(segment: Any) -> list[str]:
+    """Which imports a segment came from, the first one first; none for one that a person made."""
     import vtk
 
     found = vtk.reference("")
-    return str(found) if segment.GetTag(MARK_TAG, found) else ""
+    return str(found).split() if segment.GetTag(MARK_TAG, found) else []
+
+
+def addMark(segment: Any, mark: str) -> None:
+    """Note that an import has changed a segment, which stays what those before it made."""
+    segment.SetTag(MARK_TAG, " ".join([*marksOf(segment), mark][-_MAXIMUM_MARKS:]))
 
 
 def lastInEffect(segmentationNode: Any) -> str:
@@ -283,17 +289,16 @@ def redoLastImport(segmentationNode: Any, editor: Any = None) -> bool:
 
 def segmentFingerprints(segmentationNode: Any) -> dict[str, int]:
     """A checksum of each segment's voxels and their place, by segment ID, whatever layer they are stored in."""
-    name = importSlicer().vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
     segmentation = segmentationNode.GetSegmentation()
-    fingerprints = {}
-    for segmentId in segmentation.GetSegmentIDs():
-        segment = segmentation.GetSegment(segmentId)
-        image = segment.GetRepresentation(name)
-        mask = segmentMask(image, segment.GetLabelValue())
-        if mask is None:
-            fingerprints[segmentId] = 0
-            continue
-        voxels, start = mask
-        place = np.round(imageToWorld(image), 6).tobytes() + np.array([start, voxels.shape]).tobytes()
-        fingerprints[segmentId] = zlib.crc32(voxels.data, zlib.crc32(place))
-    return fingerprints
+    return {each: fingerprintOf(segmentation.GetSegment(each)) for each in segmentation.GetSegmentIDs()}
+
+
+def fingerprintOf(segment: Any) -> int:
+    """A checksum of one segment's voxels and their place, 0 for an empty one."""
+    image = segment.GetRepresentation(importSlicer().vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName())
+    mask = segmentMask(image, segment.GetLabelValue())
+    if mask is None:
+        return 0
+    voxels, start = mask
+    place = np.round(imageToWorld(image), 6).tobytes() + np.array([start, voxels.shape]).tobytes()
+    return zlib.crc32(voxels.data, zlib.crc32(place))
