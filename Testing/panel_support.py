@@ -98,8 +98,9 @@ class Opened:
 
 def wideOnes(root: Any) -> list[str]:
     """Every visible widget that asks for more than it may, where its layout heeds what it asks for."""
-    from host.qt_classes import raw
     from PySide6 import QtWidgets
+
+    from host.qt_classes import raw
 
     root = raw(root)
     faults = []

@@ -323,7 +323,7 @@ class TextPrompt:
             options |= {"plane": plane, "slices": list(range(first, last + 1))}
             asked = slicesRegion(volume, plane, first, last, region)
         editing = EditorTarget(node, into, parameters["Combine"], asked, self._effect, self._effect.saveStateForUndo)
-        choices = {name: parameters[name] for name in (*DEFAULTS, "Endpoint")}
+        choices: dict[str, Any] = {name: parameters[name] for name in (*DEFAULTS, "Endpoint")}
         choices |= {"Segmentation": node.GetSegmentationNode().GetID(), "Volume": volumeNode.GetID(), "Segment": selected, "Slices": slices}
         ended = lambda job: self._ended(job, choices)  # noqa: E731
         job: Job = segment(volumeNode, self.prompts(), editing=editing, callback=ended, **options)

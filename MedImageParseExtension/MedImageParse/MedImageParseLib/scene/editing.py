@@ -134,9 +134,7 @@ class EditorTarget:
         ):
             self.editorNode.SetSelectedSegmentID(segmentId)
 
-    def _applyOne(
-        self, grid: _Grid, asked: CroppedMask, mask: CroppedMask, spec: SegmentSpec, modify: Modify, mark: str
-    ) -> str | None:
+    def _applyOne(self, grid: _Grid, asked: CroppedMask, mask: CroppedMask, spec: SegmentSpec, modify: Modify, mark: str) -> str | None:
         """The ID of the segment that was changed, None where the editor's masking left nothing to change."""
         segmentation = self.segmentationNode.GetSegmentation()
         segmentId = self.segmentId or addEmptySegment(self.segmentationNode, spec)
