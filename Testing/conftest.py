@@ -6,6 +6,10 @@ import os
 import sys
 from pathlib import Path
 
+# Arrays are small here and the processes as many as the cores: threads of BLAS and OpenMP would only wait for one another.
+for _threads in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+    os.environ.setdefault(_threads, "1")
+
 import pytest
 from hypothesis import settings
 

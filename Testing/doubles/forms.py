@@ -116,11 +116,12 @@ def wrap(rows: list[dict], form: Form, dialect: str) -> bytes:
 
 
 def _valued(mask: np.ndarray, values: str) -> np.ndarray:
-    share = mask.astype(np.float32)
-    if mask.dtype == np.bool_:
-        share = np.where(mask, np.float32(0.93), np.float32(0.04))
     if values == "masks":
         return (mask >= 0.5 if mask.dtype != np.bool_ else mask).astype(np.uint8)
+    if mask.dtype == np.bool_:  # the two values of the type that goes out, as hundreds of squares are made
+        inside, outside = (np.uint8(237), np.uint8(10)) if values == "probabilities" else (np.float32(0.93), np.float32(0.04))
+        return np.where(mask, inside, outside)
+    share = mask.astype(np.float32)
     return np.rint(share * 255).astype(np.uint8) if values == "probabilities" else share
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from MedImageParseLib.engines.classical.calibration import WINDOWS, calibrate
 from MedImageParseLib.engines.classical.engine import describe_image, segment_image, segment_volume
+from MedImageParseLib.engines.classical.grid import closed, dilate, erode
 from MedImageParseLib.engines.classical.targets import read_prompt
 
 SPACING = 3.0
@@ -50,6 +51,23 @@ def make_phantom(kidney_hu: float = 150.0, noise: float = 8.0) -> tuple[np.ndarr
 
 def through_window(hu: np.ndarray, low: float, high: float) -> np.ndarray:
     return np.clip((hu - low) / (high - low) * 255.0, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("spacing", [(3.0, 2.6, 2.6), (0.25, 0.5, 1.0), (1e3, 0.1, 0.1), (1.0, 1.0)], ids=str)
+@pytest.mark.parametrize("mm", [1.0, 3.0, 7.0])
+def test_masks_grow_shrink_and_close_as_distances_in_millimetres_say(spacing, mm):
+    """Balls that are painted row by row, and one (7 mm at 0.25 mm) of too many rows."""
+    from scipy import ndimage
+
+    mask = ndimage.gaussian_filter(np.random.default_rng(3).normal(size=(12, 22, 31)[-len(spacing) :]), 1.5) > 0.05
+    outside, inside = (ndimage.distance_transform_edt(part, spacing) for part in (~mask, mask))
+    np.testing.assert_array_equal(dilate(mask, mm, spacing), outside <= mm)
+    np.testing.assert_array_equal(erode(mask, mm, spacing), inside > mm)
+    grown = outside <= mm
+    np.testing.assert_array_equal(closed(mask, mm, spacing), grown if grown.all() else ndimage.distance_transform_edt(grown, spacing) > mm)
+    for all_or_nothing in (np.ones_like(mask), np.zeros_like(mask)):
+        for change in (dilate, erode, closed):
+            np.testing.assert_array_equal(change(all_or_nothing, mm, spacing), all_or_nothing)
 
 
 @pytest.fixture(scope="module")

@@ -192,7 +192,7 @@ def bounding_box(array: np.ndarray) -> tuple[slice, ...] | None:
     part = array.transpose(order)
     box: dict[int, slice] = {}
     for axis in order:
-        used = np.flatnonzero([covers(layer) for layer in part] if part.ndim > 1 else part)
+        used = np.flatnonzero(covers(part, axis=tuple(range(1, part.ndim))) if part.ndim > 1 else part)
         if used.size == 0:
             return None
         box[axis] = slice(int(used[0]), int(used[-1]) + 1)

@@ -7,6 +7,8 @@ linear interpolation, cut where the interpolated mask crosses one half.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import product
 
 import numpy as np
 
@@ -109,16 +111,55 @@ def distance_inside(mask: np.ndarray, spacing: tuple[float, ...]) -> np.ndarray:
 
 def erode(mask: np.ndarray, mm: float, spacing: tuple[float, ...]) -> np.ndarray:
     """The voxels deeper than `mm` inside the mask."""
-    return distance_inside(mask, spacing) > mm
+    out = mask.astype(bool)
+    if out.any():
+        box = _grown_box(out, [1] * out.ndim)
+        out[box] &= ~dilate(~out[box], mm, spacing)
+    return out
 
 
 def dilate(mask: np.ndarray, mm: float, spacing: tuple[float, ...]) -> np.ndarray:
     """The mask and what is within `mm` of it."""
     out = mask.astype(bool)
-    if mask.any():
+    if out.any() and not out.all():
         # Only the neighborhood counts: most masks are far smaller than the volume.
-        box = _grown_box(mask, [int(mm / step) + 1 for step in spacing])
-        out[box] = distance_inside(~out[box], spacing) <= mm
+        box = _grown_box(out, [int(mm / step) + 1 for step in spacing])
+        rows = _rows_of_ball(float(mm), tuple(float(step) for step in spacing))
+        out[box] = _painted(out[box], rows) if rows else distance_inside(~out[box], spacing) <= mm
+    return out
+
+
+_MOST_ROWS = 500  # of a ball and its corners; beyond that a map of distances takes less time
+_ROUNDING = 1 + 1e-6
+
+
+@lru_cache(maxsize=64)
+def _rows_of_ball(mm: float, spacing: tuple[float, ...]) -> list[tuple[int, tuple[int, ...]]]:
+    """A ball as rows along the last axis: (half length, offset along the other axes) of each, the shortest first; none where they would be
+    too many. What is as far as `mm` but for rounding belongs to the ball."""
+    *others, step = spacing
+    reach = [int(mm / each * _ROUNDING) for each in others]
+    if np.prod([2.0 * n + 1 for n in reach]) > _MOST_ROWS:
+        return []
+    rows = []
+    for offset in product(*(range(-n, n + 1) for n in reach)):
+        rest = (mm * _ROUNDING) ** 2 - sum((n * each) ** 2 for n, each in zip(offset, others))
+        if rest >= 0:
+            rows.append((int(rest**0.5 / step), offset))
+    return sorted(rows)
+
+
+def _painted(mask: np.ndarray, rows: list[tuple[int, tuple[int, ...]]]) -> np.ndarray:
+    """The mask with a ball at each of its voxels: lengthened along the last axis as far as each row goes, and shifted to the row."""
+    out, long, half = np.zeros_like(mask), mask.copy(), 0
+    for length, offset in rows:
+        for step in range(half + 1, min(length, mask.shape[-1] - 1) + 1):
+            long[..., step:] |= mask[..., :-step]
+            long[..., :-step] |= mask[..., step:]
+            half = step
+        there = tuple(slice(max(0, n), max(0, size + n)) for n, size in zip(offset, mask.shape))
+        here = tuple(slice(max(0, -n), max(0, size - n)) for n, size in zip(offset, mask.shape))
+        out[there] |= long[here]
     return out
 
 
@@ -134,7 +175,7 @@ def opened(mask: np.ndarray, mm: float, spacing: tuple[float, ...]) -> np.ndarra
 
 def closed(mask: np.ndarray, mm: float, spacing: tuple[float, ...]) -> np.ndarray:
     """The mask with gaps narrower than about two times `mm` filled."""
-    return ~dilate(~dilate(mask, mm, spacing), mm, spacing) | mask
+    return erode(dilate(mask, mm, spacing), mm, spacing) | mask
 
 
 def components(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
