@@ -1,7 +1,7 @@
 """The models: one row each, and nothing else in the program compares their names.
 
-A new model is a row here, a codec in `wire/` (what it says and hears), a task in `tasks/` (arrays in, masks or vectors out), and where it
-can be deployed an offer in `azure/offers.py`. docs/developers.md leads through it.
+A new model is a row here, a codec of its name in `wire/` (what it says and hears, and the probe that tests a connection), a task in
+`tasks/` (arrays in, masks or vectors out), and where it can be deployed an offer in `azure/offers.py`. docs/developers.md leads through it.
 """
 
 from __future__ import annotations
@@ -19,29 +19,35 @@ class Model:
         name: what a person types, and what reports and profiles keep.
         title: its name in sentences.
         takes: in plain words, for a person who chooses among models.
-        segments: it answers prompts with masks; otherwise with vectors.
+        task: the module of `tasks`, and the function in it, that segments with it; "" where it answers with vectors.
         whole_volumes: it takes a volume at once; otherwise single pictures, volumes slice by slice.
         ct_windows: where it was trained with windows of its own: each one's name, and the sites that it is used for, the one that shows
             most first. Empty where the sites' own windows are used (imaging.windows).
         is_repeatable: the same request may get another answer, so that a majority of several is worth asking for.
-        hints: parts of an endpoint's address or deployment's name by which it is guessed at; the first row that has one wins.
+        hints: parts of an endpoint's address or deployment's name by which it is guessed at; the last row that has one wins.
     """
 
     name: str
     title: str
     takes: str
-    segments: bool = True
+    task: str = ""
     whole_volumes: bool = False
     ct_windows: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     is_repeatable: bool = False
     hints: tuple[str, ...] = ()
 
+    @property
+    def segments(self) -> bool:
+        """It answers prompts with masks; otherwise with vectors."""
+        return bool(self.task)
 
-SLICES = Model("medimageparse", "MedImageParse", "slices and 2D pictures")
+
+SLICES = Model("medimageparse", "MedImageParse", "slices and 2D pictures", task="segment_slices")
 VOLUMES = Model(
     "medimageparse3d",
     "MedImageParse 3D",
     "volumes",
+    task="segment_volume",
     whole_volumes=True,
     # One image has one window, in which bone and soft tissue still are what they are beside lungs.
     ct_windows={
@@ -53,17 +59,21 @@ VOLUMES = Model(
     is_repeatable=True,
     hints=("3d",),
 )
-VECTORS = Model("medimageinsight", "MedImageInsight", "search", segments=False, hints=("insight", "mi2"))
+VECTORS = Model("medimageinsight", "MedImageInsight", "search", hints=("insight", "mi2"))
 
 MODELS: dict[str, Model] = {model.name: model for model in (SLICES, VOLUMES, VECTORS)}
 MODEL_NAMES = {model.name: model.title for model in MODELS.values()}
-SEGMENTING = tuple(model.name for model in (VOLUMES, SLICES))  # as commands offer them
+# As commands offer them, and how they say which is for what.
+SEGMENTING = tuple(model.name for model in sorted(MODELS.values(), key=lambda model: not model.whole_volumes) if model.segments)
+WHICH_SEGMENTS = f"{MODELS[SEGMENTING[0]].takes} go to " + ", ".join(
+    [SEGMENTING[0], *(f"{MODELS[name].takes} to {name}" for name in SEGMENTING[1:])]
+)
 
 
 def guess_model(hint: str) -> Model:
     """The model that an address or a deployment's name makes likely; MedImageParse where nothing does."""
     hint = hint.lower()
-    return next((model for model in (VECTORS, VOLUMES) if any(part in hint for part in model.hints)), SLICES)
+    return next((model for model in reversed(MODELS.values()) if any(part in hint for part in model.hints)), SLICES)
 
 
 def does_not_segment(name: str) -> str:

@@ -21,11 +21,12 @@ from ..cohort.manifest import MANIFEST, TABLE, Manifest
 from ..errors import Cancelled, EndpointError, InputError, MedImageParseError, UsageError
 from ..files.collisions import check_many_outputs, check_outputs
 from ..files.write import make_folder, write_atomically, write_whole
+from ..models import SEGMENTING
 from ..progress import Cancellation, Progress, no_progress
 from ..tasks.run import NotSent, Report
 from .batch_cases import Settings, checked_writes, do_case, fingerprint_of, shared_options
 from .calls import in_sentences
-from .segment import MODELS, check_options, segment
+from .segment import check_options, segment
 from .segment_options import RequestOptions
 
 EXPORT, JOB = "export.json", "job.json"
@@ -95,7 +96,7 @@ def batch_export_azure(
     Raises:
         UsageError: bad usage, or a folder that holds something. InputError: no case could be exported.
     """
-    if model not in MODELS:
+    if model not in SEGMENTING:
         raise UsageError("A batch endpoint segments with medimageparse3d or medimageparse; choose one of them.")
     if not 1 <= rows_per_file <= 10_000:
         raise UsageError("The rows in a file are 1 to 10,000.")

@@ -11,7 +11,7 @@ from ..errors import UsageError
 from ..files.write import after_requests
 from ..imaging.geometry import PLANE_CHOICES, SliceView, parse_slices
 from ..imaging.volume import Volume
-from ..models import MODEL_NAMES, SEGMENTING, SLICES, VOLUMES, does_not_segment
+from ..models import MODEL_NAMES, SLICES, VOLUMES, does_not_segment
 from ..progress import Cancellation, Progress, no_progress
 from ..prompts import catalogue
 from ..prompts.advice import line_end_warning
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from ..tasks.check_endpoint import CheckResult
     from ..tasks.run import Client, SegmentationResult
     from ..transport.client import EndpointClient
-
-MODELS = SEGMENTING
 
 
 @in_sentences
@@ -173,21 +171,21 @@ def _question(
     model: str, volume: Volume, prompts: list[str], options: SegmentOptions, **more: Any
 ) -> Callable[[Client], SegmentationResult]:
     """What is asked of a connection; what is wrong with the options is told before there is one."""
+    from ..tasks.run import segmenter
+
+    ask = segmenter(model)
     more |= {"window": options.window, "group": options.group}
     if models.MODELS[model].whole_volumes:
         from ..tasks.repeat import repeated
-        from ..tasks.segment_volume import segment_volume
 
         slabs = str(options.slabs or "auto")
-        return lambda client: repeated(
-            lambda: segment_volume(volume, prompts, client, slabs=slabs, region=options.region, **more), options.repeat
-        )
-    from ..tasks.segment_slices import plane_to_send, segment_slices
+        return lambda client: repeated(lambda: ask(volume, prompts, client, slabs=slabs, region=options.region, **more), options.repeat)
+    from ..tasks.segment_slices import plane_to_send
 
     volume.check()
     plane = plane_to_send(volume, options.plane, options.slices)
     indices = _slice_indices(volume, plane, options.slices)
-    return lambda client: segment_slices(volume, prompts, client, slices=indices, plane=plane, orient=options.orient or "trained", **more)
+    return lambda client: ask(volume, prompts, client, slices=indices, plane=plane, orient=options.orient or "trained", **more)
 
 
 def check_options(model: str, options: ImageOptions) -> None:

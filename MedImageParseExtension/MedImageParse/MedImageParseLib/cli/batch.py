@@ -6,10 +6,11 @@ import argparse
 import os
 from pathlib import Path
 
-from ..api import batch, segment
+from ..api import batch
 from ..api.batch_cases import WRITES
 from ..api.segment_options import ImageOptions
 from ..errors import EndpointError, PartlyDone, UsageError
+from ..models import SEGMENTING, WHICH_SEGMENTS
 from ..options import add_options, names_of
 from .options import add_common, add_connection, connection_options
 from .terminal import Terminal, reported
@@ -31,9 +32,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         metavar="INPUT",
         help="images, patterns, folders, cases.csv, cases.json, a BIDS data set, or - for paths on stdin",
     )
-    parser.add_argument(
-        "--model", required=True, choices=segment.MODELS, help="volumes go to medimageparse3d, slices and 2D pictures to medimageparse"
-    )
+    parser.add_argument("--model", required=True, choices=SEGMENTING, help=WHICH_SEGMENTS)
     parser.add_argument("--prompt", action="append", metavar='"A & B"', help="targets of cases that have none in the table")
     parser.add_argument("--preset", default="", metavar="NAME", help="a named list of targets; `targets --presets` lists them")
     outputs = parser.add_argument_group("outputs")

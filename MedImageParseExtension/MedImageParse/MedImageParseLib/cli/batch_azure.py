@@ -9,10 +9,10 @@ import argparse
 
 from ..api import batch_azure
 from ..api.batch_cases import WRITES
-from ..api.segment import MODELS
 from ..api.segment_options import RequestOptions
 from ..azure.batch_jobs import STORAGE_SCOPE, BatchEndpoint
 from ..azure.resource_manager import ResourceManager, arm_scope
+from ..models import SEGMENTING, WHICH_SEGMENTS
 from ..options import add_options, names_of
 from ..profiles.consent import ConsentStore, require_consent
 from ..profiles.profiles import ProfileStore
@@ -37,9 +37,7 @@ def _add_export(actions: argparse._SubParsersAction) -> None:
     )
     parser.set_defaults(run=run_export)
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help="image files, patterns, folders, cases.csv, a BIDS root")
-    parser.add_argument(
-        "--model", required=True, choices=MODELS, help="volumes go to medimageparse3d, slices and 2D pictures to medimageparse"
-    )
+    parser.add_argument("--model", required=True, choices=SEGMENTING, help=WHICH_SEGMENTS)
     parser.add_argument("--prompt", action="append", metavar='"A & B"', help="targets; may be given several times")
     parser.add_argument("--preset", default="", metavar="NAME", help="a named list of targets")
     parser.add_argument("--output-dir", required=True, metavar="DIR", help="a new or empty folder")

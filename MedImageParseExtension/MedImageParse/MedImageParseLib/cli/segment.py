@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ..api import segment
 from ..api.segment_options import SegmentOptions
 from ..errors import UsageError
+from ..models import SEGMENTING, WHICH_SEGMENTS
 from ..options import add_options, options_from
 from .options import add_common, add_connection, connection_options
 from .terminal import Terminal, raise_if_partly, reported
@@ -26,9 +27,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser("segment", help="segment an image by text prompts")
     parser.set_defaults(run=run)
     parser.add_argument("input", metavar="INPUT", help=".nii .nii.gz .nrrd .mha .mhd, a DICOM file or folder, .png .jpg .tif")
-    parser.add_argument(
-        "--model", required=True, choices=segment.MODELS, help="volumes go to medimageparse3d, slices and 2D pictures to medimageparse"
-    )
+    parser.add_argument("--model", required=True, choices=SEGMENTING, help=WHICH_SEGMENTS)
     parser.add_argument("--prompt", action="append", metavar='"A & B"', help="targets; may be given several times")
     parser.add_argument("--preset", default="", metavar="NAME", help="a named list of targets; `targets --presets` lists them")
     add_options(parser, SegmentOptions)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 
-from ..api.segment import MODELS
 from ..api.targets import presets, targets
 from ..errors import UsageError
+from ..models import SEGMENTING
 from ..prompts.presets import Preset, add_presets, read_presets, remove_preset
 
 
@@ -16,7 +16,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser("targets", help="what can be asked for, with codes, and named lists of it")
     parser.set_defaults(run=run)
     parser.add_argument("--modality", default="", metavar="M", help="only those recommended for it: CT, MR, US, X-ray, …")
-    parser.add_argument("--model", default="", choices=("", *MODELS), metavar="MODEL", help=f"only those of {' or '.join(MODELS)}")
+    parser.add_argument("--model", default="", choices=("", *SEGMENTING), metavar="MODEL", help=f"only those of {' or '.join(SEGMENTING)}")
     parser.add_argument("--json", action="store_true", help="everything that is known of each, machine-readable")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     lists = parser.add_argument_group("presets: named lists of prompts, for `segment --preset NAME`")

@@ -265,21 +265,21 @@ class SegmentationRun:
 def segment(package: Package, progress: Progress, cancellation: Cancellation) -> Reply:
     """The worker's half of a run."""
     from ..prompts import catalogue
-    from ..tasks.segment_slices import segment_slices
-    from ..tasks.segment_volume import segment_volume
+    from ..tasks.run import segmenter
 
     progress("preparing", 0, 0)
+    ask = segmenter(package.model)
     common = dict(package.options, progress=progress, cancellation=cancellation)
     with package.connecting.open(package.model, cancellation) as client:
         if MODELS[package.model].whole_volumes:
-            result = segment_volume(package.volume, package.prompts, client, **common)
+            result = ask(package.volume, package.prompts, client, **common)
         else:
             names = catalogue.segment_names(package.prompts)
 
             def slice_done(number: int, _index: int, mask: CroppedMask) -> None:
                 package.deliver((names[number], mask))
 
-            result = segment_slices(package.volume, package.prompts, client, slice_done=slice_done, **common)
+            result = ask(package.volume, package.prompts, client, slice_done=slice_done, **common)
     cancellation.check()
     return Reply(result, [(part, entry, point_inside(part.mask)) for part, entry in _parts(result, package.instances)])
 

@@ -12,7 +12,7 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
-from ..models import SLICES, VECTORS, VOLUMES
+from ..models import MODELS, SLICES, VECTORS, VOLUMES
 from ..profiles.profiles import Profile
 from ..signin.auth import delete_from_keyring, keyring_is_there, save_in_keyring, session_keys
 from .widgets import Choice, setPlain
@@ -98,12 +98,13 @@ def entraMethods() -> tuple[tuple[str, str], ...]:
 
 
 def _models() -> tuple[tuple[str, str], ...]:
-    return (
-        ("", _("Any")),
-        (VOLUMES.name, _("MedImageParse 3D (volumes)")),
-        (SLICES.name, _("MedImageParse (slices)")),
-        (VECTORS.name, _("MedImageInsight (search)")),
-    )
+    words = {
+        VOLUMES.name: _("MedImageParse 3D (volumes)"),
+        SLICES.name: _("MedImageParse (slices)"),
+        VECTORS.name: _("MedImageInsight (search)"),
+    }
+    others = {model.name: f"{model.title} ({model.takes})" for model in MODELS.values() if model.name not in words}
+    return (("", _("Any")), *words.items(), *others.items())
 
 
 def _signIns() -> tuple[tuple[str, str], ...]:

@@ -6,22 +6,18 @@ eight small ones.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib
 from dataclasses import dataclass, field
-
-import numpy as np
+from typing import Any
 
 from ..errors import EndpointError, ReplyError, UsageError
-from ..models import MODEL_NAMES, SLICES, VECTORS, VOLUMES, guess_model
+from ..models import MODEL_NAMES, MODELS, VECTORS, guess_model
 from ..progress import Cancellation, Progress, no_progress
 from ..redaction import redactor
 from ..transport.client import EndpointClient
 from ..transport.faults import duration
 from ..transport.retry import RetryPolicy
 
-_PROMPT = "liver"
-_PICTURE_SIDE = 1024  # what the 2D model is documented to take; a plain disk compresses to a few KB
-_VOLUME_KJI = (8, 64, 64)
 # One more try: enough for a lost connection, and a person who tests a connection waits for the answer.
 _CHECK_RETRY = RetryPolicy(tries=2, wait_budget=10.0)
 _REPLY_LIMIT = 16 * 2**20  # bytes; the largest reply to a probe is a 1024 x 1024 map of float64 in base64, 11 MB
@@ -78,7 +74,7 @@ def check_endpoint(
     first: EndpointError | None = None
     for candidate in _order(client, model):
         try:
-            body = _PROBES[candidate](client.dialect)
+            body = _codec(candidate).build_probe(client.dialect)
             reply = client.send(
                 body,
                 progress=progress,
@@ -113,44 +109,9 @@ def _order(client: EndpointClient, model: str) -> list[str]:
     return [likely, *(name for name in names if name != likely)]
 
 
-def _picture() -> bytes:
-    from ..imaging.png import encode_png
-
-    row, column = np.mgrid[:_PICTURE_SIDE, :_PICTURE_SIDE] - _PICTURE_SIDE // 2
-    return encode_png(np.where(row**2 + column**2 < (_PICTURE_SIDE // 3) ** 2, 128, 0).astype(np.uint8))
-
-
-def _volume() -> bytes:
-    from ..imaging.nifti import encode_nifti
-
-    _, row, column = np.mgrid[: _VOLUME_KJI[0], : _VOLUME_KJI[1], : _VOLUME_KJI[2]]
-    disk = (row - _VOLUME_KJI[1] // 2) ** 2 + (column - _VOLUME_KJI[2] // 2) ** 2 < (_VOLUME_KJI[1] // 3) ** 2
-    return encode_nifti(np.where(disk, 128, 0).astype(np.uint8), np.diag([5.0, 5.0, 5.0, 1.0]))
-
-
-def _picture_probe(dialect: str) -> bytes:
-    from ..wire import medimageparse
-
-    return medimageparse.build_request([_picture()], _PROMPT, dialect)
-
-
-def _volume_probe(dialect: str) -> bytes:
-    from ..wire import medimageparse3d
-
-    return medimageparse3d.build_request(_volume(), _PROMPT, dialect)
-
-
-def _insight_probe(dialect: str) -> bytes:
-    from ..wire import medimageinsight
-
-    return medimageinsight.build_image_request([_picture()], dialect)
-
-
-_PROBES: dict[str, Callable[[str], bytes]] = {
-    SLICES.name: _picture_probe,
-    VOLUMES.name: _volume_probe,
-    VECTORS.name: _insight_probe,
-}
+def _codec(model: str) -> Any:
+    """What a model says and hears: the module of `wire` with its name."""
+    return importlib.import_module(f"{__package__.rpartition('.')[0]}.wire.{model}")
 
 
 def _recognize(body: bytes) -> _Found:
@@ -159,21 +120,16 @@ def _recognize(body: bytes) -> _Found:
     Raises:
         ReplyError: none of the documented forms.
     """
-    from ..wire import medimageinsight, medimageparse, medimageparse3d
-    from ..wire.envelope import open_cell, parse_rows
-
-    row = parse_rows(body, 1).rows[0]
-    features = row.get("image_features")
-    if isinstance(features, list):
-        vectors = medimageinsight.parse_reply(body, 1, "image_features")
-        return _Found(VECTORS.name, vectors.form, vectors.engine)
-    if isinstance(features, (str, dict)) and "nifti_file" not in row:
-        shape = open_cell(features, "image_features")[0].get("shape")
-        if isinstance(shape, list) and len(shape) == 3:
-            maps = medimageparse.parse_reply(body, 1, 1, (_PICTURE_SIDE, _PICTURE_SIDE))[0]
-            return _Found(SLICES.name, maps.form, maps.engine)
-    masks = medimageparse3d.parse_reply(body, 1, _VOLUME_KJI)
-    return _Found(VOLUMES.name, masks.form, masks.engine)
+    faults = []
+    for name in sorted(MODELS, key=lambda name: MODELS[name].whole_volumes):  # a volume's reply has the most forms
+        try:
+            found = _codec(name).recognize_probe(body)
+        except ReplyError as error:
+            faults.append(error)
+            continue
+        if found is not None:
+            return _Found(name, *found)
+    raise faults[0]
 
 
 def _classifier(client: EndpointClient, body: bytes, latency_s: float, warnings: list[str]) -> CheckResult:

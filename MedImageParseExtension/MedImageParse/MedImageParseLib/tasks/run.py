@@ -5,6 +5,7 @@ What a segmentation task gives back: a mask for each prompt, and the report of w
 
 from __future__ import annotations
 
+import importlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +20,7 @@ import numpy as np
 from .. import __version__
 from ..errors import MedImageParseError, UsageError
 from ..imaging.volume import CroppedMask, Volume
+from ..models import MODELS
 from ..progress import Cancellation, Progress, no_progress
 from ..prompts import catalogue
 from ..wire.envelope import Said
@@ -301,6 +303,16 @@ def run_all(
     log.cancellation.check()
     # Taken out of the list: the error's traceback holds a frame that holds the list, and with it the volume, until a garbage collection.
     return failure.pop(0) if failure else None
+
+
+def segmenter(model: str) -> Callable[..., SegmentationResult]:
+    """The task that segments with a model: a function like `segment_volume` where the model takes whole volumes, else like `segment_slices`.
+
+    Args:
+        model: a key of models.MODELS that segments.
+    """
+    task = MODELS[model].task
+    return getattr(importlib.import_module(f"{__package__}.{task}"), task)
 
 
 @dataclass(slots=True)

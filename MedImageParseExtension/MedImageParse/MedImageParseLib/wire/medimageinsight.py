@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import ReplyError
 from .envelope import SLACK, build_body, enough_memory, parse_rows, quote
+from .medimageparse import probe_picture
 
 DEFAULT_SCALING_FACTOR = 4.513362  # recorded from the published model; used where an older deployment leaves it out
 _LONGEST_VECTOR = 8192  # numbers; the published model's have 1024
@@ -44,6 +45,23 @@ def build_image_request(images: list[bytes], dialect: str) -> bytes:
 def build_text_request(texts: list[str], dialect: str) -> bytes:
     """One row a text; the image column is empty."""
     return build_body([(b"", text) for text in texts], dialect, _PARAMS)
+
+
+def build_probe(dialect: str) -> bytes:
+    """A tiny request that tests a connection: a made-up picture."""
+    return build_image_request([probe_picture()], dialect)
+
+
+def recognize_probe(body: bytes) -> tuple[str, str] | None:
+    """How a reply to a probe came, and of which local engine ("" otherwise), where it holds vectors; None where it does not.
+
+    Raises:
+        ReplyError: the vectors make no sense.
+    """
+    if not isinstance(parse_rows(body, 1).rows[0].get("image_features"), list):
+        return None
+    vectors = parse_reply(body, 1, "image_features")
+    return vectors.form, vectors.engine
 
 
 def largest_reply(rows: int) -> int:

@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..errors import ReplyError
+from ..imaging.png import encode_png
 from .envelope import Rows, Said, build_body, decode_array, enough_memory, open_cell, parse_rows, quote, reply_limit
 from .literal import NotALiteral, read_literal
 
 _WIDEST = 8  # bytes a value: float64
+_PROBE_SIDE = 1024  # what the model is documented to take
 _LONGEST_CLASSES = 64 * 1024  # characters of text_features
 
 
@@ -80,6 +82,34 @@ def parse_reply(body: bytes, images: int, prompts: int, shape: tuple[int, int]) 
     """
     rows = parse_rows(body, images)
     return [_parse_row(row, rows, prompts, shape) for row in rows.rows]
+
+
+def build_probe(dialect: str) -> bytes:
+    """A tiny request that tests a connection: a made-up picture, one prompt."""
+    return build_request([probe_picture()], "liver", dialect)
+
+
+def recognize_probe(body: bytes) -> tuple[str, str] | None:
+    """How a reply to a probe came, and of which local engine ("" otherwise), where it is this model's; None where it is another's.
+
+    Raises:
+        ReplyError: it looks like this model's and is none.
+    """
+    row = parse_rows(body, 1).rows[0]
+    features = row.get("image_features")
+    if not isinstance(features, (str, dict)) or "nifti_file" in row:
+        return None
+    shape = open_cell(features, "image_features")[0].get("shape")
+    if not isinstance(shape, list) or len(shape) != 3:
+        return None
+    maps = parse_reply(body, 1, 1, (_PROBE_SIDE, _PROBE_SIDE))[0]
+    return maps.form, maps.engine
+
+
+def probe_picture() -> bytes:
+    """A disk, as PNG; it compresses to a few KB."""
+    row, column = np.mgrid[:_PROBE_SIDE, :_PROBE_SIDE] - _PROBE_SIDE // 2
+    return encode_png(np.where(row**2 + column**2 < (_PROBE_SIDE // 3) ** 2, 128, 0).astype(np.uint8))
 
 
 def _parse_row(row: dict, rows: Rows, prompts: int, shape: tuple[int, int]) -> MapReply:

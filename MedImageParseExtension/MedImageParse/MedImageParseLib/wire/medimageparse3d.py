@@ -15,11 +15,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..errors import InputError, ReplyError
-from ..imaging.nifti import NiftiReader
+from ..imaging.nifti import NiftiReader, encode_nifti
 from ..imaging.volume import CroppedMask, bounding_box, three
 from .envelope import Rows, Said, build_body, decode_array, decode_base64, enough_memory, open_cell, parse_rows, quote, reply_limit
 
 _WIDEST = 8  # bytes a voxel: float64, as numpy makes probabilities
+_PROBE_KJI = (8, 64, 64)
 _HEADER = 64 * 1024  # bytes of a NIfTI's header and extensions
 
 
@@ -83,6 +84,24 @@ def parse_reply(body: bytes, prompts: int, shape_kji: tuple[int, int, int], keep
         inner, inner_form = open_cell(row["image_features"], "image_features")
         return _parse_array(inner, f"{rows.form}; image_features as {inner_form}", rows, prompts, shape_kji, keep_probabilities)
     raise ReplyError("The reply has no nifti_file; another model may be behind this URL: {row}", row=quote(row), code="wrong-model")
+
+
+def build_probe(dialect: str) -> bytes:
+    """A tiny request that tests a connection: a made-up volume of eight slices, one prompt."""
+    _, row, column = np.mgrid[: _PROBE_KJI[0], : _PROBE_KJI[1], : _PROBE_KJI[2]]
+    disk = (row - _PROBE_KJI[1] // 2) ** 2 + (column - _PROBE_KJI[2] // 2) ** 2 < (_PROBE_KJI[1] // 3) ** 2
+    nifti = encode_nifti(np.where(disk, 128, 0).astype(np.uint8), np.diag([5.0, 5.0, 5.0, 1.0]))
+    return build_request(nifti, "liver", dialect)
+
+
+def recognize_probe(body: bytes) -> tuple[str, str]:
+    """How a reply to a probe came, and of which local engine ("" otherwise), as `medimageparse.recognize_probe`.
+
+    Raises:
+        ReplyError: it is none of this model's forms.
+    """
+    masks = parse_reply(body, 1, _PROBE_KJI)
+    return masks.form, masks.engine
 
 
 def _parse_nifti(inner: dict, form: str, rows: Rows, prompts: int, shape_kji: tuple[int, int, int], keep: bool) -> VolumeReply:
