@@ -86,6 +86,7 @@ class Matrix:
     _chunks: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     _buffer: np.ndarray = field(default_factory=lambda: np.empty((0, 0), np.float32))
     _revision: int | None = None
+    _is_plain: bool | None = None
 
     @property
     def vectors(self) -> np.ndarray:
@@ -102,7 +103,9 @@ class Matrix:
     @property
     def is_plain(self) -> bool:
         """Whether each row has exactly one place, in the same order, as in most indexes."""
-        return len(self.rows) == len(self._chunks) and bool(np.array_equal(self.rows, np.arange(len(self.rows))))
+        if self._is_plain is None:
+            self._is_plain = len(self.rows) == len(self._chunks) and bool(np.array_equal(self.rows, np.arange(len(self.rows))))
+        return self._is_plain
 
     def refresh(self, connection: sqlite3.Connection, revision: int, size: int) -> None:
         """Bring it up to date: what is new is read; everything, where something was removed or changed.
@@ -115,8 +118,11 @@ class Matrix:
         if revision != self._revision:
             self.places, self.rows = np.empty((0, 3), np.int64), np.empty(0, np.intp)
             self._chunks, self._buffer = self.elsewhere, np.empty((0, self.length), np.float32)
+        before = len(self._chunks), len(self.rows)
         self._read_vectors(connection, size // (4 * self.length))
         self._read_places(connection, size // 8)
+        if revision != self._revision or before != (len(self._chunks), len(self.rows)):
+            self._is_plain = None
         self._revision = revision
 
     def _read_vectors(self, connection: sqlite3.Connection, most: int) -> None:

@@ -13,7 +13,7 @@ from .matrix import Matrix, best, best_of_each
 from .sketch import Sketch, exact_vectors
 
 _QUERIES_AT_ONCE = 32  # bounds the memory for scores
-_SPARE = 256  # compared exactly beyond those that are asked for: bytes tell similarities to three or four digits only
+_SPARE = 256  # compared exactly at most, beyond those that are asked for
 _OF_EACH = 50  # candidates a result, where only the best of each series counts
 _WIDER = 8  # times as many, where they were of too few series
 
@@ -110,20 +110,35 @@ def _one(
     want: int, top: int, series: np.ndarray | None,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     held = len(sketch.chunks)
-    by_row = np.full(held + len(matrix.vectors), -np.inf, np.float32)
-    near, scores = sketch.search(query, covered, min(want, held))
-    by_row[near] = scores
-    by_row[held:] = matrix.vectors @ query
-    by_place = by_row[matrix.rows] if not matrix.is_plain else by_row
+    near, scores, doubt = sketch.search(query, covered, min(want, held))
+    spots = np.concatenate([near, np.arange(held, held + len(matrix.vectors))])
+    scores = np.concatenate([scores, (matrix.vectors @ query).astype(np.float32)])
+    places = spots
+    if not matrix.is_plain:
+        by_row = np.full(held + len(matrix.vectors), -np.inf, np.float32)
+        by_row[spots] = scores
+        by_place = by_row[matrix.rows]
+        places = np.flatnonzero(by_place > -np.inf)
+        spots, scores = matrix.rows[places], by_place[places]
     if hidden.any():
-        by_place = np.where(hidden, -np.inf, by_place)
-    shortlist = best(by_place, top + _SPARE)
-    if series is not None:
-        shortlist = np.union1d(shortlist, best_of_each(by_place, series, top + _SPARE))
-    shortlist = np.sort(shortlist)
-    spots = matrix.rows[shortlist]
+        counted = ~hidden[places]
+        places, spots, scores = places[counted], spots[counted], scores[counted]
+    groups = None if series is None else series[places]
+    shortlist = _not_told_apart(scores, groups, top, doubt)
+    places, spots, exact = places[shortlist], spots[shortlist], scores[shortlist]
     inside = spots < held
-    exact = by_place[shortlist].astype(np.float32)
     exact[inside] = exact_vectors(connection, sketch.chunks[spots[inside]], sketch.length) @ query
-    chosen = best(exact, top) if series is None else best_of_each(exact, series[shortlist], top)
-    return shortlist[chosen], exact[chosen]
+    chosen = best(exact, top) if groups is None else best_of_each(exact, groups[shortlist], top)
+    return places[chosen], exact[chosen]
+
+
+def _not_told_apart(scores: np.ndarray, groups: np.ndarray | None, top: int, doubt: float) -> np.ndarray:
+    """What may be among the `top` best, where scores that differ by less than `doubt` may be in the wrong order; in the order it stands."""
+    leading = best(scores, top) if groups is None else best_of_each(scores, groups, top)
+    if not len(leading):
+        return leading
+    close = np.flatnonzero(scores >= scores[leading[-1]] - doubt)
+    if len(close) > top + _SPARE:
+        close = best(scores, top + _SPARE)
+        close = np.sort(close) if groups is None else np.union1d(close, best_of_each(scores, groups, top + _SPARE))
+    return close

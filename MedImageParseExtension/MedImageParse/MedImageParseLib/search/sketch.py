@@ -1,9 +1,10 @@
 """Searching a million vectors in a fraction of a second: a file of sketches beside the index, and the exact answer for those that matter.
 
-Each vector, turned by a fixed random rotation, is kept twice in a file that is mapped into memory: one bit a number (its sign around the
-mean), and one byte a number. A query meets all the bits first (the estimator of Gao and Long, RaBitQ, SIGMOD 2024: unbiased, with a known
-error). What could be among the nearest within 2.7 standard errors is compared by bytes, and the best of these exactly, with the vectors of the
-index. So a true neighbor is missed with a chance below one in a hundred, and every similarity that is told is exact.
+Each vector, turned by a fixed random rotation, is kept three times in a file that is mapped into memory: one bit a number (its sign around
+the mean), a second bit (whether it is large), and one byte a number. A query meets all the signs first (the estimator of Gao and Long,
+RaBitQ, SIGMOD 2024: unbiased, with a known error). What could be among the nearest within 2.7 standard errors meets the second bits too; what
+still could, within 3.5, is compared by bytes, and what bytes cannot tell apart exactly, with the vectors of the index. So a true neighbor
+is missed with a chance below one in a hundred, and every similarity that is told is exact.
 
 The file can be made again from the index at any time and is of no use without it. It is thrown away before anything is removed from the
 index: what a person removes must not live on in a sketch.
@@ -17,7 +18,7 @@ import json
 import os
 import sqlite3
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -29,15 +30,24 @@ import numpy as np
 from .faults import BrokenContent, IndexFault
 from .matrix import DESCRIBED_BYTES, unpack
 
-_MAGIC = b"MIPSKT02"
+_MAGIC = b"MIPSKT03"
 _HEADER_BYTES, _ALIGN = 4096, 64
 _PART = 4096  # vectors a step while it is made
 _SAMPLE = 20_000  # vectors for the mean
-_BLOCK = 32_768  # vectors a step of the scan: what it needs fits a core's cache
-_QUERY_BITS = 4
+_BLOCK = 65_536  # vectors a step of the scan: fewer, and the threads wait for one another; more, and a step leaves a core's cache
+_QUERY_BITS = 3
+_WIDEST = 2.051  # standard deviations: the outermost of eight even steps that keep most of a normal distribution (Max 1960)
 _FIRST = 2048  # compared by bytes to learn how good the nearest are
 _ERRORS = 2.7  # standard errors: four of a thousand lie beyond
-_NOISE = 0.62  # standard error of an estimate, times its factor and the query's length; of the signs (0.60) and the query's 4 bits (0.135)
+_ERRORS_LATER = 3.5  # of estimates by two bits, of which few are in question
+_NOISE = 0.603  # standard error of an estimate by signs, times its factor and the query's length
+_NOISE_LATER, _QUERY_LATER = 0.322, 0.94  # the same by two bits; and what the rounding of the query adds there
+# Four levels that keep most of a normal distribution, and where the larger ones begin, in standard deviations (Max 1960).
+_SMALL, _LARGE, _BETWEEN = 0.4528, 1.510, 0.9816
+_SAME_BYTES = 3.0  # steps of a byte by which a similarity told by bytes may be wrong: ten standard errors
+_FEWER = 4096  # vectors a step where few are left
+_WORDS_A_BYTE = 3  # 64 bits each: so many ones fit a byte
+_SAMPLED = 8  # of the sample that says where the leaders begin, so many times as many as leaders
 _ROWS_AT_ONCE = 512  # of bytes turned into numbers
 _MOST_THREADS = 8
 
@@ -69,7 +79,7 @@ def _layout(count: int, length: int) -> list[tuple[str, str, tuple[int, ...]]]:
     words = -(-length // 64)
     return [
         ("rotation", "<f4", (length, length)), ("mean", "<f4", (length,)), ("chunks", "<i8", (count,)), ("base", "<f4", (count,)),
-        ("ones", "<f4", (count,)), ("factor", "<f4", (count,)), ("scale", "<f4", (count,)), ("bits", "<u8", (words, count)), ("codes", "|i1", (count, length)),
+        ("ones", "<f4", (count,)), ("factor", "<f4", (count,)), ("later", "<f4", (count,)), ("scale", "<f4", (count,)), ("bits", "<u8", (words, count)), ("large", "<u8", (count, 2 * words)), ("codes", "|i1", (count, length)),
     ]  # fmt: skip
 
 
@@ -109,13 +119,13 @@ class Sketch:
             places, size = _places(count, length)
             if type(count) is not int or count < 1 or path.stat().st_size != size:
                 return None
-            arrays = {name: np.memmap(path, kind, "r", offset, shape) for name, (offset, kind, shape) in places.items()}
+            arrays = {name: np.memmap(path, kind, "r", offset, shape).view(np.ndarray) for name, (offset, kind, shape) in places.items()}
         except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError):
             return None
         chunks = np.array(arrays["chunks"], np.int64)
         return cls(chunks, length, arrays) if np.all(np.diff(chunks) > 0) else None
 
-    def search(self, query: np.ndarray, hidden: np.ndarray | None, want: int) -> tuple[np.ndarray, np.ndarray]:
+    def search(self, query: np.ndarray, hidden: np.ndarray | None, want: int) -> tuple[np.ndarray, np.ndarray, float]:
         """Rows that may be among the `want` nearest, and their similarities to three or four digits.
 
         Args:
@@ -124,51 +134,63 @@ class Sketch:
             want: how many nearest must be among them.
 
         Returns:
-            rows int64 rising, similarities float32.
+            rows int64 rising, similarities float32, and by how much two of these may differ and still be in the wrong order.
         """
-        arrays = self._arrays
-        turned = np.asarray(arrays["rotation"] @ query.astype(np.float32))
-        mean, factor = np.asarray(arrays["mean"]), arrays["factor"]
-        beside = turned - mean
+        turned = np.asarray(self._arrays["rotation"] @ query.astype(np.float32))
+        rounded = _Rounded.of(turned - np.asarray(self._arrays["mean"]))
+        middle = np.float32(np.asarray(self._arrays["mean"]) @ turned)
         with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as pool:
-            estimates = self._estimates(beside, float(mean @ turned), pool)
+            signs, estimates = self._estimates(rounded, middle, pool)
             if hidden is not None:
                 estimates[hidden] = -np.inf
-            first = min(max(_FIRST, 4 * want), len(estimates))
-            rows = np.sort(np.argpartition(estimates, len(estimates) - first)[len(estimates) - first :])
-            scores = np.where(np.isfinite(estimates[rows]), self._scores(rows, turned, pool), -np.inf)
+            rows = _leaders(estimates, min(max(_FIRST, 4 * want), len(estimates)))
+            if not len(rows):
+                return rows, np.empty(0, np.float32), 0.0
+            scores = self._scores(rows, turned, pool)
             least = float(np.partition(scores, max(0, len(scores) - want))[max(0, len(scores) - want)])
-            reach = np.float32(_ERRORS * _NOISE * float(np.linalg.norm(beside))) * factor
+            estimates[rows] = -np.inf
+            reach = np.float32(_ERRORS * np.hypot(_NOISE, rounded.error) * rounded.size) * self._arrays["factor"]
             reach += estimates
-            reach[rows] = -np.inf
-            more = np.flatnonzero((reach >= least) & (reach > -np.inf))
+            more = np.flatnonzero(reach >= least)
+            more = more[self._reach_later(more, signs[more], rounded, middle, pool) >= least]
             if len(more):
                 rows, scores = np.concatenate([rows, more]), np.concatenate([scores, self._scores(more, turned, pool)])
-        kept = np.isfinite(estimates[rows])
-        rows, scores = rows[kept], scores[kept]
         order = np.argsort(rows)
-        return rows[order], scores[order]
+        rows = rows[order]
+        return rows, scores[order], _SAME_BYTES * float(self._arrays["scale"][rows].max(initial=0.0))
 
-    def _estimates(self, beside: np.ndarray, middle: float, pool: ThreadPoolExecutor) -> np.ndarray:
-        """Estimated similarity of every row: what its signs say of the query's numbers, which are rounded to four bits for that."""
+    def _estimates(self, query: _Rounded, middle: np.float32, pool: ThreadPoolExecutor) -> tuple[np.ndarray, np.ndarray]:
+        """For every row the sum of the query's numbers, each with the sign of the row's, and what that says of the similarity."""
         arrays = self._arrays
-        low, high = float(beside.min()), float(beside.max())
-        step = max((high - low) / (2**_QUERY_BITS - 1), 1e-12)
-        rounded = np.rint((beside - low) / step).astype(np.uint8)
-        planes = [_packed(((rounded >> bit) & 1)[None])[:, 0] for bit in range(_QUERY_BITS)]
         bits, ones, factor, base = arrays["bits"], arrays["ones"], arrays["factor"], arrays["base"]
-        total = step * float(rounded.sum()) + low * len(beside)
-        found = np.empty(bits.shape[1], np.float32)
+        signs, found = np.empty(bits.shape[1], np.float32), np.empty(bits.shape[1], np.float32)
 
         def scan(start: int) -> None:
-            end = min(start + _BLOCK, len(found))
-            sums = ones[start:end] * np.float32(low)
-            for bit, plane in enumerate(planes):
-                sums += _counted(bits, plane, start, end).astype(np.float32) * np.float32(step * 2**bit)
+            here = slice(start, min(start + _BLOCK, len(found)))
+            sums = query.summed((word[here] for word in bits), ones[here])
             # The numbers where the bit is set, less those where it is not.
-            found[start:end] = (2 * sums - np.float32(total)) * factor[start:end] + base[start:end] + np.float32(middle)
+            signs[here] = 2 * sums - np.float32(query.total)
+            found[here] = signs[here] * factor[here] + base[here] + middle
 
         list(pool.map(scan, range(0, len(found), _BLOCK)))
+        return signs, found
+
+    def _reach_later(self, rows: np.ndarray, signs: np.ndarray, query: _Rounded, middle: np.float32, pool: ThreadPoolExecutor) -> np.ndarray:
+        """The largest similarity that some rows may have, by both bits of each number."""
+        large, later, base = (self._arrays[name] for name in ("large", "later", "base"))
+        reach = np.float32(_ERRORS_LATER * np.hypot(_NOISE_LATER, _QUERY_LATER * query.error) * query.size)
+        found = np.empty(len(rows), np.float32)
+
+        def some(start: int) -> None:
+            here = slice(start, start + _FEWER)
+            part = rows[here]
+            words = np.ascontiguousarray(large.take(part, axis=0).T)
+            above, below = np.split(words, 2)
+            sums = query.summed(above, _all_ones(above)) - query.summed(below, _all_ones(below))
+            products = np.float32(_SMALL) * signs[here] + np.float32(_LARGE - _SMALL) * sums
+            found[here] = (products + reach) * later[part] + base[part] + middle
+
+        list(pool.map(some, range(0, len(rows), _FEWER)))
         return found
 
     def _scores(self, rows: np.ndarray, turned: np.ndarray, pool: ThreadPoolExecutor) -> np.ndarray:
@@ -179,7 +201,83 @@ class Sketch:
             return np.einsum("ij,j->i", codes[part].astype(np.float32), turned) * scale[part]
 
         parts = np.array_split(rows, -(-len(rows) // _ROWS_AT_ONCE)) if len(rows) else [rows]
-        return np.concatenate(list(pool.map(some, parts)))
+        return np.concatenate(list(pool.map(some, parts))).astype(np.float32, copy=False)
+
+
+@dataclass(slots=True, frozen=True)
+class _Rounded:
+    """A query, less the mean, rounded to a few bits a number so that it can be compared bit by bit.
+
+    Attributes:
+        planes: of each bit, the least first, the numbers that have it, packed.
+        low, step: a number is `low` and so many steps.
+        total: the sum of the rounded numbers.
+        size: the query's length, before rounding.
+        error: what rounding took, as a share of that.
+    """
+
+    planes: list[np.ndarray]
+    low: float
+    step: float
+    total: float
+    size: float
+    error: float
+
+    @classmethod
+    def of(cls, query: np.ndarray) -> _Rounded:
+        """Rounded to even steps; made longer again so far that what points into the query's direction is not underestimated."""
+        size = float(np.linalg.norm(query))
+        most = 2**_QUERY_BITS - 1
+        low = -_WIDEST * max(size, 1e-12) / np.sqrt(len(query))
+        step = -2 * low / most
+        codes = np.clip(np.rint((query - low) / step), 0, most).astype(np.uint8)
+        rounded = low + step * codes.astype(np.float64)
+        longer = size**2 / max(float(rounded @ query), 1e-24) if size else 1.0
+        error = float(np.linalg.norm(longer * rounded - query)) / size if size else 0.0
+        planes = [_packed(((codes >> bit) & 1)[None])[:, 0] for bit in range(_QUERY_BITS)]
+        return cls(planes, longer * low, longer * step, longer * float(rounded.sum()), size, error)
+
+    def summed(self, words: Iterable[np.ndarray], ones: np.ndarray) -> np.ndarray:
+        """Of each row, the sum of those numbers whose bits are set in it.
+
+        Args:
+            words: the rows' bits, 64 of each row at a time: uint64 (rows,).
+            ones: how many bits each row has.
+        """
+        rows = len(ones)
+        both, few = np.empty(rows, np.uint64), np.empty(rows, np.uint8)
+        some, counts = np.zeros((len(self.planes), rows), np.uint8), np.zeros((len(self.planes), rows), np.uint16)
+        for number, word in enumerate(words, start=1):
+            for plane, sums in zip(self.planes, some, strict=True):
+                np.bitwise_and(word, plane[number - 1], out=both)
+                sums += _ones(both, few)
+            if number % _WORDS_A_BYTE == 0:
+                counts += some
+                some.fill(0)
+        counts += some
+        found = ones * np.float32(self.low)
+        for bit, count in enumerate(counts):
+            found += count * np.float32(self.step * 2**bit)
+        return found
+
+
+def _leaders(estimates: np.ndarray, count: int) -> np.ndarray:
+    """About so many rows with the highest estimates, rising, and only finite ones."""
+    sample = estimates[:: max(1, len(estimates) // (_SAMPLED * count))]
+    place = max(0, len(sample) - max(1, count * len(sample) // len(estimates)))
+    rows = np.flatnonzero(estimates >= np.partition(sample, place)[place])
+    if not count // 2 <= len(rows) <= 4 * count:  # few count, or the sample was unlucky
+        rows = np.sort(np.argpartition(estimates, len(estimates) - count)[len(estimates) - count :])
+    return rows[estimates[rows] > -np.inf]
+
+
+def _all_ones(words: np.ndarray) -> np.ndarray:
+    """How many bits each row has in all its words."""
+    few = np.empty(words.shape[1], np.uint8)
+    count = np.zeros(len(few), np.uint16)
+    for word in words:
+        count += _ones(word, few)
+    return count.astype(np.float32)
 
 
 def _packed(bits: np.ndarray) -> np.ndarray:
@@ -189,16 +287,6 @@ def _packed(bits: np.ndarray) -> np.ndarray:
     if short:
         bytes_ = np.pad(bytes_, ((0, 0), (0, short)))
     return np.ascontiguousarray(bytes_).view("<u8").T
-
-
-def _counted(bits: np.ndarray, mask: np.ndarray, start: int, end: int) -> np.ndarray:
-    """How many bits of the mask each row has, uint16."""
-    both, few = np.empty(end - start, np.uint64), np.empty(end - start, np.uint8)
-    count = np.zeros(end - start, np.uint16)
-    for word, wanted in zip(bits, mask, strict=True):
-        np.bitwise_and(word[start:end], wanted, out=both)
-        count += _ones(both, few)
-    return count
 
 
 def _ones_by_table(words: np.ndarray, out: np.ndarray) -> np.ndarray:
@@ -276,12 +364,16 @@ def make_sketch(
 def _fill(arrays: dict[str, Any], here: slice, ids: list[int], turned: np.ndarray, mean: np.ndarray) -> None:
     rest = turned - mean
     squares, sizes = np.einsum("ij,ij->i", rest, rest), np.abs(rest).sum(axis=1)
+    large = np.abs(rest) > (_BETWEEN / np.sqrt(rest.shape[1])) * np.sqrt(squares)[:, None]
+    levels = _SMALL * sizes + (_LARGE - _SMALL) * np.where(large, np.abs(rest), 0).sum(axis=1)
     scale = np.maximum(np.abs(turned).max(axis=1), 1e-12) / 127
     arrays["chunks"][here] = ids
     arrays["ones"][here] = np.count_nonzero(rest > 0, axis=1)
     arrays["base"][here] = rest @ mean
     arrays["factor"][here] = squares / np.maximum(sizes, 1e-12)
+    arrays["later"][here] = squares / np.maximum(levels, 1e-12)
     arrays["scale"][here] = scale
+    arrays["large"][here] = np.vstack([_packed(large & (rest > 0)), _packed(large & (rest < 0))]).T
     arrays["bits"][:, here] = _packed(rest > 0)
     arrays["codes"][here] = np.rint(turned / scale[:, None]).astype(np.int8)
 
