@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from MedImageParseLib.errors import UsageError
 from MedImageParseLib.search import sketch as sketches
 from MedImageParseLib.search.index import EmbeddingIndex
 from MedImageParseLib.search.records import Provenance, Record
@@ -105,3 +106,40 @@ def test_the_command_prepares_an_index(prepared, capsys):
 
     assert main(["index", "prepare", str(prepared[0]), "--quiet"]) == 0
     assert capsys.readouterr().out == f"{_COUNT + 50} vectors prepared\n"
+
+
+def test_faiss_finds_what_comparing_everything_finds_and_its_file_goes_with_a_removal(tmp_path):
+    pytest.importorskip("faiss", reason="the extra [faiss] is not installed")
+    rng = np.random.default_rng(9)
+    centers = rng.normal(size=(60, _LENGTH))
+    vectors = unit(centers[rng.integers(0, 60, 3_050)] + 0.4 * rng.normal(size=(3_050, _LENGTH)))
+    path, right = tmp_path / "a.index", 0
+    with EmbeddingIndex.open(path) as index:
+        index.add((record(n, vectors[n]) for n in range(3_000)), MADE)
+        assert index.prepare(method="faiss") == 3_000
+        (lists,) = tmp_path.glob("*.faiss")
+        assert lists.stat().st_mode & 0o077 == 0
+        index.add((record(n, vectors[n]) for n in range(3_000, 3_050)), MADE)
+        for query in unit(vectors[:40] + 0.02 * rng.normal(size=(40, _LENGTH))):
+            told = index.search(query, provenance=MADE, top=10)
+            right += len({int(hit.record.content_hash, 16) for hit in told} & set(np.argsort(-(vectors @ query))[:10].tolist()))
+            assert all(abs(hit.similarity - vectors[int(hit.record.content_hash, 16)] @ query) < 1e-5 for hit in told)
+        assert right >= 0.99 * 400 and index._sketched
+        order = [n for n in np.argsort(-(vectors @ vectors[7]), kind="stable") if n // 40]
+        assert found(index, vectors[7], top=5, exclude_series="s0") == order[:5]
+        stale = lists.read_bytes()
+        index.remove(series="s1")
+        assert not list(tmp_path.glob("*.faiss"))
+        assert index.prepare(method="faiss") == 3_010
+        (lists,) = tmp_path.glob("*.faiss")
+        lists.write_bytes(stale[:-5000])
+    with EmbeddingIndex.open(path) as index:
+        assert found(index, vectors[3], top=1) == [3] and not index._sketched, "a damaged file was used"
+
+
+def test_faiss_that_is_not_installed_is_one_sentence_and_leaves_what_is_there(prepared, monkeypatch):
+    monkeypatch.setattr("MedImageParseLib.packages.is_there", lambda module: module != "faiss")
+    before = sorted(path.name for path in prepared[0].parent.iterdir())
+    with EmbeddingIndex.open(prepared[0]) as index, pytest.raises(UsageError, match="faiss-cpu.*sketches"):
+        index.prepare(method="faiss")
+    assert sorted(path.name for path in prepared[0].parent.iterdir()) == before

@@ -73,6 +73,11 @@ def number(value: float | None, digits: int = 2) -> str:
     return "not measured" if value is None else f"{value:,.{digits}f}"
 
 
+def peak_mb() -> float | None:
+    """The highest resident memory of this process so far, in 10^6 bytes; None where the system does not say."""
+    return _status_mb("VmHWM")
+
+
 def _forget_peak() -> None:
     """Start the system's note of the highest memory anew (Linux); elsewhere the peak stays unknown."""
     try:

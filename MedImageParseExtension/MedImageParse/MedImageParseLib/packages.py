@@ -15,6 +15,7 @@ _ON_PYPI = {
     "azure.storage.blob": "azure-storage-blob",
     "skimage": "scikit-image",
     "sklearn": "scikit-learn",
+    "faiss": "faiss-cpu",
 }
 
 
@@ -31,6 +32,7 @@ _EXTRAS = {
     "umap": "search",
     "sklearn": "search",
     "pyarrow": "search",
+    "faiss": "faiss",
     "shtab": "completion",
     "mcp": "mcp",
 }

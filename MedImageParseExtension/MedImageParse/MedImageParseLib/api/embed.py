@@ -23,7 +23,7 @@ from .calls import in_sentences
 from .connections import connected
 from .frames import EVERY, frame_number
 from .inputs import check_kind, files_of, listed
-from .insight_options import EmbedOptions, IndexOptions, Path_, SearchOptions
+from .insight_options import EmbedOptions, IndexOptions, Path_, PrepareOptions, SearchOptions
 from .sources import Input, find_sources
 
 if TYPE_CHECKING:
@@ -247,16 +247,19 @@ def index_compact(index: Path_) -> int:
 
 
 @in_sentences
-def index_prepare(index: Path_, *, progress: Progress = no_progress, cancellation: Cancellation | None = None) -> int:
-    """Make searches among hundreds of thousands of vectors fast: a file of sketches beside the index, a quarter of its size.
+def index_prepare(
+    index: Path_, *, options: PrepareOptions, progress: Progress = no_progress, cancellation: Cancellation | None = None
+) -> int:
+    """Make searches among hundreds of thousands of vectors fast: a file beside the index, a third of its size.
 
     Args:
         index: the file.
+        options: with what; each of its fields is a keyword too.
         progress: told "preparing".
         cancellation: stops it; the index is as it was.
 
     Returns:
-        how many vectors. What is added later is found too; removing something throws the sketches away.
+        how many vectors. What is added later is found too; removing something throws the file away.
     """
     switch = cancellation or Cancellation()
 
@@ -265,7 +268,7 @@ def index_prepare(index: Path_, *, progress: Progress = no_progress, cancellatio
         progress("preparing", done, total)
 
     with open_index(index) as opened:
-        return opened.prepare(told)
+        return opened.prepare(told, options.method)
 
 
 @in_sentences

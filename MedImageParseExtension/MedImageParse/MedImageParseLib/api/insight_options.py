@@ -146,6 +146,15 @@ class SearchOptions(WhichOptions):
 
 
 @dataclass(frozen=True)
+class PrepareOptions:
+    """How a large index is made fast to search."""
+
+    method: str = option(
+        "sketches", help="with a file of sketches, or with FAISS's inverted lists (needs faiss-cpu)", choices=("sketches", "faiss")
+    )
+
+
+@dataclass(frozen=True)
 class RetrievalOptions:
     """How a search is measured."""
 

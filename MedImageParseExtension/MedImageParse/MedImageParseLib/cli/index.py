@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Callable
 
 from ..api import embed, labels, retrieval
-from ..api.insight_options import IndexOptions, LabelOptions, RetrievalOptions, SearchOptions
+from ..api.insight_options import IndexOptions, LabelOptions, PrepareOptions, RetrievalOptions, SearchOptions
 from ..errors import InputError, UsageError
 from ..options import add_options, options_from
 from ..tasks.find_similar import name_of, place_of
@@ -36,7 +36,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     which.add_argument("--id", type=int, action="append", default=[], metavar="N", help="one record; may be given several times")
     _add_plain(parts, "check", "read everything and compare it with its checksums", _check)
     _add_plain(parts, "compact", "give the room of removed records back", _compact)
-    _add_plain(parts, "prepare", "make searches among hundreds of thousands of vectors fast", _prepare)
+    add_options(_add_plain(parts, "prepare", "make searches among hundreds of thousands of vectors fast", _prepare), PrepareOptions)
     export = _add_plain(parts, "export", "write all records with their vectors", _export)
     export.add_argument("output", metavar="FILE.npz|.parquet", help="the file to write")
     export.add_argument("--readable-only", action="store_true", help="of a damaged index, what can be read")
@@ -214,7 +214,9 @@ def _compact(arguments: argparse.Namespace) -> int:
 
 def _prepare(arguments: argparse.Namespace) -> int:
     terminal = Terminal(arguments.quiet)
-    print(f"{embed.index_prepare(arguments.index, progress=terminal.progress)} vectors prepared")
+    options = options_from(PrepareOptions, arguments)
+    prepared = embed.index_prepare(arguments.index, options=options, progress=terminal.progress)
+    print(f"{prepared} vectors prepared")
     return 0
 
 

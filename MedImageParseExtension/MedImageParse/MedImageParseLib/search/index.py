@@ -20,22 +20,25 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import UsageError
+from ..packages import require
 from . import labels as label_rows
 from . import rows
 from .faults import IndexFault, as_sentences, other_factor, other_length, other_space
 from .info import IndexInfo, SpaceInfo, Study
 from .integrity import CheckReport, check, readable_rows, readable_spaces
+from .inverted_lists import InvertedLists, count_vectors, lists_path, make_lists
 from .labels import LabelCounts, PlaceLabel, checked_labels, labels_of
 from .matrix import Matrix, in_parts
 from .records import KINDS, Hit, Provenance, Record, are_names, checked, unit_rows
 from .schema import VERSION, Connection, connect
-from .searching import search_all, search_sketched
-from .sketch import Sketch, drop_sketches, make_sketch, sketch_path
+from .searching import Prepared, search_all, search_sketched
+from .sketch import Sketch, drop_sketches, make_sketch, sketch_path, vectors_of
 
 BATCH = 1024  # records a transaction: what a kill can cost at most
 _SAME_FACTOR = 1e-4  # of a scaling factor; models write it with more or fewer digits
@@ -50,7 +53,7 @@ class EmbeddingIndex:
         self._connection = connection
         self._lock = threading.RLock()
         self._matrices: dict[int, Matrix] = {}
-        self._sketched: dict[int, tuple[Sketch, Matrix]] = {}
+        self._sketched: dict[int, tuple[Prepared, Matrix]] = {}
 
     @classmethod
     def open(cls, path: str | os.PathLike, *, create: bool = True, wait_s: float = 30.0) -> EmbeddingIndex:
@@ -279,26 +282,29 @@ class EmbeddingIndex:
         self._drop_sketches()  # another program may have made some meanwhile
         return removed
 
-    def prepare(self, told: Callable[[int, int], object] = lambda _done, _all: None) -> int:
-        """Make searches among hundreds of thousands of vectors fast: sketches in a file beside the index, see sketch.py.
-        What is added later is found too; when it is much, prepare again. Removing something throws the sketches away.
+    def prepare(self, told: Callable[[int, int], object] = lambda _done, _all: None, method: str = "sketches") -> int:
+        """Make searches among hundreds of thousands of vectors fast, with a file beside the index: sketch.py, or FAISS's inverted_lists.py.
+        What is added later is found too; when it is much, prepare again. Removing something throws the file away.
 
         Args:
             told: told(done, all) now and then; what it raises stops it.
+            method: "sketches", or "faiss" where it is installed; the file of the other one goes.
 
         Returns:
             how many vectors.
 
         Raises:
-            IndexFault: nothing there, damaged, or no room for a quarter of the index's size.
+            UsageError: FAISS is not installed. IndexFault: damaged, or no room for a third of the index's size.
         """
+        if method == "faiss":
+            require("faiss", "this way of searching", "or prepare the index with sketches")
+        elif method != "sketches":
+            raise UsageError("An index is prepared with sketches or faiss, not with '{method}'.", method=method[:40])
         self._drop_sketches()
         with self.reading() as connection:
             spaces = rows.read_spaces(connection)
             try:
-                return sum(
-                    make_sketch(sketch_path(self.path, one.id), connection, one.id, one.length, one.revision, told) for one in spaces
-                )
+                return sum(self._prepare_space(connection, one, told, method) for one in spaces)
             except OSError as error:
                 why = error.strerror or "no reason given"
                 raise IndexFault(
@@ -307,6 +313,14 @@ class EmbeddingIndex:
                     path=self.path,
                     why=why,
                 ) from error
+
+    def _prepare_space(self, connection: Connection, space: rows.Space, told: Callable[[int, int], object], method: str) -> int:
+        if method == "sketches":
+            return make_sketch(sketch_path(self.path, space.id), connection, space.id, space.length, space.revision, told)
+        count = count_vectors(connection, space.id)
+        path = lists_path(self.path, space.id, space.revision)
+        give = partial(vectors_of, connection, space.id, space.length)
+        return make_lists(path, give, count, space.length, told) if count else 0
 
     def _drop_sketches(self) -> None:
         with self._lock:
@@ -431,7 +445,7 @@ class EmbeddingIndex:
                 return matrix
         raise other_space(provenance, [space.provenance for space, _ in rows.count_spaces(connection)])
 
-    def _prepared(self, connection: Connection, provenance: Provenance) -> tuple[Sketch | None, Matrix | None]:
+    def _prepared(self, connection: Connection, provenance: Provenance) -> tuple[Prepared | None, Matrix | None]:
         """The sketches of a space with its places, as the open transaction sees them; (None, None) where there are none that fit."""
         space = rows.find_space(connection, provenance)
         if space is None:
@@ -439,7 +453,9 @@ class EmbeddingIndex:
         sketch, matrix = self._sketched.get(space.id, (None, None))
         if sketch is None or matrix is None or matrix.revision != space.revision:
             self._sketched.pop(space.id, None)
-            sketch = Sketch.open(sketch_path(self.path, space.id), space.id, space.length, space.revision)
+            sketch = Sketch.open(sketch_path(self.path, space.id), space.id, space.length, space.revision) or InvertedLists.open(
+                lists_path(self.path, space.id, space.revision), space.length
+            )
             if sketch is None:
                 return None, None
             matrix = Matrix(space.id, space.length, elsewhere=sketch.chunks)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from . import rows
 from .matrix import Matrix, best, best_of_each
-from .sketch import Sketch, exact_vectors
+from .sketch import exact_vectors
 
 _QUERIES_AT_ONCE = 32  # bounds the memory for scores
 _SPARE = 256  # compared exactly at most, beyond those that are asked for
@@ -20,6 +20,22 @@ _WIDER = 8  # times as many, where they were of too few series
 if TYPE_CHECKING:
     from .index import EmbeddingIndex
     from .records import Provenance
+
+
+class Prepared(Protocol):
+    """What a prepared index is searched with: sketches, or FAISS's lists.
+
+    Attributes:
+        chunks: int64 (rows,), the number of each vector in the index, rising.
+        length: numbers in a vector.
+    """
+
+    chunks: np.ndarray
+    length: int
+
+    def search(self, query: np.ndarray, hidden: np.ndarray | None, want: int) -> tuple[np.ndarray, np.ndarray, float]:
+        """Rows that may be among the `want` nearest; see Sketch.search."""
+
 
 Found = list[tuple[np.ndarray, np.ndarray]]
 
@@ -71,7 +87,7 @@ def search_all(
 
 
 def search_sketched(
-    connection: sqlite3.Connection, sketch: Sketch, matrix: Matrix, queries: np.ndarray, hidden: np.ndarray, top: int,
+    connection: sqlite3.Connection, sketch: Prepared, matrix: Matrix, queries: np.ndarray, hidden: np.ndarray, top: int,
     series: np.ndarray | None = None, least: float = -1.0,
 ) -> Found:  # fmt: skip
     """As `search_all`, with sketches; similarities are exact.
@@ -106,7 +122,7 @@ def search_sketched(
 
 
 def _one(
-    connection: sqlite3.Connection, sketch: Sketch, matrix: Matrix, query: np.ndarray, hidden: np.ndarray, covered: np.ndarray | None,
+    connection: sqlite3.Connection, sketch: Prepared, matrix: Matrix, query: np.ndarray, hidden: np.ndarray, covered: np.ndarray | None,
     want: int, top: int, series: np.ndarray | None,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     held = len(sketch.chunks)

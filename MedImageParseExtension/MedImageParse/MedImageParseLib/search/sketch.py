@@ -58,12 +58,14 @@ def sketch_path(index: Path, space: int) -> Path:
 
 
 def drop_sketches(index: Path) -> None:
-    """Throw away all sketches of an index.
+    """Throw away all sketches of an index, and FAISS's lists.
 
     Raises:
         IndexFault: that is not possible; then nothing may be removed from the index either.
     """
-    for path in index.parent.glob(f"{glob.escape(index.name)}.*.sketch"):
+    for path in index.parent.glob(f"{glob.escape(index.name)}.*"):
+        if path.suffix not in (".sketch", ".faiss"):
+            continue
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
@@ -175,7 +177,9 @@ class Sketch:
         list(pool.map(scan, range(0, len(found), _BLOCK)))
         return signs, found
 
-    def _reach_later(self, rows: np.ndarray, signs: np.ndarray, query: _Rounded, middle: np.float32, pool: ThreadPoolExecutor) -> np.ndarray:
+    def _reach_later(
+        self, rows: np.ndarray, signs: np.ndarray, query: _Rounded, middle: np.float32, pool: ThreadPoolExecutor
+    ) -> np.ndarray:
         """The largest similarity that some rows may have, by both bits of each number."""
         large, later, base = (self._arrays[name] for name in ("large", "later", "base"))
         reach = np.float32(_ERRORS_LATER * np.hypot(_NOISE_LATER, _QUERY_LATER * query.error) * query.size)
@@ -336,13 +340,13 @@ def make_sketch(
         arrays["rotation"][:] = rotation
         step = max(1, count // _SAMPLE)
         sums, taken = np.zeros(length), 0
-        for _ids, rows in _vectors(connection, space, length, step):
+        for _ids, rows in vectors_of(connection, space, length, step):
             sums += rows.sum(axis=0, dtype=np.float64)
             taken += len(rows)
         mean = (rotation @ (sums / max(taken, 1))).astype(np.float32)
         arrays["mean"][:] = mean
         done = 0
-        for ids, rows in _vectors(connection, space, length):
+        for ids, rows in vectors_of(connection, space, length):
             if done + len(ids) > count:
                 raise BrokenContent("there are more vectors than it says")
             _fill(arrays, slice(done, done + len(ids)), ids, rows @ rotation.T, mean)
@@ -378,7 +382,7 @@ def _fill(arrays: dict[str, Any], here: slice, ids: list[int], turned: np.ndarra
     arrays["codes"][here] = np.rint(turned / scale[:, None]).astype(np.int8)
 
 
-def _vectors(connection: sqlite3.Connection, space: int, length: int, step: int = 1) -> Iterator[tuple[list[int], np.ndarray]]:
+def vectors_of(connection: sqlite3.Connection, space: int, length: int, step: int = 1) -> Iterator[tuple[list[int], np.ndarray]]:
     """Numbers and vectors of a space, some at a time, every `step`-th."""
     query = "SELECT id, described, vectors FROM chunks WHERE space = ? AND id % ? = 0 ORDER BY id"
     cursor = connection.execute(query, (space, step))
