@@ -57,6 +57,7 @@ class InvertedLists:
             lists = faiss.read_index(str(path), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY)
             if lists.d != length or not isinstance(lists, faiss.IndexIVF):
                 return None
+            lists.parallel_mode = 1  # one query at a time: its lists are shared out among the processors
             inside = lists.invlists
             parts = [faiss.rev_swig_ptr(inside.get_ids(one), inside.list_size(one)).copy() for one in range(lists.nlist)]
         except (RuntimeError, AttributeError, ValueError):  # FAISS's own kind of error is a RuntimeError
@@ -125,7 +126,6 @@ def make_lists(path: Path, vectors: Vectors, count: int, length: int, told: Call
         told(done, count)
     if done != count:
         raise BrokenContent("there are more or fewer vectors than it says")
-    lists.parallel_mode = 1  # one query at a time: its lists are shared out among the processors
     lists.nprobe = trials.lists_needed(lists)
     handle, name = tempfile.mkstemp(prefix=".faiss-", dir=path.parent)  # 0600: it says as much of an image as its vector
     os.close(handle)
