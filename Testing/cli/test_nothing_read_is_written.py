@@ -55,6 +55,8 @@ def test_a_labelmap_never_replaces_the_volume_that_is_read(bench, kind):
         ["classify", "IMAGE", "--label", "a", "--label", "b", "--picture", "OUTPUT"],
         ["index", "search", "INDEX", "--image", "IMAGE", "--picture", "OUTPUT"],
         ["index", "add", "OUTPUT", "IMAGE"],
+        ["index", "add", "OUTPUT", "IMAGE", "--work-dir", "WORK"],
+        ["index", "merge", "OUTPUT", "IMAGE"],
     ],
     ids=lambda words: " ".join(words[:2]),
 )
@@ -63,7 +65,37 @@ def test_no_picture_and_no_index_replaces_the_picture_that_is_read(bench, kind, 
     Image.fromarray(np.arange(4096, dtype=np.uint8).reshape(64, 64)).save(image)
     (bench.folder / "a.index").write_bytes(b"")
     named = {"IMAGE": str(image), "OUTPUT": str(same_file(kind, image, "other.png")), "INDEX": bench.path("a.index")}
-    assert "would replace" in refused_as_it_was(bench, [named.get(word, word) for word in command])
+    named["WORK"] = bench.path("work")
+    words = [named.get(word, word) for word in command]
+    if command[1] == "merge":  # it asks no endpoint
+        before = fingerprints(bench.folder)
+        assert bench.run(*words) == 2 and fingerprints(bench.folder) == before
+        assert "would replace" in assert_one_error_line(bench)
+    else:
+        assert "would replace" in refused_as_it_was(bench, words)
+
+
+@pytest.mark.parametrize("kind", KINDS[1:3])
+@pytest.mark.parametrize("method", ["sketches", "faiss"])
+def test_what_index_prepare_writes_beside_an_index_replaces_no_file_that_its_name_leads_to(bench, kind, method):
+    from MedImageParseLib.search.index import EmbeddingIndex
+    from MedImageParseLib.search.records import Provenance, Record
+
+    if method == "faiss":
+        pytest.importorskip("faiss", reason="the extra [faiss] is not installed")
+    path, image = bench.folder / "a.index", bench.folder / "xray.png"
+    Image.fromarray(np.arange(4096, dtype=np.uint8).reshape(64, 64)).save(image)
+    rows = np.random.default_rng(1).normal(size=(50, 64)).astype(np.float32)
+    with EmbeddingIndex.open(path) as index:
+        index.add((Record(f"{number:064x}", vector=row) for number, row in enumerate(rows)), Provenance("made up"))
+    same_file(kind, image, "a.index.1.sketch")
+    other = bench.folder / "a.index.notes.sketch"
+    other.write_text("a file of the person's own")
+    read = {str(one): fingerprints(bench.folder)[str(one)] for one in (path, image, other)}
+    assert bench.run("index", "prepare", str(path), "--method", method, "--quiet") == 0
+    assert read.items() <= fingerprints(bench.folder).items()
+    ending = "sketch" if method == "sketches" else "faiss"
+    assert len(list(bench.folder.glob(f"a.index.1.*{ending}"))) == 1
 
 
 @pytest.mark.parametrize("name", ["phantom.nii.gz", "-", "key.txt", "report"])
@@ -74,9 +106,10 @@ def test_no_picture_and_no_index_replaces_the_picture_that_is_read(bench, kind, 
         ["batch", "IMAGE", "--model", "medimageparse3d", "--prompt", "liver", "--output-dir", "out"],
         ["embed", "IMAGE", "--output", "OUTPUT"],
         ["index", "add", "INDEX", "IMAGE"],
+        ["index", "add", "INDEX", "IMAGE", "--work-dir", "work"],
         ["classify", "IMAGE", "--label", "a", "--label", "b"],
     ],
-    ids=lambda words: words[0],
+    ids=lambda words: " ".join(words[:2]),
 )
 def test_a_report_ends_in_json_and_so_replaces_no_image_and_no_key(bench, monkeypatch, name, command):
     monkeypatch.chdir(bench.folder)

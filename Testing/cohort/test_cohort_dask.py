@@ -63,3 +63,24 @@ def test_no_key_goes_through_the_scheduler_and_a_scheduler_that_is_not_there_is_
         batch(tmp_path / "a.nii.gz", "liver", scheduler="tcp://127.0.0.1:9", key="a-key-of-a-person", auth="key", **options)
     with pytest.raises(UsageError, match="No Dask scheduler answers"):
         batch(tmp_path / "a.nii.gz", "liver", scheduler="tcp://127.0.0.1:9", **options)
+
+
+def test_workers_embed_volumes_whose_vectors_then_go_into_one_index(tmp_path, cluster):
+    from doubles.insight import InsightDouble
+    from MedImageParseLib.api.embed import index_add
+    from MedImageParseLib.search.index import EmbeddingIndex
+
+    (tmp_path / "images").mkdir()
+    for number in range(6):
+        write_case(tmp_path / "images" / f"c{number}.nii.gz", number)
+    (tmp_path / "images" / "corrupt.nii.gz").write_bytes(b"no image")
+    double = InsightDouble()
+    options = {"work_dir": tmp_path / "work", "scheduler": cluster.scheduler_address, "slices": "1:3", "plane": "axial"}
+    with double.serve() as url:
+        result = index_add(tmp_path / "a.index", tmp_path / "images", endpoint=url, **options)
+        sent = len(double.rows)
+        again = index_add(tmp_path / "a.index", tmp_path / "images", endpoint=url, **options)
+    assert result.embedded + result.already_there == 12 and "corrupt" in result.failure
+    assert (again.embedded, again.already_there, len(double.rows)) == (0, 12, sent)
+    with EmbeddingIndex.open(tmp_path / "a.index", create=False) as index:
+        assert index.info().records == 12 and index.check().is_sound

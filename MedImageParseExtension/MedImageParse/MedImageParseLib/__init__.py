@@ -22,7 +22,7 @@ _MODULES = {
     "api.engines": ("engine_add", "engine_check", "engine_list", "engine_remove"),
     "api.evaluate": ("evaluate",),
     "api.embed": (
-        "embed", "index_add", "index_check", "index_compact", "index_export", "index_import", "index_info", "index_prepare", "index_remove", "index_search",
+        "embed", "index_add", "index_check", "index_compact", "index_export", "index_import", "index_info", "index_merge", "index_prepare", "index_remove", "index_search",
     ),
     "api.compare": ("classify", "outliers"),
     "api.adapters": ("adapter_apply", "adapter_evaluate", "adapter_train"),

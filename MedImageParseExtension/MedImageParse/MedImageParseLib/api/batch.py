@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .. import __version__
-from ..cohort.batch import Tally, finish_case, outcome_of, pass_over, run_cases
-from ..cohort.cases import BIDS_RESULTS, Case, Cases, content_digest, content_state, find_cases, lines_of_stdin, shard_of
-from ..cohort.courier import CaseClient, Courier, DirectSender
+from ..cohort.batch import Tally
+from ..cohort.cases import BIDS_RESULTS, Case, Cases, find_cases, lines_of_stdin, shard_of
 from ..cohort.manifest import MANIFEST, REDO, TABLE, WORK, Manifest, results_in
-from ..cohort.replies import keep_line_only
-from ..errors import Cancelled, EndpointError, UsageError
+from ..errors import UsageError
 from ..files.collisions import check_many_outputs
 from ..files.write import safe_file_stem, write_atomically
 from ..imaging.volume import Volume
@@ -26,7 +24,8 @@ from ..packages import require
 from ..progress import Cancellation, Progress, no_progress
 from ..prompts import catalogue
 from ..tasks.run import Report
-from .batch_cases import WRITES, Settings, blank_entry, checked_writes, do_case, do_case_there, fingerprint_of, shared_options
+from .batch_cases import WRITES, Settings, checked_writes, shared_options
+from .batch_runs import Plan, run_here, run_on_workers
 from .calls import in_sentences
 from .connections import connected
 from .inputs import files_of
@@ -149,57 +148,16 @@ def batch(
     cancellation = cancellation or Cancellation()
     where = (endpoint, profile, connection)
     with connected(client, endpoint, profile, model, cancellation, connection) as used:
-        plan = _Plan(settings, used, redo, progress, cancellation)
+        plan = Plan(settings, used, redo, progress, cancellation)
         if dry_run:
             return _rehearsed(plan, cases, found)
         with Manifest(Path(settings.folder)).held(shard) if not found.bids_root else _bids_folder(settings.folder, shard):
             manifest = Manifest(Path(settings.folder))
             if scheduler:
-                tally = _on_cluster(plan, cases, manifest, scheduler, at_once, where, client)
+                tally = run_on_workers(plan, cases, manifest, scheduler, at_once, where, client)
             else:
-                tally = _here(plan, cases, manifest, at_once, where, client)
+                tally = run_here(plan, cases, manifest, at_once, where, client)
             return _result(plan, tally, manifest, found)
-
-
-@dataclass(slots=True)
-class _Plan:
-    """What a run needs beside its cases."""
-
-    settings: Settings
-    client: Any
-    redo: str
-    progress: Progress
-    cancellation: Cancellation
-    warnings: list[str] = field(default_factory=list)
-    engines: list[str] = field(default_factory=list)
-    contents: dict[str, dict] = field(default_factory=dict)  # of the inputs of cases in work
-
-    @property
-    def endpoint(self) -> str:
-        """Where requests go, as far as a result depends on it."""
-        return f"{self.client.name} {getattr(self.client, 'deployment', '')}".strip()
-
-    def find(self, manifest: Manifest) -> Callable[[Case], str]:
-        """How a case's fingerprint is found; an input whose files have the same sizes and dates as at its line is not read again."""
-
-        def fingerprint_now(case: Case) -> str:
-            known = manifest.entries.get(case.id) or {}
-            state = content_state(case.input)
-            is_known = state and known.get("input_state") == state and known.get("input") == case.input and self.redo != "changed"
-            content = (str(known.get("input_digest") or "") if is_known else "") or content_digest(case.input)
-            self.contents[case.id] = {"input_state": state, "input_digest": content}
-            return fingerprint_of(case, self.settings, content, self.endpoint)
-
-        return fingerprint_now
-
-    def note(self, entry: dict) -> None:
-        """Complete a case's line with what its input held, and take down what the report says of all cases."""
-        entry |= self.contents.pop(entry["id"], {})
-        for sentence in entry.get("warnings") or []:
-            if sentence not in self.warnings and len(self.warnings) < _MOST_WARNINGS:
-                self.warnings.append(sentence)
-        if entry.get("engine") and entry["engine"] not in self.engines:
-            self.engines.append(entry["engine"])
 
 
 # --- checks ------------------------------------------------------------------------------------------------------------
@@ -259,102 +217,7 @@ def _bids_folder(folder: str, shard: str) -> Any:
 # --- runs --------------------------------------------------------------------------------------------------------------
 
 
-def _here(plan: _Plan, cases: list[Case], manifest: Manifest, at_once: int, where: tuple, client: Any) -> Tally:
-    """Do the cases in this process; requests leave through a process of their own, unless the connection was given."""
-    endpoint, profile, connection = where
-    options = {"model": plan.settings.model, **{name: value for name, value in connection.items() if name != "show_device_code"}}
-    plan.client.max_in_flight = at_once
-    sender = DirectSender(client) if client else Courier(endpoint, profile, options, at_once, connection.get("show_device_code"))
-    forget = plan.cancellation.on_cancel(sender.cancel)
-
-    def work(case: Case, wanted: str, about_to_send: Callable[[], None]) -> dict:
-        sender.begin()
-        to_send = CaseClient(plan.client, sender, manifest.replies_of(case.id), about_to_send)
-        entry = do_case(case, plan.settings, to_send, wanted, plan.cancellation)
-        plan.note(entry)
-        return entry
-
-    try:
-        return run_cases(
-            cases,
-            plan.find(manifest),
-            work,
-            manifest,
-            at_once=at_once,
-            redo=plan.redo,
-            stop=sender.drop,
-            progress=plan.progress,
-            cancellation=plan.cancellation,
-        )
-    except Cancelled:
-        manifest.write_table()
-        raise
-    finally:
-        forget()
-        sender.close()
-
-
-def _on_cluster(plan: _Plan, cases: list[Case], manifest: Manifest, scheduler: str, at_once: int, where: tuple, client: Any) -> Tally:
-    """Do the cases on the workers of a Dask scheduler; the account is kept here."""
-    from ..cohort.scheduler import Job, run_on_cluster
-
-    endpoint, profile, connection = where
-    if client is not None or connection.get("key"):
-        raise UsageError(
-            "A connection or key cannot be sent to other computers; give an endpoint or profile, and the key as key_file or MEDIMAGEPARSE_KEY there."
-        )
-    options = {name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in connection.items()}
-    options = options | {"model": plan.settings.model, "consent": True}  # asked here, where the person is
-    options.pop("show_device_code", None)
-    tally, find = Tally(len(cases)), plan.find(manifest)
-    common = {"settings": asdict(plan.settings), "endpoint": endpoint, "profile": profile, "options": options, "at_once": at_once}
-    by_id = {case.id: case for case in cases}
-    ended: list[str] = []  # their lines stay until the end: the scheduler may give out a case again that it has lost
-
-    def settle() -> None:
-        plan.progress("cases", tally.ended, tally.total)
-
-    def jobs() -> Iterator[Job]:
-        for case in cases:
-            wanted = find(case)
-            if manifest.is_due(case.id, wanted, plan.redo):
-                if plan.redo:
-                    manifest.forget_replies(case.id)
-                yield Job(case.id, common | {"case": asdict(case), "replies": str(manifest.replies_of(case.id)), "fingerprint": wanted})
-            else:
-                pass_over(case.id, manifest, tally)
-                settle()
-
-    def took(_job: Job, entry: dict) -> None:
-        plan.note(entry)
-        finish_case(entry, manifest, tally, lambda case_id: keep_line_only(manifest.replies_of(case_id)))
-        ended.append(entry["id"])
-        settle()
-
-    def failed(job: Job, error: EndpointError) -> dict:
-        return blank_entry(by_id[job.id], plan.settings, job.told["fingerprint"]) | outcome_of(error)
-
-    settle()
-    try:
-        run_on_cluster(
-            scheduler,
-            jobs(),
-            do_case_there,
-            took,
-            failed,
-            at_once=at_once,
-            is_stopped=lambda: bool(tally.stopped),
-            cancellation=plan.cancellation,
-        )
-    except Cancelled:
-        manifest.write_table()
-        raise
-    for case_id in ended:
-        manifest.forget_replies(case_id)
-    return tally
-
-
-def _rehearsed(plan: _Plan, cases: list[Case], found: Cases) -> BatchResult:
+def _rehearsed(plan: Plan[Settings], cases: list[Case], found: Cases) -> BatchResult:
     from ..cohort.rehearsal import CountingClient, rehearse
 
     settings, manifest = plan.settings, Manifest(Path(plan.settings.folder))
@@ -375,7 +238,7 @@ def _rehearsed(plan: _Plan, cases: list[Case], found: Cases) -> BatchResult:
     return BatchResult(Path(settings.folder), None, counted, report.as_dict())
 
 
-def _result(plan: _Plan, tally: Tally, manifest: Manifest, found: Cases) -> BatchResult:
+def _result(plan: Plan[Settings], tally: Tally, manifest: Manifest, found: Cases) -> BatchResult:
     table = manifest.write_table()
     done, failed = tally.done + tally.done_before, tally.failed + tally.failed_before
     failure = tally.stopped
@@ -391,7 +254,7 @@ def _result(plan: _Plan, tally: Tally, manifest: Manifest, found: Cases) -> Batc
     return BatchResult(manifest.folder, tally, None, report.as_dict(), status, failure)
 
 
-def _report(plan: _Plan, found: Cases, **details: Any) -> Report:
+def _report(plan: Plan[Settings], found: Cases, **details: Any) -> Report:
     client, settings, warnings = plan.client, plan.settings, [*found.warnings, *plan.warnings]
     return Report(
         model=settings.model, endpoint=client.name, dialect=client.dialect, window=settings.window, warnings=warnings, details=details

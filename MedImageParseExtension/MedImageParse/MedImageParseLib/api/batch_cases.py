@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import threading
-import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -14,17 +11,14 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
-from ..cohort.batch import outcome_of
 from ..cohort.cases import Case
-from ..cohort.courier import CaseClient, Courier
 from ..cohort.manifest import fingerprint
-from ..cohort.replies import read_ended, write_ended
-from ..errors import InputError, MedImageParseError, UsageError
+from ..errors import UsageError
 from ..options import names_of
 from ..progress import Cancellation
 from ..prompts.presets import with_preset
 from ..tasks.run import SegmentationResult
-from .connections import connect
+from .batch_runs import do_on_worker, settled
 from .segment import segment
 from .segment_options import ImageOptions, RequestOptions, SegmentOptions
 
@@ -79,6 +73,23 @@ class Settings(ImageOptions):
             )
         return with_preset(self.preset, self.texts, self.model)
 
+    @property
+    def there(self) -> Callable[[dict], dict]:
+        """See batch_runs.Settings, as for the next three."""
+        return do_case_there
+
+    def fingerprint(self, case: Case, content: str, endpoint: str) -> str:
+        """What the result of a case depends on."""
+        return fingerprint_of(case, self, content, endpoint)
+
+    def blank(self, case: Case, wanted: str) -> dict:
+        """A case's line before anything is known."""
+        return blank_entry(case, self, wanted)
+
+    def do(self, case: Case, client: Any, wanted: str, cancellation: Cancellation | None = None) -> dict:
+        """Segment a case and write its results; gives its line."""
+        return do_case(case, self, client, wanted, cancellation)
+
     def outputs(self, case: Case) -> dict[str, Path]:
         """Where the results of a case go, by what they are."""
         return {kind: Path(self.folder, case.place, WRITES[kind].format(id=case.id)) for kind in self.write}
@@ -117,11 +128,10 @@ def do_case(case: Case, settings: Settings, client: Any, wanted: str, cancellati
     Returns:
         its line for the manifest; a case that failed is no exception.
     """
-    start = time.perf_counter()
-    outputs = settings.outputs(case)
-    entry = blank_entry(case, settings, wanted)
-    try:
+
+    def work() -> dict:
         Path(settings.folder, case.place).mkdir(parents=True, exist_ok=True)
+        outputs = settings.outputs(case)
         given: dict[str, Any] = {_ARGUMENTS.get(kind, kind): path for kind, path in outputs.items()}
         options = replace(settings.options(case), **given)
         masks_before = _dates(outputs.get("masks"))
@@ -129,17 +139,9 @@ def do_case(case: Case, settings: Settings, client: Any, wanted: str, cancellati
             case.input, settings.prompts(case), model=settings.model, client=client, cancellation=cancellation, options=options
         )
         _remove_old(masks_before)
-        entry |= _entry_of(result)
-    except MedImageParseError as error:
-        entry |= outcome_of(error)
-    except MemoryError:
-        entry |= outcome_of(InputError("There is not enough memory for this case; crop it, or lower --at-once."))
-    except OSError as error:
-        entry |= outcome_of(UsageError("The results cannot be written ({why}).", why=error.strerror or "unknown reason"))
-    except Exception as error:  # a fault of ours in one case is no reason to lose the others
-        entry |= outcome_of(InputError("The program itself failed in this case ({kind}); report it.", kind=type(error).__name__))
-    entry["seconds"] = round(time.perf_counter() - start, 3)
-    return entry
+        return _entry_of(result)
+
+    return settled(blank_entry(case, settings, wanted), work)
 
 
 def blank_entry(case: Case, settings: Settings, wanted: str) -> dict:
@@ -205,40 +207,6 @@ def _remove_old(before: dict[Path, int]) -> None:
             path.unlink()
 
 
-# --- on a worker of a cluster --------------------------------------------------------------------------------------------
-
-_connections: dict[str, tuple[Any, Any]] = {}
-_connecting = threading.Lock()
-
-
 def do_case_there(told: dict) -> dict:
-    """Do a case on a Dask worker.
-
-    Args:
-        told: "case", "settings", "endpoint", "profile", "options" of `connect`, "at_once", "replies" (folder), "fingerprint".
-
-    Returns:
-        the case's line for the manifest.
-    """
-    case, settings, folder = Case(**told["case"]), Settings(**told["settings"]), Path(told["replies"])
-    ended = read_ended(folder, told["fingerprint"])
-    if ended is not None:  # the scheduler had lost the worker that did it
-        return ended
-    try:
-        client, sender = _connection(told)
-    except MedImageParseError as error:
-        return blank_entry(case, settings, told["fingerprint"]) | outcome_of(error)
-    entry = do_case(case, settings, CaseClient(client, sender, folder), told["fingerprint"])
-    write_ended(folder, entry)
-    return entry
-
-
-def _connection(told: dict) -> tuple[Any, Any]:
-    """The worker's connection and its sender, made once for all cases of a run."""
-    key = json.dumps([told[name] for name in ("endpoint", "profile", "options", "at_once")], sort_keys=True)
-    with _connecting:
-        if key not in _connections:
-            client = connect(told["endpoint"], told["profile"], **told["options"])
-            client.max_in_flight = told["at_once"]
-            _connections[key] = client, Courier(told["endpoint"], told["profile"], told["options"], told["at_once"])
-        return _connections[key]
+    """Do a case on a Dask worker; see batch_runs.do_on_worker."""
+    return do_on_worker(told, Settings)

@@ -119,7 +119,9 @@ def index_add(
 ) -> IndexingResult:
     """Embed images into an index file; what is in it already is not sent again.
 
-    Vectors are kept as they come: after a kill or a failing endpoint the next run goes on where this one stopped.
+    Vectors are kept as they come: after a kill or a failing endpoint the next run goes on where this one stopped. With `work_dir`, hundreds of
+    volumes are shared out: each one's vectors wait there, and all go into the index at once when the run has ended. With `shard` they
+    wait until `index_merge`.
 
     Args:
         index: the file, made anew where there is none.
@@ -135,8 +137,15 @@ def index_add(
     Returns:
         IndexingResult: `.embedded`, `.already_there`, `.tallies` (one an input), `.report`, `.failure`.
     """
-    how = IndexingOptions(options.preprocessing, options.selection, options.at_once, options.batch, options.thumbnails, options.paths)
     inputs = listed(inputs)
+    if options.work_dir:
+        from .index_cases import add_many
+
+        where = (endpoint, profile, client)
+        return add_many(check_writable(index), inputs, options, progress, cancellation, where, connection)
+    if options.shard or options.redo or options.scheduler:
+        raise UsageError("Shards, a scheduler and doing again need an account of the run: give --work-dir DIR.")
+    how = IndexingOptions(options.preprocessing, options.selection, options.at_once, options.batch, options.thumbnails, options.paths)
     check_outputs({"index": index}, [*inputs, *files_of(connection)])
     sources = find_sources(inputs, options.modality, series=options.series, frame=options.frame)
     keeper = IndexKeeper(check_writable(index))
@@ -269,6 +278,33 @@ def index_prepare(
 
     with open_index(index) as opened:
         return opened.prepare(told, options.method)
+
+
+@in_sentences
+def index_merge(index: Path_, others: Path_ | Iterable[Path_], *, progress: Progress = no_progress) -> int:
+    """Add everything that other indexes hold, records and labels, to an index: all of it or nothing.
+
+    Args:
+        index: the file, made anew where there is none.
+        others: index files, or working folders of `index_add`; one or several.
+        progress: told "merging".
+
+    Returns:
+        how many records were new.
+    """
+    from ..cohort.manifest import MANIFEST, Manifest
+    from .index_cases import merge_parts, parts_of
+
+    parts: list[Path] = []
+    for other in [others] if isinstance(others, (str, os.PathLike)) else list(others):
+        path = Path(other).expanduser()
+        if path.is_dir() and not (path / MANIFEST).is_file():
+            raise UsageError("The folder {path} is no working folder of index add; name index files or such folders.", path=path)
+        if not path.exists():
+            raise UsageError("There is no file {input}; check the path.", input=other)
+        parts += parts_of(Manifest(path)) if path.is_dir() else [path]
+    check_outputs({"index": index}, parts)
+    return merge_parts(check_writable(index), parts, progress)
 
 
 @in_sentences

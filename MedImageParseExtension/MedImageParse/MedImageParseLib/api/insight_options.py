@@ -16,6 +16,7 @@ _RECIPE = "recipe (kept with each vector; vectors of different recipes are never
 _SPEED = "speed"
 _PRIVACY = "privacy"
 _NETWORK = "network"
+_MANY = "many volumes"
 _PARTS = "parts (split by patient, never by slice)"
 _OUTPUTS = "outputs"
 _RECIPE_OF = "where the index has several, as `index info` prints them"
@@ -112,10 +113,28 @@ class EmbedOptions(VectorOptions):
 
 
 @dataclass(frozen=True)
-class IndexOptions(VectorOptions):
-    """What `index add` keeps."""
+class KeepOptions(VectorOptions):
+    """What an index keeps of each image."""
 
     thumbnails: bool = option(True, help="keep a small picture of each image", off="keep no small pictures", group=_PRIVACY)
+
+
+@dataclass(frozen=True)
+class IndexOptions(KeepOptions):
+    """What `index add` keeps, and how many volumes are shared out."""
+
+    work_dir: Path_ | None = option(
+        None,
+        help="a folder that keeps each volume's vectors and the account of the run, until all are merged into the index at once; "
+        "inputs are then as for batch",
+        metavar="DIR",
+        group=_MANY,
+    )
+    shard: str = option("", help="do the K-th of N parts of the volumes; the others may run elsewhere", metavar="K/N", group=_MANY)
+    redo: str = option(
+        "", help="do again: those that failed, those whose vectors are missing, all", choices=("failed", "changed", "all"), group=_MANY
+    )
+    scheduler: str = option("", help="a Dask scheduler whose workers do the volumes", metavar="ADDRESS", group=_MANY)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""`medimageparse index …`: an index of images on disk: add, search, evaluate, label, labels, info, remove, check, compact, prepare, export, import."""
+"""`medimageparse index …`: an index of images on disk: add, search, evaluate, label, labels, info, remove, merge, check, compact, prepare, export, import."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from .terminal import Terminal, raise_if_partly, reported
 def add_parser(commands: argparse._SubParsersAction) -> None:
     """Declare the command's options."""
     parser = commands.add_parser(
-        "index", help="find similar images: add, search, evaluate, label, labels, info, remove, check, compact, prepare, export, import"
+        "index",
+        help="find similar images: add, search, evaluate, label, labels, info, remove, merge, check, compact, prepare, export, import",
     )
     parts = parser.add_subparsers(title="what to do", required=True, metavar="WHAT", parser_class=Parser)
     _add_add(parts)
@@ -34,6 +35,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     which.add_argument("--source", default="", metavar="PATH", help="all of one file")
     which.add_argument("--series", default="", metavar="NAME", help="all of one series, as `index search --report` names it")
     which.add_argument("--id", type=int, action="append", default=[], metavar="N", help="one record; may be given several times")
+    merge = _add_plain(parts, "merge", "add all that other indexes hold, or nothing", _merge)
+    merge.add_argument("others", nargs="+", metavar="INDEX|DIR", help="index files, or working folders of index add")
     _add_plain(parts, "check", "read everything and compare it with its checksums", _check)
     _add_plain(parts, "compact", "give the room of removed records back", _compact)
     add_options(_add_plain(parts, "prepare", "make searches among hundreds of thousands of vectors fast", _prepare), PrepareOptions)
@@ -151,7 +154,11 @@ def _add(arguments: argparse.Namespace) -> int:
         )  # fmt: skip
 
     result = reported(arguments, terminal, work, arguments.input)
-    print(f"{result.embedded} added, {result.already_there} already there")
+    if arguments.shard:
+        waiting = f"{result.embedded + result.already_there} pictures wait in {arguments.work_dir}"
+        print(f"{waiting}; when all shards have ended: index merge {arguments.index} {arguments.work_dir}")
+    else:
+        print(f"{result.embedded} added, {result.already_there} already there")
     raise_if_partly(result.failure)
     return 0
 
@@ -193,6 +200,13 @@ def _remove(arguments: argparse.Namespace) -> int:
         raise UsageError("The index has no such records; `index search` and `outliers` with --report name what it has.")
     answered(arguments, {"removed": removed})
     print(f"{removed} removed")
+    return 0
+
+
+def _merge(arguments: argparse.Namespace) -> int:
+    added = embed.index_merge(arguments.index, arguments.others, progress=Terminal(arguments.quiet).progress)
+    answered(arguments, {"added": added})
+    print(f"{added} records added")
     return 0
 
 

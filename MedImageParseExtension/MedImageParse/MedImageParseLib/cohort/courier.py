@@ -374,6 +374,7 @@ class CaseClient:
 
     def __init__(self, client: Any, sender: DirectSender | Courier, folder: Path, before_sending: Callable[[], None] = lambda: None):
         self.name, self.dialect, self.body_limit, self.max_in_flight = client.name, client.dialect, client.body_limit, client.max_in_flight
+        self.deployment = getattr(client, "deployment", "")
         self._sender, self._folder, self._before = sender, folder, before_sending
         self._asked: Counter[int] = Counter()  # how often each request was asked for: repeated runs send the same one again
         self._lock = threading.Lock()

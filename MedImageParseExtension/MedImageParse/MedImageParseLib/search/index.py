@@ -20,25 +20,24 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import UsageError
-from ..packages import require
 from . import labels as label_rows
 from . import rows
 from .faults import IndexFault, as_sentences, other_factor, other_length, other_space
 from .info import IndexInfo, SpaceInfo, Study
 from .integrity import CheckReport, check, readable_rows, readable_spaces
-from .inverted_lists import InvertedLists, count_vectors, lists_path, make_lists
 from .labels import LabelCounts, PlaceLabel, checked_labels, labels_of
 from .matrix import Matrix, in_parts
+from .merge import copy_all
+from .prepare import check_method, open_prepared, prepare_all
 from .records import KINDS, Hit, Provenance, Record, are_names, checked, unit_rows
 from .schema import VERSION, Connection, connect
 from .searching import Prepared, search_all, search_sketched
-from .sketch import Sketch, drop_sketches, make_sketch, sketch_path, vectors_of
+from .sketch import drop_sketches
 
 BATCH = 1024  # records a transaction: what a kill can cost at most
 _SAME_FACTOR = 1e-4  # of a scaling factor; models write it with more or fewer digits
@@ -124,6 +123,21 @@ class EmbeddingIndex:
                 rows.set_factor(connection, space, factor)
             _require_factor(space, factor)
             return rows.add(connection, space, batch)
+
+    def merge(self, others: Iterable[EmbeddingIndex]) -> int:
+        """Add everything that other indexes hold, records and labels, in one transaction: all of it or nothing.
+
+        Args:
+            others: open indexes.
+
+        Returns:
+            how many records were new.
+
+        Raises:
+            IndexFault: vectors of another model under the same name, or as for `add`; then nothing is added.
+        """
+        with self._changing() as connection:
+            return sum(copy_all(connection, other, _require_factor) for other in others)
 
     def require_factor(self, provenance: Provenance, factor: float | None) -> None:
         """Raise IndexFault where the vectors of this provenance came with another scaling factor: another model made them."""
@@ -296,31 +310,10 @@ class EmbeddingIndex:
         Raises:
             UsageError: FAISS is not installed. IndexFault: damaged, or no room for a third of the index's size.
         """
-        if method == "faiss":
-            require("faiss", "this way of searching", "or prepare the index with sketches")
-        elif method != "sketches":
-            raise UsageError("An index is prepared with sketches or faiss, not with '{method}'.", method=method[:40])
+        check_method(method)
         self._drop_sketches()
         with self.reading() as connection:
-            spaces = rows.read_spaces(connection)
-            try:
-                return sum(self._prepare_space(connection, one, told, method) for one in spaces)
-            except OSError as error:
-                why = error.strerror or "no reason given"
-                raise IndexFault(
-                    "The sketches beside {path} cannot be written ({why}); make room, or go on without them.",
-                    "room",
-                    path=self.path,
-                    why=why,
-                ) from error
-
-    def _prepare_space(self, connection: Connection, space: rows.Space, told: Callable[[int, int], object], method: str) -> int:
-        if method == "sketches":
-            return make_sketch(sketch_path(self.path, space.id), connection, space.id, space.length, space.revision, told)
-        count = count_vectors(connection, space.id)
-        path = lists_path(self.path, space.id, space.revision)
-        give = partial(vectors_of, connection, space.id, space.length)
-        return make_lists(path, give, count, space.length, told) if count else 0
+            return prepare_all(self.path, connection, told, method)
 
     def _drop_sketches(self) -> None:
         with self._lock:
@@ -453,9 +446,7 @@ class EmbeddingIndex:
         sketch, matrix = self._sketched.get(space.id, (None, None))
         if sketch is None or matrix is None or matrix.revision != space.revision:
             self._sketched.pop(space.id, None)
-            sketch = Sketch.open(sketch_path(self.path, space.id), space.id, space.length, space.revision) or InvertedLists.open(
-                lists_path(self.path, space.id, space.revision), space.length
-            )
+            sketch = open_prepared(self.path, space)
             if sketch is None:
                 return None, None
             matrix = Matrix(space.id, space.length, elsewhere=sketch.chunks)

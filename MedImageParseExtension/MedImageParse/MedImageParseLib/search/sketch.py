@@ -16,6 +16,7 @@ import functools
 import glob
 import json
 import os
+import re
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -63,9 +64,10 @@ def drop_sketches(index: Path) -> None:
     Raises:
         IndexFault: that is not possible; then nothing may be removed from the index either.
     """
+    ours = re.compile(rf"{re.escape(index.name)}\.\d+\.(sketch|\d+\.faiss)")
     for path in index.parent.glob(f"{glob.escape(index.name)}.*"):
-        if path.suffix not in (".sketch", ".faiss"):
-            continue
+        if not ours.fullmatch(path.name):
+            continue  # a file of the person's own
         try:
             path.unlink(missing_ok=True)
         except OSError as error:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+
 from ..search.index import EmbeddingIndex
 from ..search.records import Provenance, Record
+from ..search.searching import vectors_of_contents
 
 
 class Keeper(Protocol):
@@ -83,3 +86,38 @@ class IndexKeeper:
         """Give the file back."""
         if self._index is not None:
             self._index.close()
+
+
+class PartKeeper(IndexKeeper):
+    """Keeps the records of one volume in an index of their own, which is to be merged into another one.
+
+    What the other one holds is not embedded again: its vector is copied.
+
+    Args:
+        path: the part; one that an earlier, interrupted run left is written anew.
+        whole: the index that it is for, existing or not; it is only read.
+    """
+
+    def __init__(self, path: Path, whole: Path) -> None:
+        for old in (path, path.with_name(f"{path.name}-journal")):
+            old.unlink(missing_ok=True)
+        super().__init__(path)
+        self._whole = IndexKeeper(whole)
+
+    def engines(self, provenance: Provenance) -> set[str]:
+        return super().engines(provenance) | self._whole.engines(provenance)
+
+    def has(self, digest: str, provenance: Provenance) -> bool:
+        return super().has(digest, provenance) or self._whole.has(digest, provenance)
+
+    def add(self, records: list[Record], provenance: Provenance, factor: float | None) -> None:
+        bare = [record.content_hash for record in records if not record.vector.size]
+        if bare and self._whole._index is not None:
+            held = vectors_of_contents(self._whole._index, provenance, bare)
+            empty = np.empty(0, np.float32)
+            records = [record if record.vector.size else replace(record, vector=held.get(record.content_hash, empty)) for record in records]
+        super().add(records, provenance, factor)
+
+    def close(self) -> None:
+        super().close()
+        self._whole.close()
