@@ -138,7 +138,7 @@ def add_many(
     with connected(client, endpoint, profile, MODEL, cancellation, connection) as used, Manifest(folder).held(options.shard):
         plan = Plan(settings, used, options.redo, progress, cancellation or Cancellation())
         manifest = Manifest(folder)
-        before = {case_id: entry["date"] for case_id, entry in manifest.entries.items() if "date" in entry}
+        before = dict(manifest.entries)
         how = (endpoint, profile, connection)
         if options.scheduler:
             ended = run_on_workers(plan, cases, manifest, options.scheduler, options.at_once, how, client)
@@ -198,7 +198,7 @@ def _check(settings: Settings, cases: list[Case], redo: str, read: list[Any]) ->
 
 
 def _result(
-    plan: Plan[Settings], cases: list[Case], found: Cases, manifest: Manifest, ended: CaseTally, before: dict[str, str]
+    plan: Plan[Settings], cases: list[Case], found: Cases, manifest: Manifest, ended: CaseTally, before: dict[str, dict]
 ) -> IndexingResult:
     """One tally a volume; those of an earlier run count as there already."""
     tallies, entries = [], manifest.entries
@@ -208,7 +208,7 @@ def _result(
             name: int((entry.get("pictures") or {}).get(name) or 0) for name in ("embedded", "already_there", "without_content")
         }
         tally = Tally(Path(case.input).name, case.input, error=str(entry.get("error") or ""), chosen=sum(counts.values()), **counts)
-        if before.get(case.id) == entry.get("date"):
+        if before.get(case.id) == entry:
             tally = replace(tally, embedded=0, already_there=counts["embedded"] + counts["already_there"])
         tallies.append(tally)
     failed = ended.failed + ended.failed_before
