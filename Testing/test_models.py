@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import doctest
+import importlib
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 import MedImageParseLib
 from MedImageParseLib import models
 from MedImageParseLib.models import MODELS, SEGMENTING, does_not_segment, guess_model
+from MedImageParseLib.tasks.run import segmenter
 
 PACKAGE = Path(MedImageParseLib.__file__).parent
 
@@ -31,7 +33,14 @@ def test_no_file_compares_the_names_of_models():
 
 
 def test_each_row_has_a_codec_of_its_name():
-    assert {path.stem for path in (PACKAGE / "wire").glob("medimage*.py")} == set(MODELS)
+    for name in MODELS:
+        codec = importlib.import_module(f"MedImageParseLib.wire.{name}")
+        assert callable(codec.build_probe) and callable(codec.recognize_probe)
+
+
+def test_each_model_that_segments_has_a_task_of_the_name_that_its_row_gives():
+    for name in SEGMENTING:
+        assert segmenter(name).__name__ == MODELS[name].task
 
 
 @pytest.mark.parametrize(
@@ -48,9 +57,9 @@ def test_an_address_is_guessed_at_by_the_rows_hints(hint, name):
 
 def test_what_does_not_segment_is_told_what_does():
     assert [does_not_segment(name) for name in SEGMENTING] == ["", ""]
-    assert does_not_segment("medimageinsight") == (
-        "The model 'medimageinsight' does not segment; give medimageparse3d (volumes) or medimageparse (slices and 2D pictures)."
-    )
+    listed = " or ".join(f"{name} ({MODELS[name].takes})" for name in SEGMENTING)
+    assert does_not_segment("medimageinsight") == f"The model 'medimageinsight' does not segment; give {listed}."
+    assert "medimageparse3d (volumes)" in listed and "medimageparse (slices and 2D pictures)" in listed
 
 
 def test_the_example_of_the_docstring_runs():

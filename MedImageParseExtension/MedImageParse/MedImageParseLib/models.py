@@ -25,6 +25,7 @@ class Model:
             most first. Empty where the sites' own windows are used (imaging.windows).
         is_repeatable: the same request may get another answer, so that a majority of several is worth asking for.
         hints: parts of an endpoint's address or deployment's name by which it is guessed at; the last row that has one wins.
+        is_local: the local endpoint answers as it too (local_endpoint/protocol.py).
     """
 
     name: str
@@ -35,6 +36,7 @@ class Model:
     ct_windows: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     is_repeatable: bool = False
     hints: tuple[str, ...] = ()
+    is_local: bool = False
 
     @property
     def segments(self) -> bool:
@@ -42,7 +44,7 @@ class Model:
         return bool(self.task)
 
 
-SLICES = Model("medimageparse", "MedImageParse", "slices and 2D pictures", task="segment_slices")
+SLICES = Model("medimageparse", "MedImageParse", "slices and 2D pictures", task="segment_slices", is_local=True)
 VOLUMES = Model(
     "medimageparse3d",
     "MedImageParse 3D",
@@ -58,11 +60,13 @@ VOLUMES = Model(
     },
     is_repeatable=True,
     hints=("3d",),
+    is_local=True,
 )
-VECTORS = Model("medimageinsight", "MedImageInsight", "search", hints=("insight", "mi2"))
+VECTORS = Model("medimageinsight", "MedImageInsight", "search", hints=("insight", "mi2"), is_local=True)
 
 MODELS: dict[str, Model] = {model.name: model for model in (SLICES, VOLUMES, VECTORS)}
 MODEL_NAMES = {model.name: model.title for model in MODELS.values()}
+LOCAL_NAMES = {name: title for name, title in MODEL_NAMES.items() if MODELS[name].is_local}
 # As commands offer them, and how they say which is for what.
 SEGMENTING = tuple(model.name for model in sorted(MODELS.values(), key=lambda model: not model.whole_volumes) if model.segments)
 WHICH_SEGMENTS = f"{MODELS[SEGMENTING[0]].takes} go to " + ", ".join(

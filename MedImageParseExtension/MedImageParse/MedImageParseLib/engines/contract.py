@@ -15,7 +15,7 @@ from functools import partial
 import numpy as np
 
 from ..errors import MedImageParseError
-from ..models import MODELS
+from ..models import LOCAL_NAMES, MODELS
 from .hosting import Host
 from .interface import Answer
 
@@ -123,9 +123,9 @@ def _demands(engine: Host) -> Iterator[tuple[str, Callable[[], str]]]:
 
 def _says_what_it_is(engine: Host) -> str:
     facts = engine.facts
-    unknown = [name for name in facts.models if name not in MODELS]
+    unknown = [name for name in facts.models if name not in LOCAL_NAMES]
     if unknown or not facts.models:
-        return f"Its models must be among {', '.join(MODELS)}."
+        return f"Its models must be among {', '.join(LOCAL_NAMES)}."
     if facts.wants not in ("any", "HU", "8 bits"):
         return 'What it wants must be "any", "HU" or "8 bits".'
     return "" if facts.name and facts.licence else "It must have a name and a licence."

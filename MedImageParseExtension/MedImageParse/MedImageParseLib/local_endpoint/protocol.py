@@ -23,7 +23,7 @@ from ..engines.hosting import Host
 from ..engines.interface import Answer, Facts
 from ..errors import InputError, MedImageParseError, UsageError
 from ..imaging.nifti import decode_nifti, encode_nifti
-from ..models import MODEL_NAMES, MODELS, SLICES, VECTORS, VOLUMES
+from ..models import LOCAL_NAMES, MODEL_NAMES, MODELS, SLICES, VECTORS, VOLUMES
 
 MODEL_HEADER = "x-medimageparse-model"
 """Names the model at an address that does not; this project's client sends it to endpoints on the same computer."""
@@ -65,7 +65,7 @@ def answer_score(body: str, model: str = "", engine: Host | None = None) -> list
 
     Args:
         body: JSON text.
-        model: the model that the address names (a key of MODEL_NAMES), "" where it names none.
+        model: the model that the address names (a key of LOCAL_NAMES), "" where it names none.
         engine: who answers; None for the classical demo engine.
 
     Raises:
@@ -141,7 +141,7 @@ def _offered(engine: Host, model: str, has_text: bool) -> Facts:
 
 def _only_model(rows: list[_Row], settings: dict[str, object]) -> str:
     """The one model that takes such a request."""
-    faults = {name: _misfit(name, rows, settings) for name in MODEL_NAMES}
+    faults = {name: _misfit(name, rows, settings) for name in LOCAL_NAMES}
     fits = [name for name, fault in faults.items() if fault is None]
     if len(fits) == 1:
         return fits[0]

@@ -22,7 +22,7 @@ from MedImageParseLib.engines.interface import EngineError  # noqa: E402
 from MedImageParseLib.engines.store import find_engine  # noqa: E402
 from MedImageParseLib.local_endpoint import protocol  # noqa: E402
 from MedImageParseLib.local_endpoint.server_requests import engine_status  # noqa: E402
-from MedImageParseLib.models import MODEL_NAMES  # noqa: E402
+from MedImageParseLib.models import LOCAL_NAMES  # noqa: E402
 
 _engine: list[Host] = []
 
@@ -51,7 +51,7 @@ def run(raw_data: str) -> object:
     request = flask.request if flask is not None and flask.has_request_context() else None
     model = request.headers.get(protocol.MODEL_HEADER, "") if request else ""
     try:
-        return protocol.answer_score(raw_data, model if model in MODEL_NAMES else "", _engine[0])
+        return protocol.answer_score(raw_data, model if model in LOCAL_NAMES else "", _engine[0])
     except (protocol.NotOffered, EngineError) as refusal:
         if request is None:
             raise

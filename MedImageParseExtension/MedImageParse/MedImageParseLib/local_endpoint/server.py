@@ -22,7 +22,7 @@ from typing import Any
 from ..engines import default_engine
 from ..engines.hosting import Host
 from ..errors import UsageError
-from ..models import MODEL_NAMES
+from ..models import LOCAL_NAMES
 from .limits import Budget, Limits
 from .server_requests import Handler, Listening
 
@@ -170,7 +170,7 @@ def model_urls(url: str) -> dict[str, str]:
         url: the one that names no model, "http://127.0.0.1:5001/score".
     """
     root, _, route = url.rpartition("/")
-    return {model: f"{root}/{model}/{route}" for model in MODEL_NAMES}
+    return {model: f"{root}/{model}/{route}" for model in LOCAL_NAMES}
 
 
 def serve(

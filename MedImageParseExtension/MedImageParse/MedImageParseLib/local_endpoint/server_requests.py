@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 from ..engines.hosting import Host
 from ..engines.interface import EngineError, EngineLoading
 from ..errors import MedImageParseError
-from ..models import MODEL_NAMES
+from ..models import LOCAL_NAMES
 from ..redaction import visible
 from ..transport.headers import parse_count
 from . import protocol
@@ -58,7 +58,7 @@ class _Refused(Exception):
 def _split_model(path: str) -> tuple[str, str]:
     """The model that a path begins with, "" for none, and the route behind it."""
     first, _, rest = path[1:].partition("/")
-    return (first, f"/{rest}") if first in MODEL_NAMES and rest in ("score", "invocations") else ("", path)
+    return (first, f"/{rest}") if first in LOCAL_NAMES and rest in ("score", "invocations") else ("", path)
 
 
 class Listening(ThreadingHTTPServer):
@@ -130,7 +130,7 @@ class Handler(BaseHTTPRequestHandler):
             # The real server names itself and echoes identifiers on its own routes only.
             self._ids = {"x-ms-server-version": self.server_version}
             self._ids |= self._read_ids()
-            if not self._model and self.headers.get(protocol.MODEL_HEADER) in MODEL_NAMES:
+            if not self._model and self.headers.get(protocol.MODEL_HEADER) in LOCAL_NAMES:
                 self._model = self.headers[protocol.MODEL_HEADER]
             self._route(route, parts.query)
         except _Refused as refusal:
@@ -370,6 +370,6 @@ def _swagger(engine: Host) -> dict[str, object]:
         }
         | {
             f"/{model}/score": {"post": {"operationId": f"Run_{model}", "responses": {"200": {"description": f"As {title} answers"}}}}
-            for model, title in MODEL_NAMES.items()
+            for model, title in LOCAL_NAMES.items()
         },
     }

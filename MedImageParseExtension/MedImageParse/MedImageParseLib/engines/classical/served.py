@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ...models import MODELS
+from ...models import LOCAL_NAMES
 from ...progress import Progress
 from ..interface import Answer, Engine
 from .engine import DESCRIBER_NAME, ENGINE_NAME, describe_image, segment_image, segment_volume
@@ -19,7 +19,7 @@ class Classical(Engine):
     title = "classical demo"
     version = "2"
     licence = "MIT"
-    models = tuple(MODELS)
+    models = tuple(LOCAL_NAMES)
     finds = "body, lungs, airways, bones, fat and some organs on CT; brain and head on MR; foreground and lungs in pictures"
     scaling_factor = 4.513362  # as the real MedImageInsight replies
     label = ENGINE_NAME
