@@ -56,7 +56,7 @@ def test_an_address_is_guessed_at_by_the_rows_hints(hint, name):
 
 
 def test_what_does_not_segment_is_told_what_does():
-    assert [does_not_segment(name) for name in SEGMENTING] == ["", ""]
+    assert not any(does_not_segment(name) for name in SEGMENTING)
     listed = " or ".join(f"{name} ({MODELS[name].takes})" for name in SEGMENTING)
     assert does_not_segment("medimageinsight") == f"The model 'medimageinsight' does not segment; give {listed}."
     assert "medimageparse3d (volumes)" in listed and "medimageparse (slices and 2D pictures)" in listed

@@ -205,7 +205,7 @@ FITS = {
 
 
 @pytest.mark.parametrize("name", FITS)
-@pytest.mark.parametrize("model", ["", *protocol.MODEL_NAMES])
+@pytest.mark.parametrize("model", ["", *protocol.LOCAL_NAMES])
 def test_a_request_is_answered_at_the_address_of_a_model_that_takes_it_and_refused_at_the_others(name, model):
     cells, params, only = FITS[name]
     takes = only or ("medimageparse", "medimageinsight")
