@@ -55,7 +55,7 @@ class HeldClient:
         self.go.set()
         self.step_by_step = False
 
-    def send(self, body, *, progress=None, cancellation=None, max_reply_bytes=0, model=""):
+    def send(self, body, *, progress=None, cancellation=None, max_reply_bytes=0, model="", work=0):
         assert threading.current_thread() is not threading.main_thread()
         progress("uploading", len(body), len(body))
         reply = self.double.answer(body)

@@ -96,7 +96,9 @@ class DirectClient:
         self.dialect, self.max_in_flight, self.body_limit = dialect, max_in_flight, body_limit
         self.public_url = self.name = "http://127.0.0.1/score"
 
-    def send(self, body: bytes, *, progress=None, cancellation=None, max_reply_bytes: int = 0, model: str = "") -> DirectReply:
+    def send(
+        self, body: bytes, *, progress=None, cancellation=None, max_reply_bytes: int = 0, model: str = "", work: int = 0
+    ) -> DirectReply:
         if cancellation is not None:
             cancellation.check()
         seen = take_apart(body)

@@ -183,6 +183,15 @@ class FaultServer:
                 self._open.add(sock)
             self._start(self._serve, sock)
 
+    def _asks_who(self, connection: Connection) -> bool:
+        """Whether the client only looks whether a local engine describes itself here; it counts as no request."""
+        if connection.read_headers().line.split(" ")[1:2] != ["/swagger.json"]:
+            return False
+        with self._lock:
+            self.requests.pop()
+            self.connections -= 1
+        return True
+
     def _serve(self, sock: socket.socket) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         talking = sock
@@ -194,8 +203,9 @@ class FaultServer:
                     self._open.add(talking)
             connection = Connection(self, talking)
             while not self.stopping.is_set():
-                if self.script[0] is not speak_first:
-                    connection.read_headers()
+                if self.script[0] is not speak_first and self._asks_who(connection):
+                    connection.reply(404, b"{}")
+                    raise Hangup
                 self.next_behavior()(connection)
         except Hangup:
             pass  # the client left, or the behavior ended the connection

@@ -103,7 +103,7 @@ def test_a_ct_that_came_through_a_window_is_warned_about(package):
         address = endpoint.url_of("medimageparse3d")
         warned = [
             any(
-                "choose the window raw" in each
+                "leave the window automatic" in each
                 for each in segment(volume, "liver", model="medimageparse3d", endpoint=address, window=window).report["warnings"]
             )
             for window in ("abdomen", "raw")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from panel_support import openedPanel
 
@@ -13,7 +14,7 @@ from MedImageParseLib.engines.interface import Engine
 
 class Bright(Engine):
     name, title, version, licence = "bright", "Bright", "1.0", "MIT"
-    models = ("medimageparse3d",)
+    models, wants = ("medimageparse3d",), "HU"
     finds = "what is <b>bright</b>"
 
     def segment_volume(self, voxels_kji, ijk_to_ras, prompts):
@@ -35,6 +36,7 @@ def test_without_engines_the_button_starts_the_demo_at_once():
 
 def test_an_engine_is_chosen_with_its_licence_runs_under_its_own_name_and_ends_with_the_panel(added):
     import psutil
+    import slicer
 
     with openedPanel() as opened:
         button, demo = opened.host.find("demoButton"), opened.panel.endpoint.demo
@@ -46,9 +48,17 @@ def test_an_engine_is_chosen_with_its_licence_runs_under_its_own_name_and_ends_w
         opened.host.wait_until(lambda: demo.url, 30)
         assert opened.text("demoButton") == "Stop local engine" and button.menu() is None
         assert opened.text("statusLabel") == f"Running on this computer: {SHOWN}. The first request waits until the engine has loaded."
-        assert opened.panel.endpoint.profile().reply_timeout_s == 3600
         assert opened.host.find("statusLabel").textFormat == opened.host.qt.Qt.PlainText
         server = psutil.Process(int(demo._process.processId()))
         assert "--engine" in server.cmdline()
+        opened.addVolume().SetName("Scan")
+        scan = slicer.util.getNode("Scan")
+        slicer.util.updateVolumeFromArray(scan, slicer.util.arrayFromVolume(scan).astype(np.int16) - 500)
+        opened.host.choose("volumeSelector", "Scan")
+        opened.host.click("optionsButton")
+        opened.panel.options.drawPreview()
+        assert opened.text("previewText").startswith("Raw values, because the engine takes Hounsfield units; ")
         opened.host.click("demoButton")
         assert opened.text("demoButton") == "Start local engine" and not server.is_running()
+        opened.panel.options.drawPreview()
+        assert opened.text("previewText").startswith("Percentiles")

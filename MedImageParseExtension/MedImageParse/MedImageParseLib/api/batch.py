@@ -23,7 +23,7 @@ from ..imaging.windows import choose_window
 from ..packages import require
 from ..progress import Cancellation, Progress, no_progress
 from ..prompts import catalogue
-from ..tasks.run import Report
+from ..tasks.run import Report, facts_of
 from .batch_cases import WRITES, Settings, checked_writes, shared_options
 from .batch_runs import Plan, run_here, run_on_workers
 from .calls import in_sentences
@@ -257,5 +257,6 @@ def _result(plan: Plan[Settings], tally: Tally, manifest: Manifest, found: Cases
 def _report(plan: Plan[Settings], found: Cases, **details: Any) -> Report:
     client, settings, warnings = plan.client, plan.settings, [*found.warnings, *plan.warnings]
     return Report(
-        model=settings.model, endpoint=client.name, dialect=client.dialect, window=settings.window, warnings=warnings, details=details
-    )
+        model=settings.model, endpoint=client.name, dialect=client.dialect, window=settings.window, warnings=warnings, details=details,
+        engine_facts=facts_of(client),
+    )  # fmt: skip

@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
         result = segment.check(model=arguments.model, cancellation=arguments.cancellation, **connection_options(arguments))
         report = Report(
             model=result.model, engine=result.engine or None, reply_form=result.reply_form, warnings=result.warnings,
-            timings_s={"total": round(result.latency_s, 3)},
+            timings_s={"total": round(result.latency_s, 3)}, engine_facts=result.about.to_json() if result.about is not None else None,
         )  # fmt: skip
         return _Checked(result.sentence, report.as_dict())
 

@@ -125,9 +125,10 @@ class Replayer:
         cancellation: Cancellation | None = None,
         max_reply_bytes: int = 0,
         model: str = "",
+        work: int = 0,
     ) -> Reply:
         """As EndpointClient.send."""
-        del progress, model
+        del progress, model, work
         (cancellation or Cancellation()).check()
         if self._has_changed:
             raise InputError("The image has changed since it was exported; export it again.")

@@ -8,7 +8,7 @@ or the computer dies while a request is at the endpoint, that one is sent again.
 Frames to it on its standard input: four bytes, the length of a JSON object; the object; then `size` bytes of a body.
 
     {"op": "connect", "endpoint": …, "profile": …, "at_once": 4, "options": {…}}        a key travels here, never in arguments or files
-    {"op": "send", "number": 1, "folder": …, "max_reply_bytes": …, "model": …, "size": 8123}
+    {"op": "send", "number": 1, "folder": …, "options": {"max_reply_bytes": …, "model": …, "work": …}, "size": 8123}
     {"op": "cancel"}                    everything that is in its hands
     {"op": "drop"}                      what has not left yet
 
@@ -35,6 +35,8 @@ from .. import errors
 from ..errors import Cancelled, EndpointError, MedImageParseError
 from ..program import python_executable
 from ..progress import Cancellation, Progress, no_progress
+from ..tasks.run import about_of
+from ..transport.about import About
 from ..transport.client import EndpointClient, Reply
 from .replies import place_of, read_reply, send_once, write_refusal
 
@@ -53,11 +55,11 @@ class DirectSender:
     def __init__(self, client: Any):
         self.client = client
 
-    def send(self, folder: Path, body: bytes, *, max_reply_bytes: int, model: str, cancellation: Cancellation) -> Reply:
+    def send(self, folder: Path, body: bytes, *, cancellation: Cancellation, **options: Any) -> Reply:
         """The reply to a request of the case that `folder` belongs to."""
 
         def ask() -> Reply:
-            return self.client.send(body, max_reply_bytes=max_reply_bytes, model=model, cancellation=cancellation)
+            return self.client.send(body, cancellation=cancellation, **options)
 
         return send_once(folder, body, ask, cancellation)
 
@@ -108,8 +110,14 @@ class Courier:
         _write_frame(process.stdin, self._connect, b"")  # type: ignore[arg-type]
         return process
 
-    def send(self, folder: Path, body: bytes, *, max_reply_bytes: int, model: str, cancellation: Cancellation) -> Reply:
+    def send(self, folder: Path, body: bytes, *, cancellation: Cancellation, **options: Any) -> Reply:
         """The reply to a request of the case that `folder` belongs to.
+
+        Args:
+            folder: of the case's replies.
+            body: the request's.
+            cancellation: gives it up.
+            options: further ones of `EndpointClient.send`, plain JSON values.
 
         Raises:
             as `EndpointClient.send` does; EndpointError too where the sender has died.
@@ -126,7 +134,7 @@ class Courier:
                 self._waiting[number] = future
             forget = cancellation.on_cancel(lambda: _fail(future, Cancelled()))
             try:
-                more = {"folder": str(folder), "max_reply_bytes": max_reply_bytes, "model": model, "size": len(body)}
+                more = {"folder": str(folder), "options": options, "size": len(body)}
                 self._tell({"op": "send", "number": number, **more}, body)
                 future.result()
             finally:
@@ -310,9 +318,8 @@ class _Office:
             client, progress = self._client, parcel.progress
 
             def ask() -> Reply:
-                options = {"max_reply_bytes": header["max_reply_bytes"], "model": header["model"]}
                 try:
-                    return client.send(body, progress=progress, cancellation=parcel.cancellation, **options)
+                    return client.send(body, progress=progress, cancellation=parcel.cancellation, **header["options"])
                 except EndpointError as error:
                     if error.status:  # while the lock is held: the run may be gone before it has written this down
                         write_refusal(Path(header["folder"]), body, error)
@@ -375,9 +382,13 @@ class CaseClient:
     def __init__(self, client: Any, sender: DirectSender | Courier, folder: Path, before_sending: Callable[[], None] = lambda: None):
         self.name, self.dialect, self.body_limit, self.max_in_flight = client.name, client.dialect, client.body_limit, client.max_in_flight
         self.deployment = getattr(client, "deployment", "")
-        self._sender, self._folder, self._before = sender, folder, before_sending
+        self._client, self._sender, self._folder, self._before = client, sender, folder, before_sending
         self._asked: Counter[int] = Counter()  # how often each request was asked for: repeated runs send the same one again
         self._lock = threading.Lock()
+
+    def about(self, *, fresh: bool = False) -> About | None:
+        """As EndpointClient.about."""
+        return about_of(self._client, fresh=fresh)
 
     def send(
         self,
@@ -387,6 +398,7 @@ class CaseClient:
         cancellation: Cancellation | None = None,
         max_reply_bytes: int = 64 * 2**20,
         model: str = "",
+        work: int = 0,
     ) -> Reply:
         """As EndpointClient.send."""
         if len(body) > self.body_limit:
@@ -399,7 +411,8 @@ class CaseClient:
             self._asked[hash(body)] += 1
         self._before()
         folder = self._folder / f"run-{again + 1}" if again else self._folder
-        return self._sender.send(folder, body, max_reply_bytes=max_reply_bytes, model=model, cancellation=cancellation or Cancellation())
+        cancellation = cancellation or Cancellation()
+        return self._sender.send(folder, body, max_reply_bytes=max_reply_bytes, model=model, work=work, cancellation=cancellation)
 
 
 if __name__ == "__main__":

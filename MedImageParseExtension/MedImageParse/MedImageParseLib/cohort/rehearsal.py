@@ -11,7 +11,8 @@ from typing import Any
 
 from ..errors import MedImageParseError
 from ..progress import Cancellation, Progress
-from ..tasks.run import NotSent
+from ..tasks.run import NotSent, about_of
+from ..transport.about import About
 from .cases import Case
 
 _MOST_TOLD = 20  # sentences about cases that cannot be read
@@ -44,6 +45,11 @@ class CountingClient:
     def __init__(self, client: Any):
         self.name, self.dialect, self.body_limit, self.max_in_flight = client.name, client.dialect, client.body_limit, 1
         self.requests = self.bytes = 0
+        self._client = client
+
+    def about(self, *, fresh: bool = False) -> About | None:
+        """As EndpointClient.about: what would be sent depends on it."""
+        return about_of(self._client, fresh=fresh)
 
     def send(self, body: bytes, **_options: Any) -> Any:
         """Counts the request. Raises NotSent."""

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,13 @@ from ..errors import UsageError
 from ..signin.auth import KEY_VARIABLE
 from . import frames
 from .interface import Answer, Engine, EngineError, EngineLoading, Facts, Health
+from .named import engine_class, is_file
 from .worker import answered, unpack
 
 _LAUNCH = Path(__file__).with_name("launch.py")
 PATIENCE_S = 150.0
 """How long a request waits for an engine that is loading, before it is told to come again: less than a client waits for a reply."""
+_INTRODUCTION_S = 3.0  # in which the process of a person's own engine says what the engine is
 _MOST_CRASHES = 3  # in a row; after that it is not started again
 # Of the program that starts an engine; a foreign Python would be led astray by them. Slicer sets them all.
 _NOT_HANDED_ON = ("PYTHONHOME", "PYTHONPATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PYTHONSTARTUP")
@@ -53,6 +56,10 @@ class Host:
     def health(self) -> Health:
         """How it is."""
         return Health(facts=self.facts)
+
+    def described(self) -> Facts:
+        """What it is, as far as it has said so; waits a moment for one that is only just starting."""
+        return self.facts
 
     def wait(self) -> None:
         """Until it is loaded. Raises EngineError where it cannot be."""
@@ -131,7 +138,8 @@ class OwnProcess(Host):
         self._state, self._sentence = "loading", "starting"
         self._crashes = 0
         self._is_final = False
-        self.facts = Facts(name=self._name, title=self._name)
+        self._has_told = not is_file(which)
+        self.facts = _facts_before_it_starts(which, self._name, weights)
 
     def start(self) -> OwnProcess:
         with self._changed:
@@ -152,6 +160,11 @@ class OwnProcess(Host):
             if self._state == "ready" and self._process is not None and self._process.poll() is not None:
                 self._died(self._process, "while it was idle")
             return Health(self._state, self._sentence, self.facts)
+
+    def described(self) -> Facts:
+        with self._changed:
+            self._changed.wait_for(lambda: self._has_told or self._is_final, _INTRODUCTION_S)
+            return self.facts
 
     def wait(self) -> None:
         """Until it is loaded, or as long as a request would wait. Raises EngineError where it cannot be loaded."""
@@ -199,7 +212,8 @@ class OwnProcess(Host):
     def _heard(self, message: dict[str, Any]) -> bool:
         """Take in what is said while it loads. Returns whether that was the last of it."""
         if "facts" in message:
-            self.facts = Facts.from_json(message["facts"])
+            self.facts, self._has_told = Facts.from_json(message["facts"]), True
+            self._changed.notify_all()
         elif "stage" in message:
             total = message["total"]
             self._tell("loading", message["stage"] + (f" {100 * message['done'] / total:.0f} %" if total else ""))
@@ -261,11 +275,19 @@ class OwnProcess(Host):
         return answer, found
 
 
+def _facts_before_it_starts(which: str, name: str, weights: str) -> Facts:
+    """What the class of one of our own engines says; a person's own file is run in the engine's process only."""
+    if is_file(which):
+        return Facts(name=name, title=name, weights=weights)
+    facts = Engine.facts_of(engine_class(which))
+    return replace(facts, name=name, weights=facts.weights or weights)
+
+
 def _how_long(facts: Facts) -> str:
     """The engine's own estimate, where it is so slow that a client with the usual patience would give up."""
     if facts.seconds_a_slice < 1:
         return ""
-    return f"; about {facts.seconds_a_slice:g} s a slice and prompt here, so call with a longer --timeout, such as 3600"
+    return f"; about {facts.seconds_a_slice:g} s a slice and prompt here: this program waits for its replies accordingly, other clients need a long timeout"
 
 
 def _ending(status: int | None) -> str:

@@ -23,6 +23,7 @@ from ..configuration import configuration_folder, write_atomically
 from ..errors import MedImageParseError, UsageError
 from ..program import python_executable
 from ..progress import Cancellation, Progress, no_progress
+from ..transport.about import HOUNSFIELD
 from . import default_engine
 from .hosting import Host, OwnProcess, environment_for
 from .interface import Engine
@@ -44,7 +45,7 @@ class Added:
         python: of its environment; "" for the one that runs this package.
         options: what it was given: paths, and its own options.
         weights: fingerprint of its weights, "" where there are none.
-        title, version, licence, finds: as the class says.
+        title, version, licence, finds, wants: as the class says.
         models: names of the models that it answers as.
         requirements: what was installed.
         terms_accepted: when its terms were shown and accepted, ISO 8601, "" where it has none.
@@ -60,10 +61,17 @@ class Added:
     version: str = ""
     licence: str = ""
     finds: str = ""
+    wants: str = ""
     models: list[str] = field(default_factory=list)
     requirements: list[str] = field(default_factory=list)
     terms_accepted: str = ""
     added: str = ""
+
+    @property
+    def takes_hounsfield(self) -> bool:
+        """Whether a CT must be sent to it as it is. Records of earlier versions do not say so; its class does."""
+        wants = self.wants or (engine_class(self.engine).wants if self.engine in OURS else "")
+        return wants == HOUNSFIELD
 
     @staticmethod
     def read(path: Path) -> Added:
@@ -186,7 +194,7 @@ def add_engine(
         environment = python or (_make_environment(folder / "env", kind.requirements, progress, cancellation) if kind.requirements else "")
         added = Added(
             name, absolute(which), environment, given, weights, kind.title or name, kind.version, kind.licence, kind.finds,
-            list(kind.models), [] if python else list(kind.requirements), now if kind.terms else "", now,
+            kind.wants, list(kind.models), [] if python else list(kind.requirements), now if kind.terms else "", now,
         )  # fmt: skip
         write_atomically(folder / _RECORD, json.dumps(asdict(added), indent=2) + "\n")
     except OSError as error:

@@ -9,7 +9,7 @@ healthcareai-examples toolkit). MedImageParse 3D was trained with four others, w
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -45,12 +45,14 @@ class Window:
         kind: "site", "range", "percentile", "untouched" (8-bit input, sent as it is) or "raw".
         low, high: values that become 0 and 255 (HU on CT); equal where kind is "untouched" or "raw".
         site: names of the sites, joined by "+", "" where none was named.
+        why: the reason for this choice, in plain words.
     """
 
     kind: str
     low: float = 0.0
     high: float = 0.0
     site: str = ""
+    why: str = field(default="", compare=False)
 
     @property
     def changes_values(self) -> bool:
@@ -82,7 +84,18 @@ def looks_like_ct(volume: Volume) -> bool:
     return bool(air >= 0.01 and tissue >= 0.01)
 
 
-def choose_window(volume: Volume, setting: str = "auto", sites: list[str] | tuple[str, ...] = (), model: str = SLICES.name) -> Window:
+CHOSEN, FOR_ENGINE, FOR_PROMPTS = "as chosen", "the engine takes Hounsfield units", "for the prompts and this kind of image"
+FROM_VALUES, EIGHT_BIT = "no window is known for these values", "the values have 8 bits already"
+
+
+def choose_window(
+    volume: Volume,
+    setting: str = "auto",
+    sites: list[str] | tuple[str, ...] = (),
+    model: str = SLICES.name,
+    *,
+    takes_raw: bool = False,
+) -> Window:
     """The window for a volume.
 
     Args:
@@ -91,30 +104,34 @@ def choose_window(volume: Volume, setting: str = "auto", sites: list[str] | tupl
         sites: what the prompts name, e.g. ["abdomen"]; used by "auto" on CT. Several sites need one range for one image:
             the lowest low to the highest high of them; for the 3D model always one of its own four.
         model: "medimageparse" or "medimageparse3d"; "auto" uses windows of the model's own training.
+        takes_raw: the engine that answers wants the values as they are (Hounsfield units of a CT): "auto" is "raw" then.
 
     Raises:
         UsageError: the setting is none of these.
     """
     setting = setting.strip()
     if setting == "raw":
-        return Window("raw")
+        return Window("raw", why=CHOSEN)
     if setting == "percentile":
-        return percentile_window(volume)
+        return replace(percentile_window(volume), why=CHOSEN)
     if setting in CT_WINDOWS:
-        return Window("site", *CT_WINDOWS[setting], site=setting)
+        return Window("site", *CT_WINDOWS[setting], site=setting, why=CHOSEN)
     if setting != "auto":
         return _range_window(setting)
     if volume.voxels.dtype == np.uint8:
-        return Window("untouched")  # the model card: values already in 0..255 are left alone
+        return Window("untouched", why=EIGHT_BIT)  # the model card: values already in 0..255 are left alone
+    if takes_raw:
+        return Window("raw", why=FOR_ENGINE)
     known = list(dict.fromkeys(site for site in sites if site in CT_WINDOWS))
     # Bone stays white and soft tissue stays gray in any narrower window; widening it for them would cost the organs' contrast.
     known = [site for site in known if site not in ("bone", "soft")] or known
     if known and MODELS[model].ct_windows and looks_like_ct(volume):
         site = next(site for site, served in MODELS[model].ct_windows.items() if set(served).intersection(known))
-        return Window("site", *CT_WINDOWS[site], site=site)
+        return Window("site", *CT_WINDOWS[site], site=site, why=FOR_PROMPTS)
     if known and looks_like_ct(volume):
-        return Window("site", min(CT_WINDOWS[site][0] for site in known), max(CT_WINDOWS[site][1] for site in known), "+".join(known))
-    return percentile_window(volume)
+        low, high = min(CT_WINDOWS[site][0] for site in known), max(CT_WINDOWS[site][1] for site in known)
+        return Window("site", low, high, "+".join(known), FOR_PROMPTS)
+    return replace(percentile_window(volume), why=FROM_VALUES)
 
 
 def percentile_window(volume: Volume) -> Window:
@@ -203,7 +220,7 @@ def _range_window(setting: str) -> Window:
             setting=setting,
             sites=sites,
         )
-    return Window("range", low, high)
+    return Window("range", low, high, why=CHOSEN)
 
 
 def _sample(voxels: np.ndarray) -> np.ndarray:

@@ -284,7 +284,7 @@ def _misfit_of_values(facts: Facts, voxels: np.ndarray) -> dict[str, object]:
     """A warning where the values are not those that the engine wants: the masks may then mean nothing, and nobody would know why."""
     sentence = ""
     if facts.wants == "HU" and voxels.dtype == np.uint8:
-        sentence = f"{facts.title or facts.name} takes Hounsfield units, and the volume came in 8 bits: for a CT choose the window raw (--window raw)."
+        sentence = f"{facts.title or facts.name} takes Hounsfield units, and the volume came in 8 bits: leave the window automatic, or choose raw values (--window raw)."
     elif facts.wants == "8 bits" and voxels.dtype != np.uint8 and voxels.size and (voxels.min() < 0 or voxels.max() > 255):
         sentence = f"{facts.title or facts.name} takes 8 bits through a window, and other values came, which were cut off: choose another window than raw."
     return {"warnings": [sentence]} if sentence else {}

@@ -357,10 +357,11 @@ def engine_status(fault: EngineError) -> tuple[int, dict[str, str]]:
 
 def _swagger(engine: Host) -> dict[str, object]:
     """A short description in Swagger 2 form; the title says who answers, "x-engine" everything that is known of it."""
+    facts = engine.described()
     return {
         "swagger": "2.0",
-        "info": {"title": engine.facts.shown, "description": "A local engine behind the models' endpoints", "version": SERVER_VERSION},
-        "x-engine": engine.facts.to_json(),
+        "info": {"title": facts.shown, "description": "A local engine behind the models' endpoints", "version": SERVER_VERSION},
+        "x-engine": facts.to_json(),
         "schemes": ["http"],
         "consumes": ["application/json"],
         "produces": ["application/json"],

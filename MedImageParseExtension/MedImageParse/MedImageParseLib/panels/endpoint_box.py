@@ -15,6 +15,7 @@ from ..errors import MedImageParseError
 from ..logic.jobs import Job
 from ..models import MODELS
 from ..profiles.profiles import LOCAL_DEMO, Profile, ProfileStore, local_demo
+from ..transport.about import About
 from .local_demo import DemoProcess
 from .privacy_box import mayBeSent
 from .sentences import jobWords, signInText, worded, words
@@ -31,9 +32,6 @@ def costs(profile: str = "") -> list[str]:
 
     advice = _("If you no longer need it, delete it in Azure, or with medimageparse deploy delete.")
     return [f"{sentence} {advice}" for sentence in deploy.reminders(profile)]
-
-
-_ENGINE_TIMEOUT_S = 3600.0
 
 
 def engineText(engine: Added) -> str:
@@ -86,6 +84,7 @@ class EndpointBox:
         self._ui, self._parameters, self._logic, self._icons, self._onChange = ui, parameters, logic, icons, onChange
         self._role, self._fits, self._model = role, fits or (lambda _profile: True), model
         self._status: dict[str, tuple[str, str]] = {}  # profile name: (icon, sentence)
+        self._about: dict[str, About] = {}  # profile name: what its engine said of itself when it was tested
         self._profiles: dict[str, Profile] = {}
         self._costs: dict[str, list[str]] = {}  # profile name: what runs behind it and costs money
         self._check: Job | None = None
@@ -115,10 +114,16 @@ class EndpointBox:
         """The chosen profile; the local demo's points to where the demo runs now."""
         profile = self.stored()
         if profile is not None and profile.name == LOCAL_DEMO and self.demo.url:
-            # An engine may need minutes for a volume on a processor, and the first request waits for its weights as well.
-            least = 0.0 if self.demo.engine is None else _ENGINE_TIMEOUT_S
-            return dataclasses.replace(profile, url=self.demo.url, reply_timeout_s=max(profile.reply_timeout_s, least))
+            return dataclasses.replace(profile, url=self.demo.url)
         return profile
+
+    @property
+    def takesRaw(self) -> bool:
+        """Whether the engine there is known to want Hounsfield units, so that an automatic window sends the values as they are."""
+        if self.name == LOCAL_DEMO and self.demo.isStarted:
+            return self.demo.engine is not None and self.demo.engine.takes_hounsfield
+        about = self._about.get(self.name)
+        return about is not None and about.wants_hounsfield
 
     def stored(self) -> Profile | None:
         """The chosen profile as it is stored."""
@@ -146,6 +151,7 @@ class EndpointBox:
     def forget(self, name: str) -> None:
         """What was known of this endpoint no longer holds, because its settings changed."""
         self._status.pop(name, None)
+        self._about.pop(name, None)
         self.show()
 
     def show(self) -> None:
@@ -253,7 +259,10 @@ class EndpointBox:
 
     def _checkEnded(self, job: Job) -> None:
         self._check = None
+        self._about.pop(self._checked, None)
         if job.state == "done":
+            if job.result.about is not None:
+                self._about[self._checked] = job.result.about
             self._setStatus(self._checked, "Good", worded(job.result.sentence))
         elif job.state == "cancelled":
             self._status.pop(self._checked, None)

@@ -13,7 +13,7 @@ from slicer.i18n import tr as _
 from ..errors import MedImageParseError
 from ..imaging.png import encode_png
 from ..imaging.volume import Volume
-from ..imaging.windows import CT_WINDOWS, Window
+from ..imaging.windows import CT_WINDOWS, FOR_ENGINE, Window
 from ..models import SLICES, VOLUMES
 from ..scene.geometry import regionFromRoi
 from ..scene.volumes import volumeFromNode
@@ -36,10 +36,14 @@ class OptionsBox:
         parameters: where choices are kept.
         inputs: knows volume, mode and slice.
         chooseNode: what a node selector tells.
+        takesRaw: whether the endpoint's engine is known to want Hounsfield units.
     """
 
-    def __init__(self, ui: Any, parameters: PanelParameters, inputs: InputBox, chooseNode: Callable[[str, Any], object]):
-        self._ui, self._parameters, self._inputs = ui, parameters, inputs
+    def __init__(
+        self, ui: Any, parameters: PanelParameters, inputs: InputBox, chooseNode: Callable[[str, Any], object],
+        takesRaw: Callable[[], bool] = lambda: False,
+    ):  # fmt: skip
+        self._ui, self._parameters, self._inputs, self._takesRaw = ui, parameters, inputs, takesRaw
         self._windows: dict[tuple, Window] = {}
         self._choices = _choices(ui, self._choose)
         self._window = Choice(ui.windowComboBox, _windowOptions(), self._windowChosen)
@@ -101,9 +105,10 @@ class OptionsBox:
         ui = self._ui
         try:
             made = self._preview()
-            text = _("{window}; {size} MB before compression.").format(
-                window=_sentence(made.window.describe()), size=megabytes(made.bytes_raw)
-            )
+            window = _sentence(made.window.describe())
+            if made.window.why == FOR_ENGINE:
+                window = _("{window}, because the engine takes Hounsfield units").format(window=window)
+            text = _("{window}; {size} MB before compression.").format(window=window, size=megabytes(made.bytes_raw))
             if made.isTurned:
                 text += " " + _("The slice is rotated to the orientation of the model's training images for this target.")
         except MedImageParseError as error:
@@ -132,9 +137,18 @@ class OptionsBox:
         """The window of a setting. Finding it looks at millions of voxels, so it is done once for each state of the volume."""
         volumeNode, prompts = self._inputs.volumeNode, self._parameters["Prompts"]
         model = (VOLUMES if self._inputs.mode == VOLUME else SLICES).name
-        key = (volumeNode.GetID(), volumeNode.GetImageData().GetMTime(), volume.modality, setting, model, *preview.sitesOf(prompts))
+        takesRaw = model == VOLUMES.name and self._takesRaw()
+        key = (
+            volumeNode.GetID(),
+            volumeNode.GetImageData().GetMTime(),
+            volume.modality,
+            setting,
+            model,
+            takesRaw,
+            *preview.sitesOf(prompts),
+        )
         if key not in self._windows:
-            self._windows = {key: preview.windowFor(volume, setting, prompts, model)}
+            self._windows = {key: preview.windowFor(volume, setting, prompts, model, takesRaw)}
         return self._windows[key]
 
     def _choose(self, name: str, value: str) -> None:

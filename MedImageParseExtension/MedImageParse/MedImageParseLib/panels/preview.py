@@ -44,9 +44,17 @@ def sitesOf(prompts: str) -> list[str]:
         return []
 
 
-def windowFor(volume: Volume, setting: str, prompts: str, model: str = SLICES.name) -> Window:
-    """The window that a run of a model with these choices would use. Raises UsageError for a setting that is none."""
-    return choose_window(volume, setting, sitesOf(prompts), model)
+def windowFor(volume: Volume, setting: str, prompts: str, model: str = SLICES.name, takesRaw: bool = False) -> Window:
+    """The window that a run of a model with these choices would use. Raises UsageError for a setting that is none.
+
+    Args:
+        volume: the input.
+        setting: "auto", "raw", "percentile", a site or "LOW,HIGH".
+        prompts: as they stand in the panel.
+        model: that will be asked.
+        takesRaw: its engine wants Hounsfield units.
+    """
+    return choose_window(volume, setting, sitesOf(prompts), model, takes_raw=takesRaw)
 
 
 def volumePreview(volume: Volume, window: Window, region: str, index: int | None = None) -> Preview:

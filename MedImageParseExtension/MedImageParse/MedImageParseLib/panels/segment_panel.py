@@ -59,7 +59,7 @@ class SegmentPanel(Tab):
         self.follower = SliceFollower(slicer.mrmlScene, self.update)
         self.inputs = InputBox(ui, self.parameters, self.follower, self.chooseNode)
         self.prompts = PromptBox(ui, self._promptsChanged, self._askedOf, self._isTogether, self._sendApart)
-        self.options = OptionsBox(ui, self.parameters, self.inputs, self.chooseNode)
+        self.options = OptionsBox(ui, self.parameters, self.inputs, self.chooseNode, lambda: self.endpoint.takesRaw)
         self.runBox = RunBox(ui, self.run, self.cancel, icons, self._helpFor)
         self.manyBox = ManyBox(ui, lambda: self.inputs.volumeNode, self.run, self.runOnMany, self._showCase, self.runBox.sayError)
         self.history = historyOf(slicer.mrmlScene)

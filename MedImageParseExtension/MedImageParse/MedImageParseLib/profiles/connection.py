@@ -69,7 +69,11 @@ def connect(
         ),
         dialect=profile.dialect,
         deployment=profile.deployment,
-        timeouts=Timeouts(profile.connect_timeout_s, profile.reply_timeout_s),
+        timeouts=Timeouts(
+            profile.connect_timeout_s,
+            profile.reply_timeout_s,
+            is_chosen=options.timeout is not None or profile.reply_timeout_s != Timeouts().reply,
+        ),
         retry=RetryPolicy(tries=profile.tries),
         ca_bundle=profile.ca_bundle,
         proxy=profile.proxy,

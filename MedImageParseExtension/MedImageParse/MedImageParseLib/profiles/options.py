@@ -25,7 +25,10 @@ class ConnectionOptions:
     key_file: str | os.PathLike = option("", help="file that holds the key or token", metavar="FILE", group=_GROUP)
     deployment: str = option("", help="sent as azureml-model-deployment", metavar="NAME", group=_GROUP)
     timeout: float | None = option(
-        None, help="seconds from the last byte sent to the last received, per try (default 190)", metavar="S", group=_GROUP
+        None,
+        help="seconds from the last byte sent to the last received, per try (default 190; for a local engine what it says it needs)",
+        metavar="S",
+        group=_GROUP,
     )
     retries: int | None = option(None, help="total tries, the first included (default 5)", metavar="N", group=_GROUP)
     ca_bundle: str = option("", help="extra certificate authorities (PEM)", metavar="FILE", group=_GROUP)

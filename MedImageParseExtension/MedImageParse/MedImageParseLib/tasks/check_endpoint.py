@@ -14,6 +14,7 @@ from ..errors import EndpointError, ReplyError, UsageError
 from ..models import MODEL_NAMES, MODELS, VECTORS, guess_model
 from ..progress import Cancellation, Progress, no_progress
 from ..redaction import redactor
+from ..transport.about import About
 from ..transport.client import EndpointClient
 from ..transport.faults import duration
 from ..transport.retry import RetryPolicy
@@ -36,6 +37,7 @@ class CheckResult:
         reply_form: which of the documented forms the reply had.
         engine: what a local endpoint calls its engine, "" for the published models.
         warnings: sentences, such as on a key file that others can read.
+        about: what a local endpoint says of its engine; None for any other.
     """
 
     sentence: str
@@ -44,6 +46,7 @@ class CheckResult:
     reply_form: str
     engine: str = ""
     warnings: list[str] = field(default_factory=list)
+    about: About | None = None
 
 
 @dataclass(slots=True, frozen=True)
@@ -147,10 +150,22 @@ def _classifier(client: EndpointClient, body: bytes, latency_s: float, warnings:
 
 def _healthy(client: EndpointClient, found: _Found, latency_s: float, warnings: list[str]) -> CheckResult:
     engine = redactor.quote(found.engine, 200)
+    about = client.about(fresh=True) if engine else None
     who = f"the {engine}" if engine else MODEL_NAMES[found.model]
-    how = f"asked as {MODEL_NAMES[found.model]}; " if engine else ""
+    how = "".join(f"{part}; " for part in (f"asked as {MODEL_NAMES[found.model]}" if engine else "", *_more(about, engine)) if part)
     sentence = f"{client.name} answers in {duration(latency_s)} with {who} ({how}reply: {found.form}); only a tiny made-up probe was sent."
-    return CheckResult(sentence, found.model, latency_s, found.form, engine, warnings)
+    return CheckResult(sentence, found.model, latency_s, found.form, engine, warnings, about)
+
+
+def _more(about: About | None, engine: str) -> list[str]:
+    """What decides how a local engine is asked, and what its replies do not say."""
+    if about is None:
+        return []
+    return [
+        f"runs on {about.device}" if about.device and about.device not in engine else "",
+        "takes Hounsfield units" if about.wants_hounsfield else "",
+        f"needs about {about.seconds_a_slice:g} s a slice and prompt" if about.seconds_a_slice >= 1 else "",
+    ]
 
 
 def _wrong_model(client: EndpointClient, asked: str, found: _Found, request_id: str) -> ReplyError:

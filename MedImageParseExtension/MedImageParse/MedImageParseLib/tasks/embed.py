@@ -195,7 +195,7 @@ class Embedder:
             self._log.cancellation.check()
             part = texts[start : start + size]
             body = medimageinsight.build_text_request(part, self._client.dialect)
-            answer = self._log.send(self._client, body, medimageinsight.largest_reply(len(part)))
+            answer = self._log.send(self._client, body, medimageinsight.largest_reply(len(part)), work=len(part))
             vectors.append(self._note(medimageinsight.parse_reply(answer, len(part), "text_features")))
         return np.concatenate(vectors)
 
@@ -207,7 +207,8 @@ class Embedder:
             if sending.has_failed:
                 raise _NotSent
             try:
-                answer = self._log.send(self._client, body, medimageinsight.largest_reply(len(batch)), sending.cancellation)
+                largest = medimageinsight.largest_reply(len(batch))
+                answer = self._log.send(self._client, body, largest, sending.cancellation, work=len(batch))
                 with self._log.timed("decode"):
                     return self._note(medimageinsight.parse_reply(answer, len(batch), "image_features"))
             except MedImageParseError as error:

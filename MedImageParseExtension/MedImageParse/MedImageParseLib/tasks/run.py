@@ -23,6 +23,7 @@ from ..imaging.volume import CroppedMask, Volume
 from ..models import MODELS
 from ..progress import Cancellation, Progress, no_progress
 from ..prompts import catalogue
+from ..transport.about import About
 from ..wire.envelope import Said
 from . import showing
 
@@ -46,7 +47,25 @@ class Client(Protocol):
         cancellation: Cancellation | None = None,
         max_reply_bytes: int = ...,
         model: str = "",
+        work: int = 0,
     ) -> Any: ...
+
+
+def about_of(client: Any, *, fresh: bool = False) -> About | None:
+    """What the endpoint says of its own engine; None where nothing is known, or where the connection cannot be asked.
+
+    Args:
+        client: any connection.
+        fresh: ask again, for what an engine knows only once it has loaded.
+    """
+    ask = getattr(client, "about", None)
+    return ask(fresh=fresh) if ask is not None else None
+
+
+def facts_of(client: Any) -> dict[str, Any] | None:
+    """What a report holds of the endpoint's own engine, now that it has answered; None where nothing is known."""
+    engine = about_of(client, fresh=True)
+    return engine.to_json() if engine is not None else None
 
 
 @dataclass(slots=True)
@@ -62,12 +81,14 @@ class Report:
         http_status: of the last reply.
         model: which model was asked for.
         engine: which local engine answered; null for the model itself.
+        engine_facts: of a local endpoint, `name`, `title`, `version`, `licence`, `device`, `weights` (a fingerprint), `wants` (`HU`, `8 bits`, `any`), `seconds_a_slice`.
         endpoint: scheme, host and path, never a key.
         dialect: azureml or mlflow.
         reply_form: which of the [documented forms](wire.md) came.
         request_ids: for the endpoint's log.
         input: `path`, `size_kji`, `spacing_mm` (the same order), `modality`.
         window: which intensities were sent.
+        window_reason: why these.
         bytes_sent: of the requests' bodies.
         bytes_received: of the replies' bodies.
         tries: how many requests were sent, those tried again included.
@@ -87,12 +108,14 @@ class Report:
     http_status: int | None = None
     model: str | None = None
     engine: str | None = None
+    engine_facts: dict[str, Any] | None = None
     endpoint: str | None = None
     dialect: str | None = None
     reply_form: str | None = None
     request_ids: list[str] = field(default_factory=list)
     input: dict[str, Any] | None = None
     window: str | None = None
+    window_reason: str | None = None
     bytes_sent: int = 0
     bytes_received: int = 0
     tries: int = 0
@@ -163,7 +186,7 @@ class RunLog:
         score = self.existence.get(result.text)
         return result.report(volume) | ({} if score is None else {"existence": round(score, 4)})
 
-    def send(self, client: Client, body: bytes, largest_reply: int, cancellation: Cancellation | None = None) -> bytes:
+    def send(self, client: Client, body: bytes, largest_reply: int, cancellation: Cancellation | None = None, *, work: int = 0) -> bytes:
         """Send one request and return the reply's body, with all that is worth reporting taken down.
 
         Args:
@@ -171,6 +194,7 @@ class RunLog:
             body: the request's.
             largest_reply: bytes that its reply can need; a longer one is not read.
             cancellation: of this request; None for the run's.
+            work: slices times prompts, or pictures: see EndpointClient.send.
         """
         with self.timed("wait"):
             try:
@@ -180,6 +204,7 @@ class RunLog:
                     cancellation=cancellation or self.cancellation,
                     max_reply_bytes=largest_reply,
                     model=self.model,
+                    work=work,
                 )
             except MedImageParseError as error:
                 with self._lock:
@@ -208,6 +233,7 @@ class RunLog:
             http_status=200,
             model=self.model,
             engine="; ".join(self.engines) or None,
+            engine_facts=facts_of(client),
             endpoint=client.name,
             dialect=client.dialect,
             reply_form=" | ".join(self.forms) or None,

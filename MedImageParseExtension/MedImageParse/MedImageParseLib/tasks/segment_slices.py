@@ -102,6 +102,7 @@ def segment_slices(
         volume, client, chosen.describe(), plane=None if volume.is_picture else plane, slices=indices,
         orient=_describe(orient, views, prompts, volume, plane), group=group,
     )  # fmt: skip
+    report.window_reason = chosen.why or None
     report.prompts = [log.entry(result, volume) for result in results]
     return SegmentationResult(volume, results, report.as_dict(), str(failure) if failure else "")
 
@@ -241,7 +242,8 @@ def _job(
             png = encode_png(eight_bit.square(shot.view, shot.index))
             text = grammar.join_prompts([prompts[number] for number in shot.members])
             body = medimageparse.build_request([png], text, client.dialect)
-        answer = log.send(client, body, medimageparse.largest_reply(1, len(shot.members), (SIDE, SIDE)))
+        largest = medimageparse.largest_reply(1, len(shot.members), (SIDE, SIDE))
+        answer = log.send(client, body, largest, work=len(shot.members))
         with log.timed("decode"):
             (reply,) = medimageparse.parse_reply(answer, 1, len(shot.members), (SIDE, SIDE))
             maps = [shot.view.slice_map(reply.maps[position]) for position in range(len(shot.members))]

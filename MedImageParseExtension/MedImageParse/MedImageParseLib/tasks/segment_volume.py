@@ -19,7 +19,7 @@ from ..progress import Cancellation, Progress, no_progress
 from ..prompts import grammar, grouping, sites
 from ..prompts.advice import advice
 from ..wire import medimageparse3d
-from .run import Client, PromptResult, RunLog, SegmentationResult, empty_results, run_all
+from .run import Client, PromptResult, RunLog, SegmentationResult, about_of, empty_results, run_all
 
 MODEL = VOLUMES.name
 
@@ -49,7 +49,7 @@ def segment_volume(
         volume: any orientation, sheared ones too; colour volumes are sent as luminance.
         prompts: as `prompts.grammar.parse_prompts` returns them.
         client: the connection over which it is asked.
-        window: "auto", "raw", "percentile", a site or "LOW,HIGH".
+        window: "auto" (raw where the engine says that it wants Hounsfield units), "raw", "percentile", a site or "LOW,HIGH".
         group: "auto" for as few requests as keep nested targets apart, "together" for one request, "each" for one request a prompt.
         slabs: "none", "auto" or a number of slabs along the axial axis.
         region: "I0:I1,J0:J1,K0:K1" in voxels to send only a part of the volume, "" for all of it.
@@ -70,7 +70,10 @@ def segment_volume(
         _check(volume, prompts, group, log)
         axes = AxisMap.towards(volume.ijk_to_ras, ("S", "A", "R"))
         part = Region.parse(region or ":,:,:", volume.shape_kji)
-        chosen = choose_window(volume, window, [site for site in map(sites.site_of, prompts) if site], MODEL)
+        engine = about_of(client)
+        takes_raw = engine is not None and engine.wants_hounsfield
+        named = [site for site in map(sites.site_of, prompts) if site]
+        chosen = choose_window(volume, window, named, MODEL, takes_raw=takes_raw)
         voxels = part.crop(to_gray(volume.voxels) if volume.is_color else volume.voxels)
         sent = np.ascontiguousarray(apply_window(axes.apply(voxels), chosen))
         matrix = axes.turned_matrix(part.cropped_matrix(volume.ijk_to_ras), voxels.shape)
@@ -94,6 +97,7 @@ def segment_volume(
         groups=[[prompts[number] for number in members] for members in groups],
         deterministic=None if log.engines else False,  # of another engine nothing is known
     )  # fmt: skip
+    report.window_reason = chosen.why or None
     report.prompts = [log.entry(result, volume) for result in results]
     return SegmentationResult(volume, results, report.as_dict(), str(failure) if failure else "")
 
@@ -135,7 +139,8 @@ class _Jobs:
                 body, self._first_body = self._first_body, None
             body = body or self._build(slab, members)
             shape = (slab.stop - slab.start, *self._sent.shape[1:])
-            answer = self._log.send(self._client, body, medimageparse3d.largest_reply(len(members), shape))
+            largest = medimageparse3d.largest_reply(len(members), shape)
+            answer = self._log.send(self._client, body, largest, work=shape[0] * len(members))
             del body
             with self._log.timed("decode"):
                 reply = medimageparse3d.parse_reply(answer, len(members), shape, self._keep)

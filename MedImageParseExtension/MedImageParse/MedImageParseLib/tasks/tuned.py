@@ -52,7 +52,9 @@ def classify_tuned(
         log.cancellation.check()
         progress("embedding", start, len(pictures))
         part = [encode_square(picture.pixels) for picture in pictures[start : start + batch]]
-        answer = log.send(client, classification.build_request(part, client.dialect), classification.largest_reply(len(part)))
+        answer = log.send(
+            client, classification.build_request(part, client.dialect), classification.largest_reply(len(part)), work=len(part)
+        )
         rows += classification.parse_reply(answer, len(part))
     labels = list(rows[0]) if rows else []
     if any(set(row) != set(labels) for row in rows):

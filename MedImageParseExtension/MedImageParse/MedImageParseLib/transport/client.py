@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Cancelled, EndpointError, ReplyError, UsageError
@@ -15,6 +15,7 @@ from ..redaction import RedactingFilter, redactor
 from ..remedies import annotated
 from ..signin.auth import AuthProvider, NoAuth, StaticKey
 from . import faults, sockets
+from .about import About, ask
 from .address import parse_address, resolve_dialect
 from .audit import AuditLog
 from .request import Exchange, Outcome, Route
@@ -125,6 +126,9 @@ class EndpointClient:
         self._gate = gate_for(self.address.name, self.deployment, is_loopback=self.address.is_loopback)
         self._session: requests.Session | None = None
         self._last_used = 0.0
+        self._about: About | None = None
+        self._has_asked = False
+        self._about_lock = threading.Lock()
         self._lock = threading.Lock()
         self._refresh_lock = threading.Lock()
         _check_deployment(self.deployment)
@@ -150,6 +154,18 @@ class EndpointClient:
         """Whether the endpoint is this very computer."""
         return self.address.is_loopback
 
+    def about(self, *, fresh: bool = False) -> About | None:
+        """What an engine on this very computer says of itself; None for any other endpoint. Asked once, without a key.
+
+        Args:
+            fresh: ask again: an engine that was loading knows its device only afterwards.
+        """
+        with self._about_lock:
+            if not self._has_asked or (fresh and self._about is not None):
+                self._about = ask(self.address) or self._about
+                self._has_asked = True
+            return self._about
+
     def send(
         self,
         body: bytes,
@@ -158,6 +174,7 @@ class EndpointClient:
         cancellation: Cancellation | None = None,
         max_reply_bytes: int = DEFAULT_REPLY_LIMIT,
         model: str = "",
+        work: int = 0,
         retry: RetryPolicy | None = None,
     ) -> Reply:
         """POST a JSON body and return the reply, trying again where that can help.
@@ -168,6 +185,8 @@ class EndpointClient:
             cancellation: stops it at any moment.
             max_reply_bytes: a longer reply is an error, and is not read to its end.
             model: for the audit line, and for the local endpoint, which plays three models.
+            work: slices times prompts, or pictures, that the body asks for. Where nobody chose a timeout, a local engine's own estimate for
+                so much work decides how long its reply is waited for; 0 asks for no estimate.
             retry: instead of the client's own policy.
 
         Raises:
@@ -183,7 +202,7 @@ class EndpointClient:
         persistence = Persistence(retry or self.retry)
         request_ids: list[str] = []
         digest = self._audit.digest(body) if self._audit is not None else ""
-        route = Route(self.address, self.deployment, self.timeouts, self.find_proxy(), self.open_session)
+        route = Route(self.address, self.deployment, self._timeouts_for(work), self.find_proxy(), self.open_session)
         is_refreshed = False
         while True:
             header = self._authorization()
@@ -218,6 +237,15 @@ class EndpointClient:
             persistence.wait(wait, progress, cancellation)
         unrecorded = self._audit is not None and bool(self._audit.trouble)
         raise _error(fault, request_ids, time.monotonic() - began, persistence.stopped_by, unrecorded=unrecorded)
+
+    def _timeouts_for(self, work: int) -> Timeouts:
+        """The timeouts, with the reply's raised to what a local engine says that it needs, unless a person chose it."""
+        if not work or self.timeouts.is_chosen or self.timeouts.reply != Timeouts().reply:
+            return self.timeouts
+        engine = self.about()
+        if engine is None:
+            return self.timeouts
+        return replace(self.timeouts, reply=max(self.timeouts.reply, engine.reply_timeout(work, self.max_in_flight)))
 
     def close(self) -> None:
         """Close the kept connections. The client may be used again after that."""

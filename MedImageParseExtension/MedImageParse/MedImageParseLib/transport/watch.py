@@ -37,11 +37,13 @@ class Timeouts:
         connect: name look-up, connection, the proxy's tunnel and the TLS handshake together.
         reply: from the last byte sent to the last byte received.
         stall: the longest time in which an upload makes no headway at all.
+        is_chosen: a person chose `reply`, so it stays as it is for an engine on this computer that needs longer.
     """
 
     connect: float = 10.0
     reply: float = 190.0
     stall: float = 60.0
+    is_chosen: bool = False
 
 
 class Watch:
