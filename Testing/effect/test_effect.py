@@ -220,39 +220,6 @@ def test_choices_are_kept_in_the_editors_node_without_the_endpoints_address(anno
     assert annotator.host.find("promptEdit").text == "cube" and annotator.host.find("combineComboBox").currentText == "Add to what is there"
 
 
-def test_an_annotator_finds_corrects_masks_undoes_saves_and_reopens(annotator, tmp_path):
-    liver = annotator.addSegment("cube")
-    annotator.run()
-    found_alone = annotator.everything()
-    spot = np.zeros_like(CUBE)
-    spot[1, 1:4, 1:4] = True
-    annotator.editor.paint(labelmap(annotator, spot))  # corrected with the editor's own brush
-    corrected = annotator.everything()
-    assert np.array_equal(annotator.voxels(liver) != 0, CUBE | spot)
-    annotator.parameters.SetMaskMode(KINDS.EditAllowedOutsideAllSegments)
-    annotator.editor.mrmlSegmentEditorNode().SetOverwriteMode(2)
-    annotator.host.choose("intoComboBox", "New segments")
-    annotator.run("bar")
-    assert annotator.names() == ["cube", "bar"]
-    assert np.array_equal(annotator.voxels(annotator.node.GetSegmentation().GetNthSegmentID(1)) != 0, BAR & ~(CUBE | spot))
-    done = annotator.everything()
-    annotator.editor.undo()
-    assert annotator.everything() == corrected
-    annotator.editor.undo()
-    assert annotator.everything() == found_alone
-    annotator.editor.redo()
-    annotator.editor.redo()
-    assert annotator.everything() == done
-
-    storage = slicer.vtkMRMLSegmentationStorageNode()
-    storage.SetFileName(str(tmp_path / "organs.seg.nrrd"))
-    assert storage.WriteData(annotator.node)
-    again = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode")
-    assert storage.ReadData(again)
-    annotator.node = again
-    assert annotator.everything() == done
-
-
 def test_three_letters_and_enter_give_a_target_and_the_next_enter_runs(annotator, endpoint):
     annotator.addSegment("mine")
     annotator.host.type("promptEdit", "adr")
