@@ -21,6 +21,7 @@ MODULE = ROOT / "MedImageParseExtension" / "MedImageParse"
 sys.path[:0] = [str(SCRIPTS), str(MODULE), str(ROOT / "Testing")]
 
 import environment
+import screenshots_effect
 import screenshots_search
 
 PANEL = (380, 800)  # pixels
@@ -324,6 +325,7 @@ PICTURES = (
     large_fonts,
     dark,
     errors,
+    *screenshots_effect.PICTURES,
     *screenshots_search.PICTURES,
 )
 

@@ -8,7 +8,6 @@ import pytest
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed: there is no MRML to test against")
 pytest.importorskip("PySide6", reason="PySide6 is not installed: there is no Qt to test against")
 
-from effect_support import labelmap
 from panel_support import Gate, phantom
 
 CUBE, BAR = phantom() == 100, phantom() == 200

@@ -178,7 +178,7 @@ class TextPrompt:
         name = self._segmentName() if self._parameters["Into"] == SELECTED else ""
         self._prompt.setPlaceholderText(plain(name) if name and not isUnnamed(name) else _("such as liver"))
         ui.combineComboBox.setEnabled(self._parameters["Into"] == SELECTED)
-        for widget in (ui.slicesLabel, ui.firstSpinBox, ui.toLabel, ui.lastSpinBox):
+        for widget in (ui.slicesLabel, ui.slicesWidget):
             widget.setVisible(extent == RANGE)
         self._showSlices(extent)
         for widget in (ui.marginLabel, ui.marginSpinBox):
