@@ -7,10 +7,10 @@ import json
 import sys
 
 from ..errors import UsageError
-from ..profiles.profiles import AZURE_ML_SCOPES, DIALECTS, ENTRA_METHODS, MODELS, SIGN_INS, Profile, ProfileStore
+from ..profiles.profiles import AZURE_ML_SCOPES, DIALECTS, ENTRA_METHODS, MODELS, Profile, ProfileStore
 from ..profiles.sharing import TRUST_SETTINGS
 from ..progress import Cancellation
-from ..signin.auth import delete_from_keyring, environment_key, key_file_warning, read_key_file, save_in_keyring
+from ..signin.auth import SIGN_INS, delete_from_keyring, environment_key, key_file_warning, read_key_file, save_in_keyring
 from ..transport.address import parse_address
 from .json_answer import answered
 from .options import RefuseKey
@@ -59,7 +59,7 @@ def _add_add_parser(actions: argparse._SubParsersAction[argparse.ArgumentParser]
     parser.add_argument("--model", choices=MODELS, help="which model runs there (default: any may be asked for)")
     parser.add_argument("--dialect", choices=DIALECTS, help="how the endpoint is spoken to (default auto)")
     parser.add_argument("--deployment", metavar="NAME", help="sent as azureml-model-deployment")
-    parser.add_argument("--auth", choices=SIGN_INS, help="how to sign in (default: none)")
+    parser.add_argument("--auth", choices=tuple(SIGN_INS), help="how to sign in (default: none)")
     parser.add_argument("--method", choices=ENTRA_METHODS, help="how to sign in to Entra")
     parser.add_argument("--scope", help="scope of Entra tokens, for endpoints in other clouds")
     parser.add_argument("--authority", metavar="HOST", help="sign-in host of another cloud, which you trust with your account")

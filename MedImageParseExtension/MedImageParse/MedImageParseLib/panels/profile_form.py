@@ -14,7 +14,7 @@ from slicer.i18n import tr as _
 
 from ..models import MODELS, SLICES, VECTORS, VOLUMES
 from ..profiles.profiles import Profile
-from ..signin.auth import delete_from_keyring, keyring_is_there, save_in_keyring, session_keys
+from ..signin.auth import SIGN_INS, delete_from_keyring, keyring_is_there, save_in_keyring, session_keys
 from .widgets import Choice, setPlain
 
 
@@ -108,7 +108,8 @@ def _models() -> tuple[tuple[str, str], ...]:
 
 
 def _signIns() -> tuple[tuple[str, str], ...]:
-    return (("none", _("None")), ("key", _("Key")), ("aml-token", _("Azure ML token")), ("entra", _("Microsoft account (Entra)")))
+    words = {"none": _("None"), "key": _("Key"), "aml-token": _("Azure ML token"), "entra": _("Microsoft account (Entra)")}
+    return tuple((each.name, words.get(each.name, each.title)) for each in SIGN_INS.values())
 
 
 class KeyBox:

@@ -12,6 +12,7 @@ from slicer.i18n import tr as _
 from ..errors import MedImageParseError
 from ..logic.jobs import JobQueue
 from ..profiles.profiles import LOCAL_DEMO, Profile, ProfileStore
+from ..signin.auth import SIGN_INS
 from ..signin.methods import sign_out
 from ..transport.address import parse_address
 from .endpoint_box import EndpointBox, costs
@@ -114,8 +115,8 @@ class SettingsPanel:
         self._say("")
 
     def _signInChosen(self, signIn: str) -> None:
-        self.ui.keyBox.setVisible(signIn in ("key", "aml-token"))
-        self.ui.entraBox.setVisible(signIn == "entra")
+        self.ui.keyBox.setVisible(SIGN_INS[signIn].asks_for == "key")
+        self.ui.entraBox.setVisible(SIGN_INS[signIn].asks_for == "entra")
 
     def _new(self) -> None:
         self._describe(None)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ..options import option
-from .profiles import DIALECTS, SIGN_INS
+from ..signin.auth import SIGN_INS
+from .profiles import DIALECTS
 
 _GROUP = "endpoint"
 
@@ -20,7 +21,9 @@ class ConnectionOptions:
     dialect: str = option(
         "", help="how it is spoken to; by default auto: /invocations is mlflow, anything else azureml", choices=DIALECTS, group=_GROUP
     )
-    auth: str = option("", help="how to sign in; a key or token comes from MEDIMAGEPARSE_KEY or a key file", choices=SIGN_INS, group=_GROUP)
+    auth: str = option(
+        "", help="how to sign in; a key or token comes from MEDIMAGEPARSE_KEY or a key file", choices=tuple(SIGN_INS), group=_GROUP
+    )
     key: str = option("", help="key or token from a password field", on_command_line=False)
     key_file: str | os.PathLike = option("", help="file that holds the key or token", metavar="FILE", group=_GROUP)
     deployment: str = option("", help="sent as azureml-model-deployment", metavar="NAME", group=_GROUP)

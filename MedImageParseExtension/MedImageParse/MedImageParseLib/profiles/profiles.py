@@ -22,7 +22,7 @@ from ..errors import UsageError
 from ..models import MODEL_NAMES
 from ..redaction import is_plain, plain
 from ..remedies import KEY_NOT_IN_PROFILE, Sentence
-from ..signin.auth import origin
+from ..signin.auth import SIGN_INS, origin
 from ..transport.address import checked_host, parse_address
 from .document import SCHEMA, held, load_document, parse_document, write_document
 from .sharing import PERSONAL, check_export, check_trust, describe_place, is_demo_name, received
@@ -30,7 +30,6 @@ from .sharing import PERSONAL, check_export, check_trust, describe_place, is_dem
 FILE_NAME = "profiles.json"
 MODELS = tuple(MODEL_NAMES)
 DIALECTS = ("auto", "azureml", "mlflow")
-SIGN_INS = ("none", "key", "aml-token", "entra")
 ENTRA_METHODS = ("browser", "device-code", "azure-cli", "managed-identity", "environment", "default")
 # The audience of Azure ML's scoring front end; management.azure.com tokens are refused there (endpoints in other clouds have their own).
 DEFAULT_SCOPE = "https://ml.azure.com/.default"
@@ -59,7 +58,7 @@ class Profile:
         model: one of MODELS; "" where any model may be asked for.
         dialect: "auto", "azureml" or "mlflow".
         deployment: sent as azureml-model-deployment; "" leaves the choice to the endpoint's traffic rules.
-        sign_in: "none", "key", "aml-token" or "entra".
+        sign_in: a key of signin.auth.SIGN_INS.
         entra_method: one of ENTRA_METHODS.
         scope: what an Entra token is asked for.
         allow_other_scope: the person vouches for a scope that is not one of Azure ML's.

@@ -30,6 +30,33 @@ from urllib.parse import urlsplit
 from ..errors import EndpointError, InputError, MedImageParseError, UsageError
 
 
+@dataclass(slots=True, frozen=True)
+class SignIn:
+    """A way to sign in.
+
+    Attributes:
+        name: what a person types, and what a profile keeps.
+        title: what the panel calls it.
+        asks_for: which fields of the settings belong to it: "key" (a key or a token), "entra", or "" for none.
+    """
+
+    name: str
+    title: str
+    asks_for: str = ""
+
+
+# A new one is a row here, a class with the methods of AuthProvider, and its line in `methods.make_auth`.
+SIGN_INS = {
+    each.name: each
+    for each in (
+        SignIn("none", "None"),
+        SignIn("key", "Key", "key"),
+        SignIn("aml-token", "Azure ML token", "key"),
+        SignIn("entra", "Microsoft account (Entra)", "entra"),
+    )
+}
+
+
 @runtime_checkable
 class AuthProvider(Protocol):
     """Gives the value of the Authorization header, and a new one when the endpoint has refused it."""

@@ -14,11 +14,12 @@ import os
 import threading
 
 from ..errors import UsageError
-from ..profiles.profiles import AZURE_ML_SCOPES, DEFAULT_SCOPE, SIGN_INS, Profile
+from ..profiles.profiles import AZURE_ML_SCOPES, DEFAULT_SCOPE, Profile
 from ..progress import Cancellation
 from ..redaction import redactor
 from ..remedies import GIVE_KEY, NAME_SCOPE, Sentence
 from .auth import (
+    SIGN_INS,
     AuthProvider,
     NoAuth,
     RefreshingToken,
