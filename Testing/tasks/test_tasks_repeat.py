@@ -8,7 +8,8 @@ import pytest
 from MedImageParseLib.errors import EndpointError, UsageError
 from MedImageParseLib.imaging.volume import CroppedMask, Volume
 from MedImageParseLib.tasks.repeat import repeated
-from MedImageParseLib.tasks.run import PromptResult, Report, SegmentationResult
+from MedImageParseLib.tasks.results import PromptResult, SegmentationResult
+from MedImageParseLib.tasks.run import Report
 
 VOLUME = Volume(np.zeros((4, 5, 6), np.int16))
 

@@ -54,7 +54,6 @@ _NOW: dict[str, tuple[str, ...]] = {
     "search.outliers": ("search.compare",),
     "search.projection": ("search.compare",),
     "search.zero_shot": ("search.compare",),
-    "tasks.results": ("tasks.run",),
     "transport.auth": ("signin.auth",),
     "transport.check": ("tasks.check_endpoint",),
     "transport.connection": ("profiles.connection",),

@@ -17,7 +17,7 @@ from ..errors import UsageError
 from ..options import names_of
 from ..progress import Cancellation
 from ..prompts.presets import with_preset
-from ..tasks.run import SegmentationResult
+from ..tasks.results import SegmentationResult
 from .batch_runs import do_on_worker, settled
 from .segment import segment
 from .segment_options import ImageOptions, RequestOptions, SegmentOptions

@@ -16,7 +16,7 @@ from .inputs import Image, files_of
 from .segment_options import SegmentOptions
 
 if TYPE_CHECKING:
-    from ..tasks.run import SegmentationResult
+    from ..tasks.results import SegmentationResult
 
 EVERY: Final = "all"
 _FILES = ("output", "labels", "picture", "statistics")

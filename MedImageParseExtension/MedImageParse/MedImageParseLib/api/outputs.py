@@ -20,7 +20,7 @@ from ..models import MODEL_NAMES
 from ..packages import require
 from ..progress import Progress
 from ..redaction import redactor
-from ..tasks.run import PromptResult, SegmentationResult, voxel_volume_ml
+from ..tasks.results import PromptResult, SegmentationResult, voxel_volume_ml
 from .inputs import Image, as_frames, as_volume, check_kind, is_path
 
 if TYPE_CHECKING:

@@ -26,7 +26,8 @@ from .segment_options import ImageOptions, SegmentOptions
 
 if TYPE_CHECKING:
     from ..tasks.check_endpoint import CheckResult
-    from ..tasks.run import Client, SegmentationResult
+    from ..tasks.results import SegmentationResult
+    from ..tasks.run import Client
     from ..transport.client import EndpointClient
 
 

@@ -16,7 +16,7 @@ from .options import add_common, add_connection, connection_options
 from .terminal import Terminal, raise_if_partly, reported
 
 if TYPE_CHECKING:
-    from ..tasks.run import SegmentationResult
+    from ..tasks.results import SegmentationResult
 
 
 OUTPUTS = ("output", "labels", "picture", "statistics", "dicom_seg", "rtstruct")

@@ -31,7 +31,7 @@ from .guard import RunGuard, borrowVolume, segmentVoxels
 from .jobs import Job
 
 if TYPE_CHECKING:
-    from ..tasks.run import PromptResult, SegmentationResult
+    from ..tasks.results import PromptResult, SegmentationResult
 
 
 _TITLE_LENGTH = 60  # characters

@@ -14,7 +14,8 @@ import numpy as np
 from ..errors import Cancelled, MedImageParseError, UsageError
 from ..imaging.volume import CroppedMask
 from ..models import MODELS, VOLUMES
-from .run import PromptResult, SegmentationResult, summed
+from .results import PromptResult, SegmentationResult
+from .run import summed
 
 MOST_RUNS = 25
 

@@ -17,7 +17,8 @@ from ..progress import Cancellation, Progress, no_progress
 from ..prompts import grammar, sites
 from ..prompts.advice import advice
 from ..wire import medimageparse
-from .run import Client, RunLog, SegmentationResult, empty_results, run_all
+from .results import SegmentationResult, empty_results
+from .run import Client, RunLog, run_all
 
 MODEL = SLICES.name
 ORIENTS = ("trained", "radiological", "vote")

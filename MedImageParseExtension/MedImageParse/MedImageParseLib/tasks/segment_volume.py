@@ -19,7 +19,8 @@ from ..progress import Cancellation, Progress, no_progress
 from ..prompts import grammar, grouping, sites
 from ..prompts.advice import advice
 from ..wire import medimageparse3d
-from .run import Client, PromptResult, RunLog, SegmentationResult, about_of, empty_results, run_all
+from .results import PromptResult, SegmentationResult, empty_results
+from .run import Client, RunLog, about_of, run_all
 
 MODEL = VOLUMES.name
 
