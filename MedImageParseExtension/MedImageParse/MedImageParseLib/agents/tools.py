@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..api import embed, evaluate, segment
-from ..api.evaluate_options import EvaluateOptions
+from ..api.evaluate import EvaluateOptions
 from ..api.insight_options import SearchOptions
 from ..api.segment_options import SegmentOptions
 from ..api.targets import presets, targets

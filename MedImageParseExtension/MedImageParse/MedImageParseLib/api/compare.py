@@ -65,7 +65,7 @@ def classify(
         common: dict = {"preprocessing": options.preprocessing, "selection": options.selection, "batch": options.batch}
         common |= {"progress": progress, "cancellation": cancellation}
         if options.tuned:
-            from ..tasks.tuned import classify_tuned
+            from ..tasks.classify import classify_tuned
 
             result = classify_tuned(reading[0], used, **common)
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from ..api import evaluate
-from ..api.evaluate_options import EvaluateOptions
+from ..api.evaluate import EvaluateOptions
 from ..options import add_options, options_from
 from .options import add_common
 from .terminal import Terminal, raise_if_partly, reported

@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 from collections.abc import Callable
 
-from ..api import embed, labels, retrieval
+from ..api import embed, labels
 from ..api.insight_options import IndexOptions, LabelOptions, PrepareOptions, RetrievalOptions, SearchOptions
 from ..errors import InputError, UsageError
 from ..options import add_options, options_from
@@ -89,7 +89,7 @@ def _add_evaluate(parts: argparse._SubParsersAction) -> None:
 
 def _evaluate(arguments: argparse.Namespace) -> int:
     def work():
-        return retrieval.index_evaluate(arguments.index, labels=arguments.labels, options=options_from(RetrievalOptions, arguments))
+        return labels.index_evaluate(arguments.index, labels=arguments.labels, options=options_from(RetrievalOptions, arguments))
 
     result = reported(arguments, Terminal(arguments.quiet), work, [])
     names = list(next(iter(result.rankings.values())).mean)

@@ -19,7 +19,7 @@ from .cases import Case
 from .manifest import Manifest
 
 PREPARING = 2  # cases in work beyond those at the endpoint: read and ready, or being written
-MOST_FAILURES = 5  # in a row, that the endpoint is to blame for
+MOST_FAILURES = 5  # in a row, that the endpoint is to blame for; then nobody is helped by going on
 
 
 @dataclass(slots=True)

@@ -56,6 +56,7 @@ _NO_IMAGES = (
     (f"{_STORAGE}.68", "SEG", "surface scan"),
     (f"{_STORAGE}.4.2", "MRS", "MR spectroscopy"),
 )
+NO_IMAGE_MODALITIES = frozenset(modality for _class, modality, _title in _NO_IMAGES)
 # Projections and photographs: two of them are two pictures, not two slices.
 _PROJECTIONS = {"CR", "DX", "MG", "IO", "PX", "RG", "XA", "RF", "XC", "OP", "ES", "GM", "SM", "DG"}
 

@@ -16,8 +16,7 @@ from typing import Literal
 import numpy as np
 
 from ..errors import InputError
-from .gzipping import gzip_pieces
-from .unzipping import GZIP_MAGIC, Inflater, PlainBytes
+from .gzipping import GZIP_MAGIC, Inflater, PlainBytes, gzip_pieces
 
 _DEFLATE_MAX_RATIO = 1032  # zlib's documented limit: one byte of deflate cannot hold more than about 1032 bytes
 _CHUNK = 1 << 20

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from ..cohort.batch import MOST_FAILURES
 from ..errors import EndpointError, InputError, MedImageParseError
+from ..files.dicom import NO_IMAGE_MODALITIES
 from ..scene.session import importSlicer
 from ..scene.volumes import volumeNodes
 from .indexing_runs import DICOM_SOURCE, databaseSeries, seriesName, whereFrom
@@ -20,10 +22,9 @@ from .opening import loadSeries
 from .runs import RunResult
 
 WAITING, RUNNING, DONE, FAILED, CANCELLED = "waiting", "running", "done", "failed", "cancelled"
-MOST_FAILURES = 5  # of the endpoint in a row; then nobody is helped by going on
 STOPPED = "Not run, because the endpoint failed five times in a row."
 _MODALITY = "0008,0060"
-_NO_IMAGES = {"SEG", "RTSTRUCT", "RTPLAN", "RTDOSE", "RTRECORD", "SR", "PR", "KO", "REG", "DOC", "FID", "SM"}
+_PASSED_OVER = {*NO_IMAGE_MODALITIES, "FID", "SM"}  # slides of microscopy are too large to open one after the other
 
 
 @dataclass(slots=True)
@@ -150,7 +151,7 @@ def databaseCases(database: Any, scene: Any) -> list[Case]:
     """
     cases = []
     for series, files in databaseSeries(database):
-        if str(database.fileValue(files[0], _MODALITY) or "").strip().upper() not in _NO_IMAGES:
+        if str(database.fileValue(files[0], _MODALITY) or "").strip().upper() not in _PASSED_OVER:
             name = seriesName(database, files[0])
             cases.append(Case(name, partial(_openSeries, series, name, scene)))
     if not cases:

@@ -1,4 +1,5 @@
-"""Which of several labels a slice, a picture or a volume fits best, without training (MedImageInsight zero-shot)."""
+"""Which of several labels a slice, a picture or a volume fits best: without training (MedImageInsight zero-shot), or by a fine-tuned adapter
+on Azure, which has labels of its own and answers with scores."""
 
 from __future__ import annotations
 
@@ -8,15 +9,18 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..errors import UsageError
+from ..errors import ReplyError, UsageError
 from ..imaging.volume import Volume
 from ..progress import Cancellation, Progress, no_progress
 from ..search.compare import CALIBRATION_NOTE, zero_shot, zero_shot_volume
 from ..search.label_sets import Label
+from ..wire import classification
 from ..wire.medimageinsight import DEFAULT_SCALING_FACTOR
-from .embed import AT_ONCE, BATCH, MODEL, Embedder, Picture, Selection, embed_volume
-from .preprocessing import Preprocessing, make_thumbnail
+from .embed import AT_ONCE, BATCH, MODEL, Embedder, Picture, Selection, embed_volume, pictures_of
+from .preprocessing import PictureMaker, Preprocessing, encode_square, make_thumbnail
 from .run import Client, RunLog
+
+TUNED_NOTE = "These scores are the fine-tuned classifier's own; whoever trained it knows what they are worth."
 
 
 @dataclass(slots=True)
@@ -97,7 +101,61 @@ def classify(
         make_thumbnail(pictures[len(pictures) // 2].pixels),
     )  # fmt: skip
     log.timings["total"] = time.perf_counter() - began
-    result.report = log.report(volume, client, preprocessing.window, **_details(result, pictures, preprocessing, is_given)).as_dict()
+    scale = {"scaling_factor": factor, "scaling_factor_given": is_given}
+    details = _details(result, pictures, preprocessing, CALIBRATION_NOTE, scale)
+    result.report = log.report(volume, client, preprocessing.window, **details).as_dict()
+    return result
+
+
+def classify_tuned(
+    volume: Volume,
+    client: Client,
+    *,
+    preprocessing: Preprocessing | None = None,
+    selection: Selection | None = None,
+    batch: int = BATCH,
+    progress: Progress = no_progress,
+    cancellation: Cancellation | None = None,
+) -> ClassificationResult:
+    """Ask a fine-tuned classifier about each chosen slice; the whole is the mean of its slices' scores.
+
+    Args:
+        volume: to classify.
+        client: a connection to the endpoint.
+        preprocessing: the recipe; None for the usual one.
+        selection: which slices; None for all.
+        batch: images a request.
+        progress: told "embedding" in pictures.
+        cancellation: stops it between two requests.
+
+    Raises:
+        UsageError, EndpointError, ReplyError, Cancelled.
+    """
+    log = RunLog(MODEL, cancellation=cancellation or Cancellation())
+    began = time.perf_counter()
+    recipe = preprocessing or Preprocessing()
+    pictures = list(pictures_of(PictureMaker(volume, recipe, (selection or Selection()).plane), selection or Selection()))
+    rows: list[dict[str, float]] = []
+    for start in range(0, len(pictures), batch):
+        log.cancellation.check()
+        progress("embedding", start, len(pictures))
+        part = [encode_square(picture.pixels) for picture in pictures[start : start + batch]]
+        answer = log.send(
+            client, classification.build_request(part, client.dialect), classification.largest_reply(len(part)), work=len(part)
+        )
+        rows += classification.parse_reply(answer, len(part))
+    labels = list(rows[0]) if rows else []
+    if any(set(row) != set(labels) for row in rows):
+        raise ReplyError("The endpoint's labels changed during the run, so more than one model answers.", code="model-changed")
+    labels.sort()
+    slices = np.array([[row[label] for label in labels] for row in rows])
+    middle = pictures[len(pictures) // 2]
+    result = ClassificationResult(
+        [Label(label, label) for label in labels], [picture.index for picture in pictures], slices, slices.mean(axis=0), 0.0,
+        make_thumbnail(middle.pixels),
+    )  # fmt: skip
+    log.timings["total"] = time.perf_counter() - began
+    result.report = log.report(volume, client, recipe.window, **_details(result, pictures, recipe, TUNED_NOTE)).as_dict()
     return result
 
 
@@ -112,23 +170,24 @@ def _check_labels(labels: Sequence[Label]) -> None:
         raise UsageError("The label '{twice}' is given twice; the two would share one probability.", twice=twice)
 
 
-def _details(result: ClassificationResult, pictures: list[Picture], preprocessing: Preprocessing, is_given: bool) -> dict:
-    """What the report says beyond the common part; probabilities to six decimals."""
+def _details(
+    result: ClassificationResult, pictures: list[Picture], preprocessing: Preprocessing, note: str, scale: dict | None = None
+) -> dict:
+    """What the report says beyond the common part; probabilities to six decimals. Without a scale, the labels are the endpoint's own."""
     names = [label.name for label in result.labels]
 
     def shares(row: np.ndarray) -> dict[str, float]:
-        return {name: round(float(value), 6) for name, value in zip(names, row)}
+        return dict(zip(names, np.round(row, 6).tolist(), strict=True))
 
     return {
         "preprocessing": preprocessing.text,
-        "labels": [{"label": label.name, "text": label.text} for label in result.labels],
-        "scaling_factor": result.scaling_factor,
-        "scaling_factor_given": is_given,
-        "plane": pictures[0].plane or None,
+        "labels": [{"label": label.name, "text": label.text if scale else None} for label in result.labels],
+        **(scale or {}),
+        "plane": pictures[len(pictures) // 2].plane or None,
         "slices": [
             {"slice": index, "best": names[int(np.argmax(row))], "probabilities": shares(row)}
-            for index, row in zip(result.indices, result.slices)
+            for index, row in zip(result.indices, result.slices, strict=True)
         ],
         "volume": {"best": result.ranked[0][0], "probabilities": shares(result.volume)},
-        "note": CALIBRATION_NOTE,
+        "note": note,
     }
