@@ -82,18 +82,39 @@ class Opened:
         return slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
 
     def clickResult(self, row: int) -> None:
-        """Click on a row of the results table with the mouse."""
+        """Click on the name of a segment, or of a prompt without one, with the mouse."""
         from PySide6 import QtCore, QtTest
 
-        table = self.host.find("resultsTable")
-        middle = table.visualItemRect(table.item(row, 0)).center()
+        table = self.host.find("segmentsTable").tableWidget()
+        shown = table.model()
+        if row < shown.rowCount():
+            middle = table.visualRect(shown.index(row, 3)).center()
+        else:
+            number = row - shown.rowCount()
+            table = self.host.find("resultsTable")
+            middle = table.visualItemRect(table.item(number, 0)).center()
         QtTest.QTest.mouseClick(table.viewport(), QtCore.Qt.MouseButton.LeftButton, QtCore.Qt.KeyboardModifier.NoModifier, middle)
         self.host.process()
 
+    def besides(self) -> list[dict[str, str]]:
+        """What stands beside each segment in Slicer's table."""
+        from PySide6.QtCore import Qt
+
+        self.host.process()
+        shown = self.host.find("segmentsTable").tableWidget().model()
+        roles = {"name": (3, Qt.ItemDataRole.DisplayRole), "state": (6, Qt.ItemDataRole.AccessibleTextRole),
+                 "volume": (7, Qt.ItemDataRole.DisplayRole), "agreement": (8, Qt.ItemDataRole.DisplayRole),
+                 "tip": (7, Qt.ItemDataRole.ToolTipRole)}  # fmt: skip
+        return [
+            {name: shown.data(shown.index(row, column), role) or "" for name, (column, role) in roles.items()}
+            for row in range(shown.rowCount())
+        ]
+
     def results(self) -> list[tuple[str, ...]]:
-        """The rows of the results table, as texts."""
+        """(name, state, volume) of the segments, and then of the prompts without one."""
+        rows = [(row["name"], row["state"], row["volume"] and row["volume"] + " ml") for row in self.besides()]
         table = self.host.find("resultsTable")
-        return [tuple(table.item(row, column).text() for column in range(3)) for row in range(table.rowCount)]
+        return rows + [tuple(table.item(row, column).text() for column in range(3)) for row in range(table.rowCount)]
 
 
 def wideOnes(root: Any) -> list[str]:

@@ -213,6 +213,9 @@ def choose(widget: Any, text: str) -> None:
     QtWidgets.QComboBox.textActivated.__get__(combo, type(combo)).emit(text)
 
 
+_SHORT_CHOICE = 14  # characters that a combo box has to show in full
+
+
 def layout_faults(panel: Panel) -> list[str]:
     """Texts wider than their widgets, and visible widgets that cover each other or stick out of their parents."""
     faults = []
@@ -228,8 +231,20 @@ def layout_faults(panel: Panel) -> list[str]:
                 faults.append(f"{name}: {size.width()}x{size.height()} pixels for a text that needs {wanted.width()}x{wanted.height()}")
             if isinstance(widget, QtWidgets.QLabel) and size.height() + 1 < wanted.height():
                 faults.append(f"{name}: {size.height()} pixels high for a text that needs {wanted.height()}")
+        if isinstance(widget, QtWidgets.QComboBox) and not QtWidgets.QComboBox.isEditable(widget) and _is_cut(widget):
+            faults.append(f"{name}: its choice {QtWidgets.QComboBox.currentText(widget)!r} is cut off")
         faults += _misplaced(widget, name)
     return faults
+
+
+def _is_cut(box: QtWidgets.QComboBox) -> bool:
+    """Whether a combo box has less room than its choice of our own needs; names of nodes and files may be of any length."""
+    option = QtWidgets.QStyleOptionComboBox()
+    QtWidgets.QComboBox.initStyleOption(box, option)
+    style = QtWidgets.QWidget.style(box)
+    room = style.subControlRect(QtWidgets.QStyle.ComplexControl.CC_ComboBox, option, QtWidgets.QStyle.SubControl.SC_ComboBoxEditField, box)
+    text = QtWidgets.QComboBox.currentText(box)
+    return len(text) <= _SHORT_CHOICE and room.width() < QtWidgets.QWidget.fontMetrics(box).horizontalAdvance(text)
 
 
 def _misplaced(widget: QtWidgets.QWidget, name: str) -> list[str]:

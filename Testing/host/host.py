@@ -340,5 +340,6 @@ class Host:
     def layout_faults(self, width: int = 420, height: int = 800, font_scale: float = 1.0) -> list[str]:
         """Sentences about texts that are cut off and widgets that overlap, at this size and font."""
         with self.panel.dressed(width, height, font_scale, "light"):
-            self.process()
+            for _pass in range(5):  # what is as high as its contents takes a moment to come to rest
+                self.process()
             return driving.layout_faults(self.panel)

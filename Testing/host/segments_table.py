@@ -6,42 +6,86 @@ from typing import Any
 
 import slicer
 import vtk
+from PySide6 import QtCore
 
 from .ctk_module import held, qt
 from .qmrml import qMRMLNodeComboBox
 from .qt_module import registerDouble
 from .signals import HostSignal, call, state
 
+_EYE, _COLOR, _OPACITY, _NAME, _LAYER, _STATUS = range(6)
+_SEGMENT_ID = int(QtCore.Qt.ItemDataRole.UserRole) + 1
+_NO_TERMINOLOGY = "No terminology information"
+
+
+class qMRMLSegmentsModel(qt.QStandardItemModel, cxx=True):
+    """The rows of the table; Slicer writes its own six columns, and passes over those that somebody appends."""
+
+    nameColumn, opacityColumn, statusColumn = property(lambda self: _NAME), property(lambda self: _OPACITY), property(lambda self: _STATUS)
+
+
+class qMRMLSortFilterSegmentsProxyModel(qt.QSortFilterProxyModel, cxx=True):
+    """Passes on the segments whose name holds the text filter."""
+
+    textFilter = property(lambda self: state(self).get("text", ""), lambda self, text: self.setTextFilter(text))
+
+    def setTextFilter(self, text: str) -> None:
+        state(self)["text"] = text
+        self.setFilterKeyColumn(_NAME)
+        self.setFilterFixedString(text)
+
+    def segmentIDFromIndex(self, index: Any) -> str:
+        return index.sibling(index.row(), 0).data(_SEGMENT_ID) or ""
+
+
+def _columnSwitch(column: int) -> property:
+    return property(
+        lambda self: not state(self)["table"].isColumnHidden(column),
+        lambda self, value: state(self)["table"].setColumnHidden(column, not value),
+    )
+
 
 @registerDouble
 class qMRMLSegmentsTableView(qt.QWidget, cxx=True):
-    """Lists the segments of one segmentation, with visibility and color, and follows it."""
+    """Lists the segments of one segmentation, with visibility, color, opacity and name, and follows it."""
 
     selectionChanged = HostSignal("selectionChanged(QItemSelection,QItemSelection)")
-    segmentVisibilityChanged = HostSignal("segmentVisibilityChanged(QStringList)")
+    segmentAboutToBeModified = HostSignal("segmentAboutToBeModified(QString)")
     mrmlSceneChanged = HostSignal("mrmlSceneChanged(vtkMRMLScene*)")
 
     def __init__(self, parent: Any = None):
         super().__init__(parent)
         layout = qt.QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        table = qt.QTableWidget(0, 3)
-        table.setHorizontalHeaderLabels(["", "", "Name"])
-        table.horizontalHeader().stretchLastSection = True
+        table, model, proxy = qt.QTableView(), qMRMLSegmentsModel(0, 6), qMRMLSortFilterSegmentsProxyModel()
+        model.setHorizontalHeaderLabels(["", "", "Opacity", "Name", "Layer", ""])
+        proxy.setSourceModel(model)
+        table.setModel(proxy)
+        header = table.horizontalHeader()
+        header.setSectionResizeMode(qt.QHeaderView.ResizeToContents)
+        header.setSectionResizeMode(_NAME, qt.QHeaderView.Stretch)
+        header.setStretchLastSection(False)
+        table.verticalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
         table.verticalHeader().visible = False
         table.selectionBehavior = qt.QAbstractItemView.SelectRows
+        table.setMinimumHeight(75)
+        table.setColumnHidden(_LAYER, True)
         layout.addWidget(table)
-        state(self).update(table=table, layout=layout, node=None, tags=[], ids=[])
-        table.connect("itemSelectionChanged()", lambda: self.selectionChanged.emit(None, None))
-        table.connect("itemChanged(QTableWidgetItem*)", self._edited)
+        state(self).update(table=table, model=model, proxy=proxy, layout=layout, node=None, tags=[])
+        table.selectionModel().connect("selectionChanged(QItemSelection,QItemSelection)", lambda *_: self.selectionChanged.emit(None, None))
+        model.connect("itemChanged(QStandardItem*)", self._edited)
         self.connect("destroyed()", self._stop)
 
     headerVisible = property(
         lambda self: state(self)["table"].horizontalHeader().visible,
         lambda self, value: setattr(state(self)["table"].horizontalHeader(), "visible", value),
     )
-    visibilityColumnVisible, colorColumnVisible, opacityColumnVisible = held("v", True), held("c", True), held("o", True)
-    statusColumnVisible, readOnly, filterBarVisible = held("s", False), held("readOnly", False), held("filterBarVisible", False)
+    visibilityColumnVisible, colorColumnVisible = _columnSwitch(_EYE), _columnSwitch(_COLOR)
+    opacityColumnVisible, statusColumnVisible, layerColumnVisible = _columnSwitch(_OPACITY), _columnSwitch(_STATUS), _columnSwitch(_LAYER)
+    readOnly, filterBarVisible = held("readOnly", False), held("filterBarVisible", False)
+    jumpToSelectedSegmentEnabled = held("jump", False)
+    segmentCount = property(lambda self: state(self)["proxy"].rowCount())
+    textFilter = property(lambda self: state(self)["proxy"].textFilter, lambda self, text: state(self)["proxy"].setTextFilter(text))
     selectionMode = property(
         lambda self: state(self)["table"].selectionMode, lambda self, value: setattr(state(self)["table"], "selectionMode", value)
     )
@@ -64,21 +108,40 @@ class qMRMLSegmentsTableView(qt.QWidget, cxx=True):
             state(self)["tags"].append((node, node.AddObserver(vtk.vtkCommand.DeleteEvent, lambda *_: self.setSegmentationNode(None))))
         self._fill()
 
-    def segmentCount(self) -> int:
-        return len(state(self)["ids"])
+    def segmentIDForRow(self, row: int) -> str:
+        return state(self)["proxy"].segmentIDFromIndex(state(self)["proxy"].index(row, 0))
+
+    def rowForSegmentID(self, segmentId: str) -> int:
+        return next((row for row in range(self.segmentCount) if self.segmentIDForRow(row) == segmentId), -1)
+
+    def displayedSegmentIDs(self) -> tuple[str, ...]:
+        return tuple(self.segmentIDForRow(row) for row in range(self.segmentCount))
 
     def selectedSegmentIDs(self) -> tuple[str, ...]:
         rows = sorted({index.row() for index in state(self)["table"].selectionModel().selectedRows()})
-        return tuple(state(self)["ids"][row] for row in rows)
+        return tuple(self.segmentIDForRow(row) for row in rows)
 
     def setSelectedSegmentIDs(self, ids: Any) -> None:
         state(self)["table"].clearSelection()
         for each in ids:
-            if each in state(self)["ids"]:
-                state(self)["table"].selectRow(state(self)["ids"].index(each))
+            if self.rowForSegmentID(each) >= 0:
+                state(self)["table"].selectRow(self.rowForSegmentID(each))
 
     def clearSelection(self) -> None:
         state(self)["table"].clearSelection()
+
+    def jumpSlices(self) -> None:
+        """Go to the middle of the selected segment."""
+        for each in self.selectedSegmentIDs()[:1]:
+            center = state(self)["node"].GetSegmentCenterRAS(each)
+            if center is not None:
+                slicer.vtkMRMLSliceNode.JumpAllSlices(slicer.mrmlScene, *center)
+
+    def model(self) -> Any:
+        return state(self)["model"]
+
+    def sortFilterProxyModel(self) -> Any:
+        return state(self)["proxy"]
 
     def tableWidget(self) -> Any:
         return state(self)["table"]
@@ -89,23 +152,36 @@ class qMRMLSegmentsTableView(qt.QWidget, cxx=True):
         state(self)["tags"].clear()
 
     def _edited(self, item: Any) -> None:
-        if item.column() == 2 and not state(self).get("filling"):
-            segment = state(self)["node"].GetSegmentation().GetSegment(state(self)["ids"][item.row()])
-            segment.SetName(item.text())
+        if state(self).get("filling") or not item.data(_SEGMENT_ID) or item.column() != _NAME:
+            return
+        segment = state(self)["node"].GetSegmentation().GetSegment(item.data(_SEGMENT_ID))
+        segment.SetName(item.text())
+        if item.toolTip() != _NO_TERMINOLOGY:
+            item.setToolTip(_NO_TERMINOLOGY)  # as Slicer does: a tip of somebody else does not stay
 
     def _fill(self) -> None:
+        """Rows are kept by their segment's ID, whatever else is in them; their order is that of the segmentation."""
         own = state(self)
-        table, node = own["table"], own["node"]
+        model, node = own["model"], own["node"]
+        wanted = list(node.GetSegmentation().GetSegmentIDs()) if node is not None else []
         own["filling"] = True
-        own["ids"] = list(node.GetSegmentation().GetSegmentIDs()) if node is not None else []
-        table.setRowCount(len(own["ids"]))
-        for row, segmentId in enumerate(own["ids"]):
+        for row in reversed(range(model.rowCount())):
+            if model.item(row, 0).data(_SEGMENT_ID) not in wanted:
+                model.removeRow(row)
+        for row, segmentId in enumerate(wanted):
+            at = next((each for each in range(model.rowCount()) if model.item(each, 0).data(_SEGMENT_ID) == segmentId), None)
+            if at is None:
+                items = [qt.QStandardItem() for _column in range(model.columnCount())]
+                for item in items:
+                    item.setData(segmentId, _SEGMENT_ID)
+                model.insertRow(row, items)
+            elif at != row:
+                model.insertRow(row, model.takeRow(at))
             segment = node.GetSegmentation().GetSegment(segmentId)
-            color = qt.QTableWidgetItem()
-            color.setBackground(qt.QColor.fromRgbF(*segment.GetColor()))
-            table.setItem(row, 1, color)
-            table.setItem(row, 2, qt.QTableWidgetItem(segment.GetName()))
-        table.resizeColumnsToContents()
+            model.item(row, _COLOR).setBackground(qt.QColor.fromRgbF(*segment.GetColor()))
+            model.item(row, _OPACITY).setText("1.00")
+            model.item(row, _NAME).setText(segment.GetName())
+            model.item(row, _NAME).setToolTip(_NO_TERMINOLOGY)
         own["filling"] = False
 
 

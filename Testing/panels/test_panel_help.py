@@ -70,7 +70,7 @@ def test_a_run_names_the_host_that_it_was_sent_to(opened, endpoint):
     opened.run()
     (action,) = opened.host.find("runsButton").menu().actions()
     assert action.text.endswith("1 of 1 found, Ward 3 (127.0.0.1)")
-    assert "Endpoint: Ward 3 (127.0.0.1)" in opened.host.find("resultsTable").item(0, 0).toolTip()
+    assert "Endpoint: Ward 3 (127.0.0.1)" in opened.besides()[0]["tip"]
 
 
 def test_the_preview_says_when_a_slice_is_turned_as_the_model_was_trained(opened):

@@ -10,6 +10,7 @@ from panel_support import WIDEST, settled, wideOnes
 from doubles.endpoint import EndpointDouble
 from doubles.truth import GrayRanges
 
+driving = pytest.importorskip("host.driving", reason="PySide6 is not installed: there is no Qt to test against")
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed: there is no MRML to test against")
 QtWidgets = pytest.importorskip("PySide6.QtWidgets", reason="PySide6 is not installed: there is no Qt to test against")
 
@@ -109,3 +110,32 @@ def test_the_working_panel_needs_no_scrolling_at_900_by_300_pixels(opened, state
         inner = opened.host.panel.scroll.widget()
         assert (QtWidgets.QWidget.width(inner), QtWidgets.QWidget.height(inner)) == (WIDEST, 900)
     assert opened.host.layout_faults(WIDEST, 900) == []
+
+
+@pytest.mark.parametrize("state", [emptyPanel, afterARun, afterRuns, withOptions, longNames, withAnError])
+def test_at_a_font_half_as_large_again_nothing_is_cut_and_300_pixels_are_enough(opened, endpoint, state):
+    state(opened, endpoint[0])
+    opened.panel.prompts.hints.show()
+    assert atLargeFont(opened) == []
+
+
+def test_the_search_tab_at_a_font_half_as_large_again_needs_no_more_than_300_pixels(search):
+    assert atLargeFont(search) == []
+    search.fill()
+    search.host.type("labelsEdit", "chest x-ray with a finding whose description is long\nchest x-ray without any finding")
+    search.do("classifyButton")
+    assert atLargeFont(search) == []
+
+
+def atLargeFont(opened: Any) -> list[str]:
+    """What is wrong with the panel at the least width and at a large font, sideways scrolling included."""
+    with opened.host.panel.dressed(WIDEST, 900, 1.5, "light"):
+        settled(opened)
+        opened.host.panel.window.resize(WIDEST, 900)
+        settled(opened)
+        scroll = opened.host.panel.scroll
+        sideways = scroll.horizontalScrollBar().maximum
+        faults = [f"{sideways} pixels lie beside the panel"] if sideways else []
+        if opened.host.panel.needed_width() > WIDEST:
+            faults.append(f"Slicer would make the panel {opened.host.panel.needed_width()} pixels wide")
+        return faults + driving.layout_faults(opened.host.panel)

@@ -107,12 +107,14 @@ def test_the_table_of_segments_follows_the_segmentation(host):
     table = slicer.qMRMLSegmentsTableView()
     table.setSegmentationNode(node)
     ids = add_shared_layer(node, reference, np.arange(60).reshape(3, 4, 5) % 3, ["liver", "spleen"])
-    assert table.segmentCount() == 2 and table.tableWidget().item(1, 2).text() == "spleen"
+    shown = table.tableWidget().model()
+    assert table.segmentCount == 2 and shown.data(shown.index(1, 3)) == "spleen"
+    assert shown.insertColumns(6, 1) and shown.setData(shown.index(1, 6), "mine")
     node.GetSegmentation().RemoveSegment(ids[0])
-    assert table.segmentCount() == 1
+    assert table.segmentCount == 1 and shown.data(shown.index(0, 6)) == "mine"
     table.setSelectedSegmentIDs([ids[1]])
     assert table.selectedSegmentIDs() == (ids[1],)
-    table.tableWidget().item(0, 2).setText("milt")
+    shown.setData(shown.index(0, 3), "milt")
     assert node.GetSegmentation().GetSegment(ids[1]).GetName() == "milt"
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..imaging.volume import Volume
-from ..scene.geometry import arrayFromMatrix, matrixFromArray, segmentMask
+from ..scene.geometry import arrayFromMatrix, imageToWorld, matrixFromArray, segmentMask, volumeScale
 from ..scene.session import importSlicer
 from ..scene.volumes import volumeFromNode
 
@@ -104,10 +104,28 @@ class RunGuard:
 
 def segmentVoxels(segmentationNode: Any, segmentId: str) -> int:
     """How many voxels a segment has on its own grid."""
-    binary = importSlicer().vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
-    segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
-    found = segmentMask(segment.GetRepresentation(binary), segment.GetLabelValue())
+    image = _labelmapOf(segmentationNode, segmentId)
+    found = segmentMask(image, segmentationNode.GetSegmentation().GetSegment(segmentId).GetLabelValue())
     return int(np.count_nonzero(found[0])) if found else 0
+
+
+def segmentChanged(segmentationNode: Any, segmentId: str) -> int:
+    """When the labelmap that a segment is in was last changed: another number after every change, 0 where there is no labelmap."""
+    image = _labelmapOf(segmentationNode, segmentId)
+    return image.GetMTime() if image is not None else 0
+
+
+def segmentMilliliters(segmentationNode: Any, segmentId: str, voxels: int) -> float | None:
+    """Milliliters of the world that so many voxels of a segment are, None under a transform that is not linear and without a labelmap."""
+    image, scale = _labelmapOf(segmentationNode, segmentId), volumeScale(segmentationNode)
+    if image is None or scale is None:
+        return None
+    return float(abs(np.linalg.det(imageToWorld(image)[:3, :3]))) * scale * voxels / 1000
+
+
+def _labelmapOf(segmentationNode: Any, segmentId: str) -> Any:
+    binary = importSlicer().vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+    return segmentationNode.GetSegmentation().GetSegment(segmentId).GetRepresentation(binary)
 
 
 def _fingerprintOf(volumeNode: Any) -> tuple:

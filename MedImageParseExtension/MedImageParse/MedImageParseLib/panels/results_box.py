@@ -1,4 +1,4 @@
-"""What the runs into a segmentation found: a row for each prompt, a click goes there; the segments themselves; 3D; undo; run again."""
+"""What the runs into a segmentation found: beside each segment, and apart what has none; a click goes there; 3D; undo; run again."""
 
 from __future__ import annotations
 
@@ -12,26 +12,32 @@ from slicer.i18n import tr as _
 
 from ..errors import UsageError
 from ..files.write import csv_cell
+from ..logic.guard import segmentChanged, segmentMilliliters, segmentVoxels
 from ..logic.history import RunHistory, RunRecord
 from ..logic.runs import ABSENT, COVERED, FOUND, SMALL, ResultRow, RunResult
 from ..prompts import grouping
 from ..scene import tables, undo
+from ..scene.tags import TAG, tagsOf
 from . import segment_editor
 from .save_menu import SaveMenu
+from .segment_columns import Cells, SegmentColumns
 from .sentences import worded, words
-from .widgets import fitHeight, plain, setTip, showSentence
+from .widgets import StatusIcons, fitHeight, plain, plainTip, setTip, showSentence
 
 _SWATCH = 12  # pixels
-_HIGHEST, _HIGHEST_SEGMENTS = 150, 110  # pixels: of the rows, of the table of segments
-_SEGMENT_ROW = 28  # pixels of a segment's row, and of the header above them
+_HIGHEST, _HIGHEST_SEGMENTS = 90, 190  # pixels: of the rows without a segment, of the table of segments
 _TITLE = 40  # characters of a run in the menu
 
 
 class ResultsBox:
-    """The rows of every run into the chosen segmentation, Slicer's own table of its segments, and what can be done with them.
+    """Slicer's own table of the chosen segmentation's segments with what each run into it says of them, below it the prompts that have no
+    segment, and what can be done with them.
+
+    Where Slicer's table takes no columns of ours, every row is listed in the table below.
 
     Args:
         ui: the panel's widgets.
+        icons: for what was found and what was not.
         logic: takes runs back and brings them back.
         history: the runs into the scene's segmentations, those of the Segment Editor's effect among them.
         chosen: gives (segmentation, volume) as they are chosen now.
@@ -42,6 +48,7 @@ class ResultsBox:
     def __init__(
         self,
         ui: Any,
+        icons: StatusIcons,
         logic: Any,
         history: RunHistory,
         chosen: Callable[[], tuple[Any, Any]],
@@ -51,6 +58,9 @@ class ResultsBox:
         self._ui, self._logic, self._history, self._chosen, self._runAgain, self._say = ui, logic, history, chosen, runAgain, say
         self._rows: list[tuple[RunRecord, ResultRow]] = []
         self._filled: tuple = ()
+        self._icons = icons
+        self._sizes: dict[tuple[str, str], tuple[int, int]] = {}  # of (segmentation, segment): when it was changed, voxels then
+        self._cells = SegmentColumns(ui.segmentsTable, self._cellsOf, icons.icon("Good"), self._goToSegment, _HIGHEST_SEGMENTS)
         table = ui.resultsTable
         table.setColumnCount(4)
         table.setHorizontalHeaderLabels([_("Structure"), _("Result"), _("Volume"), _("Agreement")])
@@ -61,6 +71,8 @@ class ResultsBox:
         for column in (1, 2, 3):
             header.setSectionResizeMode(column, qt.QHeaderView.ResizeToContents)
         table.connect("cellClicked(int,int)", self._goTo)
+        ui.segmentsTable.connect("selectionChanged(QItemSelection,QItemSelection)", lambda *_which: self._showDelete())
+        ui.deleteButton.connect("clicked()", self._delete)
         ui.undoButton.connect("clicked()", self._undoClicked)
         ui.redoButton.connect("clicked()", self._redoClicked)
         ui.editorButton.connect("clicked()", self._edit)
@@ -80,6 +92,10 @@ class ResultsBox:
         """The segmentation that is shown: the chosen one."""
         return self._chosen()[0]
 
+    def stop(self) -> None:
+        """Nothing more is shown."""
+        self._cells.stop()
+
     def show(self) -> None:
         """Show what is in effect now."""
         ui, node = self._ui, self.segmentationNode
@@ -91,8 +107,8 @@ class ResultsBox:
             if widget.segmentationNode() is not shown:
                 widget.setSegmentationNode(shown)
         ui.segmentsTable.setVisible(hasSegments)
-        count = node.GetSegmentation().GetNumberOfSegments() if hasSegments else 0
-        ui.segmentsTable.setFixedHeight(min(_HIGHEST_SEGMENTS, _SEGMENT_ROW * (count + 1) + 4))
+        self._cells.fill()
+        self._showDelete()
         ui.show3DButton.setEnabled(hasSegments)
         editor = segment_editor.openEditor(node)
         last = self._titleOf(undo.lastInEffect(node)) if node is not None else None
@@ -117,26 +133,80 @@ class ResultsBox:
         return next((record.title for record in self._history.all() if record.result.mark == mark), _("an earlier import"))
 
     def _fill(self) -> None:
-        table = self._ui.resultsTable
-        filled = tuple((id(record), id(row), self._nameOf(row)) for record, row in self._rows)
+        table, listed = self._ui.resultsTable, self._listed()
+        filled = tuple((id(record), id(row), self._nameOf(row)) for record, row in listed)
+        newest = self._rows[0][0] if self._rows else None
+        showSentence(self._ui.reportLabel, _warnings(newest.result if newest is not None else None))
+        showSentence(self._ui.resultsLabel, _engines(self._rows))
+        self._ui.apartButton.setVisible(_isNestedTogether(newest))
         if filled == self._filled:
             return
         self._filled = filled
-        table.setRowCount(len(self._rows))
-        for number, (record, row) in enumerate(self._rows):
+        table.setRowCount(len(listed))
+        for number, (record, row) in enumerate(listed):
             for column, text in enumerate(self._texts(row)):
                 item = qt.QTableWidgetItem(plain(text))
                 setTip(item, _rowTip(record, row))
                 if column == 0:
-                    item.setIcon(_swatch(row))
+                    item.setIcon(_swatch(row) if row.state == FOUND else self._icons.icon("Unknown"))
                 table.setItem(number, column, item)
-        table.setColumnHidden(3, all(row.agreement is None for _record, row in self._rows))
-        table.setVisible(bool(self._rows))
-        fitHeight(table, _HIGHEST)
-        newest = self._rows[0][0].result if self._rows else None
-        showSentence(self._ui.reportLabel, _warnings(newest))
-        showSentence(self._ui.resultsLabel, _engines(self._rows))
-        self._ui.apartButton.setVisible(_isNestedTogether(self._rows[0][0] if self._rows else None))
+        table.horizontalHeader().setVisible(not self._cells.isThere)
+        table.setColumnHidden(2, self._cells.isThere)
+        table.setColumnHidden(3, all(row.agreement is None for _record, row in listed))
+        table.setVisible(bool(listed))
+        fitHeight(table, _HIGHEST if self._cells.isThere else _HIGHEST_SEGMENTS)
+
+    def _listed(self) -> list[tuple[RunRecord, ResultRow]]:
+        """The rows that stand apart: those without a segment, as the newest run with that prompt has them."""
+        if not self._cells.isThere:
+            return self._rows
+        seen: set[str] = set()
+        listed = []
+        for record, row in self._rows:
+            if row.state != FOUND and row.text not in seen:
+                listed.append((record, row))
+            seen.add(row.text)
+        return listed
+
+    def _foundAs(self, segmentId: str) -> tuple[RunRecord, ResultRow] | None:
+        """The newest run that made a segment, and its row."""
+        return next(((record, row) for record, row in self._rows if row.state == FOUND and row.segmentId == segmentId), None)
+
+    def _cellsOf(self, segmentId: str) -> Cells:
+        """What stands beside a segment in Slicer's table."""
+        made, segment = self._foundAs(segmentId), self.segmentationNode.GetSegmentation().GetSegment(segmentId)
+        if made is None:
+            tags = {name.removeprefix(TAG): value for name, value in tagsOf(segment).items()}
+            return Cells(_("found") if tags else "", self._volumeText(segmentId, None), "", _tagsTip(tags))
+        record, row = made
+        tip = _rowTip(record, row)
+        if self._voxelsOf(segmentId, made) != row.voxels:
+            tip += "\n" + _("The segment has been edited since.")
+        agreement = "" if row.agreement is None else f"{100 * row.agreement:.0f}"
+        return Cells(_stateText(row), self._volumeText(segmentId, made), agreement, tip)
+
+    def _voxelsOf(self, segmentId: str, made: tuple[RunRecord, ResultRow] | None) -> int:
+        """How many voxels a segment has now. They are counted again after a change, while somebody can see them."""
+        node = self.segmentationNode
+        key, changed = (node.GetID(), segmentId), segmentChanged(node, segmentId)
+        known = self._sizes.get(key)
+        if known is None and made is not None and made[0] is self._rows[0][0]:  # just made
+            known = (changed, made[1].voxels)
+        elif known is None or (known[0] != changed and self._ui.segmentsTable.visible):
+            known = (changed, segmentVoxels(node, segmentId))
+        self._sizes[key] = known
+        return known[1]
+
+    def _volumeOf(self, segmentId: str, made: tuple[RunRecord, ResultRow] | None) -> float | None:
+        """Milliliters of a segment as it is now, None where there is no such thing: a 2D picture."""
+        node, volumeNode = self._chosen()
+        image = volumeNode.GetImageData() if volumeNode is not None else None
+        isFlat = made[1].volumeMl is None if made is not None else image is not None and image.GetDimensions()[2] == 1
+        return None if isFlat else segmentMilliliters(node, segmentId, self._voxelsOf(segmentId, made))
+
+    def _volumeText(self, segmentId: str, made: tuple[RunRecord, ResultRow] | None) -> str:
+        volume = self._volumeOf(segmentId, made)
+        return "" if volume is None else _milliliters(volume)
 
     def _texts(self, row: ResultRow) -> tuple[str, str, str, str]:
         volume = "" if row.volumeMl is None or row.state != FOUND else _("{volume} ml").format(volume=_milliliters(row.volumeMl))
@@ -150,13 +220,35 @@ class ResultsBox:
         return segment.GetName() if segment is not None else row.name
 
     def _goTo(self, rowNumber: int, _column: int) -> None:
-        row = self._rows[rowNumber][1] if rowNumber < len(self._rows) else None
-        if row is None:
-            return
-        if row.segmentId:
+        listed = self._listed()
+        row = listed[rowNumber][1] if rowNumber < len(listed) else None
+        if row is not None and row.segmentId:
             self._ui.segmentsTable.setSelectedSegmentIDs([row.segmentId])
-        if row.position is not None:
-            slicer.vtkMRMLSliceNode.JumpAllSlices(slicer.mrmlScene, *row.position)
+            self._goToSegment(row.segmentId)
+
+    def _goToSegment(self, segmentId: str) -> None:
+        """Show a segment in the slice views: a point inside of it where the run knows one and nobody has edited it, its middle otherwise."""
+        made = self._foundAs(segmentId)
+        if made is not None and made[1].position is not None and self._voxelsOf(segmentId, made) == made[1].voxels:
+            slicer.vtkMRMLSliceNode.JumpAllSlices(slicer.mrmlScene, *made[1].position)
+        else:
+            self._ui.segmentsTable.jumpSlices()
+
+    def _showDelete(self) -> None:
+        button, isChosen = self._ui.deleteButton, bool(self._ui.segmentsTable.selectedSegmentIDs())
+        button.setEnabled(isChosen)
+        setTip(button, _("Delete the selected segments.") if isChosen else _("Select a segment in the table."))
+
+    def _delete(self) -> None:
+        node, chosen = self.segmentationNode, self._ui.segmentsTable.selectedSegmentIDs()
+        segmentation = node.GetSegmentation() if node is not None else None
+        names = [segmentation.GetSegment(each).GetName() for each in chosen if segmentation.GetSegment(each) is not None]
+        question = _("Delete {names}?").format(names=", ".join(names))
+        if not names or not slicer.util.confirmOkCancelDisplay(plainTip(question), parent=self._ui.deleteButton.window()):
+            return
+        segment_editor.saveEditorState(node)  # so that the Segment Editor can bring them back
+        for each in chosen:
+            segmentation.RemoveSegment(each)
 
     def _undoClicked(self) -> None:
         self._move(self._logic.undoLastRun, _("The last run was undone."), _("There is no run to undo."))
@@ -204,14 +296,15 @@ class ResultsBox:
         setTip(self._ui.runsButton, _("Runs of this session. Choose one to run it again.") if records else _("There has been no run yet."))
 
     def _columns(self) -> list[tuple[str, list]]:
+        """What is copied: a row for each prompt of every run; volumes are those of now."""
         titles = (_("Structure"), _("Result"), _("Volume (ml)"), _("Voxels"), _("Prompt"), _("Endpoint"), _("Time"))
-        rows = [
-            (
-                self._nameOf(row), _stateText(row), "" if row.volumeMl is None or row.state != FOUND else f"{row.volumeMl:.4f}",
-                str(row.voxels if row.state == FOUND else 0), row.text, record.endpoint, f"{record.when:%Y-%m-%d %H:%M:%S}",
-            )
-            for record, row in self._rows
-        ]  # fmt: skip
+        rows = []
+        for record, row in self._rows:
+            isFound = row.state == FOUND
+            volume = self._volumeOf(row.segmentId, (record, row)) if isFound else None
+            voxels = self._voxelsOf(row.segmentId, (record, row)) if isFound else 0
+            texts = (self._nameOf(row), _stateText(row), "" if volume is None else f"{volume:.4f}", str(voxels))
+            rows.append((*texts, row.text, record.endpoint, f"{record.when:%Y-%m-%d %H:%M:%S}"))
         return [(title, [row[column] for row in rows]) for column, title in enumerate(titles)]
 
     def _copy(self) -> None:
@@ -254,6 +347,16 @@ def _rowTip(record: RunRecord, row: ResultRow) -> str:
         prompt=row.text, model=record.result.engine or record.model, endpoint=_endpoint(record), time=f"{record.when:%Y-%m-%d %H:%M}"
     )
     return f"{text}\n{made}"
+
+
+def _tagsTip(tags: dict[str, str]) -> str:
+    """Who made a segment of another session, as it says itself."""
+    if not tags:
+        return _("This segment was not made by MedImageParse.")
+    return _("Prompt: {prompt}\nModel: {model}\nEndpoint: {endpoint}\nTime: {time}").format(
+        prompt=tags.get("Prompt", ""), model=tags.get("Engine") or tags.get("Model", ""), endpoint=tags.get("Endpoint", ""),
+        time=tags.get("Date", ""),
+    )  # fmt: skip
 
 
 def _endpoint(record: RunRecord) -> str:

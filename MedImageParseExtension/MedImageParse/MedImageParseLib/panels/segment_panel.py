@@ -36,6 +36,7 @@ from .settings_panel import SettingsPanel
 from .slice_follower import SliceFollower
 from .tab import Tab, volumeInView
 from .widgets import StatusIcons, signalsBlocked
+from .wrapping_row import WrappingRow
 
 
 class SegmentPanel(Tab):
@@ -63,7 +64,8 @@ class SegmentPanel(Tab):
         self.runBox = RunBox(ui, self.run, self.cancel, icons, self._helpFor)
         self.manyBox = ManyBox(ui, lambda: self.inputs.volumeNode, self.run, self.runOnMany, self._showCase, self.runBox.sayError)
         self.history = historyOf(slicer.mrmlScene)
-        self.results = ResultsBox(ui, self.logic, self.history, self._chosenNodes, self.runAgain, self.runBox.say)
+        self.results = ResultsBox(ui, icons, self.logic, self.history, self._chosenNodes, self.runAgain, self.runBox.say)
+        self._rows = _wrappingRows(ui)
         self._observed: Any = None  # the segmentation whose segments are followed
         self.settings = SettingsPanel(resourcePath("UI/EndpointSettings.ui"), self.endpoint, self._chores, self._wake)
         ui.settingsButton.connect("clicked()", self.settings.open)
@@ -92,6 +94,7 @@ class SegmentPanel(Tab):
         Tab._end(self)
         self.history.unlisten(self._historyChanged)
         self._resultsTimer.stop()
+        self.results.stop()
         self._observed = None
         self.manyBox.clear()
         self.options.close()
@@ -389,3 +392,15 @@ class SegmentPanel(Tab):
     def _showResults(self) -> None:
         if not self._isClosed:
             self.results.show()
+
+
+def _wrappingRows(ui: Any) -> list[WrappingRow]:
+    """The rows of buttons that take several lines where the panel is narrow."""
+    return [
+        WrappingRow(ui.endpointButtons, [ui.checkButton, ui.demoButton, ui.settingsButton]),
+        WrappingRow(ui.promptButtons, [ui.recentButton, ui.presetsButton, ui.browseButton], isFilling=False),
+        WrappingRow(ui.runButtons, [ui.runButton, ui.manyButton, ui.cancelButton]),
+        WrappingRow(ui.messageButtons, [ui.messageHelpButton, ui.messageCopyButton], isFilling=False),
+        WrappingRow(ui.resultsButtons, [ui.show3DButton, ui.undoButton, ui.redoButton, ui.saveResultsButton]),
+        WrappingRow(ui.moreResultsButtons, [ui.runsButton, ui.tableButton, ui.deleteButton, ui.editorButton], isFilling=False),
+    ]

@@ -33,6 +33,7 @@ from .slice_follower import SliceFollower, sliceCount
 from .tab import Tab, volumeInView
 from .task_box import TaskBox
 from .widgets import StatusIcons, showSentence, signalsBlocked
+from .wrapping_row import WrappingRow
 
 _ENDPOINT_WIDGETS = ("profileComboBox", "statusIcon", "statusLabel", "costLabel", "checkButton", "demoButton")
 
@@ -76,6 +77,12 @@ class SimilarPanel(Tab):
         self.settings = SettingsPanel(resourcePath("UI/EndpointSettings.ui"), self.endpoint, self._chores, self._wake)
         ui.searchSettingsButton.connect("clicked()", self.settings.open)
         ui.searchVolumeSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._volumeChosen)
+        self._rows = [
+            WrappingRow(ui.searchEndpointButtons, [ui.searchCheckButton, ui.searchDemoButton, ui.searchSettingsButton]),
+            WrappingRow(ui.labelsButtons, [ui.labelsTableButton, ui.labelsPlotButton]),
+            WrappingRow(ui.markButtons, [ui.markButton, ui.markCancelButton]),
+            WrappingRow(ui.figuresButtons, [ui.rocPlotButton, ui.reliabilityPlotButton, ui.confusionTableButton]),
+        ]
         self._begin(self.query.task.start, self.cancel)
 
     # --- life --------------------------------------------------------------------------------------------------------

@@ -102,6 +102,10 @@ class StatusIcons:
     def __init__(self, folder: str):
         self._pixmaps = {name: qt.QPixmap(os.path.join(folder, f"Status{name}.png")) for name in ("Unknown", "Good", "Bad", "Busy")}
 
+    def icon(self, name: str) -> Any:
+        """A picture as a qt.QIcon. Args: name: as for `show`."""
+        return qt.QIcon(self._pixmaps[name])
+
     def show(self, label: Any, name: str) -> None:
         """Put a picture into a label. Args: name: "Unknown", "Good", "Bad" or "Busy"."""
         label.setPixmap(self._pixmaps[name])
