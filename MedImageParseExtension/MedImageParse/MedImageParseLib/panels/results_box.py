@@ -240,8 +240,10 @@ class ResultsBox:
         setTip(button, _("Delete the selected segments.") if isChosen else _("Select a segment in the table."))
 
     def _delete(self) -> None:
-        node, chosen = self.segmentationNode, self._ui.segmentsTable.selectedSegmentIDs()
-        segmentation = node.GetSegmentation() if node is not None else None
+        node = self.segmentationNode
+        if node is None:
+            return
+        segmentation, chosen = node.GetSegmentation(), self._ui.segmentsTable.selectedSegmentIDs()
         names = [segmentation.GetSegment(each).GetName() for each in chosen if segmentation.GetSegment(each) is not None]
         question = _("Delete {names}?").format(names=", ".join(names))
         if not names or not slicer.util.confirmOkCancelDisplay(plainTip(question), parent=self._ui.deleteButton.window()):
