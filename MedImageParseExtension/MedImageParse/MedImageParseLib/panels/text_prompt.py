@@ -23,6 +23,7 @@ from ..profiles.profiles import LOCAL_DEMO
 from ..prompts import grammar
 from ..scene.editing import EditorTarget, isUnnamed
 from ..scene.region_choice import regionOf
+from ..scene.segments import checkMadeOfVoxels
 from ..scene.volumes import volumeFromNode
 from .completer import Completer, askedOf
 from .endpoint_box import EndpointBox, whyModelDoesNotFit
@@ -93,6 +94,7 @@ class TextPrompt:
         self.ui = ui = slicer.util.childWidgetVariables(self.widget)
         self.logic = MedImageParseLogic()
         self.job: Job | None = None
+        self._edited = ""  # ID of the segmentation that is shown
         self._isClosed = self._isUpdating = self._isActive = False
         self._parameters = _Parameters(effect)
         self.follower = SliceFollower(slicer.mrmlScene, self.update)
@@ -170,6 +172,11 @@ class TextPrompt:
 
     def _show(self) -> None:
         ui, extent = self.ui, self._parameters["Extent"]
+        segmentationNode = self._effect.parameterSetNode().GetSegmentationNode()
+        edited = segmentationNode.GetID() if segmentationNode is not None else ""
+        if edited != self._edited and self.job is None:
+            self._say("")  # what was said was about another segmentation
+        self._edited = edited
         for name, choice in self._choices.items():
             choice.set(self._parameters[name])
         if self._prompt.text != self._parameters["Prompt"]:
@@ -196,7 +203,10 @@ class TextPrompt:
         ui, volumeNode = self.ui, self.volumeNode
         if extent != RANGE or volumeNode is None or volumeNode.GetImageData() is None:
             return
-        last = sliceCount(volumeNode, self._plane()) - 1
+        try:
+            last = sliceCount(volumeNode, self._plane()) - 1
+        except MedImageParseError:
+            return  # why it cannot be read stands below Run
         with signalsBlocked(ui.firstSpinBox, ui.lastSpinBox):
             for spinBox, name in ((ui.firstSpinBox, "FirstSlice"), (ui.lastSpinBox, "LastSlice")):
                 spinBox.setMaximum(last)
@@ -222,14 +232,15 @@ class TextPrompt:
             return _("A run is in progress.")
         if self._parameters["Into"] == SELECTED and not self._segmentName():
             return _("Add a segment and select it, or choose new segments.")
+        is3d = self._parameters["Extent"] == VOLUME
         try:
+            isPicture = volumeFromNode(volumeNode, copy=False).is_picture
+            checkMadeOfVoxels(node.GetSegmentationNode())
             prompts = self.prompts()
         except MedImageParseError as error:
             return words(error)
         if self._parameters["Into"] == SELECTED and len(prompts) > 1:
             return _("The selected segment takes one structure. Type one, or choose new segments.")
-        is3d = self._parameters["Extent"] == VOLUME
-        isPicture = is3d and volumeFromNode(volumeNode, copy=False).is_picture
         return self.endpoint.whyNotReady() or whyModelDoesNotFit(self.endpoint.profile(), is3d, isPicture)
 
     def prompts(self) -> list[str]:

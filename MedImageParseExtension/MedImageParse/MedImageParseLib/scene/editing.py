@@ -21,7 +21,7 @@ from ..imaging.regions import Region
 from ..imaging.volume import CroppedMask
 from .geometry import arrayFromMatrix, extentStart, imageToWorld, matrixFromArray, orientedImage, shifted, volumeToSegmentation
 from .masks import maskOnGrid
-from .segments import ImportResult, freeName
+from .segments import ImportResult, checkMadeOfVoxels, freeName
 from .session import importSlicer, renderingPaused
 from .tags import setTags
 from .terminologies import setTerminology
@@ -30,6 +30,11 @@ from .undo import ImportStep, addMark, allOrNothing, beginStep, fingerprintOf, i
 COMBINE = ("replace", "add", "remove", "intersect")
 SEGMENT_DELETED = "The segment was deleted while the job was running, so its result was dropped and nothing was changed."
 EDITOR_MOVED = "The Segment Editor went to another segmentation while the job was running, so its result was dropped."
+
+_OTHER_RANGE = (
+    "The Segment Editor went to another source volume while the job was running, and its intensity range belongs to that one, so the"
+    " result was dropped and nothing was changed; switch the range off, or choose the volume, and run again."
+)
 
 _NO_NAME = re.compile(r"Segment(_\d+)?$")  # what Slicer calls a segment that nobody has named
 
@@ -60,7 +65,7 @@ class EditorTarget:
 
     def __post_init__(self) -> None:
         if self.combine not in COMBINE:
-            raise UsageError(f'"{self.combine}" is no way to combine; use one of {", ".join(COMBINE)}.')
+            raise UsageError('"{combine}" is no way to combine; use one of {listed}.', combine=self.combine, listed=", ".join(COMBINE))
         self.segmentationNode = self.editorNode.GetSegmentationNode() if self.editorNode is not None else None
         if self.segmentationNode is None:
             raise UsageError("Choose a segmentation in the Segment Editor.")
@@ -86,7 +91,8 @@ class EditorTarget:
             ImportResult; what the editor's masking left nothing of is `covered`. scene.undo takes it back by its mark.
 
         Raises:
-            UsageError: several masks for one segment, or a transform that is not linear.
+            UsageError: several masks for one segment, a transform that is not linear, a segmentation that is not made of voxels, or an
+                intensity range that belongs to another volume.
             MedImageParseError: it failed on the way; the segmentation is as it was before.
         """
         result = ImportResult(self.segmentationNode)
@@ -99,6 +105,9 @@ class EditorTarget:
                 present.append((key, spec, mask))
             else:
                 result.absent.append(key)
+        checkMadeOfVoxels(self.segmentationNode)
+        if self.editorNode.GetSourceVolumeIntensityMask() and self.editorNode.GetSourceVolumeNode() is not volumeNode:
+            raise UsageError(_OTHER_RANGE)
         if self.segmentId and len(present) > 1:
             raise UsageError("Several structures do not fit into one segment; type one, or choose new segments.")
         if present:

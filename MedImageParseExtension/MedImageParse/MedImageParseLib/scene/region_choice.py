@@ -43,7 +43,7 @@ def regionOf(kind: str, volumeNode: Any, volume: Volume, *, segmentationNode: An
         return regionFromViews(shownSliceNodes(volumeNode.GetScene()), volumeNode, volume)
     if kind == "segment":
         return grown(regionFromSegment(segmentationNode, segmentId, volumeNode, volume), margin, volumeNode, volume)
-    raise UsageError(f'"{kind}" is no region; use one of roi, view and segment.')
+    raise UsageError('"{kind}" is no region; use one of roi, view and segment.', kind=kind)
 
 
 def visibleRoi(scene: Any) -> Any:

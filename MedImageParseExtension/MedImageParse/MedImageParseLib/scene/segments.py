@@ -166,14 +166,28 @@ def _checkSegmentation(segmentationNode: Any, volumeNode: Any) -> None:
         raise UsageError("The segmentation and the volume are in different scenes; choose a segmentation of the volume's scene.")
     segmentation = segmentationNode.GetSegmentation()
     binary = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+    checkMadeOfVoxels(segmentationNode)
     if segmentation.GetSourceRepresentationName() != binary:
-        if segmentation.GetNumberOfSegments() > 0:
-            raise UsageError(
-                'The segmentation "{name}" is not made of voxels (binary labelmaps), and adding masks would change their shape; make binary labelmap its source representation, or choose a new segmentation.',
-                name=segmentationNode.GetName(),
-            )
         segmentation.SetSourceRepresentationName(binary)
     volumeToSegmentation(volumeNode, segmentationNode)
+
+
+def checkMadeOfVoxels(segmentationNode: Any) -> None:
+    """Make sure that masks can go into a segmentation without changing the segments that are there.
+
+    Args:
+        segmentationNode: any.
+
+    Raises:
+        UsageError: its segments are kept as something else, such as surfaces.
+    """
+    segmentation = segmentationNode.GetSegmentation()
+    binary = importSlicer().vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+    if segmentation.GetNumberOfSegments() > 0 and segmentation.GetSourceRepresentationName() != binary:
+        raise UsageError(
+            'The segmentation "{name}" is not made of voxels (binary labelmaps), and adding masks would change their shape; make binary labelmap its source representation, or choose a new segmentation.',
+            name=segmentationNode.GetName(),
+        )
 
 
 def _plan(
