@@ -10,8 +10,7 @@ import numpy as np
 import pydicom
 import pytest
 from dicom_support import write_series
-
-from MedImageParseLib.scene.storage import readSegmentation
+from stored_segments import readSegmentation
 
 
 def test_one_labelmap_and_one_row_a_structure_are_written(bench):

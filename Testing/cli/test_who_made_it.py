@@ -9,9 +9,9 @@ import sys
 import nibabel
 import pytest
 from exactness_support import LEVELS
+from stored_segments import readSegmentation
 
 from MedImageParseLib import __version__
-from MedImageParseLib.scene.storage import readSegmentation
 
 FIRST, SECOND = list(LEVELS)[:2]
 CANARY = "canary-key-0123456789abcdef"

@@ -84,7 +84,8 @@ def _mainWord(name: str) -> str:
     ],
 )  # fmt: skip
 def test_picking_a_suggestion_replaces_the_target_under_the_cursor_and_nothing_else(text, position, expected):
-    assert completion.with_target(text, position, "spleen") == expected
+    start, stop = completion.span_at(text, position)
+    assert (text[:start] + "spleen" + text[stop:], start + len("spleen")) == expected
 
 
 def test_every_target_can_be_browsed_in_one_group():

@@ -15,7 +15,8 @@ pytest.importorskip("slicer", reason="slicer-core is not installed: there is no 
 from scene_support import blob, names_of, segment_on_grid, spec
 
 from MedImageParseLib.imaging.volume import Volume
-from MedImageParseLib.scene import session, terminologies, undo, volumes
+from MedImageParseLib.prompts.catalogue import lookup, targets
+from MedImageParseLib.scene import session, undo, volumes
 from MedImageParseLib.scene.segments import importSegments
 
 LIBRARY = Path(session.__file__).resolve().parents[2]
@@ -33,7 +34,7 @@ def run_python(code: str) -> subprocess.CompletedProcess:
 
 
 def test_importing_the_scene_room_imports_neither_slicer_nor_vtk():
-    modules = "geometry, overlap, segments, session, storage, terminologies, undo, volumes"
+    modules = "geometry, overlap, segments, session, tags, undo, volumes"
     loaded = "sorted({'slicer', 'vtk', 'vtkmodules'} & set(sys.modules))"
     done = run_python(f"import sys\nfrom MedImageParseLib.scene import {modules}\nprint({loaded})")
     assert done.stdout.strip() == "[]", done.stderr
@@ -144,7 +145,7 @@ def test_a_scene_bundle_keeps_volume_segments_and_codes(tmp_path):
     scene = session.ensureScene()
     node = volumes.nodeFromVolume(Volume(np.arange(120, dtype=np.int16).reshape(SHAPE)), "CT")
     mask = blob(SHAPE)
-    entry = terminologies.terminologyEntry(("SCT", "123037004", "Anatomical Structure"), ("SCT", "10200004", "Liver"))
+    entry = lookup("liver").terminology_entry()
     result = importSegments(None, node, [spec("liver", mask, terminology=entry)])
     bundle = str(tmp_path / "case.mrb")
     assert scene.WriteToMRB(bundle)
@@ -162,30 +163,21 @@ def test_a_scene_bundle_keeps_volume_segments_and_codes(tmp_path):
 def test_terminology_is_serialized_as_slicer_does_and_read_back_by_it():
     import slicer
 
-    category, kind, side = ("SCT", "123037004", "Anatomical Structure"), ("SCT", "64033007", "Kidney"), ("SCT", "24028007", "Right")
-    region = ("SCT", "818983003", "Abdomen")
     logic = slicer.vtkSlicerTerminologiesModuleLogic
-    for modifier, place in ((side, None), (None, None), (None, region)):
-        ours = terminologies.terminologyEntry(category, kind, modifier, region=place)
-        columns = []
-        for scheme, value, meaning in (category, kind, modifier or ("", "", "")):
-            columns += [value, scheme, meaning]  # Slicer's function takes the value first
-        scheme, value, meaning = place or ("", "", "")
-        theirs = logic.SerializeTerminologyEntry(
-            terminologies.GENERAL_ANATOMY, *columns, terminologies.ANATOMIC_REGIONS, value, scheme, meaning, "", "", ""
-        )
-        assert ours == theirs
+    for target in (lookup("right kidney"), lookup("liver"), lookup("left kidney cyst")):
+        context, *_codes, regions, _region, _modifier = (ours := target.terminology_entry()).split("~")
+        codes = [code or ("", "", "") for code in (target.category, target.type, target.modifier, target.region, target.region_modifier)]
+        columns = [(value, scheme, meaning) for scheme, value, meaning in codes]  # Slicer's function takes the value first
+        assert logic.SerializeTerminologyEntry(context, *sum(columns[:3], ()), regions, *sum(columns[3:], ())) == ours
     session.ensureScene()
     entry = slicer.vtkSlicerTerminologyEntry()
-    assert logic().DeserializeTerminologyEntry(terminologies.terminologyEntry(category, kind, side), entry)
+    assert logic().DeserializeTerminologyEntry(lookup("right kidney").terminology_entry(), entry)
     assert entry.GetTypeObject().GetCodeMeaning() == "Kidney"
-    assert entry.GetTypeModifierObject().GetCodeValue() == "24028007"
+    assert entry.GetTypeModifierObject().GetCodeMeaning() == "Right"
 
 
-def test_separators_inside_a_codes_meaning_cannot_break_the_entry():
-    entry = terminologies.terminologyEntry(("99X", "1", "a~b^c|d"), ("99X", "2", "e"))
-    assert entry.split("~")[1] == "99X^1^a b c d"
-    assert len(entry.split("~")) == 7
+def test_no_code_of_the_catalogue_holds_what_separates_the_parts_of_an_entry():
+    assert not [target.name for target in targets() for code in target.codes.values() if set("~^|") & set("".join(code))]
 
 
 def test_without_the_mrml_library_one_sentence_says_so(monkeypatch):

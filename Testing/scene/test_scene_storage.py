@@ -25,20 +25,20 @@ from scene_support import (
     sorted_points,
     spec,
 )
+from stored_segments import readSegmentation
 
 from MedImageParseLib.errors import InputError, UsageError
 from MedImageParseLib.files import segmentation as files_segmentation
 from MedImageParseLib.files import write
 from MedImageParseLib.files.segmentation import write_segmentation
 from MedImageParseLib.imaging.volume import Volume
+from MedImageParseLib.prompts.catalogue import lookup
 from MedImageParseLib.scene import session
 from MedImageParseLib.scene.segments import SegmentSpec, importSegments
-from MedImageParseLib.scene.storage import readSegmentation
-from MedImageParseLib.scene.terminologies import terminologyEntry
 from MedImageParseLib.scene.volumes import nodeFromVolume
 
 SHAPE = (6, 7, 8)
-LIVER = terminologyEntry(("SCT", "123037004", "Anatomical Structure"), ("SCT", "10200004", "Liver"))
+LIVER = lookup("liver").terminology_entry()
 
 
 @pytest.fixture(autouse=True, scope="module")

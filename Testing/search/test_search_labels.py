@@ -24,7 +24,7 @@ from MedImageParseLib.search.compare import (
     zero_shot,
     zero_shot_volume,
 )
-from MedImageParseLib.search.label_sets import Label, make_label_set, read_label_sets, ready_set, ready_sets
+from MedImageParseLib.search.label_sets import read_label_sets, ready_set, ready_sets
 
 
 def test_probabilities_are_the_softmax_of_scaled_cosines():
@@ -118,13 +118,6 @@ def test_an_unusable_label_file_gives_a_sentence(tmp_path, content, words):
     path.write_bytes(content)
     with pytest.raises((UsageError, InputError), match=words):
         read_label_sets(path)
-
-
-def test_labels_typed_by_hand_make_a_set():
-    assert make_label_set([" a ", "b"]).labels == (Label("a", "a"), Label("b", "b"))
-    for texts in (["a"], ["a", " "], ["a", "a "]):
-        with pytest.raises(UsageError):
-            make_label_set(texts)
 
 
 def test_a_study_vector_holds_the_seven_statistics_that_pandas_gives():

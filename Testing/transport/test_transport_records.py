@@ -16,7 +16,7 @@ from doubles import fault_server as f
 from doubles.fault_scenarios import KEY, TIMEOUTS
 from MedImageParseLib import configuration
 from MedImageParseLib.errors import Cancelled, ConsentError, EndpointError, UsageError
-from MedImageParseLib.profiles.consent import ConsentStore, consent_is_needed, require_consent
+from MedImageParseLib.profiles.consent import ConsentStore, missing_consents, require_consent
 from MedImageParseLib.progress import Cancellation
 from MedImageParseLib.transport.audit import AuditLog
 from MedImageParseLib.transport.client import EndpointClient, RetryPolicy, StaticKey
@@ -49,7 +49,7 @@ def test_withdrawn_consent_is_asked_for_again():
     store.grant("a.example")
     store.grant("b.example")
     store.withdraw("A.example")
-    assert store.hosts() == ["b.example"] and consent_is_needed("https://a.example/score", store)
+    assert store.hosts() == ["b.example"] and missing_consents("https://a.example/score", store)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"a": 1}', b"[1, null]", b"\xff\xfe", b"[" * 100_000])

@@ -1,4 +1,4 @@
-"""Slicer segmentation files (.seg.nrrd), written as Slicer's own storage node writes them; scene/storage.py reads them by that node.
+"""Slicer segmentation files (.seg.nrrd), written as Slicer's own storage node writes them; a test reads them by that node.
 
 The file covers the whole grid of the volume, so that any NRRD reader, SimpleITK for instance, gets an array of the volume's size in the
 volume's place. Segments that overlap lie in different layers: such a file has several values per voxel.
@@ -45,7 +45,7 @@ class SegmentSpec:
         name: shown to the person.
         mask: on the volume's own grid (kji).
         color: red, green, blue, 0..1.
-        terminology: Slicer's serialized terminology entry (see scene.terminologies.terminologyEntry); empty leaves what Slicer gives
+        terminology: Slicer's serialized terminology entry (see prompts.catalogue.Target.terminology_entry); empty leaves what Slicer gives
             every new segment ("Tissue").
         tags: what made it, kept with the segment by its name, e.g. {"MedImageParse.Model": "medimageparse3d"}.
     """

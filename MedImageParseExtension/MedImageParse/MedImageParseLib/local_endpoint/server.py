@@ -130,11 +130,6 @@ class LocalEndpoint:
         """
         return model_urls(self.url)[model]
 
-    @property
-    def invocations_url(self) -> str:
-        """Where MLflow's form of requests goes."""
-        return f"http://{LOOPBACK}:{self.port}/invocations"
-
     def start(self) -> LocalEndpoint:
         """Listen and answer until stop(). Raises UsageError where the port is taken or not allowed."""
         if self._host is None:

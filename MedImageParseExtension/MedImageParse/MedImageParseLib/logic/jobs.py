@@ -230,11 +230,6 @@ class JobQueue:
         return ([self._active] if self._active else []) + self._waiting
 
     @property
-    def active(self) -> Job | None:
-        """The one at work."""
-        return self._active
-
-    @property
     def is_idle(self) -> bool:
         """Nothing to do and no thread: polling may stop until the next `add`."""
         return self._active is None and not self._waiting and self._thread is None and not self._changed

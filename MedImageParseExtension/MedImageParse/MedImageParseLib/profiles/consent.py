@@ -131,11 +131,6 @@ def missing_consents(
     return [each for each in wanted if not store.has(each)]
 
 
-def consent_is_needed(url: str, store: ConsentStore, *, signs_in: bool = False, proxy: str = "", ca_bundle: str = "") -> bool:
-    """Whether the person has to be asked before image data goes to this URL on this way; arguments as in `missing_consents`."""
-    return bool(missing_consents(url, store, signs_in=signs_in, proxy=proxy, ca_bundle=ca_bundle))
-
-
 def require_consent(
     url: str, granted: bool, store: ConsentStore, *, images: bool = True, signs_in: bool = False, proxy: str = "", ca_bundle: str = ""
 ) -> None:

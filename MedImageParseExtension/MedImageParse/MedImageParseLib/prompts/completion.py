@@ -127,22 +127,6 @@ def span_at(text: str, position: int) -> tuple[int, int]:
     return start, max(start, start + len(inside.strip()))
 
 
-def with_target(text: str, position: int, name: str) -> tuple[str, int]:
-    """The text with the target under the cursor replaced, and where the cursor goes.
-
-    Args:
-        text: of the field.
-        position: of the cursor, in characters.
-        name: of the target.
-
-    Examples:
-        >>> with_target("liver & sple", 12, "spleen")
-        ('liver & spleen', 14)
-    """
-    start, stop = span_at(text, position)
-    return text[:start] + name + text[stop:], start + len(name)
-
-
 def is_recommended(target: Target, model: str = "", modality: str = "") -> bool:
     """Whether the model cards recommend a target for an image; True for what is not known.
 

@@ -23,8 +23,7 @@ from .geometry import arrayFromMatrix, extentStart, imageToWorld, matrixFromArra
 from .masks import maskOnGrid
 from .segments import ImportResult, checkMadeOfVoxels, freeName
 from .session import importSlicer, renderingPaused
-from .tags import setTags
-from .terminologies import setTerminology
+from .tags import setTags, setTerminology
 from .undo import ImportStep, addMark, allOrNothing, beginStep, fingerprintOf, isInEffect, keepStep, takeBack
 
 COMBINE = ("replace", "add", "remove", "intersect")

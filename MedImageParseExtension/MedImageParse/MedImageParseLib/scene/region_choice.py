@@ -13,7 +13,6 @@ from ..imaging.regions import Region
 from ..imaging.volume import Volume
 from .geometry import arrayFromMatrix, parentToWorld, regionFromRoi, regionFromSegment
 
-REGIONS = ("", "roi", "view", "segment")
 _SLIVER = 1e-6  # voxels of rounding
 
 

@@ -14,8 +14,7 @@ from ..imaging.volume import CroppedMask
 from .geometry import arrayFromMatrix, extentStart, layers, matrixFromArray, orientedImage, volumeToSegmentation
 from .overlap import eraseFromAll, union, withoutExisting, withoutLater
 from .session import importSlicer, renderingPaused
-from .tags import setTags
-from .terminologies import setTerminology
+from .tags import setTags, setTerminology
 from .undo import MARK_TAG, ImportStep, allOrNothing, beginStep, keepStep, takeBack, undoLastImport
 
 __all__ = ["ImportResult", "SegmentSpec", "importSegments", "newSegmentation", "undoLastImport"]

@@ -1,4 +1,5 @@
-"""Who made a segment: tags that Slicer keeps with it in a scene, in a .seg.nrrd, and when it is renamed or copied; and a line on its node."""
+"""What is kept with a segment: who made it, as tags that stay in a scene, in a .seg.nrrd, and when it is renamed or copied, with a line on its
+node; and the standard codes of what it is."""
 
 from __future__ import annotations
 
@@ -38,3 +39,11 @@ def noteMaker(node: Any, line: str) -> None:
     lines = [each for each in (node.GetDescription() or "").splitlines() if each]
     if line and line not in lines:
         node.SetDescription("\n".join([*lines, line][-_MOST_LINES:]))
+
+
+def setTerminology(segment: Any, entry: str) -> None:
+    """Store a serialized entry with a vtkSegment; an empty one removes what is there."""
+    if hasattr(segment, "SetTerminology"):
+        segment.SetTerminology(entry)
+    else:  # Slicer before 5.9
+        segment.SetTag(segment.GetTerminologyEntryTagName(), entry)

@@ -10,7 +10,6 @@ import csv
 import io
 import json
 import os
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -49,15 +48,6 @@ class LabelSet:
     @property
     def names(self) -> list[str]:
         return [label.name for label in self.labels]
-
-
-def make_label_set(texts: Iterable[str], name: str = "labels") -> LabelSet:
-    """A set from plain texts, which are names as well.
-
-    Raises:
-        UsageError: fewer than two labels, an empty one, or one given twice.
-    """
-    return _checked(LabelSet(name, tuple(Label(text.strip(), text.strip()) for text in texts)))
 
 
 @lru_cache(maxsize=1)

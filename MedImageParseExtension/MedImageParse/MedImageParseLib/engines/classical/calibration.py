@@ -18,7 +18,6 @@ import numpy as np
 
 from ...imaging.windows import CT_WINDOWS
 
-AIR_HU = -1000.0
 FAT_HU = -103.0
 SOFT_HU = 45.0
 LOWEST_HU, HIGHEST_HU = -1024.0, 3000.0

@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
-from ..imaging.volume import CroppedMask, three
-from .geometry import arrayFromMatrix, gridShift, imageToWorld, matrixFromArray, segmentMask, shifted
-from .session import ensureScene, importSlicer, libraryMessagesOff
-from .tags import tagsOf
-from .terminologies import terminologyOf
+from MedImageParseLib.errors import InputError
+from MedImageParseLib.imaging.volume import CroppedMask, three
+from MedImageParseLib.scene.geometry import arrayFromMatrix, gridShift, imageToWorld, matrixFromArray, segmentMask, shifted
+from MedImageParseLib.scene.session import ensureScene, importSlicer, libraryMessagesOff
+from MedImageParseLib.scene.tags import tagsOf
 
 
 @dataclass(slots=True)
@@ -90,3 +89,13 @@ def _maskOnGrid(image: Any, labelValue: int, grid: np.ndarray, shape: tuple[int,
     if shift is None:
         raise InputError("The segments of this file lie on different grids, which a segmentation file should not hold.")
     return CroppedMask(shape, three(start[axis] + shift[2 - axis] for axis in range(3)), voxels)
+
+
+def terminologyOf(segment: Any) -> str:
+    """The serialized entry stored with a vtkSegment, "" where there is none."""
+    import vtk
+
+    if hasattr(segment, "GetTerminology"):
+        return segment.GetTerminology() or ""
+    value = vtk.reference("")
+    return str(value) if segment.GetTag(segment.GetTerminologyEntryTagName(), value) else ""
