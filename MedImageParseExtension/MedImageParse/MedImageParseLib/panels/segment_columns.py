@@ -60,6 +60,7 @@ class SegmentColumns:
         self.isThere = bool(self._model.insertColumns(self._first, 3))
         own = view.model()
         self._name, self._opacity = getattr(own, "nameColumn", _NAME), getattr(own, "opacityColumn", _OPACITY)
+        table.setAccessibleName(view.accessibleName)
         table.setHorizontalScrollBarPolicy(qt.Qt.ScrollBarAlwaysOff)
         self._timer = qt.QTimer()
         self._timer.setSingleShot(True)
