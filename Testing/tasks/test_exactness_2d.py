@@ -195,7 +195,7 @@ class Levels:
         levels = np.array(list(LEVELS.values()))
         nearest = levels[np.argmin(np.abs(peaks[:, None] - levels), axis=1)]
         nearest[0] = 0
-        of_pixel = np.where(gray > nearest[parts] / 2, nearest[parts], 0)
+        of_pixel = np.where(gray > (nearest / 2).astype(np.float32)[parts], nearest.astype(np.uint8)[parts], np.uint8(0))
         return [of_pixel == LEVELS[prompt] if prompt in LEVELS else np.zeros(gray.shape, bool) for prompt in prompts]
 
 
@@ -264,12 +264,14 @@ def test_all_48_orientations_lie_as_trained_and_come_back_exactly(order, signs):
 
 
 def corner_of(picture: np.ndarray) -> str:
-    """Where an area of about the gray level 180 is; the rims of brighter structures are thinner than eleven pixels."""
+    """Where an area of about the gray level 180 is; the rims of brighter structures are thinner than eleven pixels. Every fourth row and
+    column, of which four span thirteen pixels, tells as much."""
     from scipy import ndimage
 
-    rows, columns = np.nonzero(ndimage.minimum_filter((picture >= 160) & (picture <= 235), 11))
+    some = picture[::4, ::4]
+    rows, columns = np.nonzero(ndimage.minimum_filter((some >= 160) & (some <= 235), 4))
     assert len(rows)
-    return f"{'top' if np.median(rows) < 512 else 'bottom'} {'left' if np.median(columns) < 512 else 'right'}"
+    return f"{'top' if np.median(rows) < 128 else 'bottom'} {'left' if np.median(columns) < 128 else 'right'}"
 
 
 @pytest.mark.parametrize("name,dialect", [(name, ("azureml", "mlflow")[number % 2]) for number, name in enumerate(PICTURE_FORMS)])
