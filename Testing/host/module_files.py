@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from pathlib import Path
@@ -24,27 +25,33 @@ def listed(folder: Path) -> set[Path]:
     source = folder / "CMakeLists.txt"
     if not source.is_file():
         raise ModuleFilesError(f"{source.name} is missing in {folder.name}: Slicer would install nothing.")
-    text = re.sub(r"#[^\n]*", "", source.read_text(encoding="utf-8"))
+    root = os.path.realpath(folder)
+    files = set(_listed_in(source.read_text(encoding="utf-8"), root, folder.name))
+    absent = sorted(os.path.relpath(each, root) for each in files if not os.path.isfile(each))
+    if absent:
+        raise ModuleFilesError(f"{folder.name}/CMakeLists.txt lists files that do not exist: {', '.join(absent)}")
+    return files
+
+
+@functools.lru_cache(maxsize=16)
+def _listed_in(text: str, root: str, called: str) -> frozenset[Path]:
+    """The paths that a CMakeLists.txt gives to the macro; hundreds of hosts read the same one."""
+    text = re.sub(r"#[^\n]*", "", text)
     variables: dict[str, list[str]] = {}
     for name, body in _SET.findall(text):
         variables[name] = _expand(body, variables)
     macro = _MACRO.search(text)
     if macro is None:
-        raise ModuleFilesError(f"{folder.name}/CMakeLists.txt does not call slicerMacroBuildScriptedModule.")
+        raise ModuleFilesError(f"{called}/CMakeLists.txt does not call slicerMacroBuildScriptedModule.")
     files: set[Path] = set()
-    root = os.path.realpath(folder)
-    words = _expand(macro.group(1), variables)
     keyword = ""
-    for word in words:
+    for word in _expand(macro.group(1), variables):
         if word in _KEYWORDS:
             keyword = word
         elif keyword in ("SCRIPTS", "RESOURCES"):
             name = word if keyword == "RESOURCES" or word.endswith(".py") else word + ".py"
             files.add(Path(os.path.normpath(os.path.join(root, name))))
-    absent = sorted(os.path.relpath(each, root) for each in files if not os.path.isfile(each))
-    if absent:
-        raise ModuleFilesError(f"{folder.name}/CMakeLists.txt lists files that do not exist: {', '.join(absent)}")
-    return files
+    return frozenset(files)
 
 
 def unlisted(folder: Path, files: set[Path], suffixes: tuple[str, ...] = (".py", ".ui", ".json", ".png", ".svg", ".csv")) -> list[str]:
