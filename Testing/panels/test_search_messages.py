@@ -134,3 +134,25 @@ def test_nothing_is_cut_off_in_a_narrow_tab_or_with_large_fonts(search):
         assert scale > 1 or search.host.panel.needed_width() <= 300
         assert search.host.layout_faults(width, 1200, scale) == []
     assert not search.host.screenshot(width=300, height=1200, theme="dark").isNull()
+
+
+def test_an_error_has_an_icon_a_copy_button_and_the_button_that_helps(search, double):
+    import qt
+
+    search.addCt("CT")
+    search.host.choose("searchVolumeSelector", "CT")
+    double.fail_after = 0
+    assert search.host.find("similarMessageIcon").isHidden()
+    search.do("indexButton")
+    search.settle()
+    search.do("similarButton") if search.host.find("similarButton").enabled else None
+    message = search.text("indexMessageLabel")
+    assert message and not search.host.find("indexMessageIcon").isHidden()
+    search.host.click("indexMessageCopyButton")
+    assert message in str(qt.QApplication.clipboard().text())
+    assert search.text("indexMessageHelpButton") == "Open endpoint settings"
+    search.host.click("indexMessageHelpButton")
+    assert search.tab.settings.dialog.visible
+    double.fail_after = None
+    search.do("indexButton")
+    assert search.host.find("indexMessageIcon").isHidden() and search.host.find("indexMessageCopyButton").isHidden()

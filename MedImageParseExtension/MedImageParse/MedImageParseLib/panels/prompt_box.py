@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import qt
-import slicer
 from slicer.i18n import tr as _
 
 from ..errors import UsageError
-from ..prompts import grammar, presets
+from ..prompts import grammar
 from ..prompts.catalogue import lookup
 from .browse_dialog import BrowseDialog
 from .completer import Completer
+from .presets_menu import PresetsMenu
 from .prompt_hints import PromptHints
 from .sentences import words
-from .widgets import plain, setTip, signalsBlocked
+from .widgets import plain, signalsBlocked
 
 _SETTINGS_KEY = "MedImageParse/RecentPrompts"
 _KEPT = 12
@@ -50,11 +49,7 @@ class PromptBox:
         self.hints = PromptHints(ui, self._asked, self._replace, sendApart)
         self.completer = Completer(ui.promptsEdit, image, self.hints.later)
         self._browser: BrowseDialog | None = None
-        self._presetsButton = ui.presetsButton
-        self._presetsMenu = qt.QMenu(self._presetsButton)
-        self._presetsButton.setMenu(self._presetsMenu)
-        self._listed: tuple = ()
-        self._model = ""
+        self._presets = PresetsMenu(ui.presetsButton, self._fill, self.prompts)
         self._menu = qt.QMenu(self._recentButton)
         self._recentButton.setMenu(self._menu)
         self._edit.connect("textChanged()", self._changed)
@@ -93,43 +88,7 @@ class PromptBox:
 
     def showPresets(self, model: str) -> None:
         """Offer the presets that fit a model, and keeping what is typed as one's own."""
-        self._model = model
-        try:
-            found = list(presets.presets(model).values())
-        except UsageError as error:
-            self._presetsButton.setEnabled(False)
-            setTip(self._presetsButton, words(error))
-            return
-        self._presetsButton.setEnabled(True)
-        setTip(self._presetsButton, _("Saved lists of targets."))
-        listed = tuple((preset.name, preset.prompts) for preset in found)
-        if listed == self._listed:
-            return
-        self._listed = listed
-        self._presetsMenu.clear()
-        for preset in found:
-            text = _("{name} ({count})").format(name=preset.name, count=len(preset.prompts))
-            self._addPreset(text, preset.title, partial(self._take, " & ".join(preset.prompts)))
-        self._presetsMenu.addSeparator()
-        self._addPreset(_("Save as preset…"), "", self._keep)
-
-    def _addPreset(self, text: str, tip: str, slot: Callable[[], object]) -> None:
-        action = qt.QAction(plain(text).replace("&", "&&"), self._presetsMenu)
-        if tip:
-            setTip(action, tip)
-        action.connect("triggered()", slot)
-        self._presetsMenu.addAction(action)
-
-    def _keep(self) -> None:
-        name = str(qt.QInputDialog.getText(None, _("Save as preset"), _("Name:")) or "").strip()
-        if not name:
-            return
-        try:
-            presets.add_presets([presets.Preset(name, tuple(self.prompts()), model=self._model)])
-        except UsageError as error:
-            slicer.util.errorDisplay(words(error))
-            return
-        self.showPresets(self._model)
+        self._presets.show(model)
 
     def browse(self) -> None:
         """Show the known targets, to tick them."""
@@ -170,7 +129,7 @@ class PromptBox:
     def _take(self, text: str) -> None:
         self._fill([part.strip() for part in text.split("&")])
 
-    def _fill(self, prompts: list[str]) -> None:
+    def _fill(self, prompts: Iterable[str]) -> None:
         """Put prompts into the field as typing would, so that Ctrl+Z there brings back what was in it."""
         self._edit.selectAll()
         self._edit.insertPlainText("\n".join(prompts))

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import qt
 from slicer.i18n import tr as _
 
 from ..errors import MedImageParseError
 from ..logic.jobs import Job
-from .sentences import fractionDone, jobWords, requestId, stageText, worded, words
+from .message_row import Help, MessageRow
+from .sentences import fractionDone, jobWords, stageText, worded, words
 from .widgets import StatusIcons, hideProgress, setTip, showProgress, showSentence
-
-Help = tuple[str, Callable[[], object]]  # (text of the button that helps, what it does)
 
 
 class RunBox:
@@ -27,13 +25,10 @@ class RunBox:
     """
 
     def __init__(self, ui: Any, run: Any, cancel: Any, icons: StatusIcons, helpFor: Callable[[BaseException], Help | None]):
-        self._ui, self._icons, self._helpFor = ui, icons, helpFor
-        self._help: Help | None = None
-        self._requestId = ""
+        self._ui = ui
+        self._message = MessageRow(ui.messageLabel, ui.messageIcon, ui.messageHelpButton, ui.messageCopyButton, icons, helpFor)
         ui.runButton.connect("clicked()", run)
         ui.cancelButton.connect("clicked()", cancel)
-        ui.messageCopyButton.connect("clicked()", self._copy)
-        ui.messageHelpButton.connect("clicked()", self._helpClicked)
         self._missing: Help | None = None
         ui.reasonButton.connect("clicked()", self._reasonClicked)
         ui.progressBar.setMinimum(0)
@@ -69,24 +64,8 @@ class RunBox:
         showProgress(*widgets, fractionDone(job), text)
 
     def say(self, sentence: str, error: BaseException | None = None) -> None:
-        """Show the person a sentence, or none.
-
-        Args:
-            sentence: as it is shown; "" takes the last one away.
-            error: what it is about, for the button that helps; None for a message that is no error.
-        """
-        ui = self._ui
-        self._help = self._helpFor(error) if error is not None and sentence else None
-        self._requestId = requestId(error)
-        showSentence(ui.messageLabel, sentence)
-        setTip(ui.messageLabel, _("For the endpoint's administrator: request {id}").format(id=self._requestId) if self._requestId else "")
-        ui.messageIcon.setVisible(error is not None and bool(sentence))
-        if error is not None:
-            self._icons.show(ui.messageIcon, "Bad")
-        ui.messageCopyButton.setVisible(error is not None and bool(sentence))
-        ui.messageHelpButton.setVisible(self._help is not None)
-        if self._help is not None:
-            ui.messageHelpButton.setText(self._help[0])
+        """Show the person a sentence, or none; see MessageRow.say."""
+        self._message.say(sentence, error)
 
     def sayError(self, error: MedImageParseError) -> None:
         """Show the person what is wrong."""
@@ -107,16 +86,6 @@ class RunBox:
             seconds = f"{job.elapsed:.1f}" if job.elapsed < 10 else f"{job.elapsed:.0f}"
             self.say(_("Found {found} of {all} in {seconds} s.").format(found=found, all=len(job.result.rows), seconds=seconds))
 
-    def _copy(self) -> None:
-        lines = [self._ui.messageLabel.text]
-        if self._requestId:
-            lines.append(_("Request {id}").format(id=self._requestId))
-        qt.QApplication.clipboard().setText("\n".join(lines))
-
     def _reasonClicked(self) -> None:
         if self._missing is not None:
             self._missing[1]()
-
-    def _helpClicked(self) -> None:
-        if self._help is not None:
-            self._help[1]()

@@ -13,23 +13,23 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from ..errors import ConsentError, EndpointError, MedImageParseError
+from ..errors import MedImageParseError
 from ..logic.history import RunRecord, historyOf
 from ..logic.jobs import Job
 from ..logic.many import Case, ManyRuns
 from ..logic.segmentation import MedImageParseLogic
 from ..profiles.profiles import LOCAL_DEMO
-from ..signin.auth import SignInError
 from . import local_demo
 from .completer import askedOf
 from .endpoint_box import EndpointBox, whyModelDoesNotFit
 from .input_box import ALL, VOLUME, InputBox
 from .many_box import ManyBox
+from .message_row import Help, helpAgainst
 from .options_box import OptionsBox
 from .privacy_box import mayBeSent
 from .prompt_box import PromptBox
 from .results_box import ResultsBox
-from .run_box import Help, RunBox
+from .run_box import RunBox
 from .segment_editor import runAgainInEditor, saveEditorState
 from .sentences import jobWords
 from .settings_panel import SettingsPanel
@@ -348,15 +348,7 @@ class SegmentPanel(Tab):
 
     def _helpFor(self, error: BaseException) -> Help | None:
         """The button that helps against an error."""
-        if not isinstance(error, (EndpointError, ConsentError)):
-            return None
-        if self.endpoint.name == LOCAL_DEMO:
-            return None if self.endpoint.demo.isStarted else (_("Start local demo"), self.endpoint.startDemo)
-        profile = self.endpoint.profile()
-        isRefused = isinstance(error, SignInError) or getattr(error, "status", 0) == 401
-        if profile is not None and profile.sign_in == "entra" and isRefused:
-            return _("Sign in"), self.endpoint.check
-        return _("Open endpoint settings"), self.settings.open
+        return helpAgainst(error, self.endpoint, self.settings.open)
 
     def _chosenNodes(self) -> tuple[Any, Any]:
         return self.parameters.nodeFor("Segmentation"), self.inputs.volumeNode

@@ -25,6 +25,7 @@ from .endpoint_box import EndpointBox
 from .index_box import IndexBox
 from .labelling_box import LabellingBox
 from .local_demo import DemoProcess
+from .message_row import helpAgainst
 from .outliers_box import OutliersBox
 from .query_box import QueryBox
 from .search_context import SearchContext
@@ -75,6 +76,8 @@ class SimilarPanel(Tab):
         self._questions = (self.query, self.classify, self.outliers, self.labelling, self.train, self.evaluate, self.apply)
         self._boxes = (self.indexBox, *self._questions, self.labelling.mark)
         self.settings = SettingsPanel(resourcePath("UI/EndpointSettings.ui"), self.endpoint, self._chores, self._wake)
+        for box in self._boxes:
+            box.task.showErrorsWith(icons, lambda error: helpAgainst(error, self.endpoint, self.settings.open))
         ui.searchSettingsButton.connect("clicked()", self.settings.open)
         ui.searchVolumeSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._volumeChosen)
         self._rows = [

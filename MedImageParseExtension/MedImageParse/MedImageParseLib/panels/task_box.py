@@ -9,8 +9,9 @@ from slicer.i18n import tr as _
 
 from ..errors import MedImageParseError
 from ..logic.jobs import Job
-from .sentences import fractionDone, jobWords, megabytes, requestId, stageText, worded, words
-from .widgets import hideProgress, setTip, showProgress, showSentence
+from .message_row import Help, MessageRow
+from .sentences import fractionDone, jobWords, megabytes, stageText, worded, words
+from .widgets import StatusIcons, hideProgress, setTip, showProgress, showSentence
 
 
 class TaskBox:
@@ -30,10 +31,16 @@ class TaskBox:
             getattr(ui, prefix + part) for part in parts
         )
         self._start, self._cancel, self._tip = start, cancel, tip
+        self._prefix = prefix
+        self._row: MessageRow | None = None
         self.job: Job | None = None
         self._button.connect("clicked()", self.start)
         self._cancelButton.connect("clicked()", self.cancel)
         self._bar.setMinimum(0)
+
+    def showErrorsWith(self, icons: StatusIcons, helpFor: Callable[[BaseException], Help | None]) -> None:
+        """Give errors an icon, Copy and the button that helps. Args: as for MessageRow."""
+        self._row = MessageRow.around(self._message, self._prefix, icons, helpFor)
 
     def start(self) -> None:
         """What the button does."""
@@ -69,10 +76,11 @@ class TaskBox:
             showProgress(*widgets, _fraction(job), progressText(job))
 
     def say(self, sentence: str, error: BaseException | None = None) -> None:
-        """Show the person a sentence, or none; the request's identifier of an error, for the endpoint's owner, as its tool tip."""
-        showSentence(self._message, sentence)
-        identifier = requestId(error)
-        setTip(self._message, _("For the endpoint's administrator: request {id}").format(id=identifier) if identifier else "")
+        """Show the person a sentence, or none; see MessageRow.say."""
+        if self._row is not None:
+            self._row.say(sentence, error)
+        else:
+            showSentence(self._message, sentence)
 
     def sayError(self, error: MedImageParseError) -> None:
         """Show the person what is wrong."""
@@ -83,7 +91,7 @@ class TaskBox:
         if job.state == "cancelled":
             self.say(cancelled)
         else:
-            self.say(jobWords(job), job.error)
+            self.say(jobWords(job), job.error or MedImageParseError(job.sentence))
 
 
 def progressText(job: Job) -> str:

@@ -49,16 +49,17 @@ class Preset:
     is_own: bool = False
 
 
-def presets(model: str = "") -> dict[str, Preset]:
+def presets(model: str = "", own: bool = True) -> dict[str, Preset]:
     """All presets by name, those that come with the program first.
 
     Args:
         model: only those that fit this model; "" for all.
+        own: with a person's own.
 
     Raises:
         UsageError: the person's own file cannot be used.
     """
-    found = {**_built_in(), **_own()}
+    found = {**_built_in(), **(_own() if own else {})}
     return {name: preset for name, preset in found.items() if not model or preset.model in ("", model)}
 
 
@@ -135,6 +136,22 @@ def remove_preset(name: str) -> Path:
     return _keep({each: preset for each, preset in kept.items() if each != name})
 
 
+def export_presets(path: str | Path) -> list[str]:
+    """Write a person's own presets to a file for others. Returns their names.
+
+    Args:
+        path: the file; `read_presets` reads it.
+
+    Raises:
+        UsageError: there are none, or the file cannot be written.
+    """
+    kept = _own()
+    if not kept:
+        raise UsageError("There is no preset of your own to export.")
+    _write(Path(path), kept)
+    return list(kept)
+
+
 def own_file() -> Path:
     """Where a person's own presets are, or would be."""
     return configuration_folder() / "presets.json"
@@ -178,6 +195,11 @@ def _own() -> dict[str, Preset]:
 
 def _keep(kept: dict[str, Preset]) -> Path:
     path = own_file()
+    _write(path, kept)
+    return path
+
+
+def _write(path: Path, kept: dict[str, Preset]) -> None:
     entries = {
         name: {key: value for key, value in asdict(preset).items() if key not in ("name", "is_own")} for name, preset in kept.items()
     }
@@ -185,7 +207,6 @@ def _keep(kept: dict[str, Preset]) -> Path:
         write_atomically(path, json.dumps(entries, indent=1, ensure_ascii=False) + "\n")
     except OSError as error:
         raise UsageError("The presets cannot be kept in {path}: make its folder writable.", path=path) from error
-    return path
 
 
 def _parsed(name: str, entry: dict, is_own: bool = True) -> Preset:
