@@ -149,6 +149,50 @@ def suggestions(studio: Studio) -> Any:
     return sheet
 
 
+def engines(studio: Studio) -> Any:
+    """Engines that were added, under the button that starts one, in a panel of 300 pixels; nothing of them is installed."""
+    from PIL import Image
+
+    panel = _engineAdded(studio).picture(width=300).crop((0, 0, 300, 330))
+    button = studio.host.find("demoButton")
+    with studio.host.panel.dressed(300, PANEL[1], 1.0, "light"):
+        studio.host.process()
+        corner = button.mapTo(studio.host.panel.window, studio.host.qt.QPoint(0, 0))
+    menu = button.menu()
+    menu.ensurePolished()
+    menu.resize(menu.sizeHint)
+    shown = studio.grabbed(menu)
+    left, top = corner.x(), corner.y() + button.height + 2
+    sheet = Image.new("RGB", (max(panel.width, left + shown.width + 8), max(panel.height, top + shown.height + 8)), (239, 239, 239))
+    sheet.paste(panel, (0, 0))
+    sheet.paste(shown, (left, top))
+    return sheet
+
+
+def engine_running(studio: Studio) -> Any:
+    """An engine that takes Hounsfield units, in a panel of 300 pixels: its name, its licence, what it finds, and what is sent to it."""
+    _engineAdded(studio)
+    studio.loadSample()
+    studio.host.type("promptsEdit", "liver")
+    for action in studio.host.find("demoButton").menu().actions():
+        if "TotalSegmentator" in str(action.text):
+            action.trigger()
+    studio.host.wait_until(lambda: studio.panel.endpoint.demo.url, 30)
+    studio.host.click("optionsButton")
+    studio.host.wait_until(lambda: "Hounsfield" in studio.host.find("previewText").text, 20)
+    return studio.picture(width=300, height=1000)
+
+
+def _engineAdded(studio: Studio) -> Studio:
+    """Two engines are added, with this Python for their environment."""
+    from MedImageParseLib import engine_add
+
+    for name in ("deepbet", "totalsegmentator"):
+        engine_add(name, python=sys.executable)
+    studio.panel.endpoint.readProfiles()
+    return studio
+
+
 def running(studio: Studio) -> Any:
     studio.startDemo()
     studio.loadSample()
@@ -328,6 +372,8 @@ PICTURES = (
     empty,
     ready,
     suggestions,
+    engines,
+    engine_running,
     running,
     finished,
     several,
@@ -352,6 +398,7 @@ def studio() -> Any:
 
     with tempfile.TemporaryDirectory() as folder:
         os.environ["MEDIMAGEPARSE_CONFIG_DIR"] = str(Path(folder) / "configuration")
+        os.environ["MEDIMAGEPARSE_ENGINES_DIR"] = str(Path(folder) / "engines")
         with Host() as host:
             host.load_module("MedImageParse", MODULE / "MedImageParse.py")
             yield Studio(host, Path(folder))

@@ -101,11 +101,18 @@ def serve(host: str, model: Path, work: Path):
         entry.write_text(ENTRY)
         command = [sys.executable, "-c", ON_LOOPBACK, "--entry_script", str(entry), "--port", str(port)]
         health, path = "/", "/score"
-    with open(work / f"{host}_{port}.log", "wb") as log:
+    with running(command, environment, work, f"http://127.0.0.1:{port}{health}"):
+        yield f"http://127.0.0.1:{port}{path}"
+
+
+@contextmanager
+def running(command: list[str], environment: dict[str, str], work: Path, health: str):
+    """A server while the block runs, once the URL `health` answers; its words go to a file in `work`."""
+    with open(work / f"{health.split(':')[2].split('/')[0]}.log", "wb") as log:
         process = subprocess.Popen(command, env=environment, cwd=work, stdout=log, stderr=log, start_new_session=True)
     try:
-        _wait_until_healthy(process, f"http://127.0.0.1:{port}{health}")
-        yield f"http://127.0.0.1:{port}{path}"
+        _wait_until_healthy(process, health)
+        yield
     finally:
         _end(process)
 

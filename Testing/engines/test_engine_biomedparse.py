@@ -68,3 +68,18 @@ def test_prompts_that_would_be_read_as_several_are_refused():
 
 def test_names_of_tensors_lose_what_training_puts_before_them():
     assert torches._plain("model.backbone.weight") == torches._plain("module.backbone.weight") == "backbone.weight"
+
+
+V1 = ("backbone.norm.weight", "sem_seg_head.predictor.query_feat.weight", "sem_seg_head.predictor.lang_encoder.lang_proj")
+V1_RENAMED = ("backbone.norm.weight", "sem_seg_head.predictor.query_feat_.weight", "sem_seg_head.predictor.language_encoder.lang_proj")
+
+
+@pytest.mark.parametrize("names", [V1, V1_RENAMED], ids=["as published", "renamed for the code of v2"])
+def test_a_checkpoint_of_version_1_is_refused_with_the_one_to_give(names):
+    with pytest.raises(InputError, match=r"biomedparse_v1.pt is BiomedParse v1's, .* add it again with biomedparse_v2.ckpt"):
+        biomedparse.refuse_v1(names, "biomedparse_v1.pt")
+
+
+def test_a_checkpoint_of_version_2_and_one_of_another_model_are_left_to_the_loader():
+    biomedparse.refuse_v1([*V1_RENAMED, "sem_seg_head.predictor.classifier.weight"], "biomedparse_v2.ckpt")
+    biomedparse.refuse_v1(["image_encoder.stages.0.weight"], "other.bin")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import urllib.error
@@ -66,8 +67,12 @@ class Faulty(Engine):
     def _go_wrong(self, prompts):
         if "die" in prompts:
             os._exit(9)
+        if "kill" in prompts:
+            os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
         if "memory" in prompts:
             raise MemoryError
+        if "too much" in prompts:
+            np.empty(1 << 60, np.uint8)
         if "error" in prompts:
             raise ValueError("internal words with /a/path")
         if "refuse" in prompts:
@@ -197,7 +202,13 @@ def test_masks_that_do_not_overlap_come_as_one_labelmap_and_the_check_names_the_
     ("prompt", "sentence"),
     [
         ("die", "ended in the middle of the request (exit status 9): send the request again"),
+        pytest.param(
+            "kill",
+            "(killed by SIGKILL, perhaps for want of memory): send the request again, or less at once",
+            marks=pytest.mark.skipif(os.name == "nt", reason="Windows has no signals of that kind"),
+        ),
         ("memory", "there is not enough memory; send less at once"),
+        ("too much", "there is not enough memory; send less at once"),
         ("error", "failed on this request (ValueError)"),
         ("shape", "The engine's mask has the shape"),
         ("refuse", "This engine takes no such thing."),

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from .torches import choose_device, device_name, fill, read_state
 _SIDE = 512  # pixels of a slice as the network takes it
 _AT_ONCE = 8  # slices whose maps are enlarged together
 _LOWEST, _HIGHEST = 0, 255
+_PREDICTOR = "sem_seg_head.predictor."
 
 
 class BiomedParse(Engine):
@@ -77,6 +78,7 @@ class BiomedParse(Engine):
         self._network = self._built(repo)
         progress("reading the checkpoint", 0, 0)
         state = read_state(self.options["checkpoint"], is_trusted=self.options.get("trust", "") == "yes")
+        refuse_v1(state, Path(self.options["checkpoint"]).name)
         fill(self._network, state, "BiomedParse v2", progress)
         self._network.to(where).eval()
         # Each slice meets the same random numbers, wherever in the volume it lies.
@@ -168,6 +170,24 @@ class BiomedParse(Engine):
             "" if score > self._threshold else f"The model's score that it is there is {score:.2f}, no more than {sure}."
             for score in scores
         ]
+
+
+def refuse_v1(names: Iterable[str], file: str) -> None:
+    """The authors' own loader takes what fits of a v1 checkpoint and leaves the rest at random: masks without a meaning, and no error.
+
+    Args:
+        names: of the checkpoint's tensors.
+        file: its name.
+
+    Raises:
+        InputError: it is BiomedParse v1's: the text encoder has another name there, and nothing in it scores whether a structure is there.
+    """
+    inner = {name.removeprefix(_PREDICTOR) for name in names if name.startswith(_PREDICTOR)}
+    if inner and (any(name.startswith("lang_encoder.") for name in inner) or not any(name.startswith("classifier") for name in inner)):
+        raise InputError(
+            "The checkpoint {file} is BiomedParse v1's, and this engine runs v2, in which it would give masks without a meaning: remove the engine, and add it again with biomedparse_v2.ckpt.",
+            file=file,
+        )
 
 
 def clip_tokenizer(folder: str = "") -> Any:

@@ -51,12 +51,13 @@ def _oblique() -> np.ndarray:
 
 
 _FLIPPED = np.diag([-1.0, -1.0, 3.0, 1.0])
-_VOLUMES: dict[str, tuple[tuple[int, int, int], type, np.ndarray]] = {
+VOLUMES: dict[str, tuple[tuple[int, int, int], type, np.ndarray]] = {
     "an oblique volume": ((3, 24, 20), np.int16, _oblique()),
     "a tall volume": ((6, 7, 5), np.int16, _FLIPPED),
     "a volume of one slice": ((1, 18, 16), np.float32, np.eye(4)),
     "a volume that is not square, three columns wide": ((2, 26, 3), np.uint8, _FLIPPED),
 }
+"""What volumes are asked about: size (slices, rows, columns), kind of number, and matrix from i, j, k to RAS in mm."""
 _PICTURES: dict[str, tuple[int, ...]] = {
     "a gray picture": (48, 48),
     "a picture in color that is not square": (30, 52, 3),
@@ -64,8 +65,13 @@ _PICTURES: dict[str, tuple[int, ...]] = {
 }
 
 
-def _voxels(shape: tuple[int, ...], dtype: type) -> np.ndarray:
-    """A made-up scan: a bright body with a brighter part, and noise; HU for whole numbers of 16 bits, 0..255 otherwise."""
+def made_up_voxels(shape: tuple[int, ...], dtype: type) -> np.ndarray:
+    """A made-up scan: a bright body with a brighter part, and noise; HU for whole numbers of 16 bits, 0..255 otherwise.
+
+    Args:
+        shape: (slices, rows, columns), or (rows, columns[, 3]) of a picture.
+        dtype: kind of number.
+    """
     place = np.indices(shape[:2] if len(shape) == 3 and shape[2] == 3 and dtype is not np.int16 and shape[0] > 2 else shape)
     middle = [(size - 1) / 2 for size in place.shape[1:]]
     away = sum(((axis - at) / max(1.0, at)) ** 2 for axis, at in zip(place, middle))
@@ -104,8 +110,8 @@ def _demands(engine: Host) -> Iterator[tuple[str, Callable[[], str]]]:
     yield "can be asked, and says what it is", partial(_says_what_it_is, engine)
     models = [MODELS[name] for name in engine.facts.models if name in MODELS]
     if any(model.whole_volumes for model in models):
-        for title, (shape, dtype, matrix) in _VOLUMES.items():
-            yield f"takes {title}", partial(_takes_volume, engine, _voxels(shape, dtype), matrix)
+        for title, (shape, dtype, matrix) in VOLUMES.items():
+            yield f"takes {title}", partial(_takes_volume, engine, made_up_voxels(shape, dtype), matrix)
         yield "finds nothing it does not know", partial(_knows_its_limits, engine)
         yield "takes no prompt for no work", partial(_takes_no_prompt, engine)
         if engine.facts.is_repeatable:
@@ -114,7 +120,7 @@ def _demands(engine: Host) -> Iterator[tuple[str, Callable[[], str]]]:
             yield "finds in two slabs what it finds in the whole", partial(_slabs, engine)
     if any(model.segments and not model.whole_volumes for model in models):
         for title, size in _PICTURES.items():
-            yield f"takes {title}", partial(_takes_picture, engine, _voxels(size, np.uint8))
+            yield f"takes {title}", partial(_takes_picture, engine, made_up_voxels(size, np.uint8))
     if any(not model.segments for model in models):
         yield "describes pictures by vectors of length 1", partial(_describes, engine)
         if engine.facts.reads_text:
@@ -156,7 +162,7 @@ def _knows_its_limits(engine: Host) -> str:
 
 
 def _takes_no_prompt(engine: Host) -> str:
-    answer = engine.segment_volume(_voxels((1, 8, 9), np.int16), np.eye(4), [])
+    answer = engine.segment_volume(made_up_voxels((1, 8, 9), np.int16), np.eye(4), [])
     return "It returned masks although nothing was asked for." if len(answer.masks) else ""
 
 
@@ -168,14 +174,14 @@ def _full(answer: Answer, shape: tuple[int, ...], prompts: int) -> np.ndarray:
 
 
 def _repeats(engine: Host) -> str:
-    shape, dtype, matrix = _VOLUMES["an oblique volume"]
-    first, second = (_full(engine.segment_volume(_voxels(shape, dtype), matrix, PROMPTS), shape, 2) for _time in range(2))
+    shape, dtype, matrix = VOLUMES["an oblique volume"]
+    first, second = (_full(engine.segment_volume(made_up_voxels(shape, dtype), matrix, PROMPTS), shape, 2) for _time in range(2))
     return "" if np.array_equal(first, second) else "The second answer differs from the first."
 
 
 def _slabs(engine: Host) -> str:
-    shape, dtype, matrix = _VOLUMES["a tall volume"]
-    voxels = _voxels(shape, dtype)
+    shape, dtype, matrix = VOLUMES["a tall volume"]
+    voxels = made_up_voxels(shape, dtype)
     whole = _full(engine.segment_volume(voxels.copy(), matrix, PROMPTS), shape, 2)
     cut = shape[0] // 2
     lower = matrix.copy()
@@ -188,7 +194,7 @@ def _slabs(engine: Host) -> str:
 
 
 def _describes(engine: Host) -> str:
-    pictures = [_voxels((48, 48), np.uint8), _voxels((30, 52, 3), np.uint8)]
+    pictures = [made_up_voxels((48, 48), np.uint8), made_up_voxels((30, 52, 3), np.uint8)]
     first, second = (engine.embed_image(picture) for picture in pictures)
     if first.shape != second.shape:
         return "Vectors of two pictures differ in length."
@@ -198,7 +204,7 @@ def _describes(engine: Host) -> str:
 
 
 def _describes_texts(engine: Host) -> str:
-    image, text = engine.embed_image(_voxels((48, 48), np.uint8)), engine.embed_text("chest x-ray pneumonia")
+    image, text = engine.embed_image(made_up_voxels((48, 48), np.uint8)), engine.embed_text("chest x-ray pneumonia")
     other = engine.embed_text("brain MR tumor")
     if image.shape != text.shape:
         return "Vectors of texts and of pictures differ in length."
