@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -71,6 +73,30 @@ def test_filters_hold_in_a_prepared_index(prepared):
         assert found(index, query, top=50, least=0.99) == [n for n in order if scores[n] >= 0.99][:50]
         late = _COUNT + 20
         assert found(index, vectors[late], top=1) == [late]
+
+
+@pytest.mark.parametrize("method", ["sketches", "faiss"])
+def test_what_is_shown_at_several_places_is_found_at_all_of_them_in_a_prepared_index(tmp_path, method):
+    if method == "faiss":
+        pytest.importorskip("faiss", reason="the extra [faiss] is not installed")
+    vectors = unit(np.random.default_rng(4).normal(size=(300, 64)))
+    again = [replace(record(n, vectors[n]), series="again", slice_index=n) for n in range(0, 300, 10)]
+    path = tmp_path / "a.index"
+
+    def hits(index: EmbeddingIndex, **options) -> list[tuple]:
+        found = index.search(vectors[20], provenance=MADE, top=6, **options)
+        return [(hit.id, round(hit.similarity, 5), hit.record.series) for hit in found]
+
+    with EmbeddingIndex.open(path) as index:
+        index.add((record(n, vectors[n]) for n in range(300)), MADE)
+        index.add(again, MADE)
+        truth = [hits(index), hits(index, exclude_series="again"), hits(index, one_each=True)]
+        index.prepare(method=method)
+        index.add([replace(record(7, vectors[7]), series="later")], MADE)
+    with EmbeddingIndex.open(path) as index:
+        assert [hits(index), hits(index, exclude_series="again"), hits(index, one_each=True)] == truth
+        assert index._sketched and {series for _, _, series in truth[0][:2]} == {"s0", "again"}
+        assert {hit.record.series for hit in index.search(vectors[7], provenance=MADE, top=2)} == {"s0", "later"}
 
 
 def test_what_is_removed_lives_on_in_no_sketch(tmp_path):

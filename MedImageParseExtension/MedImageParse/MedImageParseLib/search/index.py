@@ -130,8 +130,7 @@ class EmbeddingIndex:
         Args:
             others: open indexes.
 
-        Returns:
-            how many records were new.
+        Returns: how many records were new.
 
         Raises:
             IndexFault: vectors of another model under the same name, or as for `add`; then nothing is added.
@@ -449,7 +448,7 @@ class EmbeddingIndex:
             sketch = open_prepared(self.path, space)
             if sketch is None:
                 return None, None
-            matrix = Matrix(space.id, space.length, elsewhere=sketch.chunks)
+            matrix = Matrix(space.id, space.length, elsewhere=sketch.chunks, known=sketch.known)
             self._sketched[space.id] = sketch, matrix
         matrix.refresh(connection, space.revision, self._size())
         return sketch, matrix

@@ -40,11 +40,13 @@ class InvertedLists:
     Attributes:
         chunks: int64 (rows,), the number of each vector in the index, rising.
         length: numbers in a vector.
+        known: None: where they are shown is read from the index.
     """
 
     chunks: np.ndarray
     length: int
     _lists: Any
+    known: tuple[np.ndarray, np.ndarray] | None = None
 
     @classmethod
     def open(cls, path: Path, length: int) -> InvertedLists | None:

@@ -76,6 +76,7 @@ class Matrix:
         places: int64 (places, 3): record number, number of its series in the table texts, place of its kind in records.KINDS.
         rows: the row of each place.
         elsewhere: numbers of the vectors that a sketch holds; these come first, and only later ones are read.
+        known: places and rows that need not be read, as of the revision when this was made; None for none.
     """
 
     space: int
@@ -83,6 +84,7 @@ class Matrix:
     places: np.ndarray = field(default_factory=lambda: np.empty((0, 3), np.int64))
     rows: np.ndarray = field(default_factory=lambda: np.empty(0, np.intp))
     elsewhere: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    known: tuple[np.ndarray, np.ndarray] | None = None
     _chunks: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     _buffer: np.ndarray = field(default_factory=lambda: np.empty((0, 0), np.float32))
     _revision: int | None = None
@@ -116,7 +118,8 @@ class Matrix:
             size: bytes of the file, which nothing in it can exceed.
         """
         if revision != self._revision:
-            self.places, self.rows = np.empty((0, 3), np.int64), np.empty(0, np.intp)
+            self.places, self.rows = self.known or (np.empty((0, 3), np.int64), np.empty(0, np.intp))
+            self.known = None  # they are of one revision only
             self._chunks, self._buffer = self.elsewhere, np.empty((0, self.length), np.float32)
         before = len(self._chunks), len(self.rows)
         self._read_vectors(connection, size // (4 * self.length))
@@ -158,17 +161,33 @@ class Matrix:
 
     def _read_places(self, connection: sqlite3.Connection, most: int) -> None:
         last = int(self.places[-1, 0]) if len(self.places) else 0
-        query = "SELECT id, series, kind, chunk FROM records WHERE space = ? AND id > ? ORDER BY id"
-        fresh = whole_numbers(connection.execute(query, (self.space, last)), 4, most)
+        fresh = read_places(connection, self.space, last, most)
         if not len(fresh):
             return
         rows = np.searchsorted(self._chunks, fresh[:, 3])
         if len(self._chunks) == 0 or np.any(self._chunks[np.minimum(rows, len(self._chunks) - 1)] != fresh[:, 3]):
             raise BrokenContent("a record's vector is missing")
-        if np.any((fresh[:, 2] < 0) | (fresh[:, 2] >= len(KINDS))):
-            raise BrokenContent("a record is of no known kind")
         self.places = np.concatenate([self.places, fresh[:, :3]])
         self.rows = np.concatenate([self.rows, rows])
+
+
+def read_places(connection: sqlite3.Connection, space: int, after: int, most: int) -> np.ndarray:
+    """The places of a space, int64 (places, 4): record number, number of the series, place of the kind in KINDS, number of the vector.
+
+    Args:
+        connection: to the file of the index.
+        space: its number.
+        after: only records with a higher number.
+        most: rows that the file can hold.
+
+    Raises:
+        BrokenContent: something that cannot be.
+    """
+    query = "SELECT id, series, kind, chunk FROM records WHERE space = ? AND id > ? ORDER BY id"
+    found = whole_numbers(connection.execute(query, (space, after)), 4, most)
+    if np.any((found[:, 2] < 0) | (found[:, 2] >= len(KINDS))):
+        raise BrokenContent("a record is of no known kind")
+    return found
 
 
 def in_parts(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:

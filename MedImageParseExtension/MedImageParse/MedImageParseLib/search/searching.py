@@ -28,10 +28,12 @@ class Prepared(Protocol):
     Attributes:
         chunks: int64 (rows,), the number of each vector in the index, rising.
         length: numbers in a vector.
+        known: where they are shown, as `places` and `rows` of Matrix, where that is kept beside them.
     """
 
     chunks: np.ndarray
     length: int
+    known: tuple[np.ndarray, np.ndarray] | None
 
     def search(self, query: np.ndarray, hidden: np.ndarray | None, want: int) -> tuple[np.ndarray, np.ndarray, float]:
         """Rows that may be among the `want` nearest; see Sketch.search."""

@@ -29,9 +29,10 @@ from typing import Any
 import numpy as np
 
 from .faults import BrokenContent, IndexFault
-from .matrix import DESCRIBED_BYTES, unpack
+from .matrix import DESCRIBED_BYTES, read_places, unpack
+from .records import KINDS
 
-_MAGIC = b"MIPSKT03"
+_MAGIC = b"MIPSKT04"
 _HEADER_BYTES, _ALIGN = 4096, 64
 _PART = 4096  # vectors a step while it is made
 _SAMPLE = 20_000  # vectors for the mean
@@ -79,18 +80,19 @@ def drop_sketches(index: Path) -> None:
             ) from error
 
 
-def _layout(count: int, length: int) -> list[tuple[str, str, tuple[int, ...]]]:
+def _layout(count: int, length: int, places: int) -> list[tuple[str, str, tuple[int, ...]]]:
     words = -(-length // 64)
     return [
+        ("places", "<i8", (places, 3)), ("rows", "<i8", (places,)),
         ("rotation", "<f4", (length, length)), ("mean", "<f4", (length,)), ("chunks", "<i8", (count,)), ("base", "<f4", (count,)),
         ("ones", "<f4", (count,)), ("factor", "<f4", (count,)), ("later", "<f4", (count,)), ("scale", "<f4", (count,)), ("bits", "<u8", (words, count)), ("large", "<u8", (count, 2 * words)), ("codes", "|i1", (count, length)),
     ]  # fmt: skip
 
 
-def _places(count: int, length: int) -> tuple[dict[str, tuple[int, str, tuple[int, ...]]], int]:
+def _offsets(count: int, length: int, places: int) -> tuple[dict[str, tuple[int, str, tuple[int, ...]]], int]:
     """Offset, kind and shape of each array, and the size of the file."""
     found, offset = {}, _HEADER_BYTES
-    for name, kind, shape in _layout(count, length):
+    for name, kind, shape in _layout(count, length, places):
         found[name] = (offset, kind, shape)
         size = int(np.prod(shape)) * np.dtype(kind).itemsize
         offset += -(-size // _ALIGN) * _ALIGN
@@ -104,10 +106,12 @@ class Sketch:
     Attributes:
         chunks: int64 (rows,), the number of each vector in the index, rising.
         length: numbers in a vector.
+        known: where they are shown, as `places` and `rows` of Matrix: these need not be read from the index again.
     """
 
     chunks: np.ndarray
     length: int
+    known: tuple[np.ndarray, np.ndarray] | None
     _arrays: dict[str, Any]
 
     @classmethod
@@ -119,15 +123,18 @@ class Sketch:
             about = json.loads(head[len(_MAGIC) :].rstrip(b"\0")) if head.startswith(_MAGIC) else {}
             if (about.get("space"), about.get("length"), about.get("revision")) != (space, length, revision):
                 return None
-            count = about["count"]
-            places, size = _places(count, length)
-            if type(count) is not int or count < 1 or path.stat().st_size != size:
+            count, shown = about["count"], about["places"]
+            places, size = _offsets(count, length, shown)
+            if type(count) is not int or count < 1 or type(shown) is not int or shown < 1 or path.stat().st_size != size:
                 return None
             arrays = {name: np.memmap(path, kind, "r", offset, shape).view(np.ndarray) for name, (offset, kind, shape) in places.items()}
         except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError):
             return None
-        chunks = np.array(arrays["chunks"], np.int64)
-        return cls(chunks, length, arrays) if np.all(np.diff(chunks) > 0) else None
+        chunks, shown, rows = np.array(arrays["chunks"], np.int64), np.array(arrays["places"], np.int64), np.array(arrays["rows"], np.intp)
+        known = (
+            np.all(np.diff(chunks) > 0) and np.all(np.diff(shown[:, 0]) > 0) and shown[:, 2].min() >= 0 and shown[:, 2].max() < len(KINDS)
+        )
+        return cls(chunks, length, (shown, rows), arrays) if known and rows.min() >= 0 and rows.max() < count else None
 
     def search(self, query: np.ndarray, hidden: np.ndarray | None, want: int) -> tuple[np.ndarray, np.ndarray, float]:
         """Rows that may be among the `want` nearest, and their similarities to three or four digits.
@@ -327,31 +334,35 @@ def make_sketch(
     Raises:
         BrokenContent: vectors that are damaged. OSError.
     """
-    count = connection.execute("SELECT count(*) FROM chunks WHERE space = ?", (space,)).fetchone()[0]
-    if not count:
+    size = connection.execute("PRAGMA page_count").fetchone()[0] * connection.execute("PRAGMA page_size").fetchone()[0]
+    shown = read_places(connection, space, 0, size // 8)
+    if not len(shown):
         return 0
-    places, size = _places(count, length)
+    chunks, rows = np.unique(shown[:, 3], return_inverse=True)
+    count = len(chunks)
+    places, size = _offsets(count, length, len(shown))
     handle, name = tempfile.mkstemp(prefix=".sketch-", dir=path.parent)  # 0600: a sketch says as much of an image as its vector
     try:
-        about = json.dumps({"space": space, "length": length, "revision": revision, "count": count}).encode()
+        about = json.dumps({"space": space, "length": length, "revision": revision, "count": count, "places": len(shown)}).encode()
         os.write(handle, _MAGIC + about)
         os.truncate(handle, size)
         os.close(handle)
         arrays = {key: np.memmap(name, kind, "r+", offset, shape) for key, (offset, kind, shape) in places.items()}
         rotation = np.linalg.qr(np.random.default_rng(0).standard_normal((length, length)))[0].astype(np.float32)
         arrays["rotation"][:] = rotation
+        arrays["places"][:], arrays["rows"][:] = shown[:, :3], rows
         step = max(1, count // _SAMPLE)
         sums, taken = np.zeros(length), 0
-        for _ids, rows in vectors_of(connection, space, length, step):
-            sums += rows.sum(axis=0, dtype=np.float64)
-            taken += len(rows)
+        for _ids, some in vectors_of(connection, space, length, step):
+            sums += some.sum(axis=0, dtype=np.float64)
+            taken += len(some)
         mean = (rotation @ (sums / max(taken, 1))).astype(np.float32)
         arrays["mean"][:] = mean
         done = 0
-        for ids, rows in vectors_of(connection, space, length):
+        for ids, some in vectors_of(connection, space, length):
             if done + len(ids) > count:
                 raise BrokenContent("there are more vectors than it says")
-            _fill(arrays, slice(done, done + len(ids)), ids, rows @ rotation.T, mean)
+            _fill(arrays, slice(done, done + len(ids)), ids, some @ rotation.T, mean)
             done += len(ids)
             told(done, count)
         if done != count:
