@@ -17,7 +17,7 @@ _DISTANCES_AT_ONCE = 16_000_000  # bounds the memory
 _SPARE = 8  # nearest members measured again beyond those asked for
 _MANY = 3000  # members from which on it pays to look along the main directions first
 _DIRECTIONS, _BLOCK, _BLOCKS_TAKEN = 128, 64, 24
-_ROWS_AT_ONCE = 512
+_ROWS_AT_ONCE, _EXACT_AT_ONCE = 512, 64
 _MOSTLY = 0.3  # share of rows that must be told apart by the main directions, for these to pay
 
 
@@ -111,17 +111,39 @@ def _measured(rows: np.ndarray, members: np.ndarray, squares: np.ndarray, neighb
         lowest = table.reshape(len(part), -1, _BLOCK).min(axis=2)
         taken = min(neighbors + _SPARE, lowest.shape[1])
         blocks = np.argpartition(lowest, taken - 1, axis=1)[:, :taken]  # the nearest lie in the blocks that have the lowest
-        for place, vector in enumerate(rows[part].astype(np.float64)):
-            columns = (blocks[place, :, None] * _BLOCK + np.arange(_BLOCK)).ravel()
-            near = table[place, columns]
-            count = min(neighbors + _SPARE, int(np.count_nonzero(np.isfinite(near))))
-            distances[start + place] = _exact(vector, columns[np.argpartition(near, count - 1)[:count]], members, neighbors).mean()
+        columns, near = _columns_of(table, blocks)
+        count = min(neighbors + _SPARE, near.shape[1])
+        order = np.argpartition(near, count - 1, axis=1)[:, :count]
+        candidates, known = np.take_along_axis(columns, order, 1), np.isfinite(np.take_along_axis(near, order, 1))
+        distances[start : start + len(part)] = _exact(rows[part], candidates, known, members, neighbors).mean(axis=1)
     return distances
 
 
-def _exact(vector: np.ndarray, candidates: np.ndarray, members: np.ndarray, neighbors: int) -> np.ndarray:
-    """Exact distances to the nearest of the candidates. Expanded squares lose digits, so a few more than needed are measured again."""
-    return np.sort(np.linalg.norm(members[candidates].astype(np.float64) - vector, axis=1))[:neighbors]
+def _columns_of(table: np.ndarray, blocks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of each row, the columns of its blocks and what stands there."""
+    columns = (blocks[:, :, None] * _BLOCK + np.arange(_BLOCK)).reshape(len(blocks), -1)
+    return columns, np.take_along_axis(table, columns, 1)
+
+
+def _exact(rows: np.ndarray, candidates: np.ndarray, known: np.ndarray, members: np.ndarray, neighbors: int) -> np.ndarray:
+    """Exact distances to the nearest of the candidates. Expanded squares lose digits, so a few more than needed are measured again.
+
+    Args:
+        rows: (rows, length).
+        candidates: (rows, candidates), places of members.
+        known: which of these are members, and not oneself or beyond the last.
+        members: (members, length).
+        neighbors: how many.
+    """
+    found = np.empty((len(rows), neighbors))
+    for start in range(0, len(rows), _EXACT_AT_ONCE):
+        here = slice(start, start + _EXACT_AT_ONCE)
+        apart = members[np.minimum(candidates[here], len(members) - 1)].astype(np.float64)
+        apart -= rows[here, None]
+        distances = np.sqrt(np.einsum("ijk,ijk->ij", apart, apart))
+        distances[~known[here]] = np.inf
+        found[here] = np.sort(distances, axis=1)[:, :neighbors]
+    return found
 
 
 def _pruned(rows: np.ndarray, members: np.ndarray, neighbors: int, own: np.ndarray) -> np.ndarray:
@@ -152,16 +174,18 @@ def _pruned(rows: np.ndarray, members: np.ndarray, neighbors: int, own: np.ndarr
             unsure += part.tolist()
             continue
         blocks = np.argpartition(lowest, taken, axis=1)
-        for place, row in enumerate(part):
-            columns = (blocks[place, :taken, None] * _BLOCK + np.arange(_BLOCK)).ravel()
-            near = table[place, columns]
-            order = np.argpartition(near, neighbors + _SPARE)
-            found = _exact(rows[row].astype(np.float64), columns[order[: neighbors + _SPARE]], members, neighbors)
-            beyond = min(float(near[order[neighbors + _SPARE]]), float(lowest[place, blocks[place, taken]])) + float(own_squares[row])
-            if beyond * (1 - 1e-4) - 1e-4 < found[-1] ** 2:
-                unsure.append(int(row))
-            else:
-                distances[row] = found.mean()
+        columns, near = _columns_of(table, blocks[:, :taken])
+        count = neighbors + _SPARE
+        order = np.argpartition(near, count, axis=1)
+        candidates, known = np.take_along_axis(columns, order[:, :count], 1), np.isfinite(np.take_along_axis(near, order[:, :count], 1))
+        found = _exact(rows[part], candidates, known, members, neighbors)
+        next_best = np.minimum(
+            np.take_along_axis(near, order[:, count : count + 1], 1), np.take_along_axis(lowest, blocks[:, taken : taken + 1], 1)
+        )
+        beyond = next_best[:, 0].astype(np.float64) + own_squares[part]
+        in_doubt = beyond * (1 - 1e-4) - 1e-4 < found[:, -1] ** 2
+        unsure += part[in_doubt].tolist()
+        distances[part] = found.mean(axis=1)  # of those in doubt measured again below
         if start == 0 and len(unsure) > _MOSTLY * len(part):  # vectors without main directions
             squares = np.einsum("ij,ij->i", members, members)
             return _measured(rows, members, squares, neighbors, own, np.arange(len(rows)))

@@ -13,7 +13,7 @@ from ..search.compare import map_2d
 from ..search.index import EmbeddingIndex
 from ..search.measures import auroc, roc_curve
 from ..search.records import Provenance, Record
-from ..search.unusual import knn_distances, ranked_by, study_vector, usual_distances
+from ..search.unusual import knn_distances, ranked_by, study_vector
 from .choosing import belongs, largest_space
 from .find_similar import name_of, place_of
 from .run import Report
@@ -138,8 +138,9 @@ def _scores(features: np.ndarray, usual: np.ndarray, neighbors: int, method: str
     reference = features[usual]
     scores = np.full(len(features), np.nan)
     if method == "knn":
-        if len(reference) > neighbors:
-            scores[usual] = usual_distances(reference, neighbors)
+        if len(reference) > neighbors:  # all at once: what helps to find the nearest is made once, and nothing is copied
+            own = np.where(usual, np.cumsum(usual) - 1, -1)
+            return knn_distances(features, reference, neighbors=neighbors, own_places=own)
         if not usual.all():
             scores[~usual] = knn_distances(features[~usual], reference, neighbors=neighbors)
         return scores
