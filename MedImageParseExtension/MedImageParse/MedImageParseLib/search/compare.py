@@ -9,7 +9,7 @@ A map of an index: vectors as points in the plane, near where the images are ali
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -126,6 +126,7 @@ def _float64_units(vectors: np.ndarray) -> np.ndarray:
 
 METHODS = ("auto", "pca", "umap")
 _EXACT_NUMBERS = 2_000_000  # up to this many numbers the exact decomposition takes well under a second
+_ROWS_AT_ONCE = 4096
 _EXTRA, _POWER_STEPS = 10, 4
 
 
@@ -187,11 +188,11 @@ def _by_umap(rows: np.ndarray, seed: int, *, required: bool) -> np.ndarray | Non
 
 
 def _by_pca(rows: np.ndarray, seed: int) -> Map:
-    centered = rows - rows.mean(axis=0, dtype=np.float64).astype(np.float32)
-    variance = float(np.einsum("ij,ij->", centered, centered, dtype=np.float64))
+    middle = rows.mean(axis=0, dtype=np.float64).astype(np.float32)
+    variance = sum(float(np.einsum("ij,ij->", part, part, dtype=np.float64)) for _, part in _centered(rows, middle))
     points, explained = np.zeros((len(rows), 2)), [0.0, 0.0]
     if variance > 0.0:
-        left, values, axes = _decompose(centered, seed)
+        left, values, axes = _decompose(rows, middle, seed)
         for place in range(min(2, len(values))):
             # A singular vector's sign is arbitrary: the largest loading is made positive, so that a map does not flip.
             sign = 1.0 if axes[place][np.argmax(np.abs(axes[place]))] >= 0 else -1.0
@@ -200,15 +201,28 @@ def _by_pca(rows: np.ndarray, seed: int) -> Map:
     return Map(points, "pca", (explained[0], explained[1]))
 
 
-def _decompose(centered: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The leading left singular vectors, singular values and right singular vectors."""
-    if centered.size <= _EXACT_NUMBERS:
-        return np.linalg.svd(centered.astype(np.float64), full_matrices=False)
-    directions = min(2 + _EXTRA, *centered.shape)
-    probe = np.random.default_rng(seed).standard_normal((centered.shape[1], directions)).astype(np.float32)
-    basis = np.linalg.qr(centered @ probe)[0]
+def _centered(rows: np.ndarray, middle: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    """Some rows at a time, less their mean, with their places: a copy of all of them may be as much memory as there is."""
+    for start in range(0, len(rows), _ROWS_AT_ONCE):
+        here = slice(start, start + _ROWS_AT_ONCE)
+        yield here, rows[here] - middle
+
+
+def _decompose(rows: np.ndarray, middle: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The leading left singular vectors, singular values and right singular vectors of the rows less their mean."""
+    if rows.size <= _EXACT_NUMBERS:
+        return np.linalg.svd((rows - middle).astype(np.float64), full_matrices=False)
+
+    def times(other: np.ndarray) -> np.ndarray:
+        return np.concatenate([part @ other for _, part in _centered(rows, middle)])
+
+    def turned_times(other: np.ndarray) -> np.ndarray:
+        return sum((part.T @ other[here] for here, part in _centered(rows, middle)), np.zeros((rows.shape[1], other.shape[1]), np.float32))
+
+    directions = min(2 + _EXTRA, *rows.shape)
+    probe = np.random.default_rng(seed).standard_normal((rows.shape[1], directions)).astype(np.float32)
+    basis = np.linalg.qr(times(probe))[0]
     for _ in range(_POWER_STEPS):
-        basis = np.linalg.qr(centered @ np.linalg.qr(centered.T @ basis)[0])[0]
-    small = (basis.T @ centered).astype(np.float64)
-    left, values, axes = np.linalg.svd(small, full_matrices=False)
+        basis = np.linalg.qr(times(np.linalg.qr(turned_times(basis))[0]))[0]
+    left, values, axes = np.linalg.svd(turned_times(basis).T.astype(np.float64), full_matrices=False)
     return basis @ left, values, axes

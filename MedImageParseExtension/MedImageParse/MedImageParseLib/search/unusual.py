@@ -155,7 +155,8 @@ def _pruned(rows: np.ndarray, members: np.ndarray, neighbors: int, own: np.ndarr
     middle = members.mean(axis=0)
     sample = members[:: max(1, len(members) // 4096)] - middle
     basis = np.ascontiguousarray(np.linalg.eigh(sample.T @ sample)[1][:, -_DIRECTIONS:].astype(np.float32))
-    few, many = (rows - middle) @ basis, (members - middle) @ basis
+    along = middle @ basis
+    few, many = rows @ basis - along, members @ basis - along
     squares, own_squares = np.einsum("ij,ij->i", many, many), np.einsum("ij,ij->i", few, few)
     distances, unsure = np.empty(len(rows)), list[int]()
     width = -(-members.shape[0] // _BLOCK) * _BLOCK
