@@ -41,7 +41,7 @@ def test_results_are_those_of_plain_numpy(index):
 def test_many_queries_at_once_give_what_each_gives_alone(index):
     index.add(made_up(range(300)), SPACE)
     queries = unit_vectors(70, 32, seed=5)
-    together = index.search(queries, provenance=SPACE, top=4)
+    together = index.search_many(queries, provenance=SPACE, top=4)
     alone = [index.search(query, provenance=SPACE, top=4) for query in queries]
     assert [[hit.id for hit in hits] for hits in together] == [[hit.id for hit in hits] for hits in alone]
 

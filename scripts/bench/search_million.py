@@ -173,7 +173,7 @@ def measure(folder: Path, kind: str, count: int, length: int, rivals: bool) -> d
 
 def asking(index: EmbeddingIndex) -> Callable[[np.ndarray], np.ndarray]:
     """The rows that a search of the index finds."""
-    return lambda query: np.array([hit.id - 1 for hit in index.search(query, provenance=PROVENANCE, top=TOP)])  # type: ignore[union-attr]
+    return lambda query: np.array([hit.id - 1 for hit in index.search(query, provenance=PROVENANCE, top=TOP)])
 
 
 def best_of(scores: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from ..progress import Cancellation, Progress
 from ..scene.geometry import regionFromRoi, regionFromSegment
 from ..search.index import EmbeddingIndex, Study
 from ..search.labels import LabelCounts
-from ..search.records import Hit, Provenance, series_name
+from ..search.records import Provenance, series_name
 from ..tasks.find_similar import SearchResult
 from .guard import RunGuard, borrowVolume
 from .jobs import Job
@@ -155,7 +155,7 @@ def _search_region(
     hits = index.search(vectors[0], provenance=found, top=query.top, exclude_series=excluded)
     report = log.report(volume, client, recipe.window, query={"plane": query.plane, "slices": [query.slice_index], "text": None})
     detail = f"a part of {query.plane}, slice {query.slice_index}"
-    return SearchResult(cast("list[Hit]", hits), found, make_thumbnail(pictures[0].pixels), detail, report.as_dict())
+    return SearchResult(hits, found, make_thumbnail(pictures[0].pixels), detail, report.as_dict())
 
 
 def partOfSlice(volume: Volume, region: str, plane: str, index: int) -> Volume:

@@ -12,16 +12,30 @@ import dataclasses
 import unicodedata
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from ..errors import MedImageParseError, UsageError
 from ..redaction import redactor
 from ..signin.auth import origin
 from ..transport.address import parse_address
 
-if TYPE_CHECKING:
-    from .profiles import Profile
 
+class Settings(Protocol):
+    """What these rules need of a profile; profiles.Profile is one."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+    name: str
+    url: str
+    authority: str
+    scope: str
+    allow_plain_http: bool
+    consent: bool
+
+    @property
+    def route(self) -> str: ...
+
+
+_Profile = TypeVar("_Profile", bound=Settings)
 # Name of an option of `--trust` → field of a profile, and how to call it.
 TRUST_SETTINGS = {
     "proxy": ("proxy", "the proxy"),
@@ -69,7 +83,7 @@ def check_trust(names: Collection[str]) -> None:
             )
 
 
-def received(profile: Profile, plain: Profile, own: Profile | None, trusted: Collection[str]) -> tuple[Profile, list[str], list[str]]:
+def received(profile: _Profile, plain: _Profile, own: _Profile | None, trusted: Collection[str]) -> tuple[_Profile, list[str], list[str]]:
     """An imported profile as it may be kept.
 
     Args:
@@ -115,7 +129,7 @@ def received(profile: Profile, plain: Profile, own: Profile | None, trusted: Col
     return kept, notes, list(left_out)
 
 
-def describe_place(profile: Profile) -> str:
+def describe_place(profile: Settings) -> str:
     """Which host a profile sends to, in a sentence."""
     address = parse_address(profile.url, allow_plain_http=True)
     how = "" if address.is_https or address.is_loopback else " over plain http"

@@ -21,6 +21,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -151,7 +152,18 @@ class EmbeddingIndex:
             space = rows.find_space(connection, provenance)
             return set(rows.held_contents(connection, space.id, hashes)) if space else set()
 
-    def search(
+    def search(self, vector: np.ndarray, *, provenance: Provenance, top: int = 10, **narrow: Any) -> list[Hit]:
+        """The records most similar to a vector, best first.
+
+        Args:
+            vector: (length,) of the query.
+            provenance: how the query was made.
+            top: how many at most.
+            **narrow: which records count, as for `search_many`, which says what is raised too.
+        """
+        return self.search_many(np.asarray(vector)[None], provenance=provenance, top=top, **narrow)[0]
+
+    def search_many(
         self,
         vectors: np.ndarray,
         *,
@@ -162,13 +174,13 @@ class EmbeddingIndex:
         only: Iterable[int] | None = None,
         one_each: bool = False,
         least: float = -1.0,
-    ) -> list[Hit] | list[list[Hit]]:
-        """The records most similar to a vector, by exact cosine similarity.
+    ) -> list[list[Hit]]:
+        """The records most similar to each of several vectors, by exact cosine similarity.
 
         Every vector of this provenance is compared; in an index that was prepared (see `prepare`) only those that may be among the nearest.
 
         Args:
-            vectors: (length,) for one query, (queries, length) for several. Scaled to unit length where they are not.
+            vectors: (queries, length). Scaled to unit length where they are not.
             provenance: how the query was made.
             top: how many at most.
             exclude_series: leave out this series, so that a volume does not find itself.
@@ -178,10 +190,10 @@ class EmbeddingIndex:
             least: similarity from which on a record counts.
 
         Returns:
-            best first; a list for one query, a list of lists for several. Equal similarities come in the order they were added.
+            for each query the best first. Equal similarities come in the order they were added.
 
         Raises:
-            IndexFault: nothing in the index can be compared with this query; the sentence says what is there.
+            IndexFault: nothing in the index can be compared with these queries; the sentence says what is there.
         """
         if top < 1:
             raise UsageError("The number of results must be at least 1.")
@@ -216,8 +228,7 @@ class EmbeddingIndex:
         else:
             with self.reading() as connection:
                 found = search_sketched(connection, sketch, matrix, queries, hidden, top, series, least)
-        results = self._hits(places[:, 0], found)
-        return results[0] if np.ndim(vectors) == 1 else results
+        return self._hits(places[:, 0], found)
 
     def _hits(self, ids: np.ndarray, found: list[tuple[np.ndarray, np.ndarray]]) -> list[list[Hit]]:
         wanted = {int(ids[place]) for spots, _ in found for place in spots}
@@ -260,11 +271,6 @@ class EmbeddingIndex:
         """The numbers of all records, or of those of a series, rising: for a list that is shown page by page."""
         with self.reading() as connection:
             return sorted(rows.select(connection, self._size(), series=series))
-
-    def provenance_of(self, ids: Iterable[int]) -> dict[int, Provenance]:
-        """With which provenance each of these records is stored."""
-        with self.reading() as connection:
-            return rows.read_provenance(connection, set(ids))
 
     def spaces(self, *, readable_only: bool = False) -> list[Provenance]:
         """The provenances that have records, in the order they came; with `readable_only` those of a damaged index that can be read."""

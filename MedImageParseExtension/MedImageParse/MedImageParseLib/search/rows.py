@@ -232,17 +232,6 @@ def as_record(row: tuple) -> Record:
     return record
 
 
-def read_provenance(connection: sqlite3.Connection, ids: set[int]) -> dict[int, Provenance]:
-    """The provenance of records, by number."""
-    spaces = {space.id: space.provenance for space in read_spaces(connection)}
-    found = {}
-    for part, marks in _parts(sorted(ids)):
-        for number, space in connection.execute(f"SELECT id, space FROM records WHERE id IN ({marks})", part):
-            if space in spaces:
-                found[number] = spaces[space]
-    return found
-
-
 def select(
     connection: sqlite3.Connection, size: int, *, source: str = "", series: str = "", provenance: Provenance | None = None
 ) -> set[int]:

@@ -140,6 +140,7 @@ class Embedder:
         self.engine: str | None = None
         self.scaling_factor: float | None = None
         self.is_factor_given = False
+        self._lock = threading.Lock()
         self._client, self._log, self._at_once, self._batch, self._progress = client, log, at_once, batch, progress
         self._length = 0
         self._slots = threading.BoundedSemaphore(at_once)
@@ -219,9 +220,8 @@ class Embedder:
     def _note(self, reply: medimageinsight.VectorReply) -> np.ndarray:
         log = self._log
         log.note_reply(reply.form, "", [])
-        with log._lock:
-            if reply.engine and reply.engine not in log.engines:
-                log.engines.append(reply.engine)
+        log.note_engine(reply.engine)
+        with self._lock:
             self._length = self._length or reply.vectors.shape[1]
             changed = self._length != reply.vectors.shape[1] or self.engine not in (None, reply.engine)
             given = "scaling_factor given" in reply.form

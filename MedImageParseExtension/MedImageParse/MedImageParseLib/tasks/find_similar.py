@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import cast
 
 import numpy as np
 
@@ -139,7 +138,7 @@ def search_image(
     detail = "" if volume.is_picture else f"{middle.plane}, slice {middle.index}" if recipe.pool == "none" else f"{len(pictures)} slices"
     log.timings["total"] = time.perf_counter() - began
     report = log.report(volume, client, recipe.window, query={"plane": middle.plane or None, "slices": chosen, "text": None})
-    return finished(cast("list[Hit]", hits), found, report, make_thumbnail(middle.pixels), detail)
+    return finished(hits, found, report, make_thumbnail(middle.pixels), detail)
 
 
 def search_text(
@@ -171,7 +170,7 @@ def search_text(
     nothing = Volume(np.zeros((1, 1, 1), np.uint8))
     report = log.report(nothing, client, "", query={"plane": None, "slices": None, "text": text})
     report.input = None
-    return finished(cast("list[Hit]", hits), found, report)
+    return finished(hits, found, report)
 
 
 def choose_space(index: EmbeddingIndex, client: Client, preprocessing: Preprocessing | None, log: RunLog) -> Provenance:

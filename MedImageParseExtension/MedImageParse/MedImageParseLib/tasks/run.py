@@ -164,6 +164,11 @@ class RunLog:
         self.warn(*warnings, LOCAL_ENGINE_WARNING.format(engine=engine) if engine else None)
         with self._lock:
             self.forms += [] if form in self.forms else [form]
+        self.note_engine(engine)
+
+    def note_engine(self, engine: str) -> None:
+        """Take down which local engine answered, "" for none."""
+        with self._lock:
             self.engines += [engine] if engine and engine not in self.engines else []
 
     def note_said(self, prompts: list[str], said: Said) -> None:

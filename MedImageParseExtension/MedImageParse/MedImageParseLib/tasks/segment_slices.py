@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -28,7 +29,7 @@ SliceDone = Callable[[int, int, CroppedMask], None]
 
 
 @dataclass(slots=True, frozen=True)
-class _Shot:
+class _Request:
     """One request: some prompts (by number) on one slice in one view."""
 
     index: int
@@ -90,15 +91,15 @@ def segment_slices(
         if is_constant(volume.voxels):
             log.warn("Every voxel of the volume has the same value; nothing can be seen in it.")
         log.warn(*(grammar.token_warning(prompt) for prompt in prompts), *advice(prompts, volume.modality))
-    shots = [_Shot(index, view, members) for index in indices for view, members in views]
-    ballots = _Ballots(len(prompts), keep_probabilities)
-    tell = _Teller(slice_done, views, ballots, volume.shape_kji) if slice_done else None
-    jobs = [_job(shot, eight_bit, prompts, client, log, ballots, tell) for shot in shots]
+    requests = [_Request(index, view, members) for index in indices for view, members in views]
+    tally = _Tally(len(prompts), keep_probabilities)
+    observer = _Observer(slice_done, views, tally, volume.shape_kji) if slice_done else None
+    jobs = [_job(request, eight_bit, prompts, client, log, tally, observer) for request in requests]
     failure = run_all(jobs, log, client.max_in_flight, "slices", per_item=len(views))
-    if failure is not None and not ballots.counts:
+    if failure is not None and not tally.counts:
         raise failure
     with log.timed("decode"):
-        _gather(results, ballots, views, indices, volume, failure, log)
+        _gather(results, tally, views, indices, volume, failure, log)
     report = log.report(
         volume, client, chosen.describe(), plane=None if volume.is_picture else plane, slices=indices,
         orient=_describe(orient, views, prompts, volume, plane), group=group,
@@ -169,7 +170,7 @@ class _EightBit:
         return view.picture(one, 0)
 
 
-class _Ballots:
+class _Tally:
     """Votes for each prompt and slice. Maps that could be masks 0/1 or probabilities of about nothing are kept apart until the
     whole run is known: where any map goes beyond 1, the run's maps are probabilities."""
 
@@ -181,6 +182,7 @@ class _Ballots:
         self._binary_sums: dict[tuple[int, int], np.ndarray] = {}
         self.any_probability = False
         self.keep = keep
+        self.lock = threading.Lock()  # whoever adds holds it
 
     def add(self, prompt: int, index: int, values: np.ndarray, reply: medimageparse.MapReply) -> None:
         """Args:
@@ -215,11 +217,11 @@ class _Ballots:
         return ((2 * votes > count) | tie).astype(np.uint8), votes
 
 
-class _Teller:
+class _Observer:
     """Tells the masks of a slice when the last of a prompt's answers to it has come."""
 
-    def __init__(self, slice_done: SliceDone, views: list, ballots: _Ballots, shape_kji: tuple[int, int, int]):
-        self._slice_done, self._ballots, self._shape_kji = slice_done, ballots, shape_kji
+    def __init__(self, slice_done: SliceDone, views: list, tally: _Tally, shape_kji: tuple[int, int, int]):
+        self._slice_done, self._tally, self._shape_kji = slice_done, tally, shape_kji
         self._views: dict[int, list[SliceView]] = {}
         for view, members in views:
             for number in members:
@@ -229,64 +231,70 @@ class _Teller:
         for number, index, mask in finished:
             self._slice_done(number, index, self._views[number][0].place({index: mask}, self._shape_kji))
 
-    def finished(self, shot: _Shot) -> list[tuple[int, int, np.ndarray]]:
-        """Of the prompts of a shot, those whose answers to its slice are complete. With the ballots locked."""
-        complete = [number for number in shot.members if self._ballots.counts[number, shot.index] == len(self._views[number])]
-        return [(number, shot.index, self._ballots.result(number, shot.index)[0]) for number in complete]
+    def finished(self, request: _Request) -> list[tuple[int, int, np.ndarray]]:
+        """Of the prompts of a request, those whose answers to its slice are complete. Called with the tally's lock held."""
+        complete = [number for number in request.members if self._tally.counts[number, request.index] == len(self._views[number])]
+        return [(number, request.index, self._tally.result(number, request.index)[0]) for number in complete]
 
 
 def _job(
-    shot: _Shot, eight_bit: _EightBit, prompts: list[str], client: Client, log: RunLog, ballots: _Ballots, tell: _Teller | None = None
+    request: _Request,
+    eight_bit: _EightBit,
+    prompts: list[str],
+    client: Client,
+    log: RunLog,
+    tally: _Tally,
+    observer: _Observer | None = None,
 ) -> Callable[[], None]:
     def run() -> None:
         with log.timed("encode"):
-            png = encode_png(eight_bit.square(shot.view, shot.index))
-            text = grammar.join_prompts([prompts[number] for number in shot.members])
+            png = encode_png(eight_bit.square(request.view, request.index))
+            text = grammar.join_prompts([prompts[number] for number in request.members])
             body = medimageparse.build_request([png], text, client.dialect)
-        largest = medimageparse.largest_reply(1, len(shot.members), (SIDE, SIDE))
-        answer = log.send(client, body, largest, work=len(shot.members))
+        largest = medimageparse.largest_reply(1, len(request.members), (SIDE, SIDE))
+        answer = log.send(client, body, largest, work=len(request.members))
         with log.timed("decode"):
-            (reply,) = medimageparse.parse_reply(answer, 1, len(shot.members), (SIDE, SIDE))
-            maps = [shot.view.slice_map(reply.maps[position]) for position in range(len(shot.members))]
+            (reply,) = medimageparse.parse_reply(answer, 1, len(request.members), (SIDE, SIDE))
+            maps = [request.view.slice_map(reply.maps[position]) for position in range(len(request.members))]
         log.note_reply(reply.form, reply.engine, reply.warnings)
-        log.note_said([prompts[number] for number in shot.members], reply.said)
-        with log._lock:
-            for number, values in zip(shot.members, maps):
-                ballots.add(number, shot.index, values, reply)
-            finished = tell.finished(shot) if tell else []
-        if tell and finished:
-            tell(finished)
+        log.note_said([prompts[number] for number in request.members], reply.said)
+        with tally.lock:
+            for number, values in zip(request.members, maps):
+                tally.add(number, request.index, values, reply)
+            finished = observer.finished(request) if observer else []
+        if observer and finished:
+            observer(finished)
 
     return run
 
 
 def _gather(
-    results: list, ballots: _Ballots, views: list, indices: list[int], volume: Volume, failure: MedImageParseError | None, log: RunLog
+    results: list, tally: _Tally, views: list, indices: list[int], volume: Volume, failure: MedImageParseError | None, log: RunLog
 ) -> None:
     for number, result in enumerate(results):
         mine = [view for view, members in views if number in members]
-        done = [index for index in indices if ballots.counts.get((number, index)) == len(mine)]
+        done = [index for index in indices if tally.counts.get((number, index)) == len(mine)]
         result.is_done = len(done) == len(indices)
-        outcome = {index: ballots.result(number, index) for index in done}
+        outcome = {index: tally.result(number, index) for index in done}
         result.mask = mine[0].place({index: mask for index, (mask, _votes) in outcome.items()}, volume.shape_kji)
         if len(mine) > 1:
             votes = [int(votes[mask != 0].sum()) for mask, votes in outcome.values()]
             pixels = sum(int(np.count_nonzero(mask)) for mask, _votes in outcome.values())
             result.agreement = round(sum(votes) / (pixels * len(mine)), 4) if pixels else None
-        if ballots.keep and ballots.any_probability:
-            result.probability = _probability(number, done, mine, ballots, volume)
+        if tally.keep and tally.any_probability:
+            result.probability = _probability(number, done, mine, tally, volume)
     if failure is not None:
-        missing = sorted({index for number in range(len(results)) for index in indices if (number, index) not in ballots.counts})
+        missing = sorted({index for number in range(len(results)) for index in indices if (number, index) not in tally.counts})
         log.warn(f"The run stopped before these slices had their answer: {', '.join(map(str, missing)) or 'the last one'}.")
 
 
-def _probability(number: int, done: list[int], views: list[SliceView], ballots: _Ballots, volume: Volume) -> np.ndarray:
+def _probability(number: int, done: list[int], views: list[SliceView], tally: _Tally, volume: Volume) -> np.ndarray:
     """float32 kji volume; zero where no slice was sent."""
     axes = views[0].axes
     result = np.zeros(volume.shape_kji, np.float32)
     turned = axes.apply(result)
     for index in done:
-        turned[index] = ballots.mean(number, index)
+        turned[index] = tally.mean(number, index)
     return result
 
 
