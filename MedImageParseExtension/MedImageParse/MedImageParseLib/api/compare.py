@@ -14,7 +14,7 @@ from ..tasks.embed import MODEL
 from .calls import in_sentences
 from .connections import connected
 from .embed import open_index, read_one
-from .inputs import check_kind, files_of
+from .inputs import check_kind, files_of, tell_input
 from .insight_options import ClassifyOptions, OutlierOptions, Path_
 from .sources import Input
 
@@ -70,8 +70,7 @@ def classify(
             result = classify_tuned(reading[0], used, **common)
         else:
             result = run(reading[0], chosen, used, at_once=options.at_once, **common)
-    result.report["input"]["path"] = reading[1]
-    result.report["warnings"] = [*reading[2], *result.report["warnings"]]
+    tell_input(result.report, reading[1], reading[2])
     if path:
         from ..files.figures import write_label_chart
 

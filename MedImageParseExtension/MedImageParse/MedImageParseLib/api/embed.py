@@ -22,7 +22,7 @@ from ..tasks.preprocessing import Preprocessing
 from .calls import in_sentences
 from .connections import connected
 from .frames import EVERY, frame_number
-from .inputs import check_kind, files_of, listed
+from .inputs import check_kind, files_of, listed, tell_input
 from .insight_options import EmbedOptions, IndexOptions, Path_, PrepareOptions, SearchOptions
 from .sources import Input, find_sources
 
@@ -214,8 +214,7 @@ def index_search(
                 else:
                     result = search_image(opened, reading[0], used, **which, **common)
     if reading is not None:
-        result.report["input"]["path"] = reading[1]
-        result.report["warnings"] = [*reading[2], *result.report["warnings"]]
+        tell_input(result.report, reading[1], reading[2])
     if path:
         with after_requests():
             _write_grid(path, result, str(text or ""), Path(reading[1]).name if reading else "")

@@ -12,7 +12,7 @@ from ..files.write import make_folder
 from ..progress import Cancellation, Progress, no_progress
 from ..prompts import catalogue
 from .connections import connected
-from .inputs import Image, files_of
+from .inputs import Image, files_of, tell_input
 from .segment_options import SegmentOptions
 
 if TYPE_CHECKING:
@@ -117,8 +117,7 @@ def segment_frames(
                     raise
                 failure = f"Frame {number} of {len(readings)} failed: {error}"
                 break
-            result.report["input"]["path"] = reading.path
-            result.report["warnings"] = [*reading.warnings, *result.report["warnings"]]
+            tell_input(result.report, reading.path, reading.warnings)
             results.append(result)
             if result.failure:
                 failure = f"Frame {number} of {len(readings)}: {result.failure}"

@@ -6,7 +6,7 @@ Neither nibabel nor SimpleITK is imported to find out: a class says which packag
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -161,6 +161,12 @@ def _from_itk(image: Any, frame: int | None) -> Volume:
     volume = volume_of_itk(image, frame)
     is_picture = image.GetDimension() == 2 and (volume.is_color or volume.voxels.dtype == np.uint8)
     return replace(volume, voxels=_plain(volume.voxels), is_picture=is_picture)
+
+
+def tell_input(report: dict[str, Any], path: str, warnings: Sequence[str]) -> None:
+    """Say in a report which image it is about, and what was to be said of it before anything else."""
+    report["input"]["path"] = path
+    report["warnings"] = [*warnings, *report["warnings"]]
 
 
 def _from_pair(pair: Any, frame: int | None) -> Volume:

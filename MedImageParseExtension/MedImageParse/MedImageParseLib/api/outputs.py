@@ -21,7 +21,7 @@ from ..packages import require
 from ..progress import Progress
 from ..redaction import redactor
 from ..tasks.results import PromptResult, SegmentationResult, voxel_volume_ml
-from .inputs import Image, as_frames, as_volume, check_kind, is_path
+from .inputs import Image, as_frames, as_volume, check_kind, is_path, tell_input
 
 if TYPE_CHECKING:
     from ..files.dicom_export import SourceSeries
@@ -171,8 +171,7 @@ def finish(result: SegmentationResult, reading: Reading, wanted: Wanted, progres
     """
     report = result.report
     timings = report["timings_s"]
-    report["input"]["path"] = reading.path
-    report["warnings"] = [*reading.warnings, *report["warnings"]]
+    tell_input(report, reading.path, reading.warnings)
     timings["read"] = round(reading.seconds, 4)
     progress("writing", 0, 0)
     report["outputs"] = wanted.paths()

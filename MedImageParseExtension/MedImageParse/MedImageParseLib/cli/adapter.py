@@ -9,7 +9,7 @@ from ..api import adapters
 from ..api.insight_options import ApplyOptions, MeasureOptions, TrainOptions
 from ..options import add_options, options_from
 from ..tasks.find_similar import name_of, place_of
-from .options import INPUT_HELP, Parser, add_common, add_connection, connection_unless_index
+from .options import INPUT_HELP, Parser, add_common, add_connection, add_part, connection_unless_index
 from .terminal import Terminal, raise_if_partly, reported
 
 if TYPE_CHECKING:
@@ -20,19 +20,15 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     """Declare the command's options."""
     parser = commands.add_parser("adapter", help="learn a small head on the vectors of an index, measure it, apply it")
     parts = parser.add_subparsers(title="what to do", required=True, metavar="WHAT", parser_class=Parser)
-    train = parts.add_parser("train", help="learn from a set of labels")
-    train.set_defaults(run=_train)
-    train.add_argument("index", metavar="INDEX", help="the index file")
+    train = add_part(parts, "train", "learn from a set of labels", _train)
     add_training(train)
     add_common(train)
-    evaluate = parts.add_parser("evaluate", help="measure an adapter on an index")
-    evaluate.set_defaults(run=_evaluate)
+    evaluate = add_part(parts, "evaluate", "measure an adapter on an index", _evaluate, index="")
     evaluate.add_argument("adapter", metavar="ADAPTER.npz", help="what `adapter train` has written")
     evaluate.add_argument("index", metavar="INDEX", help="the index file")
     add_options(evaluate, MeasureOptions)
     add_common(evaluate)
-    apply = parts.add_parser("apply", help="ask an adapter about images, or about an index")
-    apply.set_defaults(run=_apply)
+    apply = add_part(parts, "apply", "ask an adapter about images, or about an index", _apply, index="")
     apply.add_argument("adapter", metavar="ADAPTER.npz", help="what `adapter train` has written")
     apply.add_argument("input", nargs="+", metavar="INPUT", help=f"{INPUT_HELP}; or an index, which needs no endpoint")
     add_options(apply, ApplyOptions)

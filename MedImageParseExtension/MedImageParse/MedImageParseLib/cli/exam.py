@@ -8,7 +8,7 @@ from ..api import exam
 from ..api.insight_options import ExamOptions
 from ..options import add_options, options_from
 from ..tasks.find_similar import name_of
-from .options import INPUT_HELP, Parser, add_common, add_connection, connection_unless_index
+from .options import INPUT_HELP, Parser, add_common, add_connection, add_part, connection_unless_index
 from .terminal import Terminal, raise_if_partly, reported
 
 
@@ -16,14 +16,17 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     """Declare the command's options."""
     parser = commands.add_parser("exam", help="tell plane, sequence, body part and contrast from pixels, beside the DICOM header")
     parts = parser.add_subparsers(title="what to do", required=True, metavar="WHAT", parser_class=Parser)
-    train = parts.add_parser("train", help="learn from the headers of an index's DICOM files")
-    train.set_defaults(run=_train)
-    train.add_argument("index", metavar="INDEX", help="the index file; sets of labels named 'exam plane' and so on are made in it")
+    train = add_part(
+        parts,
+        "train",
+        "learn from the headers of an index's DICOM files",
+        _train,
+        index="the index file; sets of labels named 'exam plane' and so on are made in it",
+    )
     train.add_argument("--output", required=True, metavar="FOLDER", help="an adapter for each attribute")
     add_options(train, ExamOptions)
     add_common(train)
-    apply = parts.add_parser("apply", help="a row an attribute, with the DICOM tag beside it; contradictions are marked")
-    apply.set_defaults(run=_apply)
+    apply = add_part(parts, "apply", "a row an attribute, with the DICOM tag beside it; contradictions are marked", _apply, index="")
     apply.add_argument("exam", metavar="FOLDER", help="what `exam train` has written")
     apply.add_argument("input", nargs="+", metavar="INPUT", help=f"{INPUT_HELP}; or an index, which needs no endpoint")
     apply.add_argument("--csv", metavar="FILE.csv", help="a row an attribute of a series")

@@ -12,7 +12,7 @@ from ..errors import InputError, UsageError
 from ..options import add_options, options_from
 from ..tasks.find_similar import name_of, place_of
 from .json_answer import answered
-from .options import INPUT_HELP, Parser, add_common, add_connection, connection_options
+from .options import INPUT_HELP, Parser, add_common, add_connection, add_part, connection_options
 from .terminal import Terminal, raise_if_partly, reported
 
 
@@ -50,18 +50,20 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 def _add_plain(
     parts: argparse._SubParsersAction, name: str, words: str, run: Callable[[argparse.Namespace], int]
 ) -> argparse.ArgumentParser:
-    parser = parts.add_parser(name, help=words)
-    parser.set_defaults(run=run)
-    parser.add_argument("index", metavar="INDEX", help="the index file")
+    parser = add_part(parts, name, words, run)
     parser.add_argument("--quiet", action="store_true", help="stderr carries the error line only")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
 
 
 def _add_add(parts: argparse._SubParsersAction) -> None:
-    parser = parts.add_parser("add", help="embed images into the index; what is there already is not sent again")
-    parser.set_defaults(run=_add)
-    parser.add_argument("index", metavar="INDEX", help="the index file, made anew where there is none")
+    parser = add_part(
+        parts,
+        "add",
+        "embed images into the index; what is there already is not sent again",
+        _add,
+        index="the index file, made anew where there is none",
+    )
     parser.add_argument("input", nargs="+", metavar="INPUT", help=INPUT_HELP)
     add_options(parser, IndexOptions)
     add_connection(parser)
@@ -69,9 +71,7 @@ def _add_add(parts: argparse._SubParsersAction) -> None:
 
 
 def _add_search(parts: argparse._SubParsersAction) -> None:
-    parser = parts.add_parser("search", help="the images most like an image, or that fit a text best")
-    parser.set_defaults(run=_search)
-    parser.add_argument("index", metavar="INDEX", help="the index file")
+    parser = add_part(parts, "search", "the images most like an image, or that fit a text best", _search)
     parser.add_argument("--image", metavar="INPUT", help="an image; of a volume, --slices says which slice")
     add_options(parser, SearchOptions)
     add_connection(parser)
@@ -79,9 +79,7 @@ def _add_search(parts: argparse._SubParsersAction) -> None:
 
 
 def _add_evaluate(parts: argparse._SubParsersAction) -> None:
-    parser = parts.add_parser("evaluate", help="how good the search is, by labels: beside chance and the demo's descriptors")
-    parser.set_defaults(run=_evaluate)
-    parser.add_argument("index", metavar="INDEX", help="the index file")
+    parser = add_part(parts, "evaluate", "how good the search is, by labels: beside chance and the demo's descriptors", _evaluate)
     parser.add_argument("--labels", required=True, metavar="SET", help="what counts as alike: the same label of this set")
     add_options(parser, RetrievalOptions)
     add_common(parser)
@@ -106,9 +104,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
 
 def _add_label(parts: argparse._SubParsersAction) -> None:
-    parser = parts.add_parser("label", help="say what images show, in a named set of labels")
-    parser.set_defaults(run=_label)
-    parser.add_argument("index", metavar="INDEX", help="the index file")
+    parser = add_part(parts, "label", "say what images show, in a named set of labels", _label)
     parser.add_argument("--set", required=True, metavar="SET", help='the name of the set, such as "modality" or "patient"')
     add_options(parser, LabelOptions)
     add_common(parser)

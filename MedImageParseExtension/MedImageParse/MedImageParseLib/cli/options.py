@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from ..errors import UsageError
@@ -30,6 +31,25 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise UsageError("{upper}{message}; see `{prog} --help`.", upper=message[:1].upper(), message=message[1:], prog=self.prog)
+
+
+def add_part(
+    parts: argparse._SubParsersAction, name: str, words: str, run: Callable[[argparse.Namespace], int], *, index: str = "the index file"
+) -> argparse.ArgumentParser:
+    """A command, or a part of one such as `index search`.
+
+    Args:
+        parts: what it joins.
+        name: as it is typed.
+        words: its line in the help.
+        run: does it, and returns the exit status.
+        index: what the help says of its argument INDEX; "" where it has none.
+    """
+    parser = parts.add_parser(name, help=words)
+    parser.set_defaults(run=run)
+    if index:
+        parser.add_argument("index", metavar="INDEX", help=index)
+    return parser
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:

@@ -8,15 +8,13 @@ from ..api import compare
 from ..api.insight_options import OutlierOptions
 from ..options import add_options, options_from
 from ..tasks.outliers import describe_item
-from .options import add_common
+from .options import add_common, add_part
 from .terminal import Terminal, reported
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
     """Declare the command's options."""
-    parser = commands.add_parser("outliers", help="rank what is in an index by its distance to a reference set")
-    parser.set_defaults(run=run)
-    parser.add_argument("index", metavar="INDEX", help="the index file")
+    parser = add_part(commands, "outliers", "rank what is in an index by its distance to a reference set", run)
     parser.add_argument(
         "--reference", required=True, action="append", metavar="NAME",
         help="what is usual: a file's name (wildcards * and ?), a path, a folder or a series in the index; may be given several times",
