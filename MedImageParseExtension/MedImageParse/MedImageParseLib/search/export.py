@@ -20,9 +20,10 @@ import json
 import os
 import zipfile
 import zlib
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 
@@ -30,12 +31,10 @@ from ..errors import InputError, UsageError
 from ..files.write import check_writable, write_whole
 from .archive import FREE_BYTES, UNFOLDS, check_size, json_bytes, read_array, read_json
 from .faults import IndexFault
+from .info import IndexInfo
 from .labels import MOST_LABELS, PlaceLabel
 from .records import LONGEST_VECTOR, Provenance, Record, are_names, unit_rows
 from .vector_files import is_embed_file, read_embed_file, read_lines
-
-if TYPE_CHECKING:
-    from .index import EmbeddingIndex
 
 FORMAT = "medimageparse index 1"
 _ENDINGS = (".npz", ".parquet")
@@ -43,7 +42,18 @@ _MOST_SPACES = 1000
 _COLUMNS = ("content_hash", "kind", "source", "series", "plane", "slice_index", "position", "added")
 
 
-def export(index: EmbeddingIndex, path: str | os.PathLike, *, readable_only: bool = False) -> int:
+class Index(Protocol):
+    """What is needed of an index; index.EmbeddingIndex is one, and its methods say more."""
+
+    def spaces(self, *, readable_only: bool = False) -> list[Provenance]: ...
+    def rows_of(self, provenance: Provenance, *, readable_only: bool = False) -> Iterator[tuple[Record, np.ndarray]]: ...
+    def info(self) -> IndexInfo: ...
+    def labels(self) -> list[PlaceLabel]: ...
+    def add(self, records: Iterable[Record], provenance: Provenance, *, factor: float | None = None) -> int: ...
+    def add_labels(self, labels: Iterable[PlaceLabel], *, replace: bool = True) -> int: ...
+
+
+def export(index: Index, path: str | os.PathLike, *, readable_only: bool = False) -> int:
     """Write all records of an index, whole file or none.
 
     Args:
@@ -71,7 +81,7 @@ def export(index: EmbeddingIndex, path: str | os.PathLike, *, readable_only: boo
     return sum(len(rows) for _, rows in parts)
 
 
-def import_(index: EmbeddingIndex, path: str | os.PathLike) -> int:
+def import_(index: Index, path: str | os.PathLike) -> int:
     """Add the records of an exported file, of a .npz of `embed` or of a list of JSON lines to an index; those that are there are skipped.
 
     Returns:

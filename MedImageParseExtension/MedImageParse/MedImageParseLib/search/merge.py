@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,11 +16,8 @@ from .sketch import exact_vectors
 
 _AT_ONCE = 1024  # records
 
-if TYPE_CHECKING:
-    from .index import EmbeddingIndex
 
-
-def copy_all(connection: sqlite3.Connection, other: EmbeddingIndex, require_factor: Callable[[rows.Space, float | None], None]) -> int:
+def copy_all(connection: sqlite3.Connection, other: rows.Readable, require_factor: Callable[[rows.Space, float | None], None]) -> int:
     """Copy what another index holds; what is there already stays as it is. Memory holds 1024 vectors at a time.
 
     Args:

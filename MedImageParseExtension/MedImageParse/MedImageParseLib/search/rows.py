@@ -12,9 +12,10 @@ import secrets
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from . import labels
 from .faults import BrokenContent
@@ -31,6 +32,13 @@ _RECORD = f"""SELECT records.id, hash, kind, slice, source.text, series.text, pl
 _STUDIES = """SELECT series.text, position.text, count(*) FROM records
   JOIN texts AS series ON series.id = series JOIN texts AS position ON position.id = position
   GROUP BY series.id, position.id ORDER BY min(records.id)"""
+
+
+class Readable(Protocol):
+    """An index that is open for reading; index.EmbeddingIndex is one."""
+
+    def reading(self) -> AbstractContextManager[sqlite3.Connection]:
+        """A transaction in which all reads see the same state."""
 
 
 @dataclass(slots=True, frozen=True)

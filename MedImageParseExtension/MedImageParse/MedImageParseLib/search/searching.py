@@ -18,7 +18,6 @@ _OF_EACH = 50  # candidates a result, where only the best of each series counts
 _WIDER = 8  # times as many, where they were of too few series
 
 if TYPE_CHECKING:
-    from .index import EmbeddingIndex
     from .records import Provenance
 
 
@@ -42,7 +41,7 @@ class Prepared(Protocol):
 Found = list[tuple[np.ndarray, np.ndarray]]
 
 
-def vectors_of_contents(index: EmbeddingIndex, provenance: Provenance, hashes: Sequence[str]) -> dict[str, np.ndarray]:
+def vectors_of_contents(index: rows.Readable, provenance: Provenance, hashes: Sequence[str]) -> dict[str, np.ndarray]:
     """The vectors of those of the contents that the index holds, by content hash: no need to send these again.
 
     Raises:

@@ -67,25 +67,25 @@ class IndexKeeper:
     def __init__(self, path: str | os.PathLike) -> None:
         self.path = Path(path).expanduser()
         exists = self.path.exists() and self.path.stat().st_size > 0
-        self._index = EmbeddingIndex.open(self.path, create=False) if exists else None
+        self.index = EmbeddingIndex.open(self.path, create=False) if exists else None
 
     def engines(self, provenance: Provenance) -> set[str]:
         alike = (provenance.model, provenance.deployment, provenance.preprocessing)
-        spaces = self._index.spaces() if self._index else []
+        spaces = self.index.spaces() if self.index else []
         return {space.engine for space in spaces if (space.model, space.deployment, space.preprocessing) == alike}
 
     def has(self, digest: str, provenance: Provenance) -> bool:
-        return self._index is not None and bool(self._index.has([digest], provenance))
+        return self.index is not None and bool(self.index.has([digest], provenance))
 
     def add(self, records: list[Record], provenance: Provenance, factor: float | None) -> None:
-        if self._index is None:
-            self._index = EmbeddingIndex.open(self.path)
-        self._index.add(records, provenance, factor=factor)
+        if self.index is None:
+            self.index = EmbeddingIndex.open(self.path)
+        self.index.add(records, provenance, factor=factor)
 
     def close(self) -> None:
         """Give the file back."""
-        if self._index is not None:
-            self._index.close()
+        if self.index is not None:
+            self.index.close()
 
 
 class PartKeeper(IndexKeeper):
@@ -112,8 +112,8 @@ class PartKeeper(IndexKeeper):
 
     def add(self, records: list[Record], provenance: Provenance, factor: float | None) -> None:
         bare = [record.content_hash for record in records if not record.vector.size]
-        if bare and self._whole._index is not None:
-            held = vectors_of_contents(self._whole._index, provenance, bare)
+        if bare and self._whole.index is not None:
+            held = vectors_of_contents(self._whole.index, provenance, bare)
             empty = np.empty(0, np.float32)
             records = [record if record.vector.size else replace(record, vector=held.get(record.content_hash, empty)) for record in records]
         super().add(records, provenance, factor)
