@@ -156,6 +156,12 @@ class qMRMLSegmentEditorWidget(qt.QWidget, cxx=True):
             state(self)["effects"].append(effect)
         self.connect("destroyed()", self._cleanUp)
 
+    def setMRMLScene(self, scene: Any) -> None:
+        state(self)["logic"].SetMRMLScene(scene)
+
+    def setMaximumNumberOfUndoStates(self, count: int) -> None:
+        """Undo is there from the start here."""
+
     def mrmlSegmentEditorNode(self) -> Any:
         return state(self)["node"]
 

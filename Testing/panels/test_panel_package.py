@@ -125,9 +125,12 @@ def test_smoke_test_for_a_real_slicer_runs_in_the_headless_one_too():
     """It cannot be run in a real Slicer here; its steps at least are right."""
     import runpy
 
+    from effect_support import EFFECT
     from panel_support import openedPanel
 
     with openedPanel() as opened:
+        opened.host.load_module("SegmentEditorMedImageParse", EFFECT, open_it=False)
+        opened.host.start_up()
         steps = runpy.run_path(str(ROOT / "Testing" / "slicer" / "smoke_test.py"), run_name="steps")
         steps["smoke"]()
         assert opened.host.find("messageLabel").text == "The last run was undone."

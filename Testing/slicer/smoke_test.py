@@ -1,8 +1,8 @@
-"""The whole path in a real Slicer: the panel, the local demo endpoint in Slicer's own Python, segments in the scene.
+"""The whole path in a real Slicer: the panel, the local demo endpoint in Slicer's own Python, segments in the scene, the editor's effect.
 
-    Slicer --no-splash --no-main-window --testing --additional-module-paths FOLDER --python-script Testing/slicer/smoke_test.py
+    Slicer --no-splash --no-main-window --testing --additional-module-paths FOLDERS --python-script Testing/slicer/smoke_test.py
 
-with FOLDER the full path of MedImageParseExtension/MedImageParse (not needed where the extension is installed). Ends with exit status 0
+with FOLDERS the full paths of the two folders in MedImageParseExtension (not needed where the extension is installed). Ends with exit status 0
 where all is well, else with 1 and the reason in the log. Nothing is installed and nothing leaves the computer.
 """
 
@@ -35,7 +35,7 @@ def check(holds, sentence):
 
 
 def smoke():
-    """Sample, demo endpoint, a run, a cancelled run, undo."""
+    """Sample, demo endpoint, a run, a cancelled run, undo, the Segment Editor's effect."""
     panel = slicer.modules.medimageparse.widgetRepresentation().self().panel
     ui = panel.ui
     ui.sampleButton.click()
@@ -63,8 +63,46 @@ def smoke():
 
     ui.undoButton.click()
     check(segmentation.GetNumberOfSegments() == 0, "undo left segments")
+    effect(ui.volumeSelector.currentNode())
     panel.close()
     check(not panel.endpoint.demo.isStarted, "the local demo was left running")
+
+
+def effect(volumeNode):
+    """The effect "Text prompt" in a Segment Editor: a run into the selected segment, undo, redo, and the run in the panel's history."""
+    editor = slicer.qMRMLSegmentEditorWidget()
+    editor.setMRMLScene(slicer.mrmlScene)
+    editor.setMaximumNumberOfUndoStates(10)
+    editor.setMRMLSegmentEditorNode(slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentEditorNode"))
+    segmentationNode = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    segmentationNode.CreateDefaultDisplayNodes()
+    segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
+    editor.setSegmentationNode(segmentationNode)
+    choose = getattr(editor, "setSourceVolumeNode", None) or editor.setMasterVolumeNode  # its name before Slicer 5.2
+    choose(volumeNode)
+    segmentId = segmentationNode.GetSegmentation().AddEmptySegment("", "bones")
+    editor.setCurrentSegmentID(segmentId)
+    editor.setActiveEffectByName("Text prompt")
+    check(editor.activeEffect() is not None, "the Segment Editor has no effect Text prompt")
+    box = editor.activeEffect().self().box
+    box.ui.extentComboBox.setCurrentIndex(1)  # this slice
+    check(box.ui.runButton.enabled, f"Run is disabled in the effect: {box.ui.runButton.toolTip}")
+    box.ui.runButton.click()
+    waitFor(lambda: box.job is None, "the effect's run")
+
+    def voxels():
+        return int(slicer.util.arrayFromSegmentBinaryLabelmap(segmentationNode, segmentId, volumeNode).sum())
+
+    found = voxels()
+    check(found > 0, f"the effect found nothing: {box.ui.messageLabel.text}")
+    editor.undo()
+    check(voxels() == 0, "undo in the Segment Editor left voxels")
+    editor.redo()
+    check(voxels() == found, "redo in the Segment Editor brought other voxels")
+    runs = slicer.modules.medimageparse.widgetRepresentation().self().panel.history.all()
+    check(runs[0].isFromEditor and runs[0].title == "bones", "the effect's run is not in the panel's history of runs")
+    editor.setActiveEffectByName("")
+    editor.setMRMLSegmentEditorNode(None)
 
 
 def main():
