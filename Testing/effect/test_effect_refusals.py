@@ -260,3 +260,19 @@ def test_what_was_said_about_one_segmentation_goes_with_it(annotator):
     annotator.editor.setSegmentationNode(slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode"))
     annotator.host.process()
     assert annotator.message == ""
+
+
+def test_choices_that_this_version_does_not_know_are_the_defaults_in_what_is_shown_and_in_what_is_done(annotator, endpoint):
+    made = annotator.addSegment("cube")
+    node = annotator.parameters
+    for name in ("Into", "Combine", "Extent", "Region", "Margin", "FirstSlice", "LastSlice"):
+        node.SetAttribute(f"Text prompt.{name}", "nan" if name == "LastSlice" else "of another version")
+    annotator.host.process()
+    assert [annotator.host.find(f"{each}ComboBox").currentText for each in ("into", "combine", "extent", "region")] == [
+        "Selected segment", "Replace what is there", "Volume (3D)", "Everywhere",
+    ]  # fmt: skip
+    annotator.run()
+    assert np.array_equal(annotator.voxels(made) != 0, CUBE)
+    node.SetAttribute("Text prompt.Extent", "range")
+    annotator.host.process()
+    assert annotator.host.find("lastSpinBox").value == 0

@@ -270,3 +270,18 @@ def test_it_is_noticed_that_the_segment_or_the_segmentation_is_gone(bench):
     assert "segment was deleted" in target.whyStale()
     bench.editor.SetAndObserveSegmentationNode(None)
     assert "another segmentation" in target.whyStale()
+
+
+def test_surfaces_that_are_shown_follow_the_change_and_its_undo(bench):
+    surface = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
+    segmentation = bench.node.GetSegmentation()
+    assert segmentation.CreateRepresentation(surface)
+    far = lambda: segmentation.GetSegment(bench.old).GetRepresentation(surface).GetBounds()[0]  # noqa: E731
+    before = far()
+    bench.apply(combine="add", region="")
+    assert far() < before - 2, "the mask reaches three voxels further along i, which runs to the left"
+    made = bench.apply(segmentId="", name="new", mask=FOUND, region="").segmentIds["new"]
+    assert segmentation.GetSegment(made).GetRepresentation(surface).GetNumberOfPoints() > 0
+    bench.history.RestorePreviousState()
+    bench.history.RestorePreviousState()
+    assert far() == pytest.approx(before)

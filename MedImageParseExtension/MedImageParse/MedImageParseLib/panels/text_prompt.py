@@ -6,6 +6,7 @@ A run keeps to the segment and the segmentation that it was started for; it goes
 
 from __future__ import annotations
 
+import math
 import os
 from typing import Any
 
@@ -21,8 +22,8 @@ from ..logic.jobs import POLL_MS, Job
 from ..logic.segmentation import MedImageParseLogic
 from ..profiles.profiles import LOCAL_DEMO
 from ..prompts import grammar
-from ..scene.editing import EditorTarget, isUnnamed
-from ..scene.region_choice import regionOf
+from ..scene.editing import COMBINE, EditorTarget, isUnnamed
+from ..scene.region_choice import REGIONS, regionOf
 from ..scene.segments import checkMadeOfVoxels
 from ..scene.volumes import volumeFromNode
 from .completer import Completer, askedOf
@@ -41,6 +42,9 @@ DEFAULTS = {
     "Prompt": "", "Into": SELECTED, "Combine": "replace", "Extent": VOLUME, "FirstSlice": "0", "LastSlice": "0", "Region": WHOLE,
     "Margin": "10",
 }  # fmt: skip
+_CHOICES = {
+    "Into": (SELECTED, NEW), "Combine": COMBINE, "Extent": (VOLUME, SLICE, RANGE), "Region": (WHOLE, *filter(None, REGIONS)),
+}  # fmt: skip
 Slices = tuple[str, int, int]  # (plane, first, last), both ends included
 _STATUS_MS = 5000  # for which Slicer's status bar shows what came of a run
 
@@ -54,7 +58,9 @@ def setDefaults(effect: Any) -> None:
 
 
 class _Parameters:
-    """The effect's parameters as texts, by name."""
+    """The effect's parameters as texts, by name. A scene that another version or somebody else made may hold anything: what is no choice
+    here is the default, so that what is shown is what is done.
+    """
 
     def __init__(self, effect: Any):
         self._effect = effect
@@ -63,7 +69,8 @@ class _Parameters:
         # Asked for a parameter that is not there, Slicer prints an error; a scene of another version may lack some.
         if self._effect.parameterSetNode() is None or not self._effect.parameterDefined(name):
             return DEFAULTS.get(name, LOCAL_DEMO)
-        return self._effect.parameter(name)
+        value = self._effect.parameter(name)
+        return value if value in _CHOICES.get(name, (value,)) else DEFAULTS[name]
 
     def __setitem__(self, name: str, value: str) -> None:
         if self._effect.parameterSetNode() is not None and self[name] != value:
@@ -72,9 +79,10 @@ class _Parameters:
     def number(self, name: str) -> float:
         """A parameter as a number, its default where a scene holds something else."""
         try:
-            return float(self[name])
+            value = float(self[name])
         except ValueError:
-            return float(DEFAULTS[name])
+            value = math.nan
+        return value if math.isfinite(value) else float(DEFAULTS[name])
 
 
 class TextPrompt:
