@@ -85,7 +85,7 @@ class Annotator:
 
     def wait(self, job: Any) -> Any:
         """Let it run to its end."""
-        assert job is not None, self.host.find("reasonLabel").text or self.host.find("messageLabel").text
+        assert job is not None, self.reason or self.message
         self.box._timer.start()
         self.host.wait_until(lambda: job.has_ended, 30, every=0.02)
         self.host.process()
@@ -101,7 +101,13 @@ class Annotator:
 
     @property
     def message(self) -> str:
-        return self.host.find("messageLabel").text
+        return self.box.ui.messageLabel.text  # the panel has one of that name too
+
+    @property
+    def reason(self) -> str:
+        """Why Run is disabled."""
+        self.host.process()
+        return self.box.ui.reasonLabel.text
 
     def voxels(self, segmentId: str) -> np.ndarray:
         """A segment on the volume's grid, by VTK alone."""

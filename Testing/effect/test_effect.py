@@ -8,6 +8,7 @@ import pytest
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed: there is no MRML to test against")
 pytest.importorskip("PySide6", reason="PySide6 is not installed: there is no Qt to test against")
 
+from effect_support import labelmap
 from panel_support import Gate, phantom
 
 CUBE, BAR = phantom() == 100, phantom() == 200
@@ -195,7 +196,7 @@ def test_escape_cancels_and_nothing_is_changed(held):
 
 
 def test_the_reason_why_run_is_grey_is_readable(annotator):
-    reason = lambda: annotator.host.find("reasonLabel").text  # noqa: E731
+    reason = lambda: annotator.reason  # noqa: E731
     assert reason() == "Add a segment and select it, or choose new segments."
     annotator.addSegment("Segment_1")
     assert reason() == "Type what to find, or give the segment the name of a structure."
@@ -238,3 +239,25 @@ def test_an_editor_that_is_deleted_while_a_run_is_at_work_takes_the_run_with_it(
     assert job.has_ended and box.logic.isIdle and annotator.everything() == before
     annotator.open()
     assert annotator.box.job is None and annotator.box is not box
+
+
+def test_a_segment_that_is_renamed_is_asked_for_by_its_new_name(annotator):
+    made = annotator.addSegment("Segment_1")
+    assert not annotator.host.find("runButton").enabled
+    annotator.node.GetSegmentation().GetSegment(made).SetName("bar")  # a double click in the table of segments
+    annotator.host.process()
+    assert annotator.host.find("promptEdit").placeholderText == "bar" and annotator.host.find("runButton").enabled
+    annotator.run()
+    assert np.array_equal(annotator.voxels(made) != 0, BAR)
+
+
+def test_what_was_found_is_no_longer_said_after_it_was_taken_back(annotator):
+    annotator.addSegment("cube")
+    annotator.run()
+    annotator.editor.paint(labelmap(annotator, BAR))
+    annotator.host.process()
+    assert found(annotator) == "Found: cube.", "a stroke changes nothing about it"
+    annotator.editor.undo()
+    annotator.editor.undo()
+    annotator.host.process()
+    assert annotator.message == ""

@@ -9,32 +9,27 @@ slicer = pytest.importorskip("slicer", reason="slicer-core is not installed: the
 pytest.importorskip("PySide6", reason="PySide6 is not installed: there is no Qt to test against")
 
 from effect_support import labelmap
-from panel_support import phantom
+from panel_support import Opened, phantom
 
 CUBE, BAR = phantom() == 100, phantom() == 200
 
 
-class Panel:
+class Panel(Opened):
     """The module's panel beside the Segment Editor, as a person finds it on going there."""
 
     def __init__(self, annotator):
-        self.host = annotator.host
-        self.open()
-
-    def open(self):
+        Opened.__init__(self, annotator.host)
         self.host.open_module("MedImageParse")
-        self.panel = self.host.widget.panel
-        return self
 
-    def rows(self):
-        table = self.host.find("resultsTable")
-        return [tuple(table.item(row, column).text() for column in range(3)) for row in range(table.rowCount)]
+    def states(self):
+        self.host.process()
+        return [row[:2] for row in self.results()]
 
     def runs(self):
         return list(self.host.find("runsButton").menu().actions())
 
     def say(self):
-        return self.host.find("messageLabel").text
+        return self.text("messageLabel")
 
 
 @pytest.fixture
@@ -50,13 +45,13 @@ def painted(annotator):
 def test_runs_of_the_effect_are_in_the_panels_results_and_in_its_history_of_runs(painted):
     panel = Panel(painted[0])
     assert panel.host.find("segmentationSelector").currentNode() is painted[0].node, "nothing was chosen there yet"
-    cube = f"{np.count_nonzero(CUBE) * 2 / 1000:.1f} ml"
-    bar = f"{np.count_nonzero(BAR) * 2 / 1000:.1f} ml"
-    assert panel.rows() == [("bar", "found", bar), ("unicorn", "not found", ""), ("cube", "found", cube)]
+    cube, bar = (f"{np.count_nonzero(mask) * 2 / 1000:.1f} ml" for mask in (CUBE, BAR))
+    panel.host.process()
+    assert panel.results() == [("cube", "found", cube), ("bar", "found", bar), ("unicorn", "not found", "")]
     newest, oldest = (each.text.split("  ")[1] for each in panel.runs())
     assert newest == "bar && unicorn: 1 of 2 found, Ward 3 (127.0.0.1) (Segment Editor)"
     assert oldest == "cube: 1 of 1 found, Ward 3 (127.0.0.1) (Segment Editor)"
-    assert "Model: MedImageParse 3D" in panel.host.find("resultsTable").item(0, 0).toolTip()
+    assert "Model: MedImageParse 3D" in panel.besides()[0]["tip"]
 
 
 def test_one_undo_history_whoever_moves_in_it(painted):
@@ -64,16 +59,15 @@ def test_one_undo_history_whoever_moves_in_it(painted):
     both = annotator.everything()
     panel = Panel(annotator)
     panel.host.click("undoButton")
-    assert annotator.names() == ["cube"] and panel.rows()[0][0] == "cube"
+    assert annotator.names() == ["cube"] and panel.states() == [("cube", "found")]
     panel.host.click("undoButton")
-    assert not annotator.voxels(made).any() and panel.rows() == [] and not panel.host.find("undoButton").enabled
+    assert not annotator.voxels(made).any() and panel.states() == [("cube", "")] and not panel.host.find("undoButton").enabled
     annotator.editor.redo()
     annotator.editor.redo()
-    panel.host.process()
-    assert annotator.everything() == both and [row[0] for row in panel.rows()] == ["bar", "unicorn", "cube"]
+    everything = [("cube", "found"), ("bar", "found"), ("unicorn", "not found")]
+    assert annotator.everything() == both and panel.states() == everything
     annotator.editor.undo()
-    panel.host.process()
-    assert [row[0] for row in panel.rows()] == ["cube"]
+    assert panel.states() == [("cube", "found")]
     panel.host.click("redoButton")
     assert annotator.everything() == both
 
@@ -144,10 +138,10 @@ def test_run_again_says_what_is_gone(painted):
 @pytest.mark.parametrize("end", ["segmentation deleted", "scene closed"])
 def test_a_deleted_segmentation_or_a_closed_scene_empties_results_and_history(painted, end):
     panel = Panel(painted[0])
-    assert panel.rows() and panel.runs()
+    assert panel.results() and panel.runs()
     if end == "scene closed":
         panel.host.close_scene()
     else:
         slicer.mrmlScene.RemoveNode(painted[0].node)
     panel.host.process()
-    assert panel.rows() == [] and panel.runs() == [] and not panel.host.find("undoButton").enabled
+    assert panel.results() == [] and panel.runs() == [] and not panel.host.find("undoButton").enabled

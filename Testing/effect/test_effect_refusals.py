@@ -32,11 +32,6 @@ def held(annotator, endpoint):
     gate.open()
 
 
-def reason(annotator) -> str:
-    annotator.host.process()
-    return annotator.host.find("reasonLabel").text
-
-
 def roi(middle, size=(4.0, 4.0, 4.0)):
     """A region of interest that is shown."""
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsROINode")
@@ -68,7 +63,7 @@ def test_vectors_that_are_no_colors_are_refused_while_they_are_chosen(annotator,
     annotator.host.choose("extentComboBox", extent)
     annotator.edit(vectorVolume())
     annotator.addSegment("cube")
-    assert "they are no colors; choose a scalar volume." in reason(annotator) and not annotator.host.find("runButton").enabled
+    assert "they are no colors; choose a scalar volume." in annotator.reason and not annotator.host.find("runButton").enabled
     annotator.host.key("promptEdit", "Return")
     assert annotator.box.job is None and not endpoint[1].seen
 
@@ -81,7 +76,7 @@ def test_without_a_source_volume_the_effect_says_so_and_enter_does_nothing(annot
     for extent in ("Slices from–to (2D)", "This slice (2D)", "Volume (3D)"):
         annotator.host.choose("extentComboBox", extent)
         annotator.host.key("promptEdit", "Return")
-        assert reason(annotator) == "Choose a source volume." and annotator.box.job is None and not endpoint[1].seen
+        assert annotator.reason == "Choose a source volume." and annotator.box.job is None and not endpoint[1].seen
 
 
 def test_a_color_picture_is_asked_for_as_a_slice(annotator):
@@ -96,7 +91,7 @@ def test_a_color_picture_is_asked_for_as_a_slice(annotator):
     picture.SetAndObserveStorageNodeID(file.GetID())
     annotator.edit(picture)
     made = annotator.addSegment("cube")
-    assert reason(annotator) == "This is a 2D picture. Choose This slice (2D)."
+    assert annotator.reason == "This is a 2D picture. Choose This slice (2D)."
     annotator.host.choose("extentComboBox", "This slice (2D)")
     assert annotator.run().state == "done", annotator.message
     assert np.count_nonzero(annotator.voxels(made)) == 12 * 20
@@ -149,7 +144,7 @@ def test_a_segmentation_of_surfaces_is_refused_before_anything_is_sent(annotator
     for region in ("Everywhere", "Box around the selected segment"):
         annotator.host.choose("regionComboBox", region)
         annotator.host.key("promptEdit", "Return")
-        assert annotator.box.job is None and "is not made of voxels" in reason(annotator), region
+        assert annotator.box.job is None and "is not made of voxels" in annotator.reason, region
     assert not endpoint[1].seen and segmentation.GetSegment(made).GetRepresentation(surface).GetNumberOfPoints() == before
 
 
@@ -163,7 +158,7 @@ def test_escape_while_nothing_runs_changes_nothing(annotator):
 def test_a_segment_whose_name_is_two_structures_is_told_apart(annotator, endpoint):
     annotator.addSegment("cube & bar")
     annotator.host.key("promptEdit", "Return")
-    assert reason(annotator).startswith("The selected segment takes one structure.") and not endpoint[1].seen
+    assert annotator.reason.startswith("The selected segment takes one structure.") and not endpoint[1].seen
 
 
 # --- while a run is at work ------------------------------------------------------------------------------------------

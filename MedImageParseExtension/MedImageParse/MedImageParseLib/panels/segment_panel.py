@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from typing import Any
 
-import qt
 import slicer
 from slicer.i18n import tr as _
 
@@ -31,6 +30,7 @@ from .prompt_box import PromptBox
 from .results_box import ResultsBox
 from .run_box import RunBox
 from .segment_editor import runAgainInEditor, saveEditorState
+from .segments_follower import SegmentsFollower
 from .sentences import jobWords
 from .settings_panel import SettingsPanel
 from .slice_follower import SliceFollower
@@ -66,15 +66,11 @@ class SegmentPanel(Tab):
         self.history = historyOf(slicer.mrmlScene)
         self.results = ResultsBox(ui, icons, self.logic, self.history, self._chosenNodes, self.runAgain, self.runBox.say)
         self._rows = _wrappingRows(ui)
-        self._observed: Any = None  # the segmentation whose segments are followed
+        self.segments = SegmentsFollower(self._showResults)
         self.settings = SettingsPanel(resourcePath("UI/EndpointSettings.ui"), self.endpoint, self._chores, self._wake)
         ui.settingsButton.connect("clicked()", self.settings.open)
         ui.segmentationSelector.connect("currentNodeChanged(vtkMRMLNode*)", lambda node: self.chooseNode("Segmentation", node))
         ui.sampleButton.connect("clicked()", self._loadSample)
-        self._resultsTimer = qt.QTimer()
-        self._resultsTimer.setSingleShot(True)
-        self._resultsTimer.setInterval(0)
-        self._resultsTimer.connect("timeout()", self._showResults)
         self.history.listen(self._historyChanged)
         self._begin(self.run, self.cancel)
         self._historyChanged()
@@ -93,9 +89,8 @@ class SegmentPanel(Tab):
     def _end(self) -> None:
         Tab._end(self)
         self.history.unlisten(self._historyChanged)
-        self._resultsTimer.stop()
+        self.segments.stop()
         self.results.stop()
-        self._observed = None
         self.manyBox.clear()
         self.options.close()
         self.prompts.stop()
@@ -105,10 +100,6 @@ class SegmentPanel(Tab):
         self.manyBox.clear()
         self.logic.cancelAll(_("The scene was closed, so the run was cancelled."))
         self._chores.cancel_all()
-
-    def _observeScene(self) -> None:
-        self._observed = None  # nothing is observed from here on but what is observed anew
-        Tab._observeScene(self)
 
     def _sceneIsAnother(self, caller: object, event: object) -> None:
         self.manyBox.clear()
@@ -128,7 +119,7 @@ class SegmentPanel(Tab):
             self.options.show()
             self.endpoint.show()
             self.settings.show()
-            self._followSegments()
+            self.segments.follow(self.parameters.nodeFor("Segmentation"))
             self.results.show()
             with signalsBlocked(self.ui.segmentationSelector):
                 self.ui.segmentationSelector.setCurrentNode(self.parameters.nodeFor("Segmentation"))
@@ -353,21 +344,6 @@ class SegmentPanel(Tab):
     def _chosenNodes(self) -> tuple[Any, Any]:
         return self.parameters.nodeFor("Segmentation"), self.inputs.volumeNode
 
-    def _followSegments(self) -> None:
-        """Whatever happens to the segments (Ctrl+Z in the Segment Editor, a deleted or renamed one) is shown."""
-        node = self.parameters.nodeFor("Segmentation")
-        if node is self._observed:
-            return
-        kinds = slicer.vtkSegmentation
-        events = (kinds.SegmentAdded, kinds.SegmentRemoved, kinds.SegmentModified)
-        if self._observed is not None:
-            for event in events:
-                self.removeObserver(self._observed.GetSegmentation(), event, self._segmentsChanged)
-        self._observed = node
-        if node is not None:
-            for event in events:
-                self.addObserver(node.GetSegmentation(), event, self._segmentsChanged)
-
     def _historyChanged(self) -> None:
         """A run has come or gone, here or in the Segment Editor. Where nothing is chosen yet, what is edited there is chosen."""
         if self._isClosed:
@@ -375,11 +351,7 @@ class SegmentPanel(Tab):
         newest = next(iter(self.history.all()), None)
         if newest is not None and newest.isFromEditor and self.parameters.nodeFor("Segmentation") is None:
             self.parameters.setNodeFor("Segmentation", slicer.mrmlScene.GetNodeByID(newest.segmentationId))
-        self._resultsTimer.start()
-
-    def _segmentsChanged(self, _caller: object, _event: object) -> None:
-        if not self._isClosed and not self._resultsTimer.isActive():
-            self._resultsTimer.start()  # one look after many changes
+        self.segments.tell()
 
     def _showResults(self) -> None:
         if not self._isClosed:

@@ -23,13 +23,15 @@ from ..logic.segmentation import MedImageParseLogic
 from ..profiles.profiles import LOCAL_DEMO
 from ..prompts import grammar
 from ..scene.editing import COMBINE, EditorTarget, isUnnamed
-from ..scene.region_choice import REGIONS, regionOf
+from ..scene.region_choice import regionOf
 from ..scene.segments import checkMadeOfVoxels
+from ..scene.undo import isInEffect
 from ..scene.volumes import volumeFromNode
 from .completer import Completer, askedOf
 from .endpoint_box import EndpointBox, whyModelDoesNotFit
 from .parameters import MODULE_NAME
 from .privacy_box import mayBeSent
+from .segments_follower import SegmentsFollower
 from .sentences import fractionDone, jobWords, stageText, worded, words
 from .slice_follower import SliceFollower, sliceCount
 from .tab import loadWidgets
@@ -43,7 +45,7 @@ DEFAULTS = {
     "Margin": "10",
 }  # fmt: skip
 _CHOICES = {
-    "Into": (SELECTED, NEW), "Combine": COMBINE, "Extent": (VOLUME, SLICE, RANGE), "Region": (WHOLE, *filter(None, REGIONS)),
+    "Into": (SELECTED, NEW), "Combine": COMBINE, "Extent": (VOLUME, SLICE, RANGE), "Region": (WHOLE, "roi", "view", "segment"),
 }  # fmt: skip
 Slices = tuple[str, int, int]  # (plane, first, last), both ends included
 _STATUS_MS = 5000  # for which Slicer's status bar shows what came of a run
@@ -105,7 +107,9 @@ class TextPrompt:
         self._edited = ""  # ID of the segmentation that is shown
         self._isClosed = self._isUpdating = self._isActive = False
         self._parameters = _Parameters(effect)
+        self._mark = ""  # of the run that the message is about, see scene.undo
         self.follower = SliceFollower(slicer.mrmlScene, self.update)
+        self.segments = SegmentsFollower(self._segmentsChanged)
         self._timer = qt.QTimer()
         self._timer.setInterval(POLL_MS)
         self._timer.connect("timeout()", self._poll)
@@ -146,6 +150,7 @@ class TextPrompt:
         """The person chooses another effect, or leaves the editor. A run at work goes on."""
         self._isActive = False
         self.follower.stop()
+        self.segments.stop()
 
     def close(self) -> None:
         """The Segment Editor's widget is deleted. Safe to call twice."""
@@ -154,6 +159,7 @@ class TextPrompt:
         self._isClosed = True
         self._timer.stop()
         self.follower.stop()
+        self.segments.stop()
         self.logic.close()
         if self._ownsDemo:
             self.endpoint.close()
@@ -185,6 +191,8 @@ class TextPrompt:
         if edited != self._edited and self.job is None:
             self._say("")  # what was said was about another segmentation
         self._edited = edited
+        if self._isActive:
+            self.segments.follow(segmentationNode)
         for name, choice in self._choices.items():
             choice.set(self._parameters[name])
         if self._prompt.text != self._parameters["Prompt"]:
@@ -364,13 +372,21 @@ class TextPrompt:
         if job.state == "done":
             record = RunRecord.of(job, choices, is3d=choices["Extent"] == VOLUME, isFromEditor=True)
             historyOf(slicer.mrmlScene).add(record)
-        self._say(_outcome(job))
+        self._say(_outcome(job), job.result.mark if job.state == "done" else "")
         if not self._isActive:
             slicer.util.showStatusMessage(self.ui.messageLabel.text, _STATUS_MS)
         self.update()
 
-    def _say(self, sentence: str) -> None:
+    def _say(self, sentence: str, mark: str = "") -> None:
+        self._mark = mark
         showSentence(self.ui.messageLabel, sentence)
+
+    def _segmentsChanged(self) -> None:
+        """A segment was added, removed or renamed, or a run taken back, by whomever."""
+        node = self._effect.parameterSetNode()
+        if self._mark and node is not None and not isInEffect(node.GetSegmentationNode(), self._mark):
+            self._say("")  # what was found is taken back
+        self.update()
 
     def _poll(self) -> None:
         self.logic.poll()
