@@ -25,7 +25,7 @@ class GrayRanges:
     """
 
     def __init__(self, ranges: dict[str, tuple[float, float]]):
-        self._ranges = ranges
+        self._ranges = dict(ranges)
 
     def volume(self, voxels: np.ndarray, prompts: list[str]) -> list[np.ndarray]:
         return [(voxels >= low) & (voxels <= high) for low, high in (self._ranges.get(prompt, (np.inf, -np.inf)) for prompt in prompts)]
