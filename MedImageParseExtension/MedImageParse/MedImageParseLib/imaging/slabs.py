@@ -37,7 +37,9 @@ def guessed_axis(shape_ijk: tuple[int, int, int]) -> int:
     return int(np.argmin(shape_ijk))
 
 
-def slabs_for(setting: str, shape_kji: tuple[int, int, int], bytes_estimate: int = 0, body_limit: int = 0) -> tuple[list[Slab], str]:
+def slabs_for(
+    setting: str, shape_kji: tuple[int, int, int], bytes_estimate: int = 0, body_limit: int = 0, *, guesses_axis: bool = True
+) -> tuple[list[Slab], str]:
     """Slabs for an array of this shape.
 
     Args:
@@ -45,6 +47,7 @@ def slabs_for(setting: str, shape_kji: tuple[int, int, int], bytes_estimate: int
         shape_kji: (slices, rows, columns) as sent; it is cut along the slices.
         bytes_estimate: size of a request with the whole volume; 0 where not known.
         body_limit: what the endpoint takes, bytes; 0 where not known.
+        guesses_axis: the endpoint guesses the slice direction from the shape, as the published network does; a local engine does not.
 
     Returns:
         slabs, in order; and a sentence saying why there is more than one ("" where there is not).
@@ -62,7 +65,7 @@ def slabs_for(setting: str, shape_kji: tuple[int, int, int], bytes_estimate: int
         return slabs, _sentence(slabs, "as asked" if len(slabs) == int(setting) else f"{setting} were asked for, and no more fit") if int(
             setting
         ) > 1 else ""
-    needed = _for_axis(shape_kji)
+    needed = _for_axis(shape_kji) if guesses_axis else 1
     why = "the model may mistake the slice direction of a volume of this shape" if needed > 1 else ""
     for_size = int(np.ceil(bytes_estimate / (0.9 * body_limit))) if body_limit and bytes_estimate > body_limit else 1
     while (
@@ -74,7 +77,7 @@ def slabs_for(setting: str, shape_kji: tuple[int, int, int], bytes_estimate: int
     if for_size > needed:
         needed, why = for_size, "the whole volume would be larger than the endpoint takes"
     slabs = _cut(depth, needed)
-    if not all(_is_safe(slab, shape_kji) for slab in slabs) and guessed_axis(shape_kji[::-1]) != 2:
+    if guesses_axis and not all(_is_safe(slab, shape_kji) for slab in slabs) and guessed_axis(shape_kji[::-1]) != 2:
         cut = f" It went in {len(slabs)} slabs ({why})." if len(slabs) > 1 else ""
         return slabs, f"{_TRAPPED.format(i=shape_kji[2], j=shape_kji[1], k=depth)}{cut}"
     return slabs, _sentence(slabs, why) if needed > 1 else ""

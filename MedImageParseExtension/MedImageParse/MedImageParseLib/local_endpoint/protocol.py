@@ -124,7 +124,7 @@ def _answer(table: object, params: object, model: str, engine: Host) -> list[dic
         replies = [_segment_picture(row, engine) for row in rows] if not MODELS[model].whole_volumes else _segment_volumes(rows, engine)
     except UsageError as refusal:
         raise NotOffered(str(refusal)) from refusal
-    return [reply | {"engine": facts.shown} for reply in replies]
+    return [reply | {"engine": facts.shown + str(reply.get("engine", ""))} for reply in replies]
 
 
 def _offered(engine: Host, model: str, has_text: bool) -> Facts:
@@ -258,7 +258,7 @@ def _segment_picture(row: _Row, engine: Host) -> dict[str, object]:
     masks = _stack(answer, len(prompts), pixels.shape[:2])
     inner = {"data": base64.b64encode(masks.data).decode("ascii"), "shape": list(masks.shape), "dtype": "uint8"}
     classes = [_class_of(prompt) for prompt in prompts]
-    return {"image_features": json.dumps(inner), "text_features": classes, **_beside(answer)}
+    return {"image_features": json.dumps(inner), "text_features": classes, **_beside(answer, prompts)}
 
 
 def _segment_volumes(rows: list[_Row], engine: Host) -> list[dict[str, object]]:
@@ -269,34 +269,38 @@ def _segment_volumes(rows: list[_Row], engine: Host) -> list[dict[str, object]]:
         left -= voxels.nbytes
         prompts = _prompts(row)
         answer = engine.segment_volume(voxels, ijk_to_ras, prompts)
+        notes = [*answer.notes, *_misfit_of_values(engine.facts, voxels)]
         reply = encode_nifti(_volume_of(answer, len(prompts), voxels.shape), ijk_to_ras)
         replies.append(
             {
                 "nifti_file": json.dumps({"data": base64.b64encode(reply).decode("ascii")}),
-                **_beside(answer),
-                **_misfit_of_values(engine.facts, voxels),
+                **_beside(answer, prompts),
+                **({"warnings": notes} if notes else {}),
             }
         )
     return replies
 
 
-def _misfit_of_values(facts: Facts, voxels: np.ndarray) -> dict[str, object]:
+def _misfit_of_values(facts: Facts, voxels: np.ndarray) -> list[str]:
     """A warning where the values are not those that the engine wants: the masks may then mean nothing, and nobody would know why."""
     sentence = ""
     if facts.wants == "HU" and voxels.dtype == np.uint8:
         sentence = f"{facts.title or facts.name} takes Hounsfield units, and the volume came in 8 bits: leave the window automatic, or choose raw values (--window raw)."
     elif facts.wants == "8 bits" and voxels.dtype != np.uint8 and voxels.size and (voxels.min() < 0 or voxels.max() > 255):
         sentence = f"{facts.title or facts.name} takes 8 bits through a window, and other values came, which were cut off: choose another window than raw."
-    return {"warnings": [sentence]} if sentence else {}
+    return [sentence] if sentence else []
 
 
-def _beside(answer: Answer) -> dict[str, object]:
-    """What goes with the masks: nothing where the engine says nothing."""
+def _beside(answer: Answer, prompts: list[str]) -> dict[str, object]:
+    """What goes with the masks: nothing where the engine says nothing. "engine" is what follows the engine's own name."""
     more: dict[str, object] = {}
     if any(value is not None for value in answer.existence):
         more["existence"] = list(answer.existence)
     if any(answer.reasons):
         more["reasons"] = list(answer.reasons)
+    others = dict.fromkeys(f"{prompt} found by {name}" for prompt, name in zip(prompts, answer.found_by) if name)
+    if others:
+        more["engine"] = "".join(f"; {other}" for other in others)
     return more
 
 

@@ -83,7 +83,7 @@ def segment_volume(
     if group == "auto":
         log.warn(grouping.grouping_sentence(prompts, groups))
     jobs = _Jobs(sent, matrix, prompts, client, log, keep_probabilities)
-    cut = jobs.choose_slabs(slabs, groups[0])
+    cut = jobs.choose_slabs(slabs, groups[0], guesses_axis=engine is None)
     failure = run_all([jobs.job(number, slab, members) for members in groups for number, slab in enumerate(cut)], log, client.max_in_flight)
     with log.timed("decode"):
         for members in groups:
@@ -121,14 +121,14 @@ class _Jobs:
         """Slices of the volume that is sent."""
         return self._sent.shape[0]
 
-    def choose_slabs(self, setting: str, members: list[int]) -> list[Slab]:
+    def choose_slabs(self, setting: str, members: list[int], *, guesses_axis: bool) -> list[Slab]:
         """Slabs by shape first; where the whole volume's request turns out larger than the endpoint takes, more of them."""
-        cut, why = slabs_for(setting, self._sent.shape)
+        cut, why = slabs_for(setting, self._sent.shape, guesses_axis=guesses_axis)
         if setting == "auto" and (len(cut) == 1 or self._sent.nbytes * 4 / 3 > self._client.body_limit):
             whole = Slab(0, self.depth, 0, self.depth)
             # Built here to be measured, and kept where it is the first request, so that it is not built twice.
             body = self._build(whole, members)
-            cut, why = slabs_for(setting, self._sent.shape, len(body), self._client.body_limit)
+            cut, why = slabs_for(setting, self._sent.shape, len(body), self._client.body_limit, guesses_axis=guesses_axis)
             self._first_body = body if len(cut) == 1 else None
         self._log.warn(why)
         return cut

@@ -8,11 +8,12 @@ know it leaves empty, as the real models may. Nothing here is for diagnosis.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ...imaging.geometry import AxisMap
-from ...imaging.volume import three
+from ...imaging.volume import bounding_box, three
 from .calibration import HIGHEST_HU, LOWEST_HU, Calibration, calibrate, not_brain
 from .ct_chest import find_airways, find_lungs
 from .ct_organs import find_organs
@@ -23,6 +24,9 @@ from .other_volumes import find_brain, find_ct_brain, find_foreground, looks_lik
 from .pictures import PictureFinder
 from .targets import Target, read_prompt
 
+if TYPE_CHECKING:
+    from ..deepbrain.served import HeadFinder
+
 ENGINE_NAME = "local demo engine, not MedImageParse"
 DESCRIBER_NAME = "local demo engine 2, not MedImageInsight"  # of the vectors; 2: of normalized pictures, never mixed with earlier ones
 
@@ -32,13 +36,14 @@ _ORGANS = ("liver", "spleen", "kidney")
 _FAT_FROM, _SOFT_FROM = -150.0, -30.0
 
 
-def segment_volume(voxels_kji: np.ndarray, ijk_to_ras: np.ndarray, prompts: Sequence[str]) -> np.ndarray:
+def segment_volume(voxels_kji: np.ndarray, ijk_to_ras: np.ndarray, prompts: Sequence[str], head: HeadFinder | None = None) -> np.ndarray:
     """Find what the prompts name in a volume.
 
     Args:
         voxels_kji: any numeric dtype, axes (slice, row, column): HU, a CT behind one of the known windows as 0..255, or MR and others.
         ijk_to_ras: 4x4, mm; axes may point anywhere, the nearest RAS order is used.
         prompts: one structure each.
+        head: is asked for the brain where the volume is no CT; None leaves that to the shapes.
 
     Returns:
         labelmap of the same shape, uint8 (uint16 beyond 255 prompts): value k where the k-th prompt was found, 0 elsewhere; where
@@ -53,7 +58,7 @@ def segment_volume(voxels_kji: np.ndarray, ijk_to_ras: np.ndarray, prompts: Sequ
     matrix = _usable(ijk_to_ras)
     axes = AxisMap.towards(matrix, ("S", "A", "R"))
     steps = np.linalg.norm(matrix[:3, :3], axis=0)[::-1]
-    finder = _Finder(axes.apply(voxels_kji), three(float(steps[axis]) for axis in axes.order))
+    finder = _Finder(axes.apply(voxels_kji), three(float(steps[axis]) for axis in axes.order), head)
     view = axes.apply(labels)
     sizes = [0] * (len(prompts) + 1)
     for value, prompt in enumerate(prompts, start=1):
@@ -98,8 +103,8 @@ def _usable(ijk_to_ras: np.ndarray) -> np.ndarray:
 class _Finder:
     """Finds structures in one volume in superior, anterior, right order; shares landmarks between prompts."""
 
-    def __init__(self, voxels: np.ndarray, spacing_kji: tuple[float, float, float]):
-        self._voxels = voxels
+    def __init__(self, voxels: np.ndarray, spacing_kji: tuple[float, float, float], head: HeadFinder | None = None):
+        self._voxels, self._spacing, self._head = voxels, spacing_kji, head
         self._grid: Grid = make_grid(voxels.shape, spacing_kji)
         low, high = (-4096.0, 32767.0) if voxels.dtype.kind in "iuf" else (0.0, 255.0)
         self._coarse = coarsen(voxels, self._grid, low, high)
@@ -111,6 +116,14 @@ class _Finder:
         """Box and boolean voxels of one structure on the full volume, None where there is nothing."""
         if not target.kind:
             return None
+        if target.kind == "brain" and self._head is not None and not (self._calibration.is_ct and self._calibration.name == "HU"):
+            # MR in 8 bits may well fit a CT's window, so the network looks at that too; it knows a CT's bright skull.
+            brain = self._head.find(self._voxels, self._spacing)
+            box = None if brain.mask is None else bounding_box(brain.mask)
+            if brain.mask is not None and box is not None:
+                return box, brain.mask[box]
+            if brain.was_looked_at and not self._calibration.is_ct:
+                return None
         if not self._calibration.is_ct:
             mask = self._find_elsewhere(target)
             return None if mask is None else refine(mask, self._grid)

@@ -14,6 +14,7 @@ from .network import SIZE, Network
 
 _LOWEST_HU = -200.0  # a CT has air; MR has nothing so far below zero
 _FEWEST_MM, _MOST_MM = 60.0, 420.0  # of the volume along each axis
+_MOST_CUT_OFF = 0.04  # of the head at the very highest value: more is bone beyond a CT's window
 _FEWEST_VOXELS = 8  # along each axis; a picture is no volume, whatever its slice is said to be thick
 _SMOOTHED_MM = 1.0  # standard deviation: without it the network finds nothing in a noisy image
 _THRESHOLD = 0.7  # its masks are generous; at 0.5 they take the fluid around the brain too
@@ -22,6 +23,8 @@ _SMALLEST_ML, _LARGEST_ML = 400.0, 2300.0  # from an infant's brain to beyond th
 _LEAST_IN_ONE_PIECE = 0.8  # of all that was found
 _RIM_MM = 4.0
 _LEAST_CONTRAST = 1.03  # of what is deeper than the rim to the rim
+_AROUND_MM = (2.0, 7.0)  # where the skull is
+_BRIGHTEST_AROUND = 0.8  # of that to the inside: bone is dark on MR, and the brightest of all on CT
 
 
 @dataclass(slots=True)
@@ -47,7 +50,7 @@ def find_brain(voxels: np.ndarray, spacing: tuple[float, float, float], network:
         spacing: mm along these axes.
         network: deepbrain's.
     """
-    reason = _no_head(voxels, spacing)
+    reason = no_head(voxels, spacing)
     if reason:
         return Found(reason=reason)
     down = [_weights(size, step) for size, step in zip(voxels.shape, spacing)]
@@ -67,8 +70,13 @@ def find_brain(voxels: np.ndarray, spacing: tuple[float, float, float], network:
     return Found(_at_full_size(sure, voxels.shape), was_looked_at=True)
 
 
-def _no_head(voxels: np.ndarray, spacing: tuple[float, float, float]) -> str:
-    """Why the volume is nothing for the network; "" where it may be."""
+def no_head(voxels: np.ndarray, spacing: tuple[float, float, float]) -> str:
+    """Why a volume is nothing for the network; "" where it may show a head.
+
+    Args:
+        voxels: as for find_brain.
+        spacing: as for find_brain.
+    """
     from ..classical.grid import coarsen, make_grid
     from ..classical.other_volumes import find_foreground, looks_like_head
 
@@ -82,8 +90,12 @@ def _no_head(voxels: np.ndarray, spacing: tuple[float, float, float]) -> str:
     if max(extent) > _MOST_MM:
         return "The volume is larger than one of a head."
     grid = make_grid(voxels.shape, spacing)
-    coarse = coarsen(voxels, grid, -4096.0, 32767.0)
-    return "" if looks_like_head(find_foreground(coarse, grid.spacing_kji), grid.spacing_kji) else "Nothing of the size of a head was found."
+    foreground = find_foreground(coarsen(voxels, grid, -4096.0, 32767.0), grid.spacing_kji)
+    if not looks_like_head(foreground, grid.spacing_kji):
+        return "Nothing of the size of a head was found."
+    if (voxels == voxels.max()).mean() > _MOST_CUT_OFF * foreground.mean():
+        return "The brightest tissue is cut off, as bone is behind a CT's window, and deepbrain knows MR only."
+    return ""
 
 
 def _believed(sure: np.ndarray, image: np.ndarray, step: tuple[float, ...]) -> tuple[np.ndarray, str]:
@@ -101,12 +113,26 @@ def _believed(sure: np.ndarray, image: np.ndarray, step: tuple[float, ...]) -> t
         return sure, f"What was found has {millilitres:.0f} ml, which is not the size of a brain."
     if counts.max() < _LEAST_IN_ONE_PIECE * counts.sum():
         return sure, "What was found lies in several pieces, which no brain does."
+    reason = _unlike_t1(inside[::2, ::2, ::2], image[::2, ::2, ::2], tuple(2 * mm for mm in step))  # every other voxel says as much
+    if reason:
+        return sure, reason
+    near = ndimage.binary_dilation(inside, iterations=2)  # so that the edge is interpolated as the network sees it
+    return np.where(inside & ~piece, np.float32(1), np.where(near, sure, np.float32(0))), ""
+
+
+def _unlike_t1(inside: np.ndarray, image: np.ndarray, step: tuple[float, ...]) -> str:
+    """Why what was found has not the contrast of a brain on a T1-weighted image; "" where it has."""
+    from scipy import ndimage
+
     deep = ndimage.distance_transform_edt(inside, sampling=step)
     contrast = float(image[deep > 2 * _RIM_MM].mean()) / max(float(image[inside & (deep <= _RIM_MM)].mean()), 1e-6)
     if not contrast > _LEAST_CONTRAST:
-        return sure, "Fluid is bright in this image; deepbrain knows T1-weighted images, in which it is dark."
-    near = ndimage.binary_dilation(inside, iterations=2)  # so that the edge is interpolated as the network sees it
-    return np.where(inside & ~piece, np.float32(1), np.where(near, sure, np.float32(0))), ""
+        return "The contrast is not that of a T1-weighted image, in which fluid is dark; deepbrain knows no other."
+    away = ndimage.distance_transform_edt(~inside, sampling=step)
+    around = image[(away >= _AROUND_MM[0]) & (away <= _AROUND_MM[1])]
+    if around.size and float(around.mean()) > _BRIGHTEST_AROUND * float(image[inside].mean()):
+        return "What surrounds it is as bright as bone on a CT, and deepbrain knows MR only."
+    return ""
 
 
 def _weights(size: int, step_mm: float) -> np.ndarray:

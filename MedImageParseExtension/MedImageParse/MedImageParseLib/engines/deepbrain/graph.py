@@ -55,7 +55,9 @@ def read_graph(path: Path | str) -> dict[str, Node]:
     except OSError as error:
         raise InputError("The file {name} with deepbrain's weights cannot be read: add the engine again.", name=name) from error
     try:
-        nodes = {} if len(data) > _MOST_BYTES else dict(_node(part) for number, part in fields(data) if number == 1 and isinstance(part, bytes))
+        nodes = (
+            {} if len(data) > _MOST_BYTES else dict(_node(part) for number, part in fields(data) if number == 1 and isinstance(part, bytes))
+        )
     except (ValueError, struct.error, UnicodeDecodeError, IndexError, KeyError) as error:
         raise InputError("The file {name} is not deepbrain's graph, or is damaged: add the engine again.", name=name) from error
     if not nodes:

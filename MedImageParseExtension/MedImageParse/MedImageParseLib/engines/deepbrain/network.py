@@ -124,8 +124,8 @@ class Network:
         return expit(values[0]) if operation == "Sigmoid" else values[0]
 
 
-_PLAIN = {"strides": [1, 1, 1, 1, 1], "dilations": [1, 1, 1, 1, 1], "padding": "SAME", "data_format": "NDHWC"}
-_HALVED = {"strides": [1, 2, 2, 2, 1], "data_format": "NDHWC"}
+_PLAIN: dict[str, object] = {"strides": [1, 1, 1, 1, 1], "dilations": [1, 1, 1, 1, 1], "padding": "SAME", "data_format": "NDHWC"}
+_HALVED: dict[str, object] = {"strides": [1, 2, 2, 2, 1], "data_format": "NDHWC"}
 _WANTED: dict[str, dict[str, object]] = {
     "Const": {}, "Identity": {}, "Switch": {}, "Merge": {}, "BiasAdd": {}, "Relu": {}, "Sigmoid": {}, "ConcatV2": {},
     "Conv3D": _PLAIN,
