@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import slicer
@@ -36,6 +37,22 @@ class qMRMLSortFilterSegmentsProxyModel(qt.QSortFilterProxyModel, cxx=True):
 
     def segmentIDFromIndex(self, index: Any) -> str:
         return index.sibling(index.row(), 0).data(_SEGMENT_ID) or ""
+
+
+@functools.lru_cache(maxsize=1)
+def _eye() -> Any:
+    """What Slicer shows for a visible segment, drawn anew."""
+    pixmap = qt.QPixmap(16, 16)
+    pixmap.fill(qt.QColor(0, 0, 0, 0))
+    painter = qt.QPainter(pixmap)
+    painter.setRenderHint(qt.QPainter.Antialiasing)
+    painter.setPen(qt.QColor(110, 110, 110))
+    painter.setBrush(qt.QColor(255, 255, 255))
+    painter.drawEllipse(1, 4, 14, 8)
+    painter.setBrush(qt.QColor(60, 90, 140))
+    painter.drawEllipse(5, 5, 6, 6)
+    painter.end()
+    return qt.QIcon(pixmap)
 
 
 def _columnSwitch(column: int) -> property:
@@ -178,6 +195,7 @@ class qMRMLSegmentsTableView(qt.QWidget, cxx=True):
             elif at != row:
                 model.insertRow(row, model.takeRow(at))
             segment = node.GetSegmentation().GetSegment(segmentId)
+            model.item(row, _EYE).setIcon(_eye())
             model.item(row, _COLOR).setBackground(qt.QColor.fromRgbF(*segment.GetColor()))
             model.item(row, _OPACITY).setText("1.00")
             model.item(row, _NAME).setText(segment.GetName())

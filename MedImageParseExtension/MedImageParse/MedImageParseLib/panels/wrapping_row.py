@@ -24,32 +24,40 @@ class WrappingRow(qt.QObject):
         self._container, self._widgets, self._isFilling = container, list(widgets), isFilling
         self._lines: list[Any] = [container.layout().itemAt(0).layout()]
         self._places: list[list[int]] = []
-        self._isArranging = False
-        for widget in (container, *self._widgets):
+        self._timer = qt.QTimer(container)  # goes with the container
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(0)
+        self._timer.connect("timeout()", self.arrange)
+        container.installEventFilter(self)
+        for widget in self._widgets:
             widget.installEventFilter(self)
+        self._showContainer()
         self.arrange()
 
     def eventFilter(self, _watched: Any, event: Any) -> bool:
-        if event.type() in (
-            qt.QEvent.Resize, qt.QEvent.FontChange, qt.QEvent.LayoutRequest, qt.QEvent.ShowToParent, qt.QEvent.HideToParent
-        ):  # fmt: skip
-            self.arrange()
+        kind = event.type()
+        if kind in (qt.QEvent.ShowToParent, qt.QEvent.HideToParent):
+            self._showContainer()
+            self._timer.start()
+        elif kind in (qt.QEvent.Resize, qt.QEvent.FontChange, qt.QEvent.LayoutRequest):
+            self._timer.start()  # not now: Qt is going through the items of the line
         return False
 
     def arrange(self) -> None:
         """Put each widget into the line where it has room."""
-        if self._isArranging:
-            return
-        self._isArranging = True
-        try:
-            shown = [number for number, widget in enumerate(self._widgets) if not widget.isHidden()]
-            self._container.setVisible(bool(shown))
-            places = self._placesOf(shown)
-            if places != self._places:
-                self._places = places
-                self._move(places)
-        finally:
-            self._isArranging = False
+        places = self._placesOf(self._shown())
+        if places != self._places:
+            self._places = places
+            self._move(places)
+
+    def _shown(self) -> list[int]:
+        return [number for number, widget in enumerate(self._widgets) if not widget.isHidden()]
+
+    def _showContainer(self) -> None:
+        """A container of nothing would still take the space between the rows."""
+        isNeeded = bool(self._shown())
+        if self._container.isHidden() == isNeeded:
+            self._container.setVisible(isNeeded)
 
     def _placesOf(self, shown: list[int]) -> list[list[int]]:
         """The numbers of the widgets in each line."""
