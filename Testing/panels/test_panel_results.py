@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from panel_support import namesOf
 
+from doubles.truth import GrayRanges
+
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed: there is no MRML to test against")
 pytest.importorskip("PySide6", reason="PySide6 is not installed: there is no Qt to test against")
 
@@ -35,7 +37,7 @@ def test_every_segment_has_its_volume_beside_it_whichever_run_made_it(opened, en
 def test_a_target_that_a_later_run_finds_is_no_longer_listed_as_absent(opened, endpoint):
     opened.makeReady(endpoint[0], "unicorn & cube")
     opened.run()
-    endpoint[1].truth._ranges["unicorn"] = (190, 210)
+    endpoint[1].truth = GrayRanges({"cube": (90, 110), "unicorn": (190, 210)})
     opened.host.type("promptsEdit", "unicorn")
     opened.run()
     assert apart(opened) == [] and opened.host.find("resultsTable").isHidden() and list(beside(opened)) == ["cube", "unicorn"]

@@ -16,7 +16,7 @@ class WrappingRow(qt.QObject):
     Args:
         container: a widget with a vertical layout, in which the first line is a horizontal layout with the widgets.
         widgets: in their order.
-        isFilling: whether a line is as wide as the panel; otherwise its widgets stand on the left.
+        isFilling: whether a line is as wide as the panel; otherwise, and where it holds only tool buttons, its widgets stand on the left.
     """
 
     def __init__(self, container: Any, widgets: Sequence[Any], isFilling: bool = True):
@@ -84,5 +84,5 @@ class WrappingRow(qt.QObject):
         for line, numbers in zip(self._lines, places):
             for number in numbers:
                 line.addWidget(self._widgets[number])
-            if not self._isFilling:
+            if not self._isFilling or all(self._widgets[number].inherits("QToolButton") for number in numbers):
                 line.addStretch(1)
