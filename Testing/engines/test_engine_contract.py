@@ -73,6 +73,8 @@ class Faulty(Engine):
             raise MemoryError
         if "too much" in prompts:
             np.empty(1 << 60, np.uint8)
+        if "torch" in prompts:
+            raise RuntimeError("[enforce fail at alloc_cpu.cpp:114] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")
         if "error" in prompts:
             raise ValueError("internal words with /a/path")
         if "refuse" in prompts:
@@ -209,6 +211,7 @@ def test_masks_that_do_not_overlap_come_as_one_labelmap_and_the_check_names_the_
         ),
         ("memory", "there is not enough memory; send less at once"),
         ("too much", "there is not enough memory; send less at once"),
+        ("torch", "there is not enough memory; send less at once"),
         ("error", "failed on this request (ValueError)"),
         ("shape", "The engine's mask has the shape"),
         ("refuse", "This engine takes no such thing."),

@@ -26,6 +26,7 @@ _LAUNCH = Path(__file__).with_name("launch.py")
 PATIENCE_S = 150.0
 """How long a request waits for an engine that is loading, before it is told to come again: less than a client waits for a reply."""
 _INTRODUCTION_S = 3.0  # in which the process of a person's own engine says what the engine is
+_AGAIN = "it starts again with the next request"
 _MOST_CRASHES = 3  # in a row; after that it is not started again
 # Of the program that starts an engine; a foreign Python would be led astray by them. Slicer sets them all.
 _NOT_HANDED_ON = ("PYTHONHOME", "PYTHONPATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PYTHONSTARTUP")
@@ -240,7 +241,7 @@ class OwnProcess(Host):
         _end(process)
         self._crashes += 1
         self._is_final = self._crashes >= _MOST_CRASHES
-        again = "it ended too often and is not started again; see the server's standard error" if self._is_final else "it starts again now"
+        again = "it ended too often and is not started again; see the server's standard error" if self._is_final else _AGAIN
         self._tell("gone", f"The engine {self._name} ended {when} ({_ending(process.returncode)}): {again}.")
 
     def _ready(self) -> subprocess.Popen[bytes]:
@@ -266,7 +267,7 @@ class OwnProcess(Host):
         except frames.Closed:
             with self._changed:
                 self._died(process, "in the middle of the request")
-                raise EngineError(self._sentence.replace("it starts again now", "send the request again, or less at once")) from None
+                raise EngineError(self._sentence.replace(_AGAIN, "send the request again, or less at once")) from None
         self._crashes = 0
         if "refused" in answer:
             raise UsageError(answer["refused"])

@@ -22,6 +22,8 @@ from .interface import Answer, Engine
 from .named import engine_class
 
 _MEMORY = ("MemoryError", "OutOfMemoryError", "_ArrayMemoryError")
+# What torch says where its error is a plain RuntimeError: on a processor, and in older versions on a GPU.
+_MEMORY_WORDS = ("allocate memory", "not enough memory", "out of memory")
 
 
 def main() -> int:
@@ -172,7 +174,7 @@ def what_happened(error: BaseException, name: str, what: str) -> str:
         return str(error)
     traceback.print_exception(error)
     kinds = {kind.__name__ for kind in type(error).__mro__}
-    if kinds.intersection(_MEMORY):
+    if kinds.intersection(_MEMORY) or (isinstance(error, (RuntimeError, OSError)) and any(words in str(error) for words in _MEMORY_WORDS)):
         return f"The engine {name} {what}: there is not enough memory; send less at once, or close other programs."
     if isinstance(error, ModuleNotFoundError):
         package = (error.name or "").partition(".")[0]
