@@ -20,7 +20,7 @@ from MedImageParseLib.errors import EndpointError, PartlyDone, ReplyError, Usage
 from MedImageParseLib.imaging.volume import Volume
 from MedImageParseLib.search.faults import IndexFault
 from MedImageParseLib.search.index import EmbeddingIndex
-from MedImageParseLib.tasks.keepers import IndexKeeper
+from MedImageParseLib.tasks.sinks import IndexSink
 
 
 class Faulty(InsightDouble):
@@ -156,7 +156,7 @@ def test_another_model_behind_the_url_is_told_at_the_first_reply(tmp_path):
 def test_storing_that_fails_half_way_ends_the_run_with_its_own_threads_and_no_traceback(tmp_path, monkeypatch):
     stored: list[int] = []
     unraisable: list[object] = []
-    add = IndexKeeper.add
+    add = IndexSink.add
 
     def fail(self, records, provenance, factor):
         if len(stored) >= 2:
@@ -164,7 +164,7 @@ def test_storing_that_fails_half_way_ends_the_run_with_its_own_threads_and_no_tr
         stored.append(len(records))
         add(self, records, provenance, factor)
 
-    monkeypatch.setattr(IndexKeeper, "add", fail)
+    monkeypatch.setattr(IndexSink, "add", fail)
     monkeypatch.setattr(sys, "unraisablehook", lambda found: unraisable.append(found.exc_value))
     monkeypatch.setattr("MedImageParseLib.tasks.indexing._FLUSH_COUNT", 1)
     with reached(InsightDouble(latency_s=0.02)) as (double, client):
@@ -179,7 +179,7 @@ def test_storing_that_fails_at_once_after_requests_is_no_bad_usage(tmp_path, mon
     def fail(*_arguments):
         raise IndexFault("There is no room on the disk.", "full")
 
-    monkeypatch.setattr(IndexKeeper, "add", fail)
+    monkeypatch.setattr(IndexSink, "add", fail)
     with reached() as (_double, client), pytest.raises(PartlyDone, match="no room on the disk") as caught:
         index_add(tmp_path / "a.index", made_up_ct(), client=client)
     assert caught.value.exit_status == 4

@@ -17,8 +17,8 @@ from ..imaging.volume import Volume
 from ..progress import Cancellation, Progress, no_progress
 from ..tasks.embed import MODEL
 from ..tasks.indexing import IndexingOptions, IndexingResult, embed_sources
-from ..tasks.keepers import IndexKeeper, ListKeeper
 from ..tasks.preprocessing import Preprocessing
+from ..tasks.sinks import IndexSink, ListSink
 from .calls import in_sentences
 from .connections import connected
 from .frames import EVERY, frame_number
@@ -92,12 +92,12 @@ def embed(
     check_outputs({"output": path}, [*inputs, *files_of(connection)])
     how = IndexingOptions(options.preprocessing, options.selection, options.at_once, options.batch, False, options.paths)
     sources = find_sources(inputs, options.modality, series=options.series, frame=options.frame)
-    keeper = ListKeeper()
+    sink = ListSink()
     with connected(client, endpoint, profile, MODEL, cancellation, connection) as used:
-        result = embed_sources(sources, used, keeper, how, progress=progress, cancellation=cancellation)
-    provenance = cast("Provenance", keeper.provenance)  # a run without a single vector has raised
+        result = embed_sources(sources, used, sink, how, progress=progress, cancellation=cancellation)
+    provenance = cast("Provenance", sink.provenance)  # a run without a single vector has raised
     order = {tally.series: number for number, tally in reversed(list(enumerate(result.tallies)))}
-    records = sorted(keeper.records, key=lambda record: (order.get(record.series, 0), record.slice_index))
+    records = sorted(sink.records, key=lambda record: (order.get(record.series, 0), record.slice_index))
     if path:
         with after_requests():
             write_vectors(path, records, provenance, result.report["scaling_factor"])
@@ -148,12 +148,12 @@ def index_add(
     how = IndexingOptions(options.preprocessing, options.selection, options.at_once, options.batch, options.thumbnails, options.paths)
     check_outputs({"index": index}, [*inputs, *files_of(connection)])
     sources = find_sources(inputs, options.modality, series=options.series, frame=options.frame)
-    keeper = IndexKeeper(check_writable(index))
+    sink = IndexSink(check_writable(index))
     try:
         with connected(client, endpoint, profile, MODEL, cancellation, connection) as used:
-            return embed_sources(sources, used, keeper, how, progress=progress, cancellation=cancellation)
+            return embed_sources(sources, used, sink, how, progress=progress, cancellation=cancellation)
     finally:
-        keeper.close()
+        sink.close()
 
 
 @in_sentences

@@ -24,8 +24,8 @@ from ..options import names_of
 from ..progress import Cancellation, Progress
 from ..tasks.embed import MODEL
 from ..tasks.indexing import IndexingOptions, IndexingResult, Tally, embed_sources
-from ..tasks.keepers import PartKeeper
 from ..tasks.run import Report
+from ..tasks.sinks import PartSink
 from .batch_runs import Plan, do_on_worker, run_here, run_on_workers, settled
 from .connections import connected
 from .inputs import files_of, is_path
@@ -88,11 +88,11 @@ class Settings(KeepOptions):
         frame = self.frame if case.frame is None else case.frame
         sources = find_sources([case.input], case.modality or self.modality, series=case.series or self.series, frame=frame)
         how = IndexingOptions(self.preprocessing, self.selection, self.at_once, self.batch, self.thumbnails, self.paths)
-        keeper = PartKeeper(part, Path(self.index))
+        sink = PartSink(part, Path(self.index))
         try:
-            result = embed_sources(sources, client, keeper, how, cancellation=cancellation)
+            result = embed_sources(sources, client, sink, how, cancellation=cancellation)
         finally:
-            keeper.close()
+            sink.close()
         report = result.report
         pictures = {name: report[name] for name in ("embedded", "already_there", "without_content", "refused")}
         entry = {"outputs": [os.path.relpath(part, self.folder)] if part.exists() else [], "pictures": pictures, "engine": report["engine"],

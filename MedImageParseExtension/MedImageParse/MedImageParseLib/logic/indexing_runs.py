@@ -99,17 +99,17 @@ class IndexingRun:
         from ..api.sources import find_sources
         from ..tasks.embed import MODEL
         from ..tasks.indexing import embed_sources
-        from ..tasks.keepers import IndexKeeper
+        from ..tasks.sinks import IndexSink
 
         progress("reading", 0, 0)
         sources = find_sources(gathered.folder) if gathered.folder else gathered.sources
         cancellation.check()
-        keeper = IndexKeeper(readyForWriting(self._index))
+        sink = IndexSink(readyForWriting(self._index))
         try:
             with self._connecting.open(MODEL, cancellation) as client:
-                return embed_sources(sources, client, keeper, self._options, progress=progress, cancellation=cancellation)
+                return embed_sources(sources, client, sink, self._options, progress=progress, cancellation=cancellation)
         finally:
-            keeper.close()
+            sink.close()
 
     def _finish(self, result: IndexingResult) -> IndexingResult:
         for nodeId, tally in zip(self._nodeIds, result.tallies):

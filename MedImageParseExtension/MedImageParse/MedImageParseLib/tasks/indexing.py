@@ -24,9 +24,9 @@ from ..remedies import KEEP_EMPTY_SLICES, Sentence, joined
 from ..search.faults import IndexFault
 from ..search.records import Provenance, Record, content_hash, series_name
 from .embed import AT_ONCE, BATCH, MODEL, Embedded, Embedder, Picture, Selection, pictures_of, pool_vectors
-from .keepers import Keeper
 from .preprocessing import SIDE, PictureMaker, Preprocessing, make_thumbnail
 from .run import Client, RunLog
+from .sinks import Sink
 
 _FLUSH_S, _FLUSH_COUNT = 0.25, 128  # what a kill may lose, against the cost of a commit
 _SHOWN, _REASONS = 5, 3  # pictures and inputs, and reasons, that a sentence names
@@ -129,7 +129,7 @@ class IndexingResult:
 def embed_sources(
     sources: Iterable[Source],
     client: Client,
-    keeper: Keeper,
+    sink: Sink,
     options: IndexingOptions = IndexingOptions(),
     *,
     progress: Progress = no_progress,
@@ -145,7 +145,7 @@ def embed_sources(
     Raises:
         MedImageParseError: nothing was done at all (the first reason). Cancelled: what had come is kept.
     """
-    run = _Run(list(sources), client, keeper, options, progress, cancellation or Cancellation())
+    run = _Run(list(sources), client, sink, options, progress, cancellation or Cancellation())
     failure: MedImageParseError | None = None
     try:
         run.go()
@@ -163,12 +163,12 @@ class _Run:
         self,
         sources: list[Source],
         client: Client,
-        keeper: Keeper,
+        sink: Sink,
         options: IndexingOptions,
         progress: Progress,
         cancellation: Cancellation,
     ) -> None:
-        self._client, self._keeper, self._options, self._progress = client, keeper, options, progress
+        self._client, self._sink, self._options, self._progress = client, sink, options, progress
         self._sources = sources
         self._tallies = [Tally(source.name, source.path) for source in sources]
         self._errors: list[MedImageParseError] = []
@@ -189,7 +189,7 @@ class _Run:
         self._provenance = Provenance(MODEL, getattr(client, "deployment", ""), "", options.preprocessing.text)
 
     def go(self) -> None:
-        engines = self._keeper.engines(self._provenance)
+        engines = self._sink.engines(self._provenance)
         if engines - {""}:
             self._learn_engine()
         try:
@@ -299,12 +299,12 @@ class _Run:
 
     def _is_known(self, picture: Picture) -> bool:
         """Whether the picture is kept or on its way; this place of it is taken down then."""
-        if self._keeper.keeps_copies:
+        if self._sink.keeps_copies:
             return False
         digest = picture.content_hash
         if digest in self._coming:
             self._coming[digest].append(self._record(picture))
-        elif self._keeper.has(digest, self._current()):
+        elif self._sink.has(digest, self._current()):
             self._places.append(self._record(picture))
             if len(self._places) >= _FLUSH_COUNT:
                 self._store([])
@@ -395,7 +395,7 @@ class _Run:
         factor = self._embedder.scaling_factor if self._embedder.is_factor_given else None
         try:
             with self._log.timed("write"):
-                self._keeper.add([*records, *places], self._current(), factor)
+                self._sink.add([*records, *places], self._current(), factor)
         except IndexFault as fault:
             if fault.code in ("length", "factor"):  # nothing is wrong with the index: the endpoint has another model
                 raise ReplyError("{fault}", code="model-changed", fault=fault) from fault

@@ -14,7 +14,7 @@ from ..search.records import Provenance, Record
 from ..search.searching import vectors_of_contents
 
 
-class Keeper(Protocol):
+class Sink(Protocol):
     """Where records go: an index, or a list in memory.
 
     Attributes:
@@ -34,7 +34,7 @@ class Keeper(Protocol):
 
 
 @dataclass(slots=True)
-class ListKeeper:
+class ListSink:
     """Keeps records in memory, in the order in which they came."""
 
     records: list[Record] = field(default_factory=list)
@@ -52,7 +52,7 @@ class ListKeeper:
         self.records += records
 
 
-class IndexKeeper:
+class IndexSink:
     """Keeps records in an index file. A new one is made when the first vectors are there, so that a run that fails leaves none.
 
     Args:
@@ -88,7 +88,7 @@ class IndexKeeper:
             self.index.close()
 
 
-class PartKeeper(IndexKeeper):
+class PartSink(IndexSink):
     """Keeps the records of one volume in an index of their own, which is to be merged into another one.
 
     What the other one holds is not embedded again: its vector is copied.
@@ -102,7 +102,7 @@ class PartKeeper(IndexKeeper):
         for old in (path, path.with_name(f"{path.name}-journal")):
             old.unlink(missing_ok=True)
         super().__init__(path)
-        self._whole = IndexKeeper(whole)
+        self._whole = IndexSink(whole)
 
     def engines(self, provenance: Provenance) -> set[str]:
         return super().engines(provenance) | self._whole.engines(provenance)
