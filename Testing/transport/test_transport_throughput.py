@@ -13,7 +13,7 @@ from doubles.small_models import Capacity
 from MedImageParseLib.errors import EndpointError
 from MedImageParseLib.progress import Cancellation
 from MedImageParseLib.transport.client import EndpointClient, RetryPolicy
-from MedImageParseLib.transport.retry import Gate, gate_for
+from MedImageParseLib.transport.retry import Limiter, limiter_for
 
 QUICK = RetryPolicy(tries=8, wait_budget=30, base=0.05)
 
@@ -80,41 +80,41 @@ def test_request_that_waits_to_try_again_does_not_hold_a_turn():
 
 
 def test_gate_goes_down_by_a_quarter_once_a_burst_and_up_again_by_ones():
-    gate, stop = Gate(), Cancellation()
+    limiter, stop = Limiter(), Cancellation()
     for _ in range(40):
-        tickets = [gate.enter(100, stop) for _ in range(gate.window)]
-        for ticket in tickets:
-            gate.leave(ticket, 200)
-    high = gate.window
+        slots = [limiter.enter(100, stop) for _ in range(limiter.window)]
+        for slot in slots:
+            limiter.leave(slot, 200)
+    high = limiter.window
     assert high > 20
-    burst = [gate.enter(100, stop) for _ in range(high)]
-    for ticket in burst:
-        gate.leave(ticket, 429)
-    assert gate.window == high * 3 // 4
-    before = gate.window
+    burst = [limiter.enter(100, stop) for _ in range(high)]
+    for slot in burst:
+        limiter.leave(slot, 429)
+    assert limiter.window == high * 3 // 4
+    before = limiter.window
     for _ in range(3):
-        for ticket in [gate.enter(100, stop) for _ in range(gate.window)]:
-            gate.leave(ticket, 200)
-    assert gate.window == before + 3 and gate.in_flight == 0
+        for slot in [limiter.enter(100, stop) for _ in range(limiter.window)]:
+            limiter.leave(slot, 200)
+    assert limiter.window == before + 3 and limiter.in_flight == 0
 
 
 def test_gate_never_closes_altogether():
-    gate, stop = Gate(), Cancellation()
+    limiter, stop = Limiter(), Cancellation()
     for _ in range(20):
-        gate.leave(gate.enter(100, stop), 429)
-    assert gate.window == 1
-    assert gate.enter(100, stop).rank == 1
+        limiter.leave(limiter.enter(100, stop), 429)
+    assert limiter.window == 1
+    assert limiter.enter(100, stop).rank == 1
 
 
 def test_gate_does_not_grow_past_what_was_ever_tried():
-    gate, stop = Gate(), Cancellation()
+    limiter, stop = Limiter(), Cancellation()
     for _ in range(200):
-        gate.leave(gate.enter(100, stop), 200)
-    assert gate.window == 3
+        limiter.leave(limiter.enter(100, stop), 200)
+    assert limiter.window == 3
 
 
 def test_endpoints_have_gates_of_their_own():
-    one, same, other = gate_for("https://a/score", ""), gate_for("https://a/score", ""), gate_for("https://a/score", "blue")
+    one, same, other = limiter_for("https://a/score", ""), limiter_for("https://a/score", ""), limiter_for("https://a/score", "blue")
     assert one is same and one is not other
 
 

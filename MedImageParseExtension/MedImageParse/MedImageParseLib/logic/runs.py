@@ -22,7 +22,7 @@ from ..progress import Cancellation, Progress
 from ..prompts.grouping import GROUPS
 from ..scene.editing import EditorTarget
 from ..scene.geometry import regionFromRoi, volumeScale, worldPoint
-from ..scene.preview import GrowingSegments
+from ..scene.preview import PreviewSegments
 from ..scene.segments import EXISTING_RULES, OVERLAP_RULES, ImportResult, importSegments
 from ..scene.session import renderingPaused
 from ..scene.tags import noteMaker
@@ -147,7 +147,7 @@ class SegmentationRun:
         self._volumeNode, self._prompts, self._model = volumeNode, prompts, model
         self._options, self._connecting, self._target = options, connecting, target
         self._guard = RunGuard(volumeNode, target.segmentationNode)
-        self._growing: GrowingSegments | None = None
+        self._preview: PreviewSegments | None = None
         self.job = Job(
             title=_title(prompts),
             prepare=self._prepare,
@@ -158,9 +158,9 @@ class SegmentationRun:
             ended=self._ended,
         )
 
-    def isGrowingIn(self, segmentationNode: Any) -> bool:
+    def hasPreviewIn(self, segmentationNode: Any) -> bool:
         """Whether unfinished segments of this run are in a segmentation."""
-        return self._growing is not None and self._growing.segmentationNode is segmentationNode
+        return self._preview is not None and self._preview.segmentationNode is segmentationNode
 
     def _whyStale(self) -> str:
         editing = self._target.editing
@@ -179,18 +179,18 @@ class SegmentationRun:
     def _arrived(self, parts: list[tuple[str, CroppedMask]]) -> bool:
         if self._target.editing is not None:
             return False  # a segment that somebody edits changes once, at the end
-        if self._growing is None:
+        if self._preview is None:
             from ..prompts import catalogue
 
             colors = {name: catalogue.color_for(text) for name, text in zip(catalogue.segment_names(self._prompts), self._prompts)}
-            self._growing = GrowingSegments(
+            self._preview = PreviewSegments(
                 self._volumeNode,
                 self._target.segmentationNode,
                 colors,
                 beforeChange=self._target.beforeChange,
                 onCreate=self._guard.watchSegmentation,
             )
-        return self._growing.add(parts)
+        return self._preview.add(parts)
 
     def _finish(self, reply: Reply) -> RunResult:
         from ..api.outputs import maker, segment_specs
@@ -204,7 +204,7 @@ class SegmentationRun:
                 imported = self._import(node, specs, beforeChange)
                 node = imported.segmentationNode
         # From here on the segments are the run's result: tidying up must not take their segmentation away.
-        self._growing = None
+        self._preview = None
         report = reply.result.report
         for entry in report["prompts"]:
             for each in (entry, *entry.get("instances", ())):
@@ -226,10 +226,10 @@ class SegmentationRun:
 
     def _makeRoom(self, *, isNeeded: bool) -> tuple[Any, Callable[[], object] | None]:
         """Take the preview back. Returns the segmentation for the result, and beforeChange where it has not been called yet."""
-        if self._growing is None:
+        if self._preview is None:
             return self._target.segmentationNode, self._target.beforeChange
-        self._growing.takeBack(keepNode=isNeeded)
-        return self._growing.segmentationNode, None if self._growing.hasChanged else self._target.beforeChange
+        self._preview.takeBack(keepNode=isNeeded)
+        return self._preview.segmentationNode, None if self._preview.hasChanged else self._target.beforeChange
 
     def _row(self, prompt: PromptResult, entry: dict, point: np.ndarray | None, imported: Any) -> ResultRow:
         segmentId = (imported.segmentIds.get(prompt.name) if imported else None) or ""
@@ -257,9 +257,9 @@ class SegmentationRun:
 
     def _ended(self, _job: Job) -> None:
         self._guard.release()
-        growing, self._growing = self._growing, None
-        if growing is not None:
-            growing.takeBack()
+        preview, self._preview = self._preview, None
+        if preview is not None:
+            preview.takeBack()
 
 
 def segment(package: Package, progress: Progress, cancellation: Cancellation) -> Reply:

@@ -246,7 +246,7 @@ class MedImageParseLogic(JobLogic):
         Raises:
             UsageError: a run is at work in this segmentation, or segments that the run changed have been edited since.
         """
-        self._checkNotGrowing(segmentationNode)
+        self._checkNoPreview(segmentationNode)
         return undoLastImport(segmentationNode, editor)
 
     def redoLastRun(self, segmentationNode: Any, *, editor: Any = None) -> bool:
@@ -262,11 +262,11 @@ class MedImageParseLogic(JobLogic):
         Raises:
             UsageError: a run is at work in this segmentation.
         """
-        self._checkNotGrowing(segmentationNode)
+        self._checkNoPreview(segmentationNode)
         return redoLastImport(segmentationNode, editor)
 
-    def _checkNotGrowing(self, segmentationNode: Any) -> None:
-        if segmentationNode is not None and any(run.isGrowingIn(segmentationNode) for run in self._runs.values()):
+    def _checkNoPreview(self, segmentationNode: Any) -> None:
+        if segmentationNode is not None and any(run.hasPreviewIn(segmentationNode) for run in self._runs.values()):
             raise UsageError("A run is still in progress in this segmentation; cancel it, or wait until it is done.")
 
     # --- using what is there -----------------------------------------------------------------------------------------

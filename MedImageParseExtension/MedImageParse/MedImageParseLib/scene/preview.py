@@ -23,7 +23,7 @@ from .undo import ImportStep, beginStep, takeBack
 _SHARE = 0.1
 
 
-class GrowingSegments:
+class PreviewSegments:
     """One segment a name, made when its first voxel arrives. Main thread only.
 
     Args:

@@ -19,7 +19,7 @@ from .about import About, ask
 from .address import parse_address, resolve_dialect
 from .audit import AuditLog
 from .request import Exchange, Outcome, Route
-from .retry import Persistence, RetryPolicy, gate_for
+from .retry import Persistence, RetryPolicy, limiter_for
 from .watch import Timeouts
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class EndpointClient:
         self._ca_bundle = ca_bundle
         self._proxy = proxy
         self._audit = audit
-        self._gate = gate_for(self.address.name, self.deployment, is_loopback=self.address.is_loopback)
+        self._limiter = limiter_for(self.address.name, self.deployment, is_loopback=self.address.is_loopback)
         self._session: requests.Session | None = None
         self._last_used = 0.0
         self._about: About | None = None
@@ -267,7 +267,7 @@ class EndpointClient:
             if self._session is None:
                 uses_tls = self.address.is_https or proxy.startswith("https:")
                 self._session = sockets.open_session(self._ca_bundle, max(4, self.max_in_flight), uses_tls=uses_tls)
-            elif now - self._last_used > _STALE_AFTER and not self._gate.in_flight > 1:
+            elif now - self._last_used > _STALE_AFTER and not self._limiter.in_flight > 1:
                 self._session.close()
             self._last_used = now
             return self._session
@@ -277,13 +277,13 @@ class EndpointClient:
         return sockets.proxy_for(self.address, self._proxy)
 
     def _one_try(self, exchange: Exchange, progress: Progress, cancellation: Cancellation, model: str, digest: str) -> Outcome:
-        ticket = self._gate.enter(self.max_in_flight, cancellation)
+        slot = self._limiter.enter(self.max_in_flight, cancellation)
         status, said, pause = 0, "failed", 0.0
         try:
             # Told before the first byte leaves: whoever hears it knows that the request may be on its way from now on.
             progress("uploading", 0, exchange.body_bytes)
             cancellation.check()
-            outcome = exchange.run(on_uploaded=lambda: self._gate.uploaded(ticket))
+            outcome = exchange.run(on_uploaded=lambda: self._limiter.uploaded(slot))
             status = 200 if outcome.fault is None else outcome.fault.status
             said = "200" if outcome.fault is None else outcome.fault.kind
             pause = (outcome.fault.retry_after or 0.0) if outcome.fault is not None else 0.0
@@ -292,7 +292,7 @@ class EndpointClient:
             said = "cancelled"
             raise
         finally:
-            self._gate.leave(ticket, status, pause)
+            self._limiter.leave(slot, status, pause)
             if self._audit is not None:
                 self._audit.record(
                     host=self.address.place,

@@ -127,7 +127,7 @@ LONGEST_PAUSE = 300.0  # seconds; who is asked to wait longer gives up, and the 
 
 
 @dataclass(slots=True, eq=False)
-class Ticket:
+class Slot:
     """Leave to have one request at the endpoint.
 
     Attributes:
@@ -141,7 +141,7 @@ class Ticket:
     waiting_since: float = 0.0
 
 
-class Gate:
+class Limiter:
     """The ceiling of one endpoint, shared by every client of it in this process. Safe from any thread.
 
     Args:
@@ -150,7 +150,7 @@ class Gate:
 
     def __init__(self, patience: float = 0.5) -> None:
         self._changed = threading.Condition()
-        self._inside: set[Ticket] = set()
+        self._inside: set[Slot] = set()
         self._window = FIRST_WINDOW
         self._let_in = 0  # the most that were let in at the same time
         self._succeeded = 0  # the highest rank of a request that succeeded
@@ -168,7 +168,7 @@ class Gate:
     def window(self) -> int:
         return self._window
 
-    def enter(self, maximum: int, cancellation: Cancellation) -> Ticket:
+    def enter(self, maximum: int, cancellation: Cancellation) -> Slot:
         """Wait for a turn.
 
         Args:
@@ -186,20 +186,20 @@ class Gate:
                     break
                 self._changed.wait(until)
                 cancellation.check()
-            ticket = Ticket(len(self._inside) + 1, self._epoch)
-            self._inside.add(ticket)
-            return ticket
+            slot = Slot(len(self._inside) + 1, self._epoch)
+            self._inside.add(slot)
+            return slot
 
-    def uploaded(self, ticket: Ticket) -> None:
-        """The request of this ticket has been sent to its last byte."""
+    def uploaded(self, slot: Slot) -> None:
+        """The request of this slot has been sent to its last byte."""
         with self._changed:
-            ticket.waiting_since = time.monotonic()
+            slot.waiting_since = time.monotonic()
 
-    def leave(self, ticket: Ticket, status: int, retry_after: float = 0.0) -> None:
+    def leave(self, slot: Slot, status: int, retry_after: float = 0.0) -> None:
         """Give the turn back, and learn from how it went.
 
         Args:
-            ticket: of the request.
+            slot: of the request.
             status: HTTP status; 0: nothing to learn.
             retry_after: seconds for which the endpoint asks to be left alone, which then counts for every request.
         """
@@ -207,19 +207,19 @@ class Gate:
             if 0 < retry_after <= LONGEST_PAUSE:
                 self._closed_until = max(self._closed_until, time.monotonic() + retry_after)
             if status == 200:
-                self._grow(ticket)
+                self._grow(slot)
             elif status == 429:
-                if ticket.waiting_since:
-                    self._patience = max(self._patience, min(_LONGEST_PATIENCE, 3 * (time.monotonic() - ticket.waiting_since)))
-                if ticket.epoch == self._epoch:
+                if slot.waiting_since:
+                    self._patience = max(self._patience, min(_LONGEST_PATIENCE, 3 * (time.monotonic() - slot.waiting_since)))
+                if slot.epoch == self._epoch:
                     self._shrink()
-            self._inside.discard(ticket)
+            self._inside.discard(slot)
             self._changed.notify(2)  # one takes the place, one more in case the window grew; waking all of them costs time
 
     def _notice_who_was_let_in(self) -> float:
         """Raise the window by those that have waited long enough; seconds until it is worth looking again."""
         now = time.monotonic()
-        waits = [now - ticket.waiting_since for ticket in self._inside if ticket.waiting_since]
+        waits = [now - slot.waiting_since for slot in self._inside if slot.waiting_since]
         let_in = sum(wait >= self._patience for wait in waits)
         if let_in > self._let_in:
             self._let_in = let_in
@@ -229,8 +229,8 @@ class Gate:
             self._changed.notify_all()
         return min([_LOOK, *(self._patience - wait for wait in waits if wait < self._patience)])
 
-    def _grow(self, ticket: Ticket) -> None:
-        self._succeeded = max(self._succeeded, min(ticket.rank, self._window))
+    def _grow(self, slot: Slot) -> None:
+        self._succeeded = max(self._succeeded, min(slot.rank, self._window))
         self._streak += 1
         needed = self._window * (_SLOW if self._wall and self._window + 1 >= self._wall else 1)
         if self._streak >= needed and self._window <= self._succeeded:
@@ -247,14 +247,14 @@ class Gate:
         self._streak = 0
 
 
-_gates: weakref.WeakValueDictionary[tuple[str, str], Gate] = weakref.WeakValueDictionary()
-_gates_lock = threading.Lock()
+_limiters: weakref.WeakValueDictionary[tuple[str, str], Limiter] = weakref.WeakValueDictionary()
+_limiters_lock = threading.Lock()
 
 
-def gate_for(name: str, deployment: str, *, is_loopback: bool = False) -> Gate:
-    """The one gate of an endpoint (its URL without query) and deployment."""
-    with _gates_lock:
-        gate = _gates.get((name, deployment))
-        if gate is None:
-            gate = _gates[name, deployment] = Gate(0.08 if is_loopback else 0.5)
-        return gate
+def limiter_for(name: str, deployment: str, *, is_loopback: bool = False) -> Limiter:
+    """The one limiter of an endpoint (its URL without query) and deployment."""
+    with _limiters_lock:
+        limiter = _limiters.get((name, deployment))
+        if limiter is None:
+            limiter = _limiters[name, deployment] = Limiter(0.08 if is_loopback else 0.5)
+        return limiter
