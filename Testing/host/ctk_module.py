@@ -108,6 +108,8 @@ class ctkCollapsibleButton(qt.QWidget, cxx=True):
                 each.setVisible(False)
 
     def event(self, event: Any) -> bool:
+        if event.type() == qt.QEvent.FontChange and self.collapsed:
+            self.setMaximumHeight(self._headerHeight())
         if event.type() in (qt.QEvent.ChildPolished, qt.QEvent.LayoutRequest) and self.collapsed:
             self._hideContents()  # what is added while it is collapsed
         return qt.QWidget.event(self, event)

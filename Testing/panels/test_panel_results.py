@@ -142,3 +142,19 @@ def test_opacity_gives_way_to_names_where_the_panel_is_narrow(opened, endpoint):
         for _pass in range(6):
             opened.host.process()
         assert not table.opacityColumnVisible
+
+
+def test_a_segment_that_is_a_surface_has_no_volume_and_disturbs_nothing(opened, endpoint):
+    import vtk
+
+    opened.makeReady(endpoint[0], "cube")
+    node = opened.run().result.segmentationNode
+    sphere = vtk.vtkSphereSource()
+    sphere.Update()
+    other = opened.host.scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Surfaces")
+    other.GetSegmentation().SetSourceRepresentationName("Closed surface")
+    other.AddSegmentFromClosedSurfaceRepresentation(sphere.GetOutput(), "sphere")
+    opened.panel.parameters.setNodeFor("Segmentation", other)
+    assert (beside(opened)["sphere"]["state"], beside(opened)["sphere"]["volume"]) == ("", "")
+    opened.panel.parameters.setNodeFor("Segmentation", node)
+    assert list(beside(opened)) == ["cube"]

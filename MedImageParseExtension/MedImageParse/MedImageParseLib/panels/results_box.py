@@ -12,7 +12,7 @@ from slicer.i18n import tr as _
 
 from ..errors import UsageError
 from ..files.write import csv_cell
-from ..logic.guard import segmentChanged, segmentMilliliters, segmentVoxels
+from ..logic.guard import SegmentSizes, segmentChanged, segmentMilliliters
 from ..logic.history import RunHistory, RunRecord
 from ..logic.runs import ABSENT, COVERED, FOUND, SMALL, ResultRow, RunResult
 from ..prompts import grouping
@@ -59,6 +59,7 @@ class ResultsBox:
         self._rows: list[tuple[RunRecord, ResultRow]] = []
         self._filled: tuple = ()
         self._icons = icons
+        self._counted = SegmentSizes()
         self._sizes: dict[tuple[str, str], tuple[int, int]] = {}  # of (segmentation, segment): when it was changed, voxels then
         self._cells = SegmentColumns(ui.segmentsTable, self._cellsOf, icons.icon("Good"), self._goToSegment, _HIGHEST_SEGMENTS)
         table = ui.resultsTable
@@ -193,7 +194,7 @@ class ResultsBox:
         if known is None and made is not None and made[0] is self._rows[0][0]:  # just made
             known = (changed, made[1].voxels)
         elif known is None or (known[0] != changed and self._ui.segmentsTable.visible):
-            known = (changed, segmentVoxels(node, segmentId))
+            known = (changed, self._counted.voxels(node, segmentId))
         self._sizes[key] = known
         return known[1]
 
