@@ -54,6 +54,7 @@ def effect_path(studio: Any) -> Any:
 
     from MedImageParseLib.engines.classical.phantom import make_phantom
     from MedImageParseLib.panels.local_demo import loadSample
+    from MedImageParseLib.prompts import catalogue
 
     person, volumeNode = _editor(studio), loadSample()
     phantom = make_phantom()
@@ -63,6 +64,8 @@ def effect_path(studio: Any) -> Any:
     for step in annotate(person, volumeNode, strokeAt(volumeNode, edge)):
         if step == "ready":
             _startDemo(studio, person)
+            # Slicer gives a new segment a color of its own choice; the same one in each picture.
+            person.node.GetSegmentation().GetNthSegment(0).SetColor(*catalogue.color_for("liver"))
         elif step != "redone":
             cells.append(_row([_options(studio, person, "light"), _view(middle)]))
     return _sheet([_row(cells[:2]), _row(cells[2:])], across=False)
