@@ -22,9 +22,11 @@ def upper(remedy) -> str:
 
 
 def test_a_sentence_reads_as_the_command_line_says_it_and_as_another_face_does():
-    sentence = Sentence("{No} key: ", GIVE_KEY, " (or ", Sentence(RAISE_TIMEOUT, ")."))
+    sentence = Sentence("{{No}} key: {remedy} {rest}", remedy=GIVE_KEY, rest=Sentence("(or {remedy}).", remedy=RAISE_TIMEOUT))
     assert sentence == "{No} key: set MEDIMAGEPARSE_KEY or use --key-file (or raise the timeout)."
     assert sentence.worded(upper) == "{No} key: GIVE-KEY (or RAISE-TIMEOUT)."
+    italian = {"{{No}} key: {remedy} {rest}": "{rest} {remedy}", "(or {remedy}).": "(o {remedy}).", "a name": "un nome"}
+    assert sentence.worded(upper, italian.get) == "(o RAISE-TIMEOUT). GIVE-KEY"
     assert json.loads(json.dumps([sentence])) == [str(sentence)]
     for again in (copy.deepcopy(sentence), pickle.loads(pickle.dumps(sentence))):
         assert again == sentence and again.worded(upper) == sentence.worded(upper)
@@ -32,18 +34,29 @@ def test_a_sentence_reads_as_the_command_line_says_it_and_as_another_face_does()
 
 def test_sentences_in_a_row_keep_their_remedies():
     assert joined([]) == "" and joined(["a."]) == "a."
-    row = joined(["a.", Sentence("b: ", GIVE_KEY, "."), "c."])
+    row = joined(["a.", Sentence("b: {remedy}.", remedy=GIVE_KEY), "c."])
     assert row.worded(upper) == "a. b: GIVE-KEY. c." and row == "a. b: set MEDIMAGEPARSE_KEY or use --key-file. c."
 
 
 def test_an_error_keeps_its_remedies_wherever_its_text_goes():
-    error = UsageError(Sentence("No key {x}: ", GIVE_KEY, "."))
+    error = UsageError(Sentence("No key {{x}}: {remedy}.", remedy=GIVE_KEY))
     assert str(error) == "No key {x}: set MEDIMAGEPARSE_KEY or use --key-file."
     assert remedies.worded(str(error), upper) == error.worded(upper) == "No key {x}: GIVE-KEY."
     assert PartlyDone("3 are kept; {why}", why=error).worded(upper) == "3 are kept; No key {x}: GIVE-KEY."
     assert InputError("{count} gone; {remedy}.", count=3, remedy=RAISE_TIMEOUT).worded(upper) == "3 gone; RAISE-TIMEOUT."
     assert InputError("The file {path} is gone.", path="a{b}").worded(upper) == "The file a{b} is gone."
     assert pickle.loads(pickle.dumps(error)).worded(upper) == error.worded(upper)
+
+
+def test_a_translation_changes_texts_of_ours_and_no_name_of_the_persons():
+    italian = {"{name} is gone: {why}.": "{name} manca: {why}.", "it was deleted": "eliminato", "liver": "fegato"}
+    sentence = Sentence("{name} is gone: {why}.", name="liver", why=Sentence("it was deleted"))
+    assert sentence.worded(None, italian.get) == "liver manca: eliminato."
+    assert UsageError("{name} is gone: {why}.", name="liver", why=ValueError(Sentence("it was deleted"))).sentence(italian.get) == (
+        "liver manca: eliminato."
+    )
+    noted = annotated(sentence, [Sentence("it was deleted")], "7f")
+    assert noted.worded(None, italian.get) == "liver manca: eliminato (eliminato; request id 7f)."
 
 
 @pytest.mark.parametrize(
@@ -56,7 +69,7 @@ def test_an_error_keeps_its_remedies_wherever_its_text_goes():
     ],
 )
 def test_notes_stand_before_the_full_stop_and_the_request_id_only_where_it_is_wanted(notes, identifier, whole, elsewhere):
-    noted = annotated(Sentence("Slow: ", RAISE_TIMEOUT, "."), notes, identifier)
+    noted = annotated(Sentence("Slow: {remedy}.", remedy=RAISE_TIMEOUT), notes, identifier)
     assert noted == whole
     assert noted.worded(lambda remedy: "" if remedy.name == "request-id" else upper(remedy)) == elsewhere
     assert EndpointError(noted).worded(lambda _remedy: "x").startswith("Slow: x")

@@ -22,6 +22,7 @@ sys.path[:0] = [str(SCRIPTS), str(MODULE), str(ROOT / "Testing")]
 
 import environment
 import screenshots_effect
+import screenshots_italian
 import screenshots_search
 
 PANEL = (380, 800)  # pixels
@@ -388,18 +389,23 @@ PICTURES = (
     errors,
     *screenshots_effect.PICTURES,
     *screenshots_search.PICTURES,
+    *screenshots_italian.PICTURES,
 )
 
 
 @contextmanager
-def studio() -> Any:
-    """A fresh headless Slicer with the module open, and a configuration of its own."""
+def studio(language: str = "") -> Any:
+    """A fresh headless Slicer with the module open, and a configuration of its own.
+
+    Args:
+        language: of Slicer, such as "it_IT"; "" for English.
+    """
     from host import Host
 
     with tempfile.TemporaryDirectory() as folder:
         os.environ["MEDIMAGEPARSE_CONFIG_DIR"] = str(Path(folder) / "configuration")
         os.environ["MEDIMAGEPARSE_ENGINES_DIR"] = str(Path(folder) / "engines")
-        with Host() as host:
+        with Host(language) as host:
             host.load_module("MedImageParse", MODULE / "MedImageParse.py")
             yield Studio(host, Path(folder))
             if host.slot_errors:
@@ -439,7 +445,7 @@ def main() -> int:
     folder.mkdir(parents=True, exist_ok=True)
     for make in PICTURES:
         if not arguments.names or make.__name__ in arguments.names:
-            with studio() as stage:
+            with studio(getattr(make, "language", "")) as stage:
                 note = getattr(make, "note", _NOTE + (_VIEWS_NOTE if make in (ready, running, finished) else ""))
                 picture = captioned(make(stage), note)
             picture.save(folder / f"{make.__name__}.png", optimize=True)

@@ -17,6 +17,7 @@ class MedImageParse(ScriptedLoadableModule):
 
     def __init__(self, parent):
         ScriptedLoadableModule.__init__(self, parent)
+        _loadTranslations(os.path.join(os.path.dirname(__file__), "Resources", "Translations"))
         self.parent.title = _("MedImageParse")
         self.parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
         self.parent.dependencies = ["Segmentations"]  # whose widgets the panel has: the table of segments, Show 3D
@@ -39,6 +40,12 @@ def _useSlicerFolder():
     from MedImageParseLib.configuration import use_configuration_folder
 
     use_configuration_folder(os.path.join(os.path.dirname(slicer.app.slicerUserSettingsFilePath), "MedImageParse"))
+
+
+def _loadTranslations(folder):
+    from MedImageParseLib.panels.language import loadTranslations
+
+    loadTranslations(folder)
 
 
 def _registerSample():

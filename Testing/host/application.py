@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from PySide6 import QtCore
+
 from . import idle, signals
 from .ctk_module import qt
 from .qt_classes import adopt
@@ -202,6 +204,8 @@ class Application(Sender):
         self.slicerRevisionUserSettingsFilePath = str(folder / "Slicer-34000.ini")
         self.commandOptions = lambda: CommandOptions()
         self._manager, self._layout, self._io = ModuleManager(), LayoutManager(scene), CoreIOManager(scene)
+        self._properties: dict[str, Any] = {}
+        self._translators: list[QtCore.QTranslator] = []
         self.pauses = 0
 
     def processEvents(self, *flags: Any) -> None:
@@ -218,7 +222,36 @@ class Application(Sender):
         return False
 
     def translate(self, context: str, text: str, *rest: Any) -> str:
-        return text
+        return QtCore.QCoreApplication.translate(context, text, *rest)
+
+    @property
+    def applicationLocaleName(self) -> str:
+        """The language that the person has chosen in Slicer's settings."""
+        return str(self._settings.value("language") or "en_US")
+
+    def loadTranslations(self, folder: str) -> None:
+        """By Slicer's rules: every .qm file whose name ends with the language and region, else with the language."""
+        language = self.applicationLocaleName
+        for ending in (language, language.replace("_", "-"), language.split("_")[0]):
+            files = sorted(Path(folder).glob(f"*{ending}.qm"))
+            for file in files:
+                translator = QtCore.QTranslator()
+                if translator.load(str(file)):
+                    QtCore.QCoreApplication.installTranslator(translator)
+                    self._translators.append(translator)
+            if files:
+                return
+
+    def forgetTranslations(self) -> None:
+        """For the host's end: the QApplication outlives it."""
+        while self._translators:
+            QtCore.QCoreApplication.removeTranslator(self._translators.pop())
+
+    def property(self, name: str) -> Any:
+        return self._properties.get(name)
+
+    def setProperty(self, name: str, value: Any) -> None:
+        self._properties[name] = value
 
     def mrmlScene(self) -> Any:
         return self._scene.scene

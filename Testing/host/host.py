@@ -30,6 +30,9 @@ def _real(path: str) -> str:
 class Host:
     """One run of the application, from start to quit.
 
+    Args:
+        language: what the person has chosen in Slicer's settings, such as "it_IT"; "" for English.
+
     Example:
         >>> with Host() as host:
         ...     module = host.load_module("MedImageParse", path)
@@ -39,7 +42,7 @@ class Host:
         ...     assert host.slot_errors == []
     """
 
-    def __init__(self) -> None:
+    def __init__(self, language: str = "") -> None:
         self.application = QtWidgets.QApplication.instance() or QtWidgets.QApplication(["Slicer"])
         driving.prepare(self.application)
         idle.keep_none_alive()
@@ -55,6 +58,8 @@ class Host:
         sys.unraisablehook = lambda told: signals.recordError(told.exc_type, told.exc_value, told.exc_traceback)
         self.installation = slicer_module.Installation(self.folder)
         self.installation.put_utilities({"selectModule": self.select_module})
+        if language:
+            self.installation.app.settings().setValue("language", language)
         self.qt = qt_module.module()
         self.panel = driving.Panel()
         self._imported = dict(sys.modules)
@@ -121,6 +126,7 @@ class Host:
             self._forget_reloaded_packages()
             for each in self._paths:
                 sys.path.remove(each)
+            self.installation.app.forgetTranslations()
             self.installation.remove()
             sys.excepthook, sys.unraisablehook = self._hooks
             shutil.rmtree(self.folder, ignore_errors=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
+import re
 import sys
 import types
 import unittest
@@ -204,6 +206,19 @@ def _resource(module: qSlicerScriptedLoadableModule, filename: str) -> str:
     return str(path)
 
 
+@functools.cache
+def _context(file: str) -> str:
+    path = Path(file)
+    return f"{path.parent.name}.{path.stem}" if (path.parent / "__init__.py").is_file() else path.stem
+
+
+def _tr(text: str) -> str:
+    """Slicer's `tr`: the context is the calling file's name, after its folder's where that is a package."""
+    translated = slicer.app.translate(_context(sys._getframe(1).f_code.co_filename), text)
+    names = [set(re.findall(r"(?<!\{)\{([^\{\}]+)\}(?!\})", each)) for each in (text, translated)]
+    return translated if names[0] == names[1] else text
+
+
 def pythonModules() -> dict[str, types.ModuleType]:
     """The modules that scripted modules import from the package slicer."""
     classes = types.ModuleType("slicer.ScriptedLoadableModule")
@@ -213,5 +228,5 @@ def pythonModules() -> dict[str, types.ModuleType]:
     classes.__all__ = list(names)
     translation = types.ModuleType("slicer.i18n")
     translation.translate = lambda context, text: slicer.app.translate(context, text)
-    translation.tr = lambda text: slicer.app.translate("", text)
+    translation.tr = _tr
     return {classes.__name__: classes, translation.__name__: translation}

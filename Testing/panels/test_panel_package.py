@@ -18,7 +18,7 @@ BUNDLED = "numpy scipy requests SimpleITK PIL pydicom vtk vtkmodules slicer slic
 def listed() -> set[str]:
     """Files named in the module's CMakeLists.txt, by plain text."""
     text = re.sub(r"#.*", "", (LIBRARY / "CMakeLists.txt").read_text()).replace("${MODULE_NAME}", "MedImageParse")
-    return {word for word in re.split(r"[\s()]+", text) if re.search(r"\.(py|ui|json|png|typed)$", word)}
+    return {word for word in re.split(r"[\s()]+", text) if re.search(r"\.(py|ui|json|png|typed|ts|qm)$", word)}
 
 
 def test_every_file_of_the_module_is_listed_for_installation():

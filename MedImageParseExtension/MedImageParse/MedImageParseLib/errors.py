@@ -13,9 +13,9 @@ An error is raised with a template and its parameters, and every face puts the t
     >>> error.sentence({"The file {path} does not exist: check its name.": "Es gibt keine Datei {path}."}.get)
     'Es gibt keine Datei ct.nii.'
 
-A finished sentence, `UsageError(f"…")`, works too; it is its own template then. Where it says what to do, and the panel has another name
-for that than the command line, it is a `remedies.Sentence`. No code ever edits or compares a sentence: programs look at the class, at
-`kind` and at `code`.
+A sentence that was made elsewhere is a `remedies.Sentence`, which is its own template with its own parameters. Where a sentence says what to
+do, and the panel has another name for that than the command line, a parameter is a `remedies.Remedy`. No code ever edits or compares a
+sentence: programs look at the class, at `kind` and at `code`.
 """
 
 from __future__ import annotations
@@ -50,21 +50,20 @@ class MedImageParseError(Exception):
         self.template = template
         self.params = params
         self.code = code or type(self).code or self.kind
-        super().__init__(_filled(template, params, str))
+        super().__init__(Sentence(template, **params) if params else template)
 
     def __str__(self) -> str:
-        """The English sentence with the command line's words; a `Sentence` where the template is one."""
-        return self.template if isinstance(self.template, Sentence) and not self.params else super().__str__()
+        """The English sentence with the command line's words; a `Sentence` that still knows its template."""
+        return Sentence(self.template, **self.params) if self.params else self.template
 
-    def worded(self, words: Callable[[Remedy], str]) -> str:
-        """The English sentence with another face's words for what a person can do.
+    def worded(self, words: Callable[[Remedy], str] | None = None, translate: Callable[[str], str | None] | None = None) -> str:
+        """The sentence with another face's words for what a person can do, in another language.
 
         Args:
-            words: gives the words for a remedy.
+            words: gives the words for a remedy; None for the command line's.
+            translate: gives a template's translation, as in `sentence`; None for English.
         """
-        if not self.params:
-            return worded(self.template, words)
-        return self.template.format_map({name: _worded(value, words) for name, value in self.params.items()})
+        return worded(str(self), words, translate)
 
     def sentence(self, translate: Callable[[str], str | None] | None = None) -> str:
         """The sentence in another language.
@@ -75,31 +74,7 @@ class MedImageParseError(Exception):
         Returns:
             the translation with the parameters filled in; the English sentence where there is none or it names other parameters.
         """
-        translated = translate(self.template) if translate else None
-        if not translated:
-            return str(self)
-        try:
-            return _filled(translated, self.params, lambda value: _inner(value, translate))
-        except (KeyError, IndexError, ValueError, AttributeError):
-            return str(self)
-
-
-def _worded(value: Any, words: Callable[[Remedy], str]) -> Any:
-    if isinstance(value, Remedy):
-        return words(value)
-    return value.worded(words) if isinstance(value, (Sentence, MedImageParseError)) else value
-
-
-def _filled(template: str, params: dict[str, Any], shown: Callable[[Any], Any]) -> str:
-    """The template with its parameters; without parameters it is a finished sentence, whose braces are its own."""
-    if not params:
-        return template
-    ready = {name: shown(value) if isinstance(value, MedImageParseError) else value for name, value in params.items()}
-    return template.format_map(ready)
-
-
-def _inner(value: Any, translate: Callable[[str], str | None] | None) -> str:
-    return value.sentence(translate)
+        return self.worded(None, translate)
 
 
 class UsageError(MedImageParseError):

@@ -10,6 +10,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from .remedies import Sentence
+
 
 @dataclass(slots=True, frozen=True)
 class Model:
@@ -85,7 +87,7 @@ def does_not_segment(name: str) -> str:
     if name in SEGMENTING:
         return ""
     listed = " or ".join(f"{each} ({MODELS[each].takes})" for each in SEGMENTING)
-    return f"The model '{name}' does not segment; give {listed}."
+    return Sentence("The model '{name}' does not segment; give {listed}.", name=name, listed=listed)
 
 
 def recognize_model(model_id: str) -> str:

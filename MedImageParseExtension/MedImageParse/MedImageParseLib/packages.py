@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 
 from .errors import UsageError
+from .remedies import Sentence
 
 # Packages that go by another name on PyPI than in Python.
 _ON_PYPI = {
@@ -68,7 +69,13 @@ def missing_package(error: ModuleNotFoundError) -> UsageError:
 
 def _missing(module: str, purpose: str, otherwise: str = "") -> UsageError:
     package = _ON_PYPI.get(module, module)
-    extra = f" (the extra [{_EXTRAS[module]}] of medimageparse)" if module in _EXTRAS else ""
+    extra = Sentence(" (the extra [{extras}] of medimageparse)", extras=_EXTRAS[module]) if module in _EXTRAS else ""
     rest = f", {otherwise}" if otherwise else ""
-    sentence = f"The package {package}, which {purpose} needs, is not installed: run `python -m pip install {package}`{extra}{rest}."
+    sentence = Sentence(
+        "The package {package}, which {purpose} needs, is not installed: run `python -m pip install {package}`{extra}{rest}.",
+        package=package,
+        purpose=purpose,
+        extra=extra,
+        rest=rest,
+    )
     return UsageError(sentence, code="missing-package")

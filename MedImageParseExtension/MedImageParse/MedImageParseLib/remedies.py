@@ -1,20 +1,28 @@
-"""What a person can do about a fault, where the command line and the panel name it differently.
+"""Sentences that every face puts into its own words: another language, and other names for what a person can do about a fault.
 
-A sentence is written once, where the fault is found. Where it says what to do, and that is an option of the command line and a field of
-the panel, it holds a `Remedy`; each face has its own words for it. Read as plain text, a sentence has the command line's words.
+A sentence is written once, where the fault is found, as a template with parameters; a translation is looked up by the template. Where it
+says what to do, and that is an option of the command line and a field of the panel, a parameter is a `Remedy`; each face has its own words
+for it. Read as plain text, a sentence is English and has the command line's words.
 
-    >>> sentence = Sentence("No key was given: ", GIVE_KEY, ".")
+    >>> sentence = Sentence("No key was given: {remedy}.", remedy=GIVE_KEY)
     >>> sentence
     'No key was given: set MEDIMAGEPARSE_KEY or use --key-file.'
     >>> sentence.worded(lambda remedy: "type it in Settings")
     'No key was given: type it in Settings.'
+    >>> sentence.worded(lambda remedy: "in den Einstellungen", {"No key was given: {remedy}.": "Der Schlüssel fehlt: {remedy}."}.get)
+    'Der Schlüssel fehlt: in den Einstellungen.'
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import string
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from .program import command_name
+
+Words = Callable[["Remedy"], str]
+Translate = Callable[[str], "str | None"]
 
 
 class Remedy(str):
@@ -39,45 +47,115 @@ class Remedy(str):
 
 
 class Sentence(str):
-    """A finished English sentence that remembers the remedies in it.
+    """A finished English sentence that remembers its template and its parameters.
 
     Args:
-        parts: text, remedies, other sentences, in order. Text is taken as it is.
+        template: English, with `{name}` where a parameter goes; taken as it is where there are no parameters.
+        params: what goes into it. Remedies, sentences and errors among them are put into words with the sentence; a plain text stays as it is.
+
+    Attributes:
+        template, params: as given.
     """
 
-    parts: tuple[str, ...]
+    template: str
+    params: dict[str, Any]
 
-    def __new__(cls, *parts: str) -> Sentence:
-        """A str with parts."""
-        flat: list[str] = []
-        for part in parts:
-            flat.extend(part.parts if isinstance(part, Sentence) else [part])
-        made = super().__new__(cls, "".join(flat))
-        made.parts = tuple(flat)
+    def __new__(cls, template: str, /, **params: Any) -> Sentence:
+        """A str with a template."""
+        made = super().__new__(cls, template.format_map(params) if params else template)
+        made.template, made.params = template, params
         return made
 
     def __reduce__(self) -> tuple:
         """For copies and pickles."""
-        return type(self), self.parts
+        return _sentence, (type(self), self.template, self.params)
 
-    def worded(self, words: Callable[[Remedy], str]) -> str:
-        """The sentence with another face's words.
+    def worded(self, words: Words | None = None, translate: Translate | None = None) -> str:
+        """The sentence with another face's words, in another language.
 
         Args:
-            words: gives the words for a remedy.
+            words: gives the words for a remedy; None for the command line's.
+            translate: gives a template's translation, with the same parameters in it; None or "" where there is none. None for English.
+
+        Returns:
+            the translation with the parameters filled in; English where there is none or it names other parameters.
         """
-        return "".join(words(part) if isinstance(part, Remedy) else part for part in self.parts)
+        return self._filled(self.template, words, translate)
+
+    def _filled(self, template: str, words: Words | None, translate: Translate | None) -> str:
+        translated = translate(template) if translate else None
+        if not self.params:
+            return translated or template
+        ready = {name: _part(value, words, translate) for name, value in self.params.items()}
+        if translated and placeholders(translated) <= placeholders(template):
+            return translated.format_map(ready)
+        return template.format_map(ready)
 
 
-def worded(sentence: str, words: Callable[[Remedy], str]) -> str:
-    """As Sentence.worded, for any text: one without remedies stays as it is."""
-    return sentence.worded(words) if isinstance(sentence, Sentence) else sentence
+def _part(value: Any, words: Words | None, translate: Translate | None) -> Any:
+    """A parameter in words. A plain text is a name or a value, which no language changes."""
+    if isinstance(value, BaseException) and not hasattr(value, "worded"):
+        value = value.args[0] if value.args else ""
+    return worded(value, words, translate) if isinstance(value, Remedy) or hasattr(value, "worded") else value
 
 
-def joined(sentences: Sequence[str]) -> Sentence:
-    """Sentences one after the other, with spaces between them."""
-    parts = [part for sentence in sentences for part in (" ", sentence)]
-    return Sentence(*parts[1:])
+def _sentence(kind: type[Sentence], template: str, params: dict[str, Any]) -> Sentence:
+    return kind(template, **params)
+
+
+class _Noted(Sentence):
+    """A sentence with notes in brackets before its full stop: what `annotated` makes. Its parameters are the sentence and the notes."""
+
+    def __new__(cls, template: str, /, **params: Any) -> _Noted:
+        made = str.__new__(cls, _with_notes(*params.values()))
+        made.template, made.params = template, params
+        return made
+
+    def worded(self, words: Words | None = None, translate: Translate | None = None) -> str:
+        return _with_notes(*(worded(value, words, translate) for value in self.params.values()))
+
+
+def _with_notes(sentence: str, request_id: str, *notes: str) -> str:
+    listed = "; ".join(note for note in (*notes, request_id) if note)
+    return f"{sentence.removesuffix('.')} ({listed})." if listed else f"{sentence.removesuffix('.')}."
+
+
+def worded(value: Any, words: Words | None = None, translate: Translate | None = None) -> Any:
+    """As Sentence.worded, for anything: a remedy, a sentence, an error, a text (which may be a template of its own).
+
+    Args:
+        value: what is said; a value that is no text, such as a number, stays as it is.
+        words: as in Sentence.worded.
+        translate: as in Sentence.worded.
+    """
+    if isinstance(value, Remedy):
+        return words(value) if words else value
+    if isinstance(value, str) and not isinstance(value, Sentence):
+        return (translate(value) if translate and value else None) or value
+    return value.worded(words, translate) if hasattr(value, "worded") else value
+
+
+def placeholders(template: str) -> set[str]:
+    """The names of the parameters in a template; a template that cannot be filled in at all names one that nothing has.
+
+    Args:
+        template: a sentence before its parameters.
+    """
+    try:
+        return {name for _text, name, _spec, _conversion in string.Formatter().parse(template) if name is not None}
+    except ValueError:
+        return {""}
+
+
+def joined(sentences: Iterable[str], between: str = " ") -> Sentence:
+    """Sentences one after the other.
+
+    Args:
+        sentences: texts; sentences among them keep their templates.
+        between: what stands between them.
+    """
+    listed = list(sentences)
+    return Sentence(between.join(f"{{part{number}}}" for number in range(len(listed))), **{f"part{n}": one for n, one in enumerate(listed)})
 
 
 def annotated(sentence: str, notes: Sequence[str], request_id: str = "") -> Sentence:
@@ -88,17 +166,8 @@ def annotated(sentence: str, notes: Sequence[str], request_id: str = "") -> Sent
         notes: what every face says.
         request_id: the request's identifier, which a face may show elsewhere; "" for none.
     """
-    parts: list[str] = list(sentence.parts) if isinstance(sentence, Sentence) else [sentence]
-    if parts[-1].endswith(".") and not isinstance(parts[-1], Remedy):
-        parts[-1] = parts[-1][:-1]
-    listed, identifier = "; ".join(notes), f"request id {request_id}"
-    if notes and request_id:
-        parts += [f" ({listed}", Remedy("request-id", f"; {identifier}"), ")"]
-    elif notes:
-        parts.append(f" ({listed})")
-    elif request_id:
-        parts.append(Remedy("request-id", f" ({identifier})"))
-    return Sentence(*parts, ".")
+    identifier = Remedy("request-id", f"request id {request_id}") if request_id else ""
+    return _Noted("", sentence=sentence, request_id=identifier, **{f"note{number}": note for number, note in enumerate(notes)})
 
 
 GIVE_KEY = Remedy("give-key", "set MEDIMAGEPARSE_KEY or use --key-file")

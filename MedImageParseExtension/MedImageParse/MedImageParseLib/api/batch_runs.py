@@ -21,6 +21,7 @@ from ..cohort.manifest import Manifest
 from ..cohort.replies import keep_line_only, read_ended, write_ended
 from ..errors import Cancelled, EndpointError, InputError, MedImageParseError, UsageError
 from ..progress import Cancellation, Progress
+from ..remedies import Sentence
 from .connections import connect
 
 _MOST_WARNINGS = 20
@@ -65,7 +66,7 @@ def settled(entry: dict, work: Callable[[], dict]) -> dict:
     except MemoryError:
         entry |= outcome_of(InputError("There is not enough memory for this case; crop it, or lower --at-once."))
     except OSError as error:
-        entry |= outcome_of(UsageError("The results cannot be written ({why}).", why=error.strerror or "unknown reason"))
+        entry |= outcome_of(UsageError("The results cannot be written ({why}).", why=error.strerror or Sentence("unknown reason")))
     except Exception as error:  # a fault of ours in one case is no reason to lose the others
         entry |= outcome_of(InputError("The program itself failed in this case ({kind}); report it.", kind=type(error).__name__))
     entry["seconds"] = round(time.perf_counter() - start, 3)

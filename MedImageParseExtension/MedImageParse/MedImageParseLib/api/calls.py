@@ -14,6 +14,7 @@ import numpy as np
 
 from ..errors import UsageError
 from ..options import option_groups, spread
+from ..remedies import Sentence
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _SET_BY_THE_COMMAND = ("model", "sends_image_data", "cancellation")
@@ -78,8 +79,8 @@ def check_call(name: str, signature: inspect.Signature, given: tuple, options: d
 
 def _unknown(name: str, option: str, known: list[str]) -> str:
     alike = difflib.get_close_matches(option, known, 2)
-    rest = f"did you mean {' or '.join(alike)}?" if alike else f"it has {', '.join(known)}."
-    return f"{name} has no option '{option}'; {rest}"
+    rest = Sentence("did you mean {listed}?", listed=" or ".join(alike)) if alike else Sentence("it has {listed}.", listed=", ".join(known))
+    return Sentence("{name} has no option '{option}'; {rest}", name=name, option=option, rest=rest)
 
 
 def _check_value(parameter: inspect.Parameter, value: object) -> None:

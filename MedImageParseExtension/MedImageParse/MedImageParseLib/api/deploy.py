@@ -25,6 +25,7 @@ from ..options import option, spread
 from ..profiles.connection import connect
 from ..profiles.profiles import ENTRA_METHODS, ProfileStore
 from ..progress import Cancellation, Progress, no_progress
+from ..remedies import Sentence
 from ..signin.auth import save_in_keyring, session_keys
 from ..signin.entra import EntraOptions, Prompt
 from ..signin.methods import entra_session
@@ -210,7 +211,11 @@ class Azure:
             remember(made.profile.name, steps.describe(self._manager, plan.workspace, described))
         except OSError as error:
             result.notes.append(
-                f"The endpoint costs money, and that could not be noted in {configuration_folder() / RECORD} ({error.strerror})."
+                Sentence(
+                    "The endpoint costs money, and that could not be noted in {path} ({why}).",
+                    path=configuration_folder() / RECORD,
+                    why=error.strerror,
+                )
             )
         try:
             _keep(made, keep_key=options.keep_key)
@@ -235,10 +240,10 @@ class Azure:
                 return
             except EndpointError as error:
                 if attempt == _PROBE_TRIES - 1 or not _may_pass(error):
-                    result.notes.append(f"The endpoint is made and costs money, but its first answer was: {error}")
+                    result.notes.append(Sentence("The endpoint is made and costs money, but its first answer was: {error}", error=error))
                     return
             except MedImageParseError as error:
-                result.notes.append(f"The endpoint is made and costs money, but was not tried: {error}")
+                result.notes.append(Sentence("The endpoint is made and costs money, but was not tried: {error}", error=error))
                 return
             waiting.wait(min(_PROBE_PAUSE_S, 2 * self._poll_s))
 

@@ -11,6 +11,7 @@ from ..errors import EndpointError, PartlyDone, UsageError
 from ..files.write import make_folder
 from ..progress import Cancellation, Progress, no_progress
 from ..prompts import catalogue
+from ..remedies import Sentence
 from .connections import connected
 from .inputs import Image, files_of, tell_input
 from .segment_options import SegmentOptions
@@ -115,12 +116,12 @@ def segment_frames(
             except (EndpointError, PartlyDone) as error:
                 if not results:
                     raise
-                failure = f"Frame {number} of {len(readings)} failed: {error}"
+                failure = Sentence("Frame {number} of {count} failed: {error}", number=number, count=len(readings), error=error)
                 break
             tell_input(result.report, reading.path, reading.warnings)
             results.append(result)
             if result.failure:
-                failure = f"Frame {number} of {len(readings)}: {result.failure}"
+                failure = Sentence("Frame {number} of {count}: {failure}", number=number, count=len(readings), failure=result.failure)
                 break
         else:
             progress("frames", len(readings), len(readings))

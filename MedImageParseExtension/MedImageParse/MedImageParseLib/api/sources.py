@@ -10,6 +10,7 @@ from typing import Literal
 
 from ..errors import InputError, UsageError
 from ..imaging.volume import Volume
+from ..remedies import Sentence, joined
 from ..tasks.indexing import Source
 from .frames import EVERY, frame_number
 from .inputs import Image, as_volume, is_path, listed
@@ -40,7 +41,7 @@ def find_sources(
     sources: list[Source] = []
     for number, one in enumerate(listed(inputs), start=1):
         if not is_path(one):
-            sources.append(_volume_source(one, f"volume {number}", chosen))
+            sources.append(_volume_source(one, Sentence("volume {number}", number=number), chosen))
         elif chosen.series and Path(one).expanduser().is_dir():
             sources.append(_file_source(Path(one).expanduser(), chosen))  # wherever below it lies
         else:
@@ -91,7 +92,10 @@ def _series_sources(folder: Path, chosen: _Choice) -> list[Source]:
     uids = list(series_of(sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))))
     if len(uids) < 2:
         return [_file_source(folder, chosen)]
-    return [_file_source(folder, replace(chosen, series=uid), uid, f", series {number}") for number, uid in enumerate(uids, start=1)]
+    return [
+        _file_source(folder, replace(chosen, series=uid), uid, Sentence("series {number}", number=number))
+        for number, uid in enumerate(uids, start=1)
+    ]
 
 
 def _file_source(path: Path, chosen: _Choice, series: str = "", which: str = "") -> Source:
@@ -103,9 +107,10 @@ def _file_source(path: Path, chosen: _Choice, series: str = "", which: str = "")
         volume, warnings = read_image(path, series=chosen.series, frame=frame)
         return _with_modality(volume, chosen.modality), warnings
 
-    named = which or (f", series {chosen.series}" if chosen.series else "")
-    named += "" if frame is None else f", frame {frame}"
-    return Source(f"{path.name or path}{named}", os.path.abspath(path), read, series or chosen.series, frame)
+    named = [path.name or str(path)]
+    named += [which] if which else [Sentence("series {number}", number=chosen.series)] if chosen.series else []
+    named += [] if frame is None else [Sentence("frame {frame}", frame=frame)]
+    return Source(joined(named, ", "), os.path.abspath(path), read, series or chosen.series, frame)
 
 
 def _volume_source(image: Image, name: str, chosen: _Choice) -> Source:

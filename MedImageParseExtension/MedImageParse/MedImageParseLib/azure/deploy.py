@@ -16,6 +16,7 @@ from typing import Any
 
 from ..errors import UsageError
 from ..progress import Cancellation, Progress, no_progress
+from ..remedies import Sentence
 from .offers import OFFERS
 from .plan import DEPLOYMENT, NAME, SIGN_IN, TAG_DELETE_BY, TAG_MADE, TAG_MODEL, VERSION, Plan, Workspace, read_or_none, state_of
 from .resource_manager import ControlPlaneError, ResourceManager, error_words
@@ -59,15 +60,21 @@ def carry_out(
         Cancelled: see `cancellation`.
     """
     watch = _Watch(manager, progress, cancellation or Cancellation(), poll_s)
-    what = f'the endpoint "{plan.name}"'
+    what = Sentence('the endpoint "{name}"', name=plan.name)
     if plan.exists and not watch.until_settled(plan.endpoint_id, what, "making the endpoint"):
         plan.exists = ""  # it was being deleted, and is gone
     if not plan.exists:
         permission = "workspaces/onlineEndpoints/write"
         _write(manager, plan, "PUT", plan.endpoint_id, what, permission, _endpoint(plan, {}), watch, "making the endpoint")
     if plan.exists == "failed deployment":
-        _remove(manager, plan.deployment_id, f'the failed deployment of "{plan.name}"', watch, "removing the failed deployment")
-    deployment = f'the deployment of "{plan.name}"'
+        _remove(
+            manager,
+            plan.deployment_id,
+            Sentence('the failed deployment of "{name}"', name=plan.name),
+            watch,
+            "removing the failed deployment",
+        )
+    deployment = Sentence('the deployment of "{name}"', name=plan.name)
     if plan.exists != "deployment":
         permission = "workspaces/onlineEndpoints/deployments/write"
         _write(manager, plan, "PUT", plan.deployment_id, deployment, permission, _deployment(plan), watch, "making the deployment")
@@ -75,7 +82,7 @@ def carry_out(
         watch.until_settled(plan.deployment_id, deployment, "making the deployment")
     made = manager.read(plan.deployment_id, deployment, version=VERSION)
     if state_of(made) != "Succeeded":
-        raise _failed(manager, plan, "", f"its state is {state_of(made) or 'unknown'}")
+        raise _failed(manager, plan, "", Sentence("its state is {made}", made=state_of(made) or "unknown"))
     described = manager.read(plan.endpoint_id, what, version=VERSION)
     traffic = (described.get("properties") or {}).get("traffic") or {}
     if traffic.get(DEPLOYMENT) != 100:
@@ -180,7 +187,12 @@ def _write(
         raise _failed(manager, plan, code, words)
     if state == "InProgress":
         raise ControlPlaneError(
-            f"Azure is still working on {what} after {_LONGEST_S / 3600:g} hours: look with `deploy status {plan.name}`, or delete it.",
+            Sentence(
+                "Azure is still working on {what} after {hours:g} hours: look with `deploy status {name}`, or delete it.",
+                what=what,
+                hours=_LONGEST_S / 3600,
+                name=plan.name,
+            ),
             code="slow",
         )
     watch.until_settled(path, what, stage)
@@ -191,8 +203,13 @@ def _with_role(error: ControlPlaneError, workspace: Workspace) -> ControlPlaneEr
     if error.status != 403:
         return error
     return ControlPlaneError(
-        f"{error} Ask for the role Contributor on the resource group {workspace.group} (subscription {workspace.subscription}); "
-        "its owner, or a User Access Administrator, can give it.",
+        Sentence(
+            "{error} Ask for the role Contributor on the resource group {group} (subscription {subscription}); its "
+            "owner, or a User Access Administrator, can give it.",
+            error=error,
+            group=workspace.group,
+            subscription=workspace.subscription,
+        ),
         status=403,
         code=error.code,
         permission=error.permission,
@@ -207,10 +224,17 @@ def _failed(manager: ResourceManager, plan: Plan, code: str, words: str) -> Cont
         last = read_logs(manager, plan.deployment_id, lines=40).strip().splitlines()[-1:]
     except ControlPlaneError:
         last = []
-    log = f" The container's last line was: {last[0][:200]}." if last else ""
+    log = Sentence(" The container's last line was: {last}.", last=last[0][:200]) if last else ""
     return ControlPlaneError(
-        f'The deployment of "{plan.name}" failed: {reason or "Azure gave this reason"}{said}.{log} What is half made can be deleted with '
-        f"`{plan.delete_command}`; the same deploy command tries again.",
+        Sentence(
+            'The deployment of "{name}" failed: {reason}{said}.{log} What is half made can be deleted with '
+            "`{delete_command}`; the same deploy command tries again.",
+            name=plan.name,
+            reason=reason or Sentence("Azure gave this reason"),
+            said=said,
+            log=log,
+            delete_command=plan.delete_command,
+        ),
         code=code or "failed",
     )
 
@@ -257,17 +281,25 @@ class Deployed:
 
     def reminder(self) -> str:
         """That it costs money, in a sentence."""
-        since = f" since {self.made[:10]}" if self.made else ""
-        late = f" It was to be deleted by {self.delete_by}." if self.delete_by and self.delete_by < date.today().isoformat() else ""
+        since = Sentence(" since {made}", made=self.made[:10]) if self.made else ""
+        late = (
+            Sentence(" It was to be deleted by {delete_by}.", delete_by=self.delete_by)
+            if self.delete_by and self.delete_by < date.today().isoformat()
+            else ""
+        )
         on = f" ({self.count} x {self.instance})" if self.instance else ""
-        return f'The endpoint "{self.name}"{on} has cost money{since}, used or not.{late}'
+        return Sentence(
+            'The endpoint "{name}"{on} has cost money{since}, used or not.{late}', name=self.name, on=on, since=since, late=late
+        )
 
 
 def list_deployed(manager: ResourceManager, workspaces: list[Workspace]) -> list[Deployed]:
     """The endpoints of these workspaces that this program made, half-made ones too."""
     found = []
     for workspace in workspaces:
-        listing = manager.items(f"{workspace.resource_id}/onlineEndpoints", f"the endpoints of workspace {workspace.name}", version=VERSION)
+        listing = manager.items(
+            f"{workspace.resource_id}/onlineEndpoints", Sentence("the endpoints of workspace {name}", name=workspace.name), version=VERSION
+        )
         for item in listing:
             if str((item.get("tags") or {}).get(TAG_MODEL)) in OFFERS:
                 found.append(describe(manager, workspace, item))
@@ -278,7 +310,9 @@ def describe(manager: ResourceManager, workspace: Workspace, item: dict[str, Any
     """One endpoint as Azure lists it, with its deployment."""
     tags = item.get("tags") or {}
     identifier = str(item.get("id") or f"{workspace.resource_id}/onlineEndpoints/{item.get('name')}")
-    deployment = read_or_none(manager, f"{identifier}/deployments/{DEPLOYMENT}", f'the deployment of "{item.get("name")}"')
+    deployment = read_or_none(
+        manager, f"{identifier}/deployments/{DEPLOYMENT}", Sentence('the deployment of "{name}"', name=item.get("name"))
+    )
     properties = (deployment or {}).get("properties") or {}
     capacity = ((deployment or {}).get("sku") or {}).get("capacity")
     return Deployed(
@@ -292,7 +326,7 @@ def find_endpoint(manager: ResourceManager, workspace: Workspace, name: str) -> 
     """An endpoint by name. Raises UsageError where the workspace has none of that name, or it was not made by this program."""
     if not NAME.fullmatch(name):
         raise UsageError("'{name}' is not the name of an endpoint.", name=name)
-    found = read_or_none(manager, f"{workspace.resource_id}/onlineEndpoints/{name}", f'the endpoint "{name}"')
+    found = read_or_none(manager, f"{workspace.resource_id}/onlineEndpoints/{name}", Sentence('the endpoint "{name}"', name=name))
     if found is None:
         raise UsageError("There is no endpoint '{name}' in workspace {workspace}.", name=name, workspace=workspace.name)
     if str((found.get("tags") or {}).get(TAG_MODEL)) not in OFFERS:
@@ -327,10 +361,10 @@ def delete(
     found = find_endpoint(manager, workspace, name)
     identifier = str(found.get("id") or f"{workspace.resource_id}/onlineEndpoints/{name}")
     watch = _Watch(manager, progress, cancellation or Cancellation(), poll_s)
-    if state_of(found) == "Deleting" and not watch.until_settled(identifier, f'the endpoint "{name}"', "deleting"):
+    if state_of(found) == "Deleting" and not watch.until_settled(identifier, Sentence('the endpoint "{name}"', name=name), "deleting"):
         return  # an earlier run was interrupted
     try:
-        _remove(manager, identifier, f'the endpoint "{name}"', watch, "deleting")
+        _remove(manager, identifier, Sentence('the endpoint "{name}"', name=name), watch, "deleting")
     except ControlPlaneError as error:
         raise _with_role(error, workspace) from error
 
@@ -341,7 +375,8 @@ def _remove(manager: ResourceManager, resource_id: str, what: str, watch: _Watch
     if state != "Succeeded":
         _code, words = error_words(fault)
         raise ControlPlaneError(
-            f"{what[0].upper()}{what[1:]} could not be deleted: {words or state}. It may still cost money.", code="failed"
+            Sentence("Azure could not delete {what}: {words}. It may still cost money.", what=what, words=words or state),
+            code="failed",
         )
     watch.until_settled(resource_id, what, stage)
 
@@ -385,7 +420,11 @@ def grant(manager: ResourceManager, endpoint_id: str, person_id: str, *, kind: s
             return
         if error.status == 403:
             raise ControlPlaneError(
-                f"{error} Granting takes the role User Access Administrator (or Owner) on the endpoint, its workspace or resource group.",
+                Sentence(
+                    "{error} Granting takes the role User Access Administrator (or Owner) on the endpoint, its workspace or "
+                    "resource group.",
+                    error=error,
+                ),
                 status=403,
                 code=error.code,
                 permission=error.permission,

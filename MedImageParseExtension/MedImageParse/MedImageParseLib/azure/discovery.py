@@ -146,7 +146,8 @@ def discover(
     if not names:
         raise ControlPlaneError(
             Sentence(
-                "You are signed in, but you can see no Azure subscription: ask its owner for the role Reader, or ", ANOTHER_TENANT, "."
+                "You are signed in, but you can see no Azure subscription: ask its owner for the role Reader, or {another_tenant}.",
+                another_tenant=ANOTHER_TENANT,
             ),
             code="no-subscriptions",
         )
@@ -212,13 +213,21 @@ def make_profile(
         made.profile.reply_timeout_s = max(made.profile.reply_timeout_s, chosen.timeout_s + 10.0)
     made.profile.validate()
     if chosen is None or not chosen.model:
-        made.notes.append(f'Which model runs behind "{endpoint.name}" cannot be told from its name: check the profile, then set its model.')
+        made.notes.append(
+            Sentence(
+                'Which model runs behind "{name}" cannot be told from its name: check the profile, then set its model.', name=endpoint.name
+            )
+        )
     if chosen and chosen.state.lower() not in ("succeeded", ""):
-        made.notes.append(f'The deployment "{chosen.name}" is not ready: its state is {chosen.state}.')
+        made.notes.append(Sentence('The deployment "{name}" is not ready: its state is {state}.', name=chosen.name, state=chosen.state))
     if chosen and 0 < chosen.timeout_s < _SHORT_TIMEOUT_S:
         made.notes.append(
-            f'Azure gives up on a request to "{chosen.name}" after {chosen.timeout_s:g} s, which is short for these models: '
-            "ask whoever deployed it for a request timeout of 90 to 180 s."
+            Sentence(
+                'Azure gives up on a request to "{name}" after {timeout_s:g} s, which is short for these models: ask '
+                "whoever deployed it for a request timeout of 90 to 180 s.",
+                name=chosen.name,
+                timeout_s=chosen.timeout_s,
+            )
         )
     if made.profile.sign_in == "key":
         _read_key(manager, endpoint, made)
@@ -234,8 +243,12 @@ def _read_key(manager: ResourceManager, endpoint: FoundEndpoint, made: MadeProfi
         # Without the right to read it, trying at each request would only fail later.
         made.profile.resource_id = ""
         made.notes.append(
-            f'The profile has no key, because you may not read the key of "{endpoint.name}" (it takes the permission {error.permission}): '
-            "ask its owner for the key or for that permission."
+            Sentence(
+                'The profile has no key, because you may not read the key of "{name}" (it takes the permission '
+                "{permission}): ask its owner for the key or for that permission.",
+                name=endpoint.name,
+                permission=error.permission,
+            )
         )
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import UsageError
+from ..remedies import Sentence
 from .resource_manager import ControlPlaneError, ResourceManager, checked_subscription
 
 PRICES_URL = "https://prices.azure.com/api/retail/prices"
@@ -98,7 +99,7 @@ def machines(manager: ResourceManager, subscription: str, location: str, names: 
         those that the region has, in the order of `names`. Reading takes two requests and changes nothing.
     """
     base = f"/subscriptions/{checked_subscription(subscription)}/providers/{_PROVIDER}/locations/{location}"
-    sizes = manager.read(f"{base}/vmSizes", f"the machine sizes in {location}").get("value") or []
+    sizes = manager.read(f"{base}/vmSizes", Sentence("the machine sizes in {location}", location=location)).get("value") or []
     known = {str(size.get("name")): size for size in sizes if isinstance(size, dict)}
     free = _free_cores(manager, base, location)
     return [
@@ -117,7 +118,7 @@ def _free_cores(manager: ResourceManager, base: str, location: str) -> dict[str,
     """Free cores by family, in lower case."""
     found = {}
     try:
-        for usage in manager.items(f"{base}/usages", f"the quota in {location}", "locations/usages/read"):
+        for usage in manager.items(f"{base}/usages", Sentence("the quota in {location}", location=location), "locations/usages/read"):
             name = usage.get("name") or {}
             limit, used = usage.get("limit"), usage.get("currentValue")
             if isinstance(name, dict) and isinstance(limit, (int, float)) and isinstance(used, (int, float)):
@@ -140,9 +141,13 @@ def price_sentence(instance: str, location: str, count: int, *, prices_url: str 
     """
     price = _hourly(instance, location, prices_url, session)
     if price is None:
-        return f"What {instance} costs in {location} is listed at {PRICES_PAGE}."
+        return Sentence(
+            "What {instance} costs in {location} is listed at {prices_page}.", instance=instance, location=location, prices_page=PRICES_PAGE
+        )
     total = price * count
-    return f"List price: about {total:.2f} USD an hour, {total * 24:.0f} USD a day, whether it is used or not."
+    return Sentence(
+        "List price: about {total:.2f} USD an hour, {total2:.0f} USD a day, whether it is used or not.", total=total, total2=total * 24
+    )
 
 
 def _hourly(instance: str, location: str, prices_url: str, session: Any) -> float | None:

@@ -9,6 +9,7 @@ from datetime import date, datetime, timezone
 from typing import Any
 
 from ..errors import UsageError
+from ..remedies import Sentence, joined
 from .offers import Machine, Offer, machines, offer_of
 from .resource_manager import ControlPlaneError, ResourceManager
 
@@ -17,6 +18,14 @@ TAG_MODEL, TAG_MADE, TAG_DELETE_BY = "MedImageParse.Model", "MedImageParse.Made"
 DEPLOYMENT = "main"
 SIGN_IN = {"key": "Key", "entra": "AADToken", "aml-token": "AMLToken"}
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{1,30}[A-Za-z0-9]")
+
+
+_MADE = {
+    "": 'Makes the endpoint "{name}" in workspace {workspace} ({location}) with {title}, version {version}, on {count} x {machine}.',
+    "endpoint": 'Goes on with the endpoint "{name}" in workspace {workspace} ({location}) with {title}, version {version}, on {count} x {machine}.',
+    "deployment": 'Goes on with the endpoint "{name}" in workspace {workspace} ({location}) with {title}, version {version}, on {count} x {machine}.',
+    "failed deployment": 'Makes anew the failed deployment of the endpoint "{name}" in workspace {workspace} ({location}) with {title}, version {version}, on {count} x {machine}.',
+}
 
 
 @dataclass(slots=True, frozen=True)
@@ -87,20 +96,29 @@ class Plan:
         Args:
             price: a sentence on what it costs.
         """
-        made = {
-            "": "Makes",
-            "endpoint": "Goes on with",
-            "deployment": "Goes on with",
-            "failed deployment": "Makes anew the failed deployment of",
-        }
-        lines = [
-            f'{made[self.exists]} the endpoint "{self.name}" in workspace {self.workspace.name} ({self.workspace.location}) with '
-            f"{self.offer.title}, version {self.version}, on {self.count} x {self.machine.name}.",
-            f"{price} It bills while idle, until it is deleted.",
+        lines: list[str] = [
+            Sentence(
+                _MADE[self.exists],
+                name=self.name,
+                workspace=self.workspace.name,
+                location=self.workspace.location,
+                title=self.offer.title,
+                version=self.version,
+                count=self.count,
+                machine=self.machine.name,
+            ),
+            Sentence("{price} It bills while idle, until it is deleted.", price=price),
         ]
         if self.machine.free is not None and not self.shared_quota:
             needed = self.machine.cores * self.count
-            lines.append(f"Quota: it takes {needed} cores, and {self.machine.free} of {self.machine.family} are free.")
+            lines.append(
+                Sentence(
+                    "Quota: it takes {needed} cores, and {free} of {family} are free.",
+                    needed=needed,
+                    free=self.machine.free,
+                    family=self.machine.family,
+                )
+            )
         if self.shared_quota:
             lines.append(
                 "The quota of your subscription does not cover these machines. On Azure's shared quota an endpoint is deleted after 168 hours."
@@ -215,12 +233,12 @@ def _check_date(delete_by: str) -> None:
 
 def _how_far(manager: ResourceManager, plan: Plan) -> str:
     """What an earlier run left: "", "endpoint", "deployment" or "failed deployment"."""
-    endpoint = read_or_none(manager, plan.endpoint_id, f'the endpoint "{plan.name}"')
+    endpoint = read_or_none(manager, plan.endpoint_id, Sentence('the endpoint "{name}"', name=plan.name))
     if endpoint is None:
         return ""
     if (endpoint.get("tags") or {}).get(TAG_MODEL) != plan.offer.key:
         raise UsageError("The name '{name}' is taken by another endpoint: choose another with --name.", name=plan.name)
-    deployment = read_or_none(manager, plan.deployment_id, f'the deployment of "{plan.name}"')
+    deployment = read_or_none(manager, plan.deployment_id, Sentence('the deployment of "{name}"', name=plan.name))
     if deployment is None:
         return "endpoint"
     return "failed deployment" if state_of(deployment) in ("Failed", "Canceled") else "deployment"
@@ -240,8 +258,18 @@ def _fitting(manager: ResourceManager, plan: Plan, instance: str, shared: bool) 
             return machine, False
     if shared:
         return there[0], True
-    listed = "; ".join(
-        f"{each.name} needs {each.cores * plan.count} cores and {max(each.free or 0, 0)} of {each.family} are free" for each in there
+    listed = joined(
+        (
+            Sentence(
+                "{name} needs {cores} cores and {free} of {family} are free",
+                name=each.name,
+                cores=each.cores * plan.count,
+                free=max(each.free or 0, 0),
+                family=each.family,
+            )
+            for each in there
+        ),
+        "; ",
     )
     raise UsageError(
         "The quota in {location} does not suffice: {listed}. Ask for more under Quotas in Azure Machine Learning studio, choose another "

@@ -113,31 +113,36 @@ class ResourceManager:
     def workspaces(self, subscription_id: str) -> Iterator[dict[str, Any]]:
         """The Azure ML workspaces of a subscription (hubs and projects too): objects with id, name, location."""
         path = f"/subscriptions/{checked_subscription(subscription_id)}/providers/{_PROVIDER}/workspaces"
-        return self._list(path, MACHINE_LEARNING_VERSION, f"the workspaces of subscription {subscription_id}", "workspaces/read")
+        return self._list(
+            path,
+            MACHINE_LEARNING_VERSION,
+            Sentence("the workspaces of subscription {subscription_id}", subscription_id=subscription_id),
+            "workspaces/read",
+        )
 
     def endpoints(self, workspace_id: str) -> Iterator[dict[str, Any]]:
         """The online endpoints of a workspace: objects with id, name, properties {scoringUri, authMode, traffic, provisioningState}."""
         path = f"{_checked_id(workspace_id)}/onlineEndpoints"
-        what = f"the endpoints of workspace {_last(workspace_id)}"
+        what = Sentence("the endpoints of workspace {workspace_id}", workspace_id=_last(workspace_id))
         return self._list(path, MACHINE_LEARNING_VERSION, what, "workspaces/onlineEndpoints/read")
 
     def deployments(self, endpoint_id: str) -> Iterator[dict[str, Any]]:
         """The deployments of an endpoint: objects with name, properties {model, provisioningState, requestSettings}."""
         path = f"{_checked_id(endpoint_id)}/deployments"
-        what = f"the deployments of endpoint {_last(endpoint_id)}"
+        what = Sentence("the deployments of endpoint {endpoint_id}", endpoint_id=_last(endpoint_id))
         return self._list(path, MACHINE_LEARNING_VERSION, what, "workspaces/onlineEndpoints/deployments/read")
 
     def endpoint_key(self, endpoint_id: str) -> str:
         """The primary key of an endpoint with key sign-in. Raises ControlPlaneError, status 403 where the person may not read it."""
         url = f"{self._base}{_checked_id(endpoint_id)}/listKeys?api-version={MACHINE_LEARNING_VERSION}"
-        what = f"the key of endpoint {_last(endpoint_id)}"
+        what = Sentence("the key of endpoint {endpoint_id}", endpoint_id=_last(endpoint_id))
         reply = self._call("POST", url, what, "workspaces/onlineEndpoints/listkeys/action")
         return _text(reply, "primaryKey", what)
 
     def endpoint_token(self, endpoint_id: str) -> Token:
         """A token for an endpoint with Azure ML token sign-in. Raises ControlPlaneError, status 403 where the person may not."""
         url = f"{self._base}{_checked_id(endpoint_id)}/token?api-version={MACHINE_LEARNING_VERSION}"
-        what = f"a token for endpoint {_last(endpoint_id)}"
+        what = Sentence("a token for endpoint {endpoint_id}", endpoint_id=_last(endpoint_id))
         reply = self._call("POST", url, what, "workspaces/onlineEndpoints/token/action")
         value = _text(reply, "accessToken", what)
         # The earlier of the two times counts: after refreshAfterTimeUtc a new one is to be had, after expiryTimeUtc the old one is refused.
@@ -244,8 +249,11 @@ class ResourceManager:
         following = urljoin(url, link)
         if origin(following) != origin(self._base):
             raise ControlPlaneError(
-                f"Azure Resource Manager's list of {what} continues at another host, which is not followed: "
-                "check the network and the proxy."
+                Sentence(
+                    "Azure Resource Manager's list of {what} continues at another host, which is not followed: check the "
+                    "network and the proxy.",
+                    what=what,
+                )
             )
         return following
 
@@ -273,7 +281,7 @@ class ResourceManager:
             content = reply.json()
         except ValueError as error:
             raise ControlPlaneError(
-                f"{self._host} answered with something that is not JSON: check whether a proxy is in the way."
+                Sentence("{host} answered with something that is not JSON: check whether a proxy is in the way.", host=self._host)
             ) from error
         return content if isinstance(content, dict) else {}
 
@@ -296,19 +304,19 @@ class ResourceManager:
         except requests.exceptions.SSLError as error:
             raise ControlPlaneError(
                 Sentence(
-                    f"The certificate of {self._host} is not trusted: where a proxy of your organization replaces certificates, ",
-                    GIVE_AUTHORITY,
-                    ".",
+                    "The certificate of {host} is not trusted: where a proxy of your organization replaces certificates, {give_authority}.",
+                    host=self._host,
+                    give_authority=GIVE_AUTHORITY,
                 ),
                 code="tls",
             ) from error
         except requests.exceptions.ProxyError as error:
             raise ControlPlaneError(
-                f"The proxy did not let a request to {self._host} through: check its address and sign-in.", code="proxy"
+                Sentence("The proxy did not let a request to {host} through: check its address and sign-in.", host=self._host), code="proxy"
             ) from error
         except requests.exceptions.RequestException as error:
             raise ControlPlaneError(
-                f"{self._host} cannot be reached: check the network and the proxy, then try again.", code="unreachable"
+                Sentence("{host} cannot be reached: check the network and the proxy, then try again.", host=self._host), code="unreachable"
             ) from error
 
 
@@ -316,19 +324,28 @@ def _refusal(status: int, host: str, what: str, permission: str) -> ControlPlane
     action = f"{_PROVIDER}/{permission}" if permission else ""
     if status == 401:
         sentence: str = Sentence(
-            f"{host} does not accept the sign-in for {what}: sign in again, and ", NAME_TENANT, " where you have several organizations."
+            "{host} does not accept the sign-in for {what}: sign in again, and {name_tenant} where you have several organizations.",
+            host=host,
+            what=what,
+            name_tenant=NAME_TENANT,
         )
     elif status == 403:
-        asked = f" (it takes the permission {action})" if action else ""
-        sentence = f"You may not read {what}{asked}: ask the owner of the subscription or the workspace."
+        asked = Sentence(" (it takes the permission {action})", action=action) if action else ""
+        sentence = Sentence("You may not read {what}{asked}: ask the owner of the subscription or the workspace.", what=what, asked=asked)
     elif status == 404:
-        sentence = f"{host} does not know {what}: it may have been deleted meanwhile."
+        sentence = Sentence("{host} does not know {what}: it may have been deleted meanwhile.", host=host, what=what)
     elif status == 429:
-        sentence = f"{host} was asked too often while reading {what}: wait a minute, then try again."
+        sentence = Sentence("{host} was asked too often while reading {what}: wait a minute, then try again.", host=host, what=what)
     elif 300 <= status < 400:
-        sentence = f"{host} sent the request for {what} elsewhere, which is not followed: check whether a proxy asks for a sign-in."
+        sentence = Sentence(
+            "{host} sent the request for {what} elsewhere, which is not followed: check whether a proxy asks for a sign-in.",
+            host=host,
+            what=what,
+        )
     else:
-        sentence = f"{host} failed with status {status} while reading {what}: try again later."
+        sentence = Sentence(
+            "{host} failed with status {status} while reading {what}: try again later.", host=host, status=status, what=what
+        )
     return ControlPlaneError(sentence, status=status, permission=action if status == 403 else "")
 
 
@@ -339,12 +356,21 @@ def _refused_change(status: int, host: str, what: str, permission: str, content:
     code, words = str(error.get("code") or "")[:64], _words(error.get("message"))
     action = permission if "/" in permission and permission.startswith("Microsoft.") else f"{_PROVIDER}/{permission}" if permission else ""
     if status == 403:
-        asked = f" (it takes the permission {action})" if action else ""
-        return ControlPlaneError(f"You may not change {what}{asked}.", status=403, code=code, permission=action)
+        asked = Sentence(" (it takes the permission {action})", action=action) if action else ""
+        return ControlPlaneError(
+            Sentence("You may not change {what}{asked}.", what=what, asked=asked), status=403, code=code, permission=action
+        )
     if status in (401, 404, 429) or status >= 500:
         return _refusal(status, host, what, permission)
     return ControlPlaneError(
-        f"Azure did not accept the request for {what} (status {status}): {words or 'it gave no reason'}", status=status, code=code
+        Sentence(
+            "Azure did not accept the request for {what} (status {status}): {words}",
+            what=what,
+            status=status,
+            words=words or Sentence("it gave no reason"),
+        ),
+        status=status,
+        code=code,
     )
 
 
@@ -389,5 +415,9 @@ def _last(resource_id: str) -> str:
 def _text(reply: dict[str, Any], name: str, what: str) -> str:
     value = reply.get(name)
     if not isinstance(value, str) or not value:
-        raise ControlPlaneError(f"Azure Resource Manager sent no {name} when asked for {what}: check the endpoint's sign-in mode.")
+        raise ControlPlaneError(
+            Sentence(
+                "Azure Resource Manager sent no {name} when asked for {what}: check the endpoint's sign-in mode.", name=name, what=what
+            )
+        )
     return value

@@ -23,6 +23,7 @@ from ..files.dicom import is_dicom_file, series_of
 from ..files.packed import MGH_EXTENSIONS, PACKED_EXTENSIONS
 from ..files.read import ITK_EXTENSIONS, NIFTI_EXTENSIONS, PICTURE_EXTENSIONS, known_extension
 from ..files.write import safe_file_stem
+from ..remedies import Sentence
 
 COLUMNS = ("image", "id", "prompt", "modality", "window", "reference", "series", "frame", "plane", "slices")
 TABLES = (".csv", ".json")
@@ -268,7 +269,8 @@ def read_table(path: Path, warnings: list[str]) -> list[Case]:
         raise InputError("The table {name} holds no cases; write a line of columns (image, id, prompt) and one a case.", name=path.name)
     unknown = sorted({str(column) for row in rows for column in row if column and column not in COLUMNS})
     if unknown:
-        warnings.append(f"The columns {', '.join(unknown)[:200]} of {path.name} are not known and were passed over.")
+        listed = ", ".join(unknown)[:200]
+        warnings.append(Sentence("The columns {listed} of {name} are not known and were passed over.", listed=listed, name=path.name))
     return [_row_case(row, number, path) for number, row in enumerate(rows, start=1)]
 
 
@@ -276,7 +278,9 @@ def _text(path: Path) -> str:
     try:
         return path.read_bytes().decode("utf-8-sig")
     except OSError as error:
-        raise InputError("The table {name} cannot be read ({why}).", name=path.name, why=error.strerror or "unknown reason") from error
+        raise InputError(
+            "The table {name} cannot be read ({why}).", name=path.name, why=error.strerror or Sentence("unknown reason")
+        ) from error
     except UnicodeDecodeError as error:
         raise InputError("The table {name} is no text in UTF-8; save it as CSV UTF-8.", name=path.name) from error
 

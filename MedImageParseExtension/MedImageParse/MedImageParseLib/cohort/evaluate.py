@@ -17,6 +17,7 @@ import numpy as np
 
 from ..errors import InputError, MedImageParseError, UsageError
 from ..progress import Cancellation, Progress, no_progress
+from ..remedies import Sentence
 from . import metrics
 from .labels import LabelSet, label_set, read_labels, resampled, same_grid, structure_key
 from .metrics import Instances, Overlap
@@ -192,7 +193,9 @@ def evaluate_files(
     pairs, unpaired = pair_up(reference, prediction)
     said = read_names(names) if names else {"reference": {}, "prediction": {}, "rename": {}}
     if unpaired:
-        evaluation.warnings.append(f"These predictions have no reference and were passed over: {', '.join(unpaired)}.")
+        evaluation.warnings.append(
+            Sentence("These predictions have no reference and were passed over: {listed}.", listed=", ".join(unpaired))
+        )
     cancellation = cancellation or Cancellation()
     first: MedImageParseError | None = None
     for number, pair in enumerate(pairs):
@@ -213,7 +216,7 @@ def evaluate_files(
     progress("measuring", len(pairs), len(pairs))
     if first is not None and len(evaluation.failed) == len(evaluation.cases):
         raise first
-    evaluation.warnings += [f"Not measured: {case.failure}" for case in evaluation.failed]
+    evaluation.warnings += [Sentence("Not measured: {failure}", failure=case.failure) for case in evaluation.failed]
     return evaluation
 
 
@@ -355,7 +358,7 @@ def _by_structure(reference: LabelSet, prediction: LabelSet, pair: Pair, rename:
             true=_few(reference.masks),
         )
     unknown = sorted((set(lookup) | asked) - set(counted.values()))
-    sentence = f"Not in the reference and not measured: {_few(unknown)}." if unknown else ""
+    sentence = Sentence("Not in the reference and not measured: {unknown}.", unknown=_few(unknown)) if unknown else ""
     if sentence and sentence not in evaluation.warnings:
         evaluation.warnings.append(sentence)
     return replace(reference, masks={name: reference.masks[name] for name in counted}), replace(prediction, masks=masks, values=values)

@@ -27,6 +27,7 @@ from typing import Any
 from ..configuration import locked
 from ..errors import UsageError
 from ..files.write import csv_cell, write_atomically
+from ..remedies import Sentence
 from .cases import parse_shard
 
 MANIFEST, TABLE, WORK = "batch.jsonl", "batch.csv", ".batch"
@@ -78,7 +79,9 @@ class Manifest:
         except FileNotFoundError:
             self.entries = {}
         except OSError as error:
-            raise UsageError("The file {path} cannot be read ({why}).", path=self.path, why=error.strerror or "unknown reason") from error
+            raise UsageError(
+                "The file {path} cannot be read ({why}).", path=self.path, why=error.strerror or Sentence("unknown reason")
+            ) from error
 
     def is_due(self, case_id: str, wanted: str, redo: str = "") -> bool:
         """Whether a case is to be done.
@@ -143,7 +146,7 @@ class Manifest:
             raise UsageError("The folder {path} does not exist; create it or choose another.", path=self.folder.parent) from error
         except OSError as error:
             raise UsageError(
-                "The folder {path} cannot be written ({why}).", path=self.folder, why=error.strerror or "unknown reason"
+                "The folder {path} cannot be written ({why}).", path=self.folder, why=error.strerror or Sentence("unknown reason")
             ) from error
         with ExitStack() as held:
             names = [("run.lock", bool(shard))]

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import UsageError
+from ..remedies import Sentence
 from ..signin.auth import KEY_VARIABLE
 from . import frames
 from .interface import Answer, Engine, EngineError, EngineLoading, Facts, Health
@@ -151,7 +152,7 @@ class OwnProcess(Host):
     def stop(self) -> None:
         with self._changed:
             process, self._process = self._process, None
-            self._state, self._sentence, self._is_final = "gone", f"The engine {self._name} was stopped.", True
+            self._state, self._sentence, self._is_final = "gone", Sentence("The engine {name} was stopped.", name=self._name), True
             self._changed.notify_all()
         if process is not None:
             _end(process)
@@ -191,7 +192,7 @@ class OwnProcess(Host):
             )
         except OSError as error:
             self._is_final = True
-            self._tell("gone", f"The engine {self._name} cannot be started ({error.strerror}); add it again.")
+            self._tell("gone", Sentence("The engine {name} cannot be started ({why}); add it again.", name=self._name, why=error.strerror))
             return
         self._process = process
         self._tell("loading", "starting")
@@ -241,8 +242,19 @@ class OwnProcess(Host):
         _end(process)
         self._crashes += 1
         self._is_final = self._crashes >= _MOST_CRASHES
-        again = "it ended too often and is not started again; see the server's standard error" if self._is_final else _AGAIN
-        self._tell("gone", f"The engine {self._name} ended {when} ({_ending(process.returncode)}): {again}.")
+        again = (
+            Sentence("it ended too often and is not started again; see the server's standard error") if self._is_final else Sentence(_AGAIN)
+        )
+        self._tell(
+            "gone",
+            Sentence(
+                "The engine {name} ended {when} ({returncode}): {again}.",
+                name=self._name,
+                when=when,
+                returncode=_ending(process.returncode),
+                again=again,
+            ),
+        )
 
     def _ready(self) -> subprocess.Popen[bytes]:
         """The process, once it is ready to be asked."""
@@ -253,7 +265,11 @@ class OwnProcess(Host):
                 self._launch()
             self._changed.wait_for(lambda: self._state != "loading", self._patience_s)
             if self._state == "loading":
-                raise EngineLoading(f"The engine {self._name} is not ready yet ({self._sentence}): ask again in a minute.")
+                raise EngineLoading(
+                    Sentence(
+                        "The engine {name} is not ready yet ({sentence}): ask again in a minute.", name=self._name, sentence=self._sentence
+                    )
+                )
             if self._process is None or self._state != "ready":
                 raise EngineError(self._sentence)
             return self._process
@@ -288,14 +304,17 @@ def _how_long(facts: Facts) -> str:
     """The engine's own estimate, where it is so slow that a client with the usual patience would give up."""
     if facts.seconds_a_slice < 1:
         return ""
-    return f"; about {facts.seconds_a_slice:g} s a slice and prompt here: this program waits for its replies accordingly, other clients need a long timeout"
+    return Sentence(
+        "; about {seconds_a_slice:g} s a slice and prompt here: this program waits for its replies accordingly, other clients need a long timeout",
+        seconds_a_slice=facts.seconds_a_slice,
+    )
 
 
 def _ending(status: int | None) -> str:
     if status is not None and status < 0:
         with contextlib.suppress(ValueError):
             name = signal.Signals(-status).name
-            return f"killed by {name}, perhaps for want of memory" if name == "SIGKILL" else f"by {name}"
+            return Sentence("killed by {name}, perhaps for want of memory", name=name) if name == "SIGKILL" else f"by {name}"
     return f"exit status {status}"
 
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from ..errors import UsageError
+from ..remedies import Sentence
 from .interface import Engine
 
 DEFAULT = "classical"
@@ -78,5 +79,5 @@ def _from_file(path: str, name: str) -> type[Engine]:
         return found[name]
     if not name and len(found) == 1:
         return next(iter(found.values()))
-    listed = ", ".join(f"{file.name}:{each}" for each in found) or "it has no class made from Engine"
+    listed = ", ".join(f"{file.name}:{each}" for each in found) or Sentence("it has no class made from Engine")
     raise UsageError("Name the engine's class in {name} behind a colon: {listed}.", name=file.name, listed=listed)

@@ -14,6 +14,7 @@ from pathlib import Path
 from ..errors import MedImageParseError
 from ..program import python_executable
 from ..progress import Cancellation, Progress
+from ..remedies import Sentence
 from .hosting import environment_for
 from .interface import Carried
 
@@ -137,5 +138,5 @@ def run_program(command: list[str], progress: Progress, cancellation: Cancellati
         raise MedImageParseError(
             "{failed} ({value}): check the network, and try again.",
             failed=failed,
-            value=last[:300].rstrip(".") or f"exit status {process.returncode}",
+            value=last[:300].rstrip(".") or Sentence("exit status {status}", status=process.returncode),
         )

@@ -20,6 +20,7 @@ from typing import Any
 from ..configuration import configuration_folder, write_atomically
 from ..errors import UsageError
 from ..progress import Cancellation, Progress, no_progress
+from ..remedies import Sentence
 from ..transport.about import HOUNSFIELD
 from . import default_engine
 from .hosting import Host, OwnProcess
@@ -138,9 +139,13 @@ def find_engine(which: str = "", *, patience_s: float | None = None, on_change: 
 def _how_to_get(which: str) -> str:
     if which in OURS:
         needs = " ".join(f"--{name} {need.kind.upper()}" for name, need in engine_class(which).needs.items() if need.is_required)
-        return f"The engine {which} is not added yet: run `engine add {' '.join(filter(None, (which, needs)))}`."
+        return Sentence(
+            "The engine {which} is not added yet: run `engine add {listed}`.", which=which, listed=" ".join(filter(None, (which, needs)))
+        )
     there = [DEFAULT, *(each.name for each in added_engines())]
-    return f"There is no engine of that name: give {', '.join(there)}, or FILE.py:Class; `engine list` shows what can be added."
+    return Sentence(
+        "There is no engine of that name: give {listed}, or FILE.py:Class; `engine list` shows what can be added.", listed=", ".join(there)
+    )
 
 
 def add_engine(

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ..errors import MedImageParseError
+from ..remedies import Sentence
 from . import frames
 from .interface import Answer, Engine
 from .named import engine_class
@@ -175,11 +176,20 @@ def what_happened(error: BaseException, name: str, what: str) -> str:
     traceback.print_exception(error)
     kinds = {kind.__name__ for kind in type(error).__mro__}
     if kinds.intersection(_MEMORY) or (isinstance(error, (RuntimeError, OSError)) and any(words in str(error) for words in _MEMORY_WORDS)):
-        return f"The engine {name} {what}: there is not enough memory; send less at once, or close other programs."
+        return Sentence(
+            "The engine {name} {what}: there is not enough memory; send less at once, or close other programs.", name=name, what=what
+        )
     if isinstance(error, ModuleNotFoundError):
         package = (error.name or "").partition(".")[0]
-        return f"The engine {name} {what}: the package {package} is missing in its environment; add the engine again (engine add {name})."
-    return f"The engine {name} {what} ({type(error).__name__}); the server's standard error has more."
+        return Sentence(
+            "The engine {name} {what}: the package {package} is missing in its environment; add the engine again (engine add {name}).",
+            name=name,
+            what=what,
+            package=package,
+        )
+    return Sentence(
+        "The engine {name} {what} ({name2}); the server's standard error has more.", name=name, what=what, name2=type(error).__name__
+    )
 
 
 if __name__ == "__main__":

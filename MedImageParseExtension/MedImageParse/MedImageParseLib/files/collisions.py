@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ..configuration import configuration_folder
 from ..errors import UsageError
+from ..remedies import Sentence
 from .write import check_name
 
 PathLike = str | os.PathLike
@@ -70,7 +71,7 @@ def _check_report(wanted: Mapping[str, Path]) -> None:
 
 
 def _of(name: str) -> str:
-    return f"The {name}" if not name.startswith("-") else name
+    return Sentence("The {name}", name=name) if not name.startswith("-") else name
 
 
 def _is_same(one: Path, other: Path) -> bool:

@@ -16,6 +16,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..imaging.volume import Volume
+from ..remedies import Sentence
 from .dicom_geometry import FrameGeometry, Stack, frame_geometries, groups_by_place, odd_ones, stack_geometry
 from .dicom_pixels import how_stored, padding_values, pixel_values
 from .frames import EVERY_FRAME, ONE_VOLUME
@@ -193,8 +194,12 @@ def _read_series(found: _Found, where: str, warnings: list[str], series: str, fr
     if found.damaged:
         named = _names([path.name for path in found.damaged])
         count = len(images) + len(found.damaged)
-        lost = f"{len(found.damaged)} of {count} files of the series cannot be read (empty, cut off or damaged) and"
-        warnings.append(f"{lost} {'is' if len(found.damaged) == 1 else 'are'} missing from the volume: {named}.")
+        lost = (
+            "1 of {total} files of the series cannot be read (empty, cut off or damaged) and is missing from the volume: {named}."
+            if len(found.damaged) == 1
+            else "{count} of {total} files of the series cannot be read (empty, cut off or damaged) and are missing from the volume: {named}."
+        )
+        warnings.append(Sentence(lost, count=len(found.damaged), total=count, named=named))
     for image in images:
         _require_slices(image, where)
     images = _without_scouts(_without_copies(images, warnings), warnings)
@@ -234,12 +239,18 @@ def _volume(
 def _no_image(found: _Found, where: str) -> str:
     if found.others:
         kinds = ", ".join(sorted(set(found.others.values())))
-        return f"{where} holds no image but another kind of DICOM object: {kinds}. Give the series of images that it belongs to."
-    if found.damaged:
-        return (
-            f"{where} holds no DICOM image that can be read: {_names([path.name for path in found.damaged])} (empty, cut off or damaged)."
+        return Sentence(
+            "{where} holds no image but another kind of DICOM object: {kinds}. Give the series of images that it belongs to.",
+            where=where,
+            kinds=kinds,
         )
-    return f"{where} holds no DICOM image; give a file or a folder with one series of images."
+    if found.damaged:
+        return Sentence(
+            "{where} holds no DICOM image that can be read: {names} (empty, cut off or damaged).",
+            where=where,
+            names=_names([path.name for path in found.damaged]),
+        )
+    return Sentence("{where} holds no DICOM image; give a file or a folder with one series of images.", where=where)
 
 
 def _names(names: list[str]) -> str:
@@ -259,7 +270,7 @@ def _chosen_series(images: list[_Image], where: str, wanted: str) -> list[_Image
         fitting = [group for uid, group in series.items() if uid == wanted or _series_number(group[0]) == wanted]
         if len(fitting) == 1:
             return fitting[0]
-        how = "several series have" if fitting else "no series has"
+        how = Sentence("several series have") if fitting else Sentence("no series has")
         raise InputError(
             "{where}: {how} the UID or number {wanted}; it holds {listed}.",
             where=where,
@@ -341,7 +352,7 @@ def _without_copies(images: list[_Image], warnings: list[str]) -> list[_Image]:
             kept.append(image)
         seen.add(identity)
     if len(kept) < len(images):
-        warnings.append(f"{len(images) - len(kept)} DICOM files are copies of others and were passed over.")
+        warnings.append(Sentence("{count} DICOM files are copies of others and were passed over.", count=len(images) - len(kept)))
     return kept
 
 
@@ -358,7 +369,12 @@ def _without_scouts(images: list[_Image], warnings: list[str]) -> list[_Image]:
     dropped = [scouts[number] for number in sorted(odd)]
     if dropped:
         named = _names([image.path.name for image in dropped])
-        warnings.append(f"{len(dropped)} overview {'image was' if len(dropped) == 1 else 'images were'} left out of the volume: {named}.")
+        left = (
+            "1 overview image was left out of the volume: {named}."
+            if len(dropped) == 1
+            else "{count} overview images were left out of the volume: {named}."
+        )
+        warnings.append(Sentence(left, count=len(dropped), named=named))
     return [image for image in images if image not in dropped]
 
 
@@ -397,7 +413,7 @@ def _one_of_several(places: list[FrameGeometry], frame: int | None, warnings: li
     size = min(len(group) for group in groups)
     if not 0 <= frame < size:
         raise InputError("There is no frame {frame}: the series has frames 0 to {value} at each position.", frame=frame, value=size - 1)
-    warnings.append(f"Volume {frame} of {size} at the same positions was taken.")
+    warnings.append(Sentence("Volume {frame} of {size} at the same positions was taken.", frame=frame, size=size))
     return sorted(group[frame] for group in groups)
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import InputError
+from ..remedies import Sentence
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -126,8 +127,10 @@ def stack_geometry(frames: Sequence[FrameGeometry], names: Sequence[str], warnin
         order, start, step = [0], first.position, first.normal * abs(first.thickness)
     elif any(frame.position is None for frame in frames):
         warnings.append(
-            "The images do not say where they are in the patient; "
-            f"they are stacked in their numbered order, {abs(first.thickness):g} mm apart."
+            Sentence(
+                "The images do not say where they are in the patient; they are stacked in their numbered order, {thickness:g} mm apart.",
+                thickness=abs(first.thickness),
+            )
         )
         order = sorted(range(len(frames)), key=lambda number: frames[number].number)
         start, step = None, first.normal * abs(first.thickness)
@@ -181,10 +184,22 @@ def _along_normal(frames: Sequence[FrameGeometry], warnings: list[str]) -> tuple
     straight = positions[0] + places[:, np.newaxis] * step
     sideways = float(np.linalg.norm(positions - straight, axis=1).max())
     if sideways > max(_IRREGULAR * distance, 0.1 * min(frames[0].step_right, frames[0].step_down)):
-        warnings.append(f"The slices are shifted against one another by up to {sideways:.2g} mm; they are stacked in a straight line.")
+        warnings.append(
+            Sentence(
+                "The slices are shifted against one another by up to {sideways:.2g} mm; they are stacked in a straight line.",
+                sideways=sideways,
+            )
+        )
     warnings.append(
-        f"The distances between slices vary ({gaps.min():.3g} to {gaps.max():.3g} mm; thin and thick slices, or a slice missing?): "
-        f"the {len(order)} slices were resampled to {count} slices, {distance:.3g} mm apart."
+        Sentence(
+            "The distances between slices vary ({min:.3g} to {max:.3g} mm; thin and thick slices, or a slice "
+            "missing?): the {count} slices were resampled to {count2} slices, {distance:.3g} mm apart.",
+            min=gaps.min(),
+            max=gaps.max(),
+            count=len(order),
+            count2=count,
+            distance=distance,
+        )
     )
     return order, positions[0], step, places, count
 
@@ -193,15 +208,23 @@ def _several_sentence(count: int, groups: list[list[int]]) -> str:
     sizes = Counter(len(group) for group in groups)
     size, places = sizes.most_common(1)[0]
     if len(sizes) == 1:
-        return (
-            f"The {count} images of the series lie at {places} positions, {size} at each (phases, echoes or times?): "
-            f"choose one volume with --frame 0 to {size - 1}."
+        return Sentence(
+            "The {count} images of the series lie at {places} positions, {size} at each (phases, echoes or times?): "
+            "choose one volume with --frame 0 to {size2}.",
+            count=count,
+            places=places,
+            size=size,
+            size2=size - 1,
         )
     several = sum(len(group) > 1 for group in groups)
     most = max(sizes)
-    return (
-        f"Several of the {count} images of the series lie at the same position (up to {most}, at {several} of {len(groups)} positions): "
-        "give a folder with one volume."
+    return Sentence(
+        "Several of the {count} images of the series lie at the same position (up to {most}, at {several} of "
+        "{count2} positions): give a folder with one volume.",
+        count=count,
+        most=most,
+        several=several,
+        count2=len(groups),
     )
 
 

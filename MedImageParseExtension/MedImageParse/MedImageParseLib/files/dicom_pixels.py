@@ -14,6 +14,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError
+from ..remedies import Sentence
 from .quiet import quiet_codecs
 
 if TYPE_CHECKING:
@@ -170,10 +171,10 @@ def _looked_up(frames: np.ndarray, table: Dataset) -> np.ndarray:
 def _undecodable(path: Path, header: Dataset, error: Exception) -> str:
     kind = how_stored(header)
     missing = "No module" in str(error) or "missing dependencies" in str(error) or "plugins are missing" in str(error)
-    way = "convert it to an uncompressed transfer syntax (dcmdjpeg, gdcmconv --raw) or export it again"
+    way = Sentence("convert it to an uncompressed transfer syntax (dcmdjpeg, gdcmconv --raw) or export it again")
     if missing:
-        way = "install pylibjpeg with its plugins, or " + way
-    return f"The pixels of a DICOM file ({path.name}{kind}) cannot be decoded; {way}."
+        way = Sentence("install pylibjpeg with its plugins, or {way}", way=way)
+    return Sentence("The pixels of a DICOM file ({name}{kind}) cannot be decoded; {way}.", name=path.name, kind=kind, way=way)
 
 
 def how_stored(header: Dataset) -> str:
@@ -182,9 +183,9 @@ def how_stored(header: Dataset) -> str:
     if syntax is None:
         return ""
     try:
-        return f", stored as {syntax.name}" if syntax.is_compressed else ""
+        return Sentence(", stored as {name}", name=syntax.name) if syntax.is_compressed else ""
     except ValueError:  # pydicom does not know it
-        return f", stored in the private transfer syntax {syntax}"
+        return Sentence(", stored in the private transfer syntax {syntax}", syntax=syntax)
 
 
 def _compact(voxels: np.ndarray) -> np.ndarray:

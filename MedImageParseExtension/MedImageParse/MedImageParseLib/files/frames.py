@@ -8,6 +8,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..imaging.volume import Volume
+from ..remedies import Sentence
 
 EVERY_FRAME = -1  # in place of a frame's number
 ONE_VOLUME = "The image holds one volume only, so there is no frame to choose: leave --frame out."
@@ -37,7 +38,7 @@ def one_volume(voxels: np.ndarray, is_color: bool, frame: int | None) -> np.ndar
         voxels = np.ascontiguousarray(voxels[frame])
     if voxels.ndim > rank:
         sizes = "x".join(str(size) for size in voxels.shape[::-1])
-        count = f"; choose one with --frame 0 to {voxels.shape[0] - 1}" if voxels.ndim == rank + 1 else ""
+        count = Sentence("; choose one with --frame 0 to {shape}", shape=voxels.shape[0] - 1) if voxels.ndim == rank + 1 else ""
         raise InputError(
             "The image has {ndim} dimensions ({sizes}); give one volume (three dimensions) at a time{count}.",
             ndim=voxels.ndim,

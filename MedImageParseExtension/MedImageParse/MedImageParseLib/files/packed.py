@@ -21,6 +21,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..imaging.volume import Volume
+from ..remedies import Sentence
 from .frames import EVERY_FRAME, ONE_VOLUME
 
 MGH_EXTENSIONS = (".mgh", ".mgz", ".mgh.gz")
@@ -105,7 +106,7 @@ def read_mgh(path: Path, frame: int | None = None) -> Volume:
     Raises:
         InputError: damaged, of an unknown kind, or of several volumes where none was chosen.
     """
-    damaged = f"The file {path.name} is damaged or no volume of FreeSurfer's; copy or export it again."
+    damaged = Sentence("The file {name} is damaged or no volume of FreeSurfer's; copy or export it again.", name=path.name)
     try:
         with open(path, "rb") as raw:
             is_packed = raw.read(2) == b"\x1f\x8b"

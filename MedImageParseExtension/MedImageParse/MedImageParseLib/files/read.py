@@ -19,6 +19,7 @@ import numpy as np
 from ..errors import InputError
 from ..imaging.nifti import NiftiHeader, decode_nifti, qform_matrix, sform_matrix
 from ..imaging.volume import Volume, usable_matrix
+from ..remedies import Sentence
 from .frames import EVERY_FRAME, ONE_VOLUME, one_volume, split_frames
 from .packed import MGH_EXTENSIONS, PACKED_EXTENSIONS, only_image, read_mgh, unpacked
 from .quiet import quiet_codecs
@@ -104,7 +105,7 @@ def _read(path: str | os.PathLike, series: str, frame: int | None) -> tuple[Volu
             "The image {name} does not fit into this computer's memory; crop it or use a smaller one.", name=path.name
         ) from error
     except OSError as error:
-        reason = error.strerror or "it cannot be opened"
+        reason = error.strerror or Sentence("it cannot be opened")
         raise InputError(
             "The image {name} cannot be read ({reason}); check that you may open it.", name=path.name, reason=reason
         ) from error
@@ -128,7 +129,7 @@ def _read_any(path: Path, warnings: list[str], series: str, frame: int | None) -
 
         # Sorted, so that the order of a folder's listing never decides anything.
         files = sorted(Path(folder, name) for folder, _folders, names in os.walk(path) for name in names)
-        return read_dicom(files, f"The folder {path.name or path}", warnings, series=series, frame=frame)
+        return read_dicom(files, Sentence("The folder {name}", name=path.name or path), warnings, series=series, frame=frame)
     path.open("rb").close()  # says at once, and for every kind alike, when the file may not be read
     if path.stat().st_size == 0:
         raise InputError("The file {name} is empty (0 bytes); copy or export it again.", name=path.name)
@@ -154,7 +155,7 @@ def _read_any(path: Path, warnings: list[str], series: str, frame: int | None) -
     from .dicom import is_dicom_file, read_dicom
 
     if is_dicom_file(path):
-        return read_dicom([path], f"The file {path.name}", warnings, series=series, frame=frame)
+        return read_dicom([path], Sentence("The file {name}", name=path.name), warnings, series=series, frame=frame)
     raise InputError("The file {name} is of a kind that is not read here; give {readable}.", name=path.name, readable=READABLE)
 
 
@@ -167,7 +168,7 @@ def _read_packed(path: Path, warnings: list[str], series: str, frame: int | None
         from .dicom import read_dicom
 
         files = sorted(each for each in folder.iterdir())
-        return read_dicom(files, f"The file {path.name}", warnings, series=series, frame=frame)
+        return read_dicom(files, Sentence("The file {name}", name=path.name), warnings, series=series, frame=frame)
 
 
 def _read_nifti(path: Path, warnings: list[str], frame: int | None) -> Volume:

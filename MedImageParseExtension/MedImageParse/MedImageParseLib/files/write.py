@@ -26,6 +26,7 @@ import numpy as np
 from ..errors import Cancelled, EndpointError, MedImageParseError, PartlyDone, UsageError
 from ..imaging.nifti import encode_nifti
 from ..imaging.volume import Volume
+from ..remedies import Sentence
 from ..search.records import Provenance, Record
 from .nrrd import write_nrrd
 
@@ -122,7 +123,9 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
         os.replace(temporary, path)
     except OSError as error:
         raise UsageError(
-            "The file {path} cannot be written ({value}); choose another place.", path=path, value=error.strerror or "unknown reason"
+            "The file {path} cannot be written ({value}); choose another place.",
+            path=path,
+            value=error.strerror or Sentence("unknown reason"),
         ) from error
     finally:
         with suppress(OSError):
@@ -228,7 +231,9 @@ def make_folder(folder: str | os.PathLike) -> Path:
         raise UsageError("The folder {parent} does not exist; create it or choose another.", parent=folder.parent) from error
     except OSError as error:
         raise UsageError(
-            "The folder {folder} cannot be made ({value}); choose another.", folder=folder, value=error.strerror or "unknown reason"
+            "The folder {folder} cannot be made ({value}); choose another.",
+            folder=folder,
+            value=error.strerror or Sentence("unknown reason"),
         ) from error
     return folder
 

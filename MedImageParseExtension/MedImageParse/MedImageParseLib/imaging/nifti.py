@@ -16,6 +16,7 @@ from typing import Literal
 import numpy as np
 
 from ..errors import InputError
+from ..remedies import Sentence
 from .gzipping import GZIP_MAGIC, Inflater, PlainBytes, gzip_pieces
 
 _DEFLATE_MAX_RATIO = 1032  # zlib's documented limit: one byte of deflate cannot hold more than about 1032 bytes
@@ -469,8 +470,11 @@ def _compare(sform: np.ndarray, qform: np.ndarray, shape: list[int], remarks: li
     smallest = np.linalg.norm(sform[:3, :3], axis=0).min()
     if np.isfinite(apart) and apart > max(_FORMS_APART * smallest, 1e-4 * smallest):
         remarks.append(
-            f"The file states two positions (sform and qform) that lie up to {apart:.3g} mm apart; programs differ in which they show. "
-            "The results state both, as the file does."
+            Sentence(
+                "The file states two positions (sform and qform) that lie up to {apart:.3g} mm apart; programs differ in "
+                "which they show. The results state both, as the file does.",
+                apart=apart,
+            )
         )
 
 

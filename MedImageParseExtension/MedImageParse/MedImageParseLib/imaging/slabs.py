@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import UsageError
+from ..remedies import Sentence, joined
 from .volume import CroppedMask, three
 
 OVERLAP = 2
@@ -62,11 +63,12 @@ def slabs_for(
         if not setting.isdecimal() or int(setting) < 1:
             raise UsageError("The slabs '{setting}' are not understood; give none, auto or a number of slabs.", setting=setting)
         slabs = _cut(depth, int(setting))
-        return slabs, _sentence(slabs, "as asked" if len(slabs) == int(setting) else f"{setting} were asked for, and no more fit") if int(
-            setting
-        ) > 1 else ""
+        return slabs, _sentence(
+            slabs,
+            Sentence("as asked") if len(slabs) == int(setting) else Sentence("{setting} were asked for, and no more fit", setting=setting),
+        ) if int(setting) > 1 else ""
     needed = _for_axis(shape_kji) if guesses_axis else 1
-    why = "the model may mistake the slice direction of a volume of this shape" if needed > 1 else ""
+    why = Sentence("the model may mistake the slice direction of a volume of this shape") if needed > 1 else ""
     for_size = int(np.ceil(bytes_estimate / (0.9 * body_limit))) if body_limit and bytes_estimate > body_limit else 1
     while (
         for_size > 1
@@ -75,11 +77,11 @@ def slabs_for(
     ):
         for_size += 1  # thin slabs: the slices that overlap weigh as well
     if for_size > needed:
-        needed, why = for_size, "the whole volume would be larger than the endpoint takes"
+        needed, why = for_size, Sentence("the whole volume would be larger than the endpoint takes")
     slabs = _cut(depth, needed)
     if guesses_axis and not all(_is_safe(slab, shape_kji) for slab in slabs) and guessed_axis(shape_kji[::-1]) != 2:
-        cut = f" It went in {len(slabs)} slabs ({why})." if len(slabs) > 1 else ""
-        return slabs, f"{_TRAPPED.format(i=shape_kji[2], j=shape_kji[1], k=depth)}{cut}"
+        cut = [Sentence("It went in {count} slabs ({why}).", count=len(slabs), why=why)] if len(slabs) > 1 else []
+        return slabs, joined([Sentence(_TRAPPED, i=shape_kji[2], j=shape_kji[1], k=depth), *cut])
     return slabs, _sentence(slabs, why) if needed > 1 else ""
 
 
@@ -148,4 +150,6 @@ def _tallest(slabs: list[Slab]) -> int:
 def _sentence(slabs: list[Slab], why: str) -> str:
     if len(slabs) < 2:
         return "The volume went as one slab: it has too few slices to cut."
-    return f"The volume went in {len(slabs)} slabs that overlap by {OVERLAP} slices ({why})."
+    return Sentence(
+        "The volume went in {count} slabs that overlap by {overlap} slices ({why}).", count=len(slabs), overlap=OVERLAP, why=why
+    )

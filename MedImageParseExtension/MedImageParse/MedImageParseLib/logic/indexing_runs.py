@@ -12,6 +12,7 @@ from ..configuration import configuration_folder
 from ..errors import InputError, MedImageParseError, UsageError
 from ..imaging.volume import Volume
 from ..progress import Cancellation, Progress
+from ..remedies import Sentence
 from ..scene.session import importSlicer
 from ..scene.volumes import volumeFromNode
 from ..tasks.indexing import IndexingOptions, IndexingResult, Source
@@ -185,7 +186,7 @@ def seriesName(database: Any, file: str) -> str:
         file: any of the series.
     """
     number, words = (str(database.fileValue(file, tag) or "").strip() for tag in (_SERIES_NUMBER, _SERIES_NAME))
-    return f"{number}: {words}" if number and words else words or (f"series {number}" if number else "DICOM series")
+    return f"{number}: {words}" if number and words else words or (Sentence("series {number}", number=number) if number else "DICOM series")
 
 
 def whereFrom(volumeNode: Any) -> tuple[str, str]:
@@ -224,7 +225,7 @@ def _seriesSource(database: Any, series: str, files: list[str]) -> Source:
 
     def read() -> tuple:
         warnings: list[str] = []
-        return read_dicom([Path(file) for file in files], f'The series "{name}"', warnings), warnings
+        return read_dicom([Path(file) for file in files], Sentence('The series "{name}"', name=name), warnings), warnings
 
     return Source(name, DICOM_SOURCE + series, read)
 

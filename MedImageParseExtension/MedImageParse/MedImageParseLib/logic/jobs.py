@@ -30,6 +30,7 @@ from typing import Any
 
 from ..errors import Cancelled, MedImageParseError, UsageError
 from ..progress import Cancellation, Progress
+from ..remedies import Sentence
 
 STATES = ("queued", "preparing", "running", "importing", "done", "failed", "cancelled", "dropped")
 ENDED = ("done", "failed", "cancelled", "dropped")
@@ -418,7 +419,7 @@ class JobQueue:
             self._end(job, "failed", str(error), error)
         else:
             _log.error("job %d failed", job.id, exc_info=error)
-            sentence = OUT_OF_MEMORY if isinstance(error, MemoryError) else UNEXPECTED.format(kind=type(error).__name__)
+            sentence = OUT_OF_MEMORY if isinstance(error, MemoryError) else Sentence(UNEXPECTED, kind=type(error).__name__)
             self._end(job, "failed", sentence, error)
 
     def _end(self, job: Job, state: str, sentence: str = "", error: BaseException | None = None, result: Any = None) -> None:

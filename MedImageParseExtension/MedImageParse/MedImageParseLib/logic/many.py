@@ -14,6 +14,7 @@ from typing import Any
 from ..cohort.batch import MOST_FAILURES
 from ..errors import EndpointError, InputError, MedImageParseError
 from ..files.dicom import NO_IMAGE_MODALITIES
+from ..remedies import Sentence
 from ..scene.session import importSlicer
 from ..scene.volumes import volumeNodes
 from .indexing_runs import DICOM_SOURCE, databaseSeries, seriesName, whereFrom
@@ -170,7 +171,7 @@ def _openSeries(series: str, name: str, scene: Any) -> Any:
     for node in volumeNodes(scene):
         if whereFrom(node)[1] == DICOM_SOURCE + series:
             return node
-    return loadSeries(series, f'The series "{name}"', scene)
+    return loadSeries(series, Sentence('The series "{name}"', name=name), scene)
 
 
 def sequenceOf(volumeNode: Any) -> Any:

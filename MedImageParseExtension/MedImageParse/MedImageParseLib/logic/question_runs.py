@@ -13,6 +13,7 @@ from ..imaging.geometry import SliceView
 from ..imaging.regions import Region
 from ..imaging.volume import Volume, three
 from ..progress import Cancellation, Progress
+from ..remedies import Sentence
 from ..scene.geometry import regionFromRoi, regionFromSegment
 from ..search.index import EmbeddingIndex, Study
 from ..search.labels import LabelCounts
@@ -154,7 +155,7 @@ def _search_region(
     excluded = series_name(volume.voxels, volume.ijk_to_ras) if query.other_volumes else ""
     hits = index.search(vectors[0], provenance=found, top=query.top, exclude_series=excluded)
     report = log.report(volume, client, recipe.window, query={"plane": query.plane, "slices": [query.slice_index], "text": None})
-    detail = f"a part of {query.plane}, slice {query.slice_index}"
+    detail = Sentence("a part of {plane}, slice {slice_index}", plane=query.plane, slice_index=query.slice_index)
     return SearchResult(hits, found, make_thumbnail(pictures[0].pixels), detail, report.as_dict())
 
 

@@ -14,9 +14,8 @@ from slicer.i18n import tr as _
 from ..files.head_chart import render_confusion
 from ..logic.jobs import Job
 from ..scene import tables
-from ..tasks.find_similar import name_of
 from . import adapter_plots
-from .hits_grid import placeText
+from .hits_grid import nameText, placeText
 from .pixmaps import Watcher, pixmapFromPng, pngFromImage
 from .search_context import SearchContext
 from .sentences import worded
@@ -302,7 +301,7 @@ class ApplyBox:
         fitHeight(table)
         counts = Counter(answer.ranked(result.labels)[0][0] for answer in result.answers)
         told = ", ".join(f"{label} {count:,}" for label, count in counts.most_common(_MOST_ROWS))
-        notes = [_("{count} images: {told}.").format(count=f"{len(result.answers):,}", told=told), result.failure]
+        notes = [_("{count} images: {told}.").format(count=f"{len(result.answers):,}", told=told), worded(result.failure)]
         showSentence(self._ui.answersNoteLabel, "\n".join(note for note in notes if note))
 
     def _openRow(self, row: int) -> None:
@@ -314,7 +313,7 @@ class ApplyBox:
             return
         answers, labels = self.result.answers, self.result.labels
         columns: list[tables.Column] = [
-            (_("Image"), [name_of(answer.record) for answer in answers]),
+            (_("Image"), [nameText(answer.record) for answer in answers]),
             (_("Place"), [placeText(answer.record) for answer in answers]),
             (_("Label"), [answer.ranked(labels)[0][0] for answer in answers]),
             *((label, [float(answer.probabilities[place]) for answer in answers]) for place, label in enumerate(labels)),
@@ -323,7 +322,7 @@ class ApplyBox:
 
 
 def _called(answer: Told) -> str:
-    return _("{place}, {name}").format(place=placeText(answer.record), name=name_of(answer.record))
+    return _("{place}, {name}").format(place=placeText(answer.record), name=nameText(answer.record))
 
 
 def _figureNames() -> dict[str, str]:

@@ -116,7 +116,7 @@ class ClassifyBox:
         else:
             what = _("{plane} slice {index} of {volume}.").format(plane=plane.capitalize(), index=result.indices[0], volume=name)
         warnings = [worded(warning) for warning in result.report.get("warnings", ())]
-        showSentence(ui.labelsNoteLabel, "\n".join([what, CALIBRATION_NOTE, *warnings]))
+        showSentence(ui.labelsNoteLabel, "\n".join([what, worded(CALIBRATION_NOTE), *warnings]))
 
     def _goTo(self, row: int, _column: int) -> None:
         nodeId, _name, plane = self._asked

@@ -56,7 +56,7 @@ class DeployDialog:
             (ui.deployWorkspaceEdit, "workspace"), (ui.deployInstanceComboBox, "instance"), (ui.deploySignInComboBox, "sign_in"),
             (ui.deployDeleteByEdit, "delete_by"), (ui.deploySharedCheckBox, "shared_quota"),
         ):  # fmt: skip
-            setTip(field, _inSentence(about(DeployOptions, name).help))
+            setTip(field, _inSentence(worded(about(DeployOptions, name).help)))
         for edit in (ui.deployWorkspaceEdit, ui.deployDeleteByEdit):
             edit.connect("textChanged(QString)", self._changed)
         ui.deploySharedCheckBox.connect("toggled(bool)", self._changed)
@@ -168,7 +168,9 @@ class DeployDialog:
                 return
             self._found = job.result
             self.ui.deployList.clear()
-            self.ui.deployList.addItems([plain(f"{each.name} ({each.workspace}): {each.state}. {each.reminder()}") for each in self._found])
+            self.ui.deployList.addItems(
+                [plain(f"{each.name} ({each.workspace}): {each.state}. {worded(each.reminder())}") for each in self._found]
+            )
             if not self._found:
                 showSentence(self.ui.deployNoteLabel, _("No endpoint created by this program was found."))
             self._show()
@@ -224,7 +226,8 @@ class DeployDialog:
         if job is not None and job.stage and job.stage != "asking it a tiny question":
             minutes = int(job.elapsed // 60)
             showSentence(
-                self.ui.deployNoteLabel, _("Azure is working: {stage}, {minutes} min so far.").format(stage=job.stage, minutes=minutes)
+                self.ui.deployNoteLabel,
+                _("Azure is working: {stage}, {minutes} min so far.").format(stage=_stageText(job.stage), minutes=minutes),
             )
         if self._queue.is_idle:
             self._timer.stop()
@@ -240,6 +243,17 @@ class DeployDialog:
         )
         ui.deployDeleteButton.setEnabled(idle and 0 <= ui.deployList.currentRow < len(self._found))
         ui.deployStopButton.setVisible(not idle)
+
+
+def _stageText(stage: str) -> str:
+    """What Azure is doing, in the middle of a sentence."""
+    return {
+        "making the endpoint": _("making the endpoint"),
+        "removing the failed deployment": _("removing the failed deployment"),
+        "making the deployment": _("making the deployment"),
+        "directing the traffic": _("directing the traffic"),
+        "deleting": _("deleting"),
+    }.get(stage, stage)
 
 
 def _inSentence(help: str) -> str:

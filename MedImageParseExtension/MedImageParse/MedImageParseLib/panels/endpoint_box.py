@@ -31,7 +31,7 @@ def costs(profile: str = "") -> list[str]:
     from ..api import deploy  # not at file scope: it brings everything for Azure, and most people never make an endpoint here
 
     advice = _("If you no longer need it, delete it in Azure, or with medimageparse deploy delete.")
-    return [f"{sentence} {advice}" for sentence in deploy.reminders(profile)]
+    return [f"{worded(sentence)} {advice}" for sentence in deploy.reminders(profile)]
 
 
 def engineText(engine: Added) -> str:

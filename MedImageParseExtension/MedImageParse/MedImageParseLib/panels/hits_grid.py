@@ -12,6 +12,7 @@ from slicer.i18n import tr as _
 from ..search.records import Hit, Record
 from ..tasks.find_similar import name_of
 from .pixmaps import Watcher, pixmapFromPng
+from .sentences import worded
 from .widgets import plain, setTip, signalsBlocked
 
 _NARROWEST, _WIDEST_PICTURE, _MARGIN = 104, 128, 10  # pixels
@@ -89,6 +90,11 @@ class HitsGrid:
             self._onOpen(self._hits[row])
 
 
+def nameText(record: Record) -> str:
+    """What to call a record's image."""
+    return str(worded(name_of(record)))
+
+
 def placeText(record: Record) -> str:
     """Which slice it is, for a person."""
     planes = {"axial": _("axial {index}"), "coronal": _("coronal {index}"), "sagittal": _("sagittal {index}")}
@@ -101,7 +107,7 @@ def tipOf(rank: int, hit: Hit) -> str:
     """Everything that is known of a result."""
     record = hit.record
     lines = [
-        _("{rank}. {name}").format(rank=rank, name=name_of(record)),
+        _("{rank}. {name}").format(rank=rank, name=nameText(record)),
         _("{place}, similarity {similarity}").format(place=placeText(record), similarity=f"{hit.similarity:.4f}"),
         _("Window: {window}").format(window=record.position["window"]) if record.position.get("window") else "",
         record.source or _("The index does not store the location of this image."),
@@ -113,7 +119,7 @@ def tipOf(rank: int, hit: Hit) -> str:
 
 def _lines(hit: Hit) -> list[str]:
     """Similarity, study, slice."""
-    return [similarityText(hit.similarity), name_of(hit.record), placeText(hit.record)]
+    return [similarityText(hit.similarity), nameText(hit.record), placeText(hit.record)]
 
 
 def similarityText(similarity: float) -> str:

@@ -173,4 +173,4 @@ def _outcome(result: IndexingResult, seconds: float) -> str:
     if sent:
         duration = f"{seconds:.1f}" if seconds < 10 else f"{seconds:.0f}"
         text += " " + _("{size} sent in {seconds} s.").format(size=sizeText(sent), seconds=duration)
-    return "\n".join([text, *([result.failure] if result.failure else []), *result.report.get("warnings", ())])
+    return "\n".join([text, *map(worded, filter(None, [result.failure, *result.report.get("warnings", ())]))])

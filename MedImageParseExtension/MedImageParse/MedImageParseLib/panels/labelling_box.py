@@ -10,8 +10,7 @@ from slicer.i18n import tr as _
 from ..logic.adapter_runs import ImagePage
 from ..logic.jobs import Job
 from ..search.records import Hit
-from ..tasks.find_similar import name_of
-from .hits_grid import HitsGrid, placeText
+from .hits_grid import HitsGrid, nameText, placeText
 from .search_context import SearchContext
 from .task_box import TaskBox
 from .widgets import Choice, plain, showSentence, signalsBlocked
@@ -117,10 +116,10 @@ class LabellingBox:
         showSentence(self._ui.tagNoteLabel, words.format(first=f"{first:,}", last=f"{last:,}", total=f"{page.total:,}"))
 
     def _lines(self, hit: Hit) -> list[str]:
-        return [self._labels(hit) or _("no label"), name_of(hit.record), placeText(hit.record)]
+        return [self._labels(hit) or _("no label"), nameText(hit.record), placeText(hit.record)]
 
     def _tip(self, _rank: int, hit: Hit) -> str:
-        lines = [name_of(hit.record), placeText(hit.record), self._labels(hit), hit.record.source]
+        lines = [nameText(hit.record), placeText(hit.record), self._labels(hit), hit.record.source]
         return "\n".join(line for line in lines if line)
 
     def _labels(self, hit: Hit) -> str:

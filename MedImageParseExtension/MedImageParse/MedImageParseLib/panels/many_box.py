@@ -14,7 +14,7 @@ from ..errors import MedImageParseError
 from ..logic import many
 from ..logic.indexing_runs import openDatabase
 from ..scene.volumes import volumeNodes
-from .sentences import words
+from .sentences import worded, words
 from .widgets import fitHeight, plain, setTip, setUpTable
 
 _HIGHEST = 150  # pixels of the list
@@ -79,7 +79,7 @@ class ManyBox:
         for number, case in enumerate(cases):
             for column, text in enumerate((case.name, _stateText(case))):
                 item = qt.QTableWidgetItem(plain(text))
-                setTip(item, case.sentence or text)
+                setTip(item, worded(case.sentence) or text)
                 table.setItem(number, column, item)
         table.setVisible(bool(cases))
         if cases:
@@ -93,7 +93,7 @@ class ManyBox:
         failed = [case for case in self.runs.cases if case.state == many.FAILED]
         text = _("{done} of {all} images are done.").format(done=done, all=every)
         if failed:
-            why = words(failed[0].error) if isinstance(failed[0].error, MedImageParseError) else failed[0].sentence
+            why = words(failed[0].error) if isinstance(failed[0].error, MedImageParseError) else worded(failed[0].sentence)
             text += " " + _("{name}: {why}").format(name=failed[0].name, why=why)
         return text
 

@@ -105,7 +105,7 @@ class OptionsBox:
         ui = self._ui
         try:
             made = self._preview()
-            window = _sentence(made.window.describe())
+            window = _windowText(made.window)
             if made.window.why == FOR_ENGINE:
                 window = _("{window}, because the engine takes Hounsfield units").format(window=window)
             text = _("{window}; {size} MB before compression.").format(window=window, size=megabytes(made.bytes_raw))
@@ -220,19 +220,18 @@ def _choices(ui: Any, choose: Any) -> dict[str, Choice]:
     return {name: Choice(comboBox, options, partial(choose, name)) for name, (comboBox, options) in table.items()}
 
 
-def _windowOptions() -> list[tuple[str, str]]:
+def _siteText(site: str) -> str:
     names = {
         "abdomen": _("Abdomen"), "lung": _("Lung"), "pelvis": _("Pelvis"), "liver": _("Liver"), "colon": _("Colon"),
         "pancreas": _("Pancreas"), "soft": _("Soft tissue"), "brain": _("Brain"), "bone": _("Bone"),
         "lung-3d": _("Lung, 3D model"),
     }  # fmt: skip
+    return names.get(site, site.replace("-", " ").capitalize())
+
+
+def _windowOptions() -> list[tuple[str, str]]:
     sites = [
-        (
-            site,
-            _("{site} ({low} to {high})").format(
-                site=names.get(site, site.replace("-", " ").capitalize()), low=f"{low:g}", high=f"{high:g}"
-            ),
-        )
+        (site, _("{site} ({low} to {high})").format(site=_siteText(site), low=f"{low:g}", high=f"{high:g}"))
         for site, (low, high) in CT_WINDOWS.items()
     ]
     return [
@@ -244,5 +243,9 @@ def _windowOptions() -> list[tuple[str, str]]:
     ]
 
 
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]
+def _windowText(window: Window) -> str:
+    """What a window does to the values."""
+    if not window.changes_values:
+        return _("8-bit input, sent as it is") if window.kind == "untouched" else _("Raw values")
+    name = {"range": _("Range as given"), "percentile": _("Percentiles 0.5 to 99.5")}.get(window.kind) or _siteText(window.site)
+    return _("{window}: {low} to {high}").format(window=name, low=f"{window.low:g}", high=f"{window.high:g}")

@@ -11,9 +11,8 @@ from slicer.i18n import tr as _
 
 from ..files.figures import MapPoint, render_small_map
 from ..logic.jobs import Job
-from ..tasks.find_similar import name_of
 from ..tasks.outliers import OutlierResult, RankedItem
-from .hits_grid import placeText
+from .hits_grid import nameText, placeText
 from .pixmaps import Watcher, pixmapFromPng, pngFromImage
 from .search_context import SearchContext
 from .task_box import TaskBox
@@ -164,7 +163,7 @@ class OutliersBox:
 
 def _called(item: RankedItem) -> str:
     place = placeText(item.record) if item.slices == 1 else _("{count} slices").format(count=item.slices)
-    return _("{place}, {name}").format(place=place, name=name_of(item.record))
+    return _("{place}, {name}").format(place=place, name=nameText(item.record))
 
 
 def _tip(item: RankedItem) -> str:

@@ -13,7 +13,7 @@ from slicer.i18n import tr as _
 
 from ..errors import UsageError
 from ..prompts import presets
-from .sentences import words
+from .sentences import worded, words
 from .widgets import plain, plainTip, setTip
 
 
@@ -53,7 +53,7 @@ class PresetsMenu:
         self._menu.clear()
         for preset in found:
             text = _("{name} ({count})").format(name=preset.name, count=len(preset.prompts))
-            self._add(self._menu, text, partial(self._onTake, preset.prompts), preset.title)
+            self._add(self._menu, text, partial(self._onTake, preset.prompts), worded(preset.title))
         self._menu.addSeparator()
         if fault:
             self._add(self._menu, _("Your presets cannot be read…"), partial(slicer.util.errorDisplay, fault), fault)

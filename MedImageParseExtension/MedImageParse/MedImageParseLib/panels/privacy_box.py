@@ -15,6 +15,7 @@ from ..profiles.consent import WHAT_LEAVES, ConsentStore, in_words, missing_cons
 from ..profiles.profiles import Profile
 from ..transport.address import parse_address
 from ..transport.audit import AuditLog
+from .sentences import worded
 from .widgets import plain, plainTip, setPlain, signalsBlocked
 
 
@@ -28,7 +29,7 @@ class PrivacyBox:
 
     def __init__(self, ui: Any, say: Any):
         self._ui, self._say = ui, say
-        setPlain(ui.whatLeavesLabel, WHAT_LEAVES)
+        setPlain(ui.whatLeavesLabel, worded(WHAT_LEAVES))
         ui.hostsList.connect("itemSelectionChanged()", self._selected)
         ui.withdrawButton.connect("clicked()", self._withdraw)
         ui.auditCheckBox.connect("toggled(bool)", self._switchAudit)
@@ -106,7 +107,7 @@ def mayBeSent(profile: Profile, parent: Any = None) -> bool:
         return True
     host = parse_address(profile.url, allow_plain_http=True).host
     question = _("Send your images to {host}?\n\n{whatLeaves}").format(
-        host=host + in_words(profile.proxy, profile.ca_bundle), whatLeaves=WHAT_LEAVES
+        host=host + worded(in_words(profile.proxy, profile.ca_bundle)), whatLeaves=worded(WHAT_LEAVES)
     )
     if signsIn:
         question += "\n\n" + _("Your key or sign-in for this endpoint is sent there too.")

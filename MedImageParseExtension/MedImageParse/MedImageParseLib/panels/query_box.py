@@ -124,7 +124,12 @@ class QueryBox:
             seen = context.seenSlice()
             if seen is None:
                 return None  # the volume was closed a moment ago
-            asked = _("{plane} slice {index} of {volume}").format(plane=seen.plane, index=seen.index, volume=context.volumeNode.GetName())
+            texts = {
+                "axial": _("axial slice {index} of {volume}"),
+                "coronal": _("coronal slice {index} of {volume}"),
+                "sagittal": _("sagittal slice {index} of {volume}"),
+            }
+            asked = texts[seen.plane].format(index=seen.index, volume=context.volumeNode.GetName())
             if mode == REGION:
                 asked = _("a region of {slice}").format(slice=asked)
             query.update(

@@ -10,20 +10,27 @@ from datetime import datetime
 from typing import Any
 
 from slicer.i18n import tr as _
+from slicer.i18n import translate
 
 from .. import remedies
 from ..errors import MedImageParseError
 from ..remedies import Remedy
 
+CONTEXT = "MedImageParseLib"  # of what is raised below the panels: whoever shows it does not know in which file
+
 
 def worded(sentence: str) -> str:
-    """A finished sentence (a warning, a note) in the panel's terms."""
-    return remedies.worded(sentence, _inThePanel)
+    """A sentence from below (a warning, a note) in the panel's terms and the person's language."""
+    return str(remedies.worded(sentence, _inThePanel, _translated))
+
+
+def _translated(template: str) -> str:
+    return translate(CONTEXT, template)
 
 
 def words(error: BaseException) -> str:
     """An error as the person reads it, without the request's identifier, which only the endpoint's owner can use."""
-    return error.worded(_inThePanel) if isinstance(error, MedImageParseError) else str(error)
+    return error.worded(_inThePanel, _translated) if isinstance(error, MedImageParseError) else str(error)
 
 
 def jobWords(job: Any) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from ..configuration import configuration_folder, write_atomically
 from ..errors import ConsentError
 from ..redaction import redactor
-from ..remedies import AGREE, Sentence
+from ..remedies import AGREE, Sentence, joined
 from ..transport.address import is_loopback_host, parse_address
 
 CONSENT_FILE = "consent.json"
@@ -153,16 +153,21 @@ def require_consent(
     if not missing:
         return
     if not granted:
-        place = parse_address(url, allow_plain_http=True).host + in_words(proxy, ca_bundle)
-        what = " and ".join(name for name, goes in (("image data", images), ("a key or token", signs_in)) if goes)
-        raise ConsentError(
-            Sentence(f"{what[0].upper()}{what[1:]} would leave this computer for {place}, and nobody has agreed to that yet: ", AGREE, ".")
-        )
+        host, way = parse_address(url, allow_plain_http=True).host, in_words(proxy, ca_bundle)
+        raise ConsentError(_NOT_AGREED[images, signs_in], host=host, way=way, agree=AGREE)
     for each in missing:
         store.grant(each)
 
 
+_NOT_AGREED = {
+    (True, False): "Image data would leave this computer for {host}{way}, and nobody has agreed to that yet: {agree}.",
+    (False, True): "A key or token would leave this computer for {host}{way}, and nobody has agreed to that yet: {agree}.",
+    (True, True): "Image data and a key or token would leave this computer for {host}{way}, and nobody has agreed to that yet: {agree}.",
+}
+
+
 def in_words(proxy: str = "", ca_bundle: str = "") -> str:
     """The way to a host for a sentence, "" where nothing is added to the usual one."""
-    through = f" through the proxy {redactor.quote(_place(proxy), 100)}" if proxy else ""
-    return through + (f", trusting the certificates in {redactor.quote(ca_bundle, 100)}" if ca_bundle else "")
+    through = [Sentence(" through the proxy {proxy}", proxy=redactor.quote(_place(proxy), 100))] if proxy else []
+    trusting = [Sentence(", trusting the certificates in {ca_bundle}", ca_bundle=redactor.quote(ca_bundle, 100))] if ca_bundle else []
+    return joined([*through, *trusting], "")

@@ -110,7 +110,7 @@ class Profile:
 
     def validate(self) -> None:
         """Raises UsageError with the first thing that is wrong: an unknown choice, a bad URL, a number out of range, a secret."""
-        where = f'Profile "{self.name}"'
+        where = Sentence('Profile "{name}"', name=self.name)
         if not self.name.strip() or len(self.name) > 100 or not self.name.isprintable():
             raise UsageError("A profile needs a name of 1 to 100 printable characters.")
         for attribute, choices in (("model", ("", *MODELS)), ("dialect", DIALECTS), ("sign_in", SIGN_INS), ("entra_method", ENTRA_METHODS)):
@@ -149,7 +149,10 @@ class Profile:
     @property
     def route(self) -> str:
         """The way to the host, as far as this profile changes it: a key that was given for one way is not used on another. "" for none."""
-        ways = (f"proxy {self.proxy}" if self.proxy else "", f"certificates {self.ca_bundle}" if self.ca_bundle else "")
+        ways = (
+            Sentence("proxy {proxy}", proxy=self.proxy) if self.proxy else "",
+            Sentence("certificates {ca_bundle}", ca_bundle=self.ca_bundle) if self.ca_bundle else "",
+        )
         return ", ".join(way for way in ways if way)
 
     def edited(self, **values: Any) -> Profile:
@@ -198,7 +201,7 @@ class Profile:
 
 _TYPES: dict[str, type] = {"str": str, "bool": bool, "float": float, "int": int}
 _FIELDS: dict[str, type] = {item.name: _TYPES[str(item.type)] for item in dataclasses.fields(Profile) if item.name != "unknown"}
-_KIND_WORDS = {str: "text", bool: "true or false", float: "a number", int: "a whole number"}
+_KIND_WORDS = {str: "text", bool: Sentence("true or false"), float: Sentence("a number"), int: Sentence("a whole number")}
 
 
 def local_demo() -> Profile:
@@ -288,7 +291,9 @@ class ProfileStore:
             if place is None:
                 built_in = name == LOCAL_DEMO
                 raise UsageError(
-                    f'"{LOCAL_DEMO}" is built in and cannot be removed.' if built_in else f'There is no profile "{name}" to remove.'
+                    Sentence('"{local_demo}" is built in and cannot be removed.', local_demo=LOCAL_DEMO)
+                    if built_in
+                    else Sentence('There is no profile "{name}" to remove.', name=name)
                 )
             del entries[place]
 
@@ -363,8 +368,12 @@ def _take_in(
         while f"{old} ({number})" in taken:
             number += 1
         profile.name = f"{old} ({number})"
-        why = "is built in and stays as it is" if is_demo else "was taken"
-        result.notes.append(f'"{old}" {why}, so the imported one is called "{profile.name}".')
+        renamed = (
+            '"{old}" is built in and stays as it is, so the imported one is called "{name}".'
+            if is_demo
+            else '"{old}" was taken, so the imported one is called "{name}".'
+        )
+        result.notes.append(Sentence(renamed, old=old, name=profile.name))
     place = _place_of(entries, profile.name)
     own = None if place is None else Profile.from_json(entries[place])
     kept, notes, left_out = received(profile, Profile(profile.name, profile.url), own, trust)
@@ -373,7 +382,7 @@ def _take_in(
         entries.append(kept.to_json())
     else:
         entries[place] = kept.to_json()
-        result.notes.append(f'"{old}" was replaced.')
+        result.notes.append(Sentence('"{old}" was replaced.', old=old))
     taken.add(kept.name)
     result.names.append(kept.name)
     result.left_out += [option for option in left_out if option not in result.left_out]
@@ -432,7 +441,12 @@ def _refuse_secret(where: str, name: str, value: Any, *, known: bool) -> None:
     looks_secret = not known and (words & _SECRET_WORDS or name.lower() in _SECRET_WORDS)
     if looks_secret or (isinstance(value, str) and _SECRET_VALUE.search(value)):
         raise UsageError(
-            Sentence(f'{where}: the field "{name}" looks like a secret, which a profile never keeps; ', KEY_NOT_IN_PROFILE, ".")
+            Sentence(
+                '{where}: the field "{name}" looks like a secret, which a profile never keeps; {key_not_in_profile}.',
+                where=where,
+                name=name,
+                key_not_in_profile=KEY_NOT_IN_PROFILE,
+            )
         )
     if isinstance(value, dict):
         for inner, content in value.items():

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 from ..errors import MedImageParseError, UsageError
 from ..redaction import redactor
+from ..remedies import Sentence, joined
 from ..signin.auth import origin
 from ..transport.address import parse_address
 
@@ -38,12 +39,12 @@ class Settings(Protocol):
 _Profile = TypeVar("_Profile", bound=Settings)
 # Name of an option of `--trust` → field of a profile, and how to call it.
 TRUST_SETTINGS = {
-    "proxy": ("proxy", "the proxy"),
-    "ca-bundle": ("ca_bundle", "the certificate authorities"),
-    "plain-http": ("allow_plain_http", "plain http, which anyone on the way can read"),
-    "authority": ("authority", "the sign-in host"),
-    "scope": ("scope", "the scope of tokens"),
-    "arm-url": ("arm_url", "the Azure Resource Manager"),
+    "proxy": ("proxy", Sentence("the proxy")),
+    "ca-bundle": ("ca_bundle", Sentence("the certificate authorities")),
+    "plain-http": ("allow_plain_http", Sentence("plain http, which anyone on the way can read")),
+    "authority": ("authority", Sentence("the sign-in host")),
+    "scope": ("scope", Sentence("the scope of tokens")),
+    "arm-url": ("arm_url", Sentence("the Azure Resource Manager")),
     "resource-id": ("resource_id", "the Azure resource that a key is read from"),
 }
 # What a person grants on this computer only: never written by an export, never taken from an import.
@@ -104,7 +105,7 @@ def received(profile: _Profile, plain: _Profile, own: _Profile | None, trusted: 
         value = getattr(profile, name)
         if value == getattr(base, name):
             continue
-        shown = words if isinstance(value, bool) else f"{words} {redactor.quote(value, _SHOWN) or '(none)'}"
+        shown = words if isinstance(value, bool) else joined([words, redactor.quote(value, _SHOWN) or Sentence("(none)")])
         if option in trusted:
             taken.append(shown)
         else:
@@ -115,14 +116,18 @@ def received(profile: _Profile, plain: _Profile, own: _Profile | None, trusted: 
         changes["allow_other_authority"] = bool(profile.authority)
     if "scope" in trusted:
         changes["allow_other_scope"] = True
-    notes = []
+    notes: list[str] = []
     if left_out:
-        listed = "; ".join(left_out.values())
+        listed = joined(left_out.values(), "; ")
         notes.append(
-            f'Left out of "{profile.name}": {listed}. A file does not decide whom you trust: if you do, set it in the profile yourself.'
+            Sentence(
+                'Left out of "{name}": {listed}. A file does not decide whom you trust: if you do, set it in the profile yourself.',
+                name=profile.name,
+                listed=listed,
+            )
         )
     if taken:
-        notes.append(f'"{profile.name}" uses {"; ".join(taken)}, because you trust it.')
+        notes.append(Sentence('"{name}" uses {listed}, because you trust it.', name=profile.name, listed=joined(taken, "; ")))
     kept = dataclasses.replace(profile, **changes)
     if (kept.route, kept.allow_plain_http) != (base.route, base.allow_plain_http):
         kept.consent = False  # it was given for another way to the host
@@ -132,8 +137,8 @@ def received(profile: _Profile, plain: _Profile, own: _Profile | None, trusted: 
 def describe_place(profile: Settings) -> str:
     """Which host a profile sends to, in a sentence."""
     address = parse_address(profile.url, allow_plain_http=True)
-    how = "" if address.is_https or address.is_loopback else " over plain http"
-    return f'"{profile.name}" sends to {address.place}{how}: use it only if you know that host.'
+    how = "" if address.is_https or address.is_loopback else Sentence(" over plain http")
+    return Sentence('"{name}" sends to {place}{how}: use it only if you know that host.', name=profile.name, place=address.place, how=how)
 
 
 def is_demo_name(name: str, demo: str) -> bool:

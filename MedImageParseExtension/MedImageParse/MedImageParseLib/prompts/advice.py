@@ -8,12 +8,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
+from ..remedies import Sentence
 from .catalogue import Match, find, targets
 from .grammar import quoted
 from .sites import dicom_modality
 from .vocabulary import bag, named_modality, readings, split_words
 
-_SEPARATORS = {",": "a comma", ";": "a semicolon"}
+_SEPARATORS = {",": Sentence("a comma"), ";": Sentence("a semicolon")}
 _LINE_END = re.compile(r"\r\n|[\n\r\u2028\u2029]")
 _ALIKE = 0.7  # of 1, by difflib's measure: "livr" and "liver" are 0.89, "unicorn" and "uterus" 0.46
 _LONGEST = 120  # characters of a prompt that are compared
@@ -130,11 +131,13 @@ def _spellings() -> dict[str, str]:
 
 def _unknown_warning(hint: Hint) -> str:
     names = [f'"{name}"' for name in hint.names]
-    start = f"The prompt {quoted(hint.prompt)} is not a known target and was sent as it is"
+    prompt = quoted(hint.prompt)
     if not names:
-        return f"{start}; no known target is written like it."
-    listed = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
-    return f"{start}; did you mean {listed}?"
+        return Sentence(
+            "The prompt {prompt} is not a known target and was sent as it is; no known target is written like it.", prompt=prompt
+        )
+    listed = names[0] if len(names) == 1 else Sentence("{listed} or {last}", listed=", ".join(names[:-1]), last=names[-1])
+    return Sentence("The prompt {prompt} is not a known target and was sent as it is; did you mean {listed}?", prompt=prompt, listed=listed)
 
 
 def _separated(prompt: str) -> Hint | None:
@@ -148,8 +151,11 @@ def _separated(prompt: str) -> Hint | None:
 
 def _separator_warning(hint: Hint) -> str:
     advised = quoted(hint.instead or "A & B")
-    return (
-        f"The prompt {quoted(hint.prompt)} holds {_SEPARATORS[hint.mark]}, which separates nothing; for several structures write {advised}."
+    return Sentence(
+        "The prompt {prompt} holds {separators}, which separates nothing; for several structures write {advised}.",
+        prompt=quoted(hint.prompt),
+        separators=_SEPARATORS[hint.mark],
+        advised=advised,
     )
 
 
@@ -165,10 +171,20 @@ def _unusual(prompt: str, match: Match | None, modality: str) -> Hint | None:
 
 def _image_warning(hint: Hint) -> str:
     said, modality = hint.modalities
-    return f"The prompt {quoted(hint.prompt)} speaks of {named(said)} and the image is {named(modality)}."
+    return Sentence(
+        "The prompt {prompt} speaks of {said} and the image is {modality}.",
+        prompt=quoted(hint.prompt),
+        said=named(said),
+        modality=named(modality),
+    )
 
 
 def _modality_warning(hint: Hint) -> str:
     *recommended, modality = hint.modalities
     listed = ", ".join(named(known) for known in recommended)
-    return f'The models\' documents recommend "{hint.names[0]}" for {listed}, not for {named(modality)}; look at the result closely.'
+    return Sentence(
+        'The models\' documents recommend "{names}" for {listed}, not for {modality}; look at the result closely.',
+        names=hint.names[0],
+        listed=listed,
+        modality=named(modality),
+    )

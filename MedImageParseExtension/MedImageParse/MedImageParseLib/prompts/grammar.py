@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 
 from ..errors import UsageError
+from ..remedies import Sentence
 
 CLIP_TOKENS = 77  # context length of the text encoder, two of them taken by start and end marks
 _SEPARATORS = re.compile(r"&|\r\n|[\n\r\u2028\u2029]")
@@ -63,9 +64,11 @@ def token_warning(prompt: str) -> str | None:
         tokens += -(-len(piece.encode("utf-8", "surrogatepass")) // 4) if piece.isalpha() else 1
     if tokens <= CLIP_TOKENS:
         return None
-    return (
-        f"The prompt {quoted(prompt)} is about {tokens} tokens long and the model reads {CLIP_TOKENS}, "
-        "so its end may be cut off: use fewer words."
+    return Sentence(
+        "The prompt {prompt} is about {tokens} tokens long and the model reads {clip_tokens}, so its end may be cut off: use fewer words.",
+        prompt=quoted(prompt),
+        tokens=tokens,
+        clip_tokens=CLIP_TOKENS,
     )
 
 

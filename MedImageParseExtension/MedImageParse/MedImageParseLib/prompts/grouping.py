@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..remedies import ONE_PROMPT_A_REQUEST, Sentence
+from ..remedies import ONE_PROMPT_A_REQUEST, Sentence, joined
 from .catalogue import Match, Target, find
 from .grammar import quoted
 from .vocabulary import bag, split_words
@@ -48,9 +48,11 @@ def grouping_sentence(prompts: Sequence[str], groups: Sequence[Sequence[int]]) -
     if len(groups) < 2:
         return None
     listed = _listed(_pairs(prompts))
-    return (
-        f"The prompts went in {len(groups)} requests, because targets that contain each other or mean the same ({listed}) can suppress one "
-        "another in one request to MedImageParse 3D."
+    return Sentence(
+        "The prompts went in {count} requests, because targets that contain each other or mean the same "
+        "({listed}) can suppress one another in one request to MedImageParse 3D.",
+        count=len(groups),
+        listed=listed,
     )
 
 
@@ -60,10 +62,10 @@ def nested_warning(prompts: Sequence[str]) -> str | None:
     if not pairs:
         return None
     return Sentence(
-        "Targets that contain each other or mean the same can suppress one another when sent to MedImageParse 3D together "
-        f"({_listed(pairs)}): ",
-        ONE_PROMPT_A_REQUEST,
-        ".",
+        "Targets that contain each other or mean the same can suppress one another when sent to MedImageParse 3D "
+        "together ({pairs}): {one_prompt_a_request}.",
+        pairs=_listed(pairs),
+        one_prompt_a_request=ONE_PROMPT_A_REQUEST,
     )
 
 
@@ -132,7 +134,7 @@ def _rivals(prompts: Sequence[str]) -> list[set[int]]:
 def _pairs(prompts: Sequence[str]) -> list[str]:
     rivals = _rivals(prompts)
     return [
-        f"{quoted(prompts[one])} and {quoted(prompts[other])}"
+        Sentence("{one} and {other}", one=quoted(prompts[one]), other=quoted(prompts[other]))
         for one, others in enumerate(rivals)
         for other in sorted(others)
         if one < other
@@ -140,7 +142,8 @@ def _pairs(prompts: Sequence[str]) -> list[str]:
 
 
 def _listed(pairs: Sequence[str]) -> str:
-    return ", ".join(pairs[:3]) + (f" and {len(pairs) - 3} more pairs" if len(pairs) > 3 else "")
+    listed = joined(pairs[:3], ", ")
+    return Sentence("{listed} and {count} more pairs", listed=listed, count=len(pairs) - 3) if len(pairs) > 3 else listed
 
 
 def _overlap(one: str, first: Match | None, other: str, second: Match | None) -> bool:

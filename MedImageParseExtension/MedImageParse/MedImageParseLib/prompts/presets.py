@@ -20,6 +20,7 @@ from pathlib import Path
 
 from ..configuration import configuration_folder, write_atomically
 from ..errors import UsageError
+from ..remedies import Sentence
 from .grammar import parse_prompts
 
 MOST_PROMPTS = 500
@@ -78,7 +79,11 @@ def find_preset(name: str, model: str = "") -> Preset:
     typed = name.strip().casefold()
     if typed not in folded:
         near = difflib.get_close_matches(typed, folded, 1)
-        rest = f"did you mean {folded[near[0]]}?" if near else f"there are {', '.join(presets(model))}."
+        rest = (
+            Sentence("did you mean {folded}?", folded=folded[near[0]])
+            if near
+            else Sentence("there are {listed}.", listed=", ".join(presets(model)))
+        )
         raise UsageError("There is no preset with that name; {rest}", rest=rest)
     preset = known[folded[typed]]
     if model and preset.model and preset.model != model:
@@ -132,7 +137,9 @@ def remove_preset(name: str) -> Path:
     """
     kept = _own()
     if name not in kept:
-        raise UsageError("There is no preset of your own with that name; your own are {value}.", value=", ".join(kept) or "none yet")
+        raise UsageError(
+            "There is no preset of your own with that name; your own are {value}.", value=", ".join(kept) or Sentence("none yet")
+        )
     return _keep({each: preset for each, preset in kept.items() if each != name})
 
 

@@ -155,8 +155,13 @@ def _checkArguments(volumeNode: Any, specs: list[SegmentSpec], overlap: str, onE
     shape = tuple(image.GetDimensions()[::-1])
     for spec in specs:
         if tuple(spec.mask.shape_kji) != shape:
-            sizes = ("x".join(str(size) for size in kji[::-1]) for kji in (spec.mask.shape_kji, shape))
-            raise UsageError('The mask "{}" is {} voxels, the volume {}; give masks on the volume\'s own grid.'.format(spec.name, *sizes))
+            sizes = tuple("x".join(str(size) for size in kji[::-1]) for kji in (spec.mask.shape_kji, shape))
+            raise UsageError(
+                'The mask "{name}" is {size} voxels, the volume {expected}; give masks on the volume\'s own grid.',
+                name=spec.name,
+                size=sizes[0],
+                expected=sizes[1],
+            )
 
 
 def _checkSegmentation(segmentationNode: Any, volumeNode: Any) -> None:

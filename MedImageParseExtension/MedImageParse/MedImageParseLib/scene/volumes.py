@@ -13,6 +13,7 @@ import numpy as np
 from ..errors import InputError
 from ..imaging.geometry import SliceView
 from ..imaging.volume import Volume
+from ..remedies import Sentence
 from ..search.records import series_name
 from .geometry import arrayFromMatrix, extentStart, labelArray, matrixFromArray, shifted, worldPoint
 from .session import ensureScene, importSlicer
@@ -83,7 +84,9 @@ def nodeFromVolume(volume: Volume, name: str, scene: Any = None) -> Any:
     try:
         get_vtk_array_type(voxels.dtype)
     except TypeError as error:
-        sentence = f"Voxels of type {voxels.dtype} cannot be put into the scene; convert them to float64 or an integer type."
+        sentence = Sentence(
+            "Voxels of type {dtype} cannot be put into the scene; convert them to float64 or an integer type.", dtype=voxels.dtype
+        )
         raise InputError(sentence) from error
     image = vtk.vtkImageData()
     image.SetDimensions(volume.shape_kji[::-1])

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from ..remedies import Sentence
+
 UNFOLDS = 20  # times its own size a file may hold; vectors are hardly compressible
 FREE_BYTES = 16 * 2**20
 _LONGEST_HEADER = 4096  # bytes of an array's header; NumPy writes 128
@@ -40,18 +42,18 @@ def read_array(archive: zipfile.ZipFile, name: str, kinds: str, dimensions: int)
         start = file.read(8)
         sizes = {b"\x93NUMPY\1\0": 2, b"\x93NUMPY\2\0": 4, b"\x93NUMPY\3\0": 4}
         if start not in sizes:
-            raise ValueError(f"{name} is no array")
+            raise ValueError(Sentence("{name} is no array", name=name))
         length = int.from_bytes(file.read(sizes[start]), "little")
         if length > _LONGEST_HEADER:
-            raise ValueError(f"{name} has too long a header")
+            raise ValueError(Sentence("{name} has too long a header", name=name))
         try:
             header = ast.literal_eval(file.read(length).decode("latin-1").strip())
             kind, shape = np.dtype(header["descr"]), tuple(header["shape"])
         except (SyntaxError, MemoryError, RecursionError, TypeError):
-            raise ValueError(f"{name} has a header that cannot be read") from None
+            raise ValueError(Sentence("{name} has a header that cannot be read", name=name)) from None
         good = kind.kind in kinds and len(shape) == dimensions and all(type(size) is int and size >= 0 for size in shape)
         if not good or header["fortran_order"] or len(start) + sizes[start] + length + math.prod(shape) * kind.itemsize != info.file_size:
-            raise ValueError(f"{name} is not what an export has there")
+            raise ValueError(Sentence("{name} is not what an export has there", name=name))
         return np.frombuffer(file.read(), kind).reshape(shape)
 
 
@@ -59,5 +61,5 @@ def read_json(archive: zipfile.ZipFile, name: str, kind: type) -> Any:
     """A value of a kind from the JSON bytes in an array of the archive. Raises ValueError."""
     value = json.loads(read_array(archive, name, "u", 1).tobytes())
     if not isinstance(value, kind):
-        raise ValueError(f"{name} is not what an export has there")
+        raise ValueError(Sentence("{name} is not what an export has there", name=name))
     return value

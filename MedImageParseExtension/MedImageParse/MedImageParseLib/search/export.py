@@ -29,6 +29,7 @@ import numpy as np
 
 from ..errors import InputError, UsageError
 from ..files.write import check_writable, write_whole
+from ..remedies import Sentence
 from .archive import FREE_BYTES, UNFOLDS, check_size, json_bytes, read_array, read_json
 from .faults import IndexFault
 from .info import IndexInfo
@@ -205,7 +206,7 @@ def _sound(records: list[Record], vectors: np.ndarray) -> list[Record]:
     """The records of one space, each field and each vector looked at. Raises ValueError, InputError."""
     for number, record in enumerate(records):
         if wrong := record.fault():
-            raise ValueError(f"record {number}: {wrong}")
+            raise ValueError(Sentence("record {number}: {wrong}", number=number, wrong=wrong))
     if len(vectors):
         if vectors.shape[1] > LONGEST_VECTOR:
             raise ValueError("its vectors are too long")

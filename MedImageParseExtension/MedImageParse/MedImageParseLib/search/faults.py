@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ..remedies import RESCUE_INDEX, Remedy, Sentence
+from ..remedies import RESCUE_INDEX, Sentence
 from .records import Provenance
 
 
@@ -41,12 +41,12 @@ _SENTENCES = (
     ("interrupted", "damaged", "The index {path} is damaged: it takes far longer to read than its size explains; restore a copy."),
     ("too big", "damaged", "The index {path} is damaged: something in it is far larger than it can be; check it, and restore a copy."),
     ("locked", "busy", "The index {path} is in use by another program for too long; try again when that has finished."),
-    ("malformed", "damaged", ("The index {path} is damaged; ", RESCUE_INDEX, ": nothing was changed.")),
+    ("malformed", "damaged", "The index {path} is damaged; {rescue_index}: nothing was changed."),
     ("not a database", "damaged", "The file {path} is not an index, or its beginning is damaged; choose another file or restore a copy."),
     (
         "could not decode",
         "damaged",
-        ("The index {path} is damaged (a text is unreadable); ", RESCUE_INDEX, "."),
+        "The index {path} is damaged (a text is unreadable); {rescue_index}.",
     ),
     ("readonly", "read-only", "The index {path} is read-only; change its permissions or copy it to another folder."),
     ("unable to open", "missing", "The index {path} cannot be opened; check the folder and its permissions."),
@@ -64,18 +64,23 @@ def as_sentences(path: Path | str) -> Iterator[None]:
     try:
         yield
     except BrokenContent as error:
-        raise IndexFault(Sentence(f"The index {path} is damaged ({error}); ", RESCUE_INDEX, ": nothing was changed."), "damaged") from error
+        raise IndexFault(
+            Sentence(
+                "The index {path} is damaged ({error}); {rescue_index}: nothing was changed.",
+                path=path,
+                error=error,
+                rescue_index=RESCUE_INDEX,
+            ),
+            "damaged",
+        ) from error
     except sqlite3.Error as error:
         message = str(error).lower()
         if "IOERR" in (name := getattr(error, "sqlite_errorname", "")) and "LOCK" in name:  # Python 3.11
             message = "locking protocol"
         for part, kind, sentence in _SENTENCES:
             if part in message:
-                parts = (sentence,) if isinstance(sentence, str) else sentence
-                raise IndexFault(
-                    Sentence(*(each if isinstance(each, Remedy) else each.format(path=path) for each in parts)), kind
-                ) from error
-        raise IndexFault(f"The index {path} cannot be used ({error}); check it.", "other") from error
+                raise IndexFault(Sentence(sentence, path=path, rescue_index=RESCUE_INDEX), kind) from error
+        raise IndexFault(Sentence("The index {path} cannot be used ({error}); check it.", path=path, error=error), "other") from error
 
 
 def other_space(asked: Provenance, present: Iterable[Provenance]) -> IndexFault:
@@ -85,8 +90,12 @@ def other_space(asked: Provenance, present: Iterable[Provenance]) -> IndexFault:
     if not names:
         return IndexFault("The index is empty; add images to it first.", "empty")
     return IndexFault(
-        f"The index holds vectors of {' and '.join(names)}, none of {asked.describe()}; "
-        "use the same model and preprocessing, or index the images again with this one.",
+        Sentence(
+            "The index holds vectors of {listed}, none of {describe}; use the same model and preprocessing, or index "
+            "the images again with this one.",
+            listed=" and ".join(names),
+            describe=asked.describe(),
+        ),
         "provenance",
     )
 
@@ -94,8 +103,13 @@ def other_space(asked: Provenance, present: Iterable[Provenance]) -> IndexFault:
 def other_length(given: int, held: int, provenance: Provenance) -> IndexFault:
     """The fault for vectors whose length is not that of their space."""
     return IndexFault(
-        f"The vectors have {given} numbers, but those of {provenance.describe()} in the index have {held}; "
-        "another model must be behind the endpoint: give its deployment a name of its own.",
+        Sentence(
+            "The vectors have {given} numbers, but those of {describe} in the index have {held}; another model must "
+            "be behind the endpoint: give its deployment a name of its own.",
+            given=given,
+            describe=provenance.describe(),
+            held=held,
+        ),
         "length",
     )
 

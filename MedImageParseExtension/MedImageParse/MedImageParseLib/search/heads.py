@@ -18,6 +18,7 @@ import numpy as np
 
 from ..errors import InputError, UsageError
 from ..files.write import check_writable, write_whole
+from ..remedies import Sentence
 from . import linear, network
 from .archive import check_size, json_bytes, read_array, read_json
 from .labels import LONGEST_LABEL
@@ -260,7 +261,7 @@ def _check(truth: np.ndarray, parts: np.ndarray, labels: Sequence[str], how: Lea
     missing = [label for label, count in zip(labels, counts, strict=True) if count == 0]
     full = [] if exclusive else [label for label, count in zip(labels, counts, strict=True) if count == np.count_nonzero(parts == 0)]
     if missing or full:
-        what = "no image to learn from has" if missing else "every image to learn from has"
+        what = Sentence("no image to learn from has") if missing else Sentence("every image to learn from has")
         raise UsageError("The label {label} cannot be learned, as {what} it; label more images, or leave it out.", label=(missing or full)[0], what=what)  # fmt: skip
 
 
@@ -350,5 +351,5 @@ def _head_of(archive: zipfile.ZipFile, about: dict[str, Any]) -> Head:
 def _layer(archive: zipfile.ZipFile, name: str, shape: tuple[int, ...], kind: type = np.float64) -> np.ndarray:
     array: np.ndarray = read_array(archive, name, "f", len(shape)).astype(kind)
     if array.shape != shape or not np.isfinite(array).all():
-        raise ValueError(f"{name} is not what a head has there")
+        raise ValueError(Sentence("{name} is not what a head has there", name=name))
     return array

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from ..remedies import Sentence
 from . import rows
 from .faults import BrokenContent
 from .matrix import DESCRIBED_BYTES, HASH_BYTES, in_parts, unpack
@@ -68,15 +69,19 @@ def check(path: Path, connection: sqlite3.Connection) -> CheckReport:
 
 def _sentence(path: Path, total: int, readable: int, incomplete: list[int], unreadable: tuple[int, ...], notes: list[str]) -> str:
     if not notes and not incomplete and not unreadable:
-        return f"The index {path} is sound: {total} records, all readable."
+        return Sentence("The index {path} is sound: {total} records, all readable.", path=path, total=total)
     lost = ", ".join(str(number) for number in unreadable[:_SHOWN]) + (", …" if len(unreadable) > _SHOWN else "")
-    what = f"all {total} records can still be read"
+    what = Sentence("all {total} records can still be read", total=total)
     if unreadable:
-        what = f"{len(unreadable)} of {total} records cannot be read (numbers {lost})"
-    details = f", {len(incomplete)} have lost a path or thumbnail" if incomplete else ""
-    return (
-        f"The index {path} is damaged: {what}{details}; export the readable {readable} to a file, import that into a new index, "
-        "and index the missing images again."
+        what = Sentence("{count} of {total} records cannot be read (numbers {lost})", count=len(unreadable), total=total, lost=lost)
+    details = Sentence(", {count} have lost a path or thumbnail", count=len(incomplete)) if incomplete else ""
+    return Sentence(
+        "The index {path} is damaged: {what}{details}; export the readable {readable} to a file, import that into "
+        "a new index, and index the missing images again.",
+        path=path,
+        what=what,
+        details=details,
+        readable=readable,
     )
 
 

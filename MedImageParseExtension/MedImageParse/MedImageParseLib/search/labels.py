@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..errors import UsageError
+from ..remedies import Sentence
 from .faults import BrokenContent
 from .records import HIGHEST_SLICE, Record, is_text
 from .texts import USED, number_text, text_number
@@ -44,7 +45,7 @@ class PlaceLabel:
         """What is wrong with it, as a clause; "" for nothing."""
         for words, value in (("the set's name", self.set), ("the label", self.label)):
             if not is_text(value, LONGEST_LABEL) or not value.strip() or not value.isprintable():
-                return f"{words} is not a text of 1 to {LONGEST_LABEL} printable letters"
+                return Sentence("{words} is not a text of 1 to {longest_label} printable letters", words=words, longest_label=LONGEST_LABEL)
         if not is_text(self.series) or not self.series or not is_text(self.plane):
             return "it belongs to no series"
         if type(self.slice_index) is not int or not WHOLE <= self.slice_index <= HIGHEST_SLICE:

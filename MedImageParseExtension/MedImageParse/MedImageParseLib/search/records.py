@@ -11,6 +11,7 @@ from datetime import datetime, timezone
 import numpy as np
 
 from ..errors import InputError, UsageError
+from ..remedies import Sentence
 
 KINDS = ("slice", "picture", "volume", "study")  # the order is part of the file format: append only
 LONGEST_VECTOR = 65536  # numbers; the published model's vectors have 1024, seven statistics of them 7168
@@ -84,16 +85,16 @@ class Record:
         if not is_hash(self.content_hash):
             return "the content hash is not 64 lower-case hex digits (SHA-256)"
         if self.kind not in KINDS:
-            return f"the kind is none of {', '.join(KINDS)}"
+            return Sentence("the kind is none of {listed}", listed=", ".join(KINDS))
         for name in ("source", "series", "plane", "added"):
             if not is_text(getattr(self, name)):
-                return f"its {name} is not a text of at most {LONGEST_TEXT} letters"
+                return Sentence("its {name} is not a text of at most {longest_text} letters", name=name, longest_text=LONGEST_TEXT)
         if isinstance(self.slice_index, bool) or not isinstance(self.slice_index, (int, np.integer)):
             return "its slice index is not a whole number"
         if not -1 <= self.slice_index <= HIGHEST_SLICE:
             return "its slice index is out of bounds"
         if not isinstance(self.thumbnail, bytes) or len(self.thumbnail) > LARGEST_THUMBNAIL:
-            return f"its thumbnail is not a picture of at most {LARGEST_THUMBNAIL} bytes"
+            return Sentence("its thumbnail is not a picture of at most {largest_thumbnail} bytes", largest_thumbnail=LARGEST_THUMBNAIL)
         try:
             position_text(self.position)
         except ValueError as error:
@@ -186,13 +187,13 @@ def position_text(position: object) -> str:
         ValueError: no JSON object, too large, too deep, or a number that is not finite.
     """
     if not isinstance(position, dict) or _depth(position) > _DEEPEST:
-        raise ValueError(f"its position is not an object of at most {_DEEPEST} levels")
+        raise ValueError(Sentence("its position is not an object of at most {deepest} levels", deepest=_DEEPEST))
     try:
         text = json.dumps(position, sort_keys=True, separators=(",", ":"), allow_nan=False, default=lambda value: value.tolist())
     except (TypeError, ValueError, AttributeError, RecursionError):
         raise ValueError("its position holds something that JSON cannot hold") from None
     if len(text) > LONGEST_TEXT:
-        raise ValueError(f"its position is longer than {LONGEST_TEXT} letters")
+        raise ValueError(Sentence("its position is longer than {longest_text} letters", longest_text=LONGEST_TEXT))
     return text
 
 

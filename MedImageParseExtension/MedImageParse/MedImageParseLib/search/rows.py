@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple, Protocol
 
+from ..remedies import Sentence
 from . import labels
 from .faults import BrokenContent
 from .matrix import HASH_BYTES, describe, whole_numbers
@@ -236,7 +237,7 @@ def as_record(row: tuple) -> Record:
         if wrong := record.fault():
             raise ValueError(wrong)
     except (ValueError, IndexError):
-        raise BrokenContent(f"record {number} is unreadable") from None
+        raise BrokenContent(Sentence("record {number} is unreadable", number=number)) from None
     return record
 
 

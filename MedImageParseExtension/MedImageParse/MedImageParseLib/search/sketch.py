@@ -28,6 +28,7 @@ from typing import Any
 
 import numpy as np
 
+from ..remedies import Sentence
 from .faults import BrokenContent, IndexFault
 from .matrix import DESCRIBED_BYTES, read_places, unpack
 from .records import KINDS
@@ -76,7 +77,7 @@ def drop_sketches(index: Path) -> None:
                 "The file {path} holds sketches of what is to be removed and cannot be deleted ({why}); close the program that uses it.",
                 "busy",
                 path=path,
-                why=error.strerror or "no reason given",
+                why=error.strerror or Sentence("no reason given"),
             ) from error
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import InputError, UsageError
+from ..remedies import Sentence
 
 STATISTICS = ("mean", "standard deviation", "minimum", "25 %", "median", "75 %", "maximum")
 _DISTANCES_AT_ONCE = 16_000_000  # bounds the memory
@@ -86,7 +87,9 @@ def knn_distances(
     own = np.full(len(rows), -1) if own_places is None else np.asarray(own_places)
     available = len(members) - int((own >= 0).any())
     if not 1 <= neighbors <= available:
-        few = f"The reference set has {available} other members, too few for {neighbors} neighbors"
+        few = Sentence(
+            "The reference set has {available} other members, too few for {neighbors} neighbors", available=available, neighbors=neighbors
+        )
         raise UsageError("{few}; enlarge it or ask for fewer.", few=few)
     rows, members = rows.astype(np.float32, copy=False), members.astype(np.float32, copy=False)
     if len(members) >= _MANY and members.shape[1] > 2 * _DIRECTIONS:

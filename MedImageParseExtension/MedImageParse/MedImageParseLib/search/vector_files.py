@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..remedies import Sentence
 from .archive import check_size, read_array
 from .records import Provenance, Record, are_names
 
@@ -63,7 +64,7 @@ def read_lines(path: Path) -> Parts:
             if not line.strip():
                 continue
             if len(line) > _LONGEST_LINE or number > _MOST_LINES:
-                raise ValueError(f"line {number} is too long, or there are too many")
+                raise ValueError(Sentence("line {number} is too long, or there are too many", number=number))
             records.append(_record(line, number))
     if not records:
         raise ValueError("it has no lines")
@@ -77,11 +78,11 @@ def _record(line: str, number: int) -> Record:
         while isinstance(values, list) and len(values) == 1 and isinstance(values[0], list):
             values = values[0]  # [[1024]] as the endpoint answers
         vector = np.array(values, np.float32)
-        place = next((str(held[key]) for key in _PLACES if key in held), f"line {number}")
+        place = next((str(held[key]) for key in _PLACES if key in held), Sentence("line {number}", number=number))
     except (ValueError, TypeError, StopIteration, RecursionError):
-        raise ValueError(f"line {number} holds no vector") from None
+        raise ValueError(Sentence("line {number} holds no vector", number=number)) from None
     if vector.ndim != 1 or not vector.size:
-        raise ValueError(f"line {number} holds no vector")
+        raise ValueError(Sentence("line {number} holds no vector", number=number))
     digest = hashlib.sha256(place.encode("utf-8", "backslashreplace") + vector.tobytes()).hexdigest()
     series = hashlib.sha256(place.encode("utf-8", "backslashreplace")).hexdigest()[:32]
     return Record(digest, "picture", place, series, position={"name": os.path.basename(place) or place}, vector=vector)

@@ -28,6 +28,7 @@ from typing import Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
 from ..errors import EndpointError, InputError, MedImageParseError, UsageError
+from ..remedies import Sentence
 
 
 @dataclass(slots=True, frozen=True)
@@ -179,7 +180,7 @@ def read_key_file(path: str | os.PathLike[str]) -> str:
         text = data.decode(encoding)
     except UnicodeDecodeError:
         raise UsageError("The key file{shown} is not text: leave only the key or token in it.", shown=shown) from None
-    return clean_key(text, f"The key file{shown}")
+    return clean_key(text, Sentence("The key file{shown}", shown=shown))
 
 
 def key_file_warning(path: str | os.PathLike[str]) -> str:
@@ -188,13 +189,21 @@ def key_file_warning(path: str | os.PathLike[str]) -> str:
         is_open = os.name == "posix" and bool(os.stat(path).st_mode & (stat.S_IRGRP | stat.S_IROTH))
     except (OSError, ValueError):
         return ""
-    return f"The key file{_shown_path(path)} can be read by other users of this computer: run `chmod 600` on it." if is_open else ""
+    return (
+        Sentence("The key file{path} can be read by other users of this computer: run `chmod 600` on it.", path=_shown_path(path))
+        if is_open
+        else ""
+    )
 
 
 def environment_key() -> str:
     """The key in MEDIMAGEPARSE_KEY, "" where it is not set. Raises UsageError where it is set to something that is no key."""
     value = os.environ.get(KEY_VARIABLE)
-    return "" if value is None or not value.strip() else clean_key(value, f"The environment variable {KEY_VARIABLE}")
+    return (
+        ""
+        if value is None or not value.strip()
+        else clean_key(value, Sentence("The environment variable {key_variable}", key_variable=KEY_VARIABLE))
+    )
 
 
 class SessionKeys:

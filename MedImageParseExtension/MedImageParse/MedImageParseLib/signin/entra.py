@@ -39,8 +39,8 @@ KNOWN_AUTHORITIES = frozenset(
      "login.sovcloud-identity.fr", "login.sovcloud-identity.de", "login.sovcloud-identity.sg")
 )  # fmt: skip
 _METHOD_NAMES = {
-    "browser": "the browser", "device-code": "a device code", "azure-cli": "the Azure CLI", "managed-identity": "the managed identity",
-    "environment": "the service principal in the environment", "default": "the default chain",
+    "browser": Sentence("the browser"), "device-code": Sentence("a device code"), "azure-cli": Sentence("the Azure CLI"), "managed-identity": Sentence("the managed identity"),
+    "environment": Sentence("the service principal in the environment"), "default": Sentence("the default chain"),
 }  # fmt: skip
 _UNAVAILABLE = {
     "browser": "No browser could be opened for the sign-in: use the device code instead.",
@@ -52,25 +52,25 @@ _UNAVAILABLE = {
 }
 # What the codes mean for a person. Source: learn.microsoft.com/entra/identity-platform/reference-error-codes
 _CODES = {
-    "7000215": "the client secret is wrong: check AZURE_CLIENT_SECRET",
-    "7000222": "the client secret has expired: ask for a new one",
-    "700016": "the application is not known in this tenant: check the client id and the tenant id",
-    "900023": "the tenant id is not one: check it",
-    "90002": "the tenant does not exist: check the tenant id",
-    "500011": "the scope is not known in this cloud: check the scope and the sign-in host",
-    "50034": "the account does not exist in this tenant: check the account and the tenant id",
-    "50057": "the account is disabled: ask your administrator",
-    "50076": "your organization asks for a second factor: sign in with the browser",
-    "50079": "your organization asks for a second factor: sign in with the browser",
-    "50105": "your account has not been given this application: ask your administrator",
-    "50126": "the name or the password is wrong",
-    "53003": "a rule of your organization (Conditional Access) blocks it: ask your administrator",
-    "65001": "the application has not been approved in your organization: ask your administrator",
-    "65004": "the approval was declined: sign in again and approve it",
-    "70008": "the sign-in has expired: sign in again",
-    "70019": "the code has expired: start again and enter the new one in time",
-    "70020": "the code has expired: start again and enter the new one in time",
-    "700082": "the sign-in has expired: sign in again",
+    "7000215": Sentence("the client secret is wrong: check AZURE_CLIENT_SECRET"),
+    "7000222": Sentence("the client secret has expired: ask for a new one"),
+    "700016": Sentence("the application is not known in this tenant: check the client id and the tenant id"),
+    "900023": Sentence("the tenant id is not one: check it"),
+    "90002": Sentence("the tenant does not exist: check the tenant id"),
+    "500011": Sentence("the scope is not known in this cloud: check the scope and the sign-in host"),
+    "50034": Sentence("the account does not exist in this tenant: check the account and the tenant id"),
+    "50057": Sentence("the account is disabled: ask your administrator"),
+    "50076": Sentence("your organization asks for a second factor: sign in with the browser"),
+    "50079": Sentence("your organization asks for a second factor: sign in with the browser"),
+    "50105": Sentence("your account has not been given this application: ask your administrator"),
+    "50126": Sentence("the name or the password is wrong"),
+    "53003": Sentence("a rule of your organization (Conditional Access) blocks it: ask your administrator"),
+    "65001": Sentence("the application has not been approved in your organization: ask your administrator"),
+    "65004": Sentence("the approval was declined: sign in again and approve it"),
+    "70008": Sentence("the sign-in has expired: sign in again"),
+    "70019": Sentence("the code has expired: start again and enter the new one in time"),
+    "70020": Sentence("the code has expired: start again and enter the new one in time"),
+    "700082": Sentence("the sign-in has expired: sign in again"),
 }
 
 
@@ -279,9 +279,13 @@ def _refusal(error: BaseException, options: EntraOptions) -> str:
     code = re.search(r"AADSTS(\d+)", message)
     how = _METHOD_NAMES[options.method]
     if code and code[1] in _CODES:
-        return f"Microsoft Entra refused the sign-in with {how}: {_CODES[code[1]]} (AADSTS{code[1]})."
+        return Sentence(
+            "Microsoft Entra refused the sign-in with {how}: {codes} (AADSTS{code}).", how=how, codes=_CODES[code[1]], code=code[1]
+        )
     if code:
-        return f"Microsoft Entra refused the sign-in with {how} (AADSTS{code[1]}): give this code to your administrator."
+        return Sentence(
+            "Microsoft Entra refused the sign-in with {how} (AADSTS{code}): give this code to your administrator.", how=how, code=code[1]
+        )
     if re.search(r"Timed out (after )?waiting|expired_token|code_expired", message):
         return "Nobody finished the sign-in in time: start again, and enter the code or answer the browser within its time."
     if "authorization_declined" in message or "access_denied" in message:
@@ -289,8 +293,10 @@ def _refusal(error: BaseException, options: EntraOptions) -> str:
     if options.method == "default":
         return _UNAVAILABLE["default"]
     if "tenant" in message.lower():
-        return f"Microsoft Entra does not know the tenant of the sign-in with {how}: check the tenant id and the sign-in host."
-    return f"The sign-in with {how} failed: check the tenant id, the client id and the sign-in host, then try again."
+        return Sentence(
+            "Microsoft Entra does not know the tenant of the sign-in with {how}: check the tenant id and the sign-in host.", how=how
+        )
+    return Sentence("The sign-in with {how} failed: check the tenant id, the client id and the sign-in host, then try again.", how=how)
 
 
 def _unreachable(error: BaseException, options: EntraOptions) -> str:
@@ -298,17 +304,18 @@ def _unreachable(error: BaseException, options: EntraOptions) -> str:
     names = " ".join(f"{type(link).__module__}.{type(link).__name__}" for link in _chain(error))
     where = _host(options.authority or _environment_authority() or "login.microsoftonline.com")
     if options.method == "managed-identity":
-        where = "of the managed identity"
+        where = Sentence("of the managed identity")
     if "SSLError" in names or "CertificateError" in names or "SSLCertVerificationError" in names:
         return Sentence(
-            f"The certificate of the sign-in server {where} is not trusted: where a proxy of your organization replaces certificates, ",
-            GIVE_AUTHORITY,
-            ".",
+            "The certificate of the sign-in server {where} is not trusted: where a proxy of your organization "
+            "replaces certificates, {give_authority}.",
+            where=where,
+            give_authority=GIVE_AUTHORITY,
         )
     if "ProxyError" in names:
         return "The proxy did not let the sign-in through: check the proxy's address and whether it asks for a sign-in of its own."
     if "ServiceRequest" in names or "ServiceResponse" in names or "requests.exceptions" in names:
-        return f"The sign-in server {where} cannot be reached: check the network and the proxy, then try again."
+        return Sentence("The sign-in server {where} cannot be reached: check the network and the proxy, then try again.", where=where)
     return ""
 
 

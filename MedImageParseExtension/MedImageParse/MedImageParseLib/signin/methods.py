@@ -85,7 +85,14 @@ def make_auth(
         return _from_control_plane(profile, session, how, token_from_text(secret) if secret else None)
     if not secret:
         what = "key" if how == "key" else "token"
-        raise UsageError(Sentence(f"The endpoint asks for a {what} and none was given: ", GIVE_KEY, f" ({_HOW_TO_GET_ONE})."))
+        raise UsageError(
+            Sentence(
+                "The endpoint asks for a {what} and none was given: {give_key} ({how_to_get_one}).",
+                what=what,
+                give_key=GIVE_KEY,
+                how_to_get_one=_HOW_TO_GET_ONE,
+            )
+        )
     return StaticKey(secret) if how == "key" else _aml_token(secret, key_file)
 
 
@@ -155,10 +162,11 @@ def _checked_scope(profile: Profile) -> str:
     if profile.scope not in AZURE_ML_SCOPES and not profile.allow_other_scope:
         raise UsageError(
             Sentence(
-                f'The profile "{profile.name}" asks Entra for a token for {redactor.quote(profile.scope, 100)}, which is not Azure ML\'s, '
-                "and its host would get it: if you trust that host with it, ",
-                NAME_SCOPE,
-                ".",
+                'The profile "{name}" asks Entra for a token for {scope}, which is not Azure ML\'s, and its host would get '
+                "it: if you trust that host with it, {name_scope}.",
+                name=profile.name,
+                scope=redactor.quote(profile.scope, 100),
+                name_scope=NAME_SCOPE,
             )
         )
     return profile.scope
@@ -170,7 +178,12 @@ def _aml_token(value: str, key_file: str | os.PathLike[str]) -> RefreshingToken:
     def again(force: bool) -> Token:
         token = token_from_text(read_key_file(key_file) if key_file else value)
         if token.expires_at <= token.fetched_at and not force:
-            raise SignInError(f"The Azure ML token has expired, by this computer's clock: get a new one ({_HOW_TO_GET_ONE}).")
+            raise SignInError(
+                Sentence(
+                    "The Azure ML token has expired, by this computer's clock: get a new one ({how_to_get_one}).",
+                    how_to_get_one=_HOW_TO_GET_ONE,
+                )
+            )
         return token
 
     return RefreshingToken(again, token_from_text(value))

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..errors import UsageError
 from ..progress import Cancellation, Progress, no_progress
+from ..remedies import Sentence
 from ..search.compare import study_vector, volume_vector
 from ..search.heads import Head, Learning, fit, truth_table
 from ..search.index import EmbeddingIndex
@@ -89,7 +90,7 @@ def gather(
     sets = [one.set for one in index.label_sets()]
     for wanted in (name, patients):
         if wanted and wanted not in sets:
-            held = f"it has {', '.join(sets)}" if sets else "it has none; make one with `index label`"
+            held = Sentence("it has {listed}", listed=", ".join(sets)) if sets else Sentence("it has none; make one with `index label`")
             raise UsageError("The index has no set of labels '{wanted}'; {held}.", wanted=wanted[:80], held=held)
     space = provenance or largest_space(index, recipe)
     numbers, vectors = index.vectors(space)
@@ -193,7 +194,7 @@ def train(
         notes.append(UNTESTED_NOTE)
     else:
         head.figures = result.plain()
-        notes += [SMALL_NOTE.format(items=result.items, groups=result.groups)] if result.groups < _FEW_GROUPS else []
+        notes += [Sentence(SMALL_NOTE, items=result.items, groups=result.groups)] if result.groups < _FEW_GROUPS else []
     return AdapterResult(
         head, result, report_of(head, result, notes) | {"parts": {part: int((parts == place).sum()) for place, part in enumerate(PARTS)}}
     )
@@ -252,7 +253,7 @@ def evaluate(index: EmbeddingIndex, head: Head, *, name: str = "", part: str = "
             "No image of the {part} part has a label that the adapter knows; label some, or measure on another part.", part=part
         )
     notes = ["Part of these images were learned from, so the figures flatter."] if part == "all" else []
-    notes += [SMALL_NOTE.format(items=result.items, groups=result.groups)] if result.groups < _FEW_GROUPS else []
+    notes += [Sentence(SMALL_NOTE, items=result.items, groups=result.groups)] if result.groups < _FEW_GROUPS else []
     return AdapterResult(head, result, report_of(head, result, notes) | {"part": part})
 
 

@@ -14,6 +14,7 @@ from ..errors import EndpointError, ReplyError, UsageError
 from ..models import MODEL_NAMES, MODELS, VECTORS, guess_model
 from ..progress import Cancellation, Progress, no_progress
 from ..redaction import redactor
+from ..remedies import Sentence, joined
 from ..transport.about import About
 from ..transport.client import EndpointClient
 from ..transport.faults import duration
@@ -141,9 +142,12 @@ def _classifier(client: EndpointClient, body: bytes, latency_s: float, warnings:
 
     labels = list(parse_reply(body, 1)[0])
     named = redactor.quote(", ".join(labels[:5]) + (f" and {len(labels) - 5} more" if len(labels) > 5 else ""), 200)
-    sentence = (
-        f"{client.name} answers in {duration(latency_s)} with a fine-tuned classifier of the labels {named}: classify can use it as a tuned one; "
-        "only a tiny made-up probe was sent."
+    sentence = Sentence(
+        "{name} answers in {duration} with a fine-tuned classifier of the labels {named}: classify can use it as "
+        "a tuned one; only a tiny made-up probe was sent.",
+        name=client.name,
+        duration=duration(latency_s),
+        named=named,
     )
     return CheckResult(sentence, "medimageinsight", latency_s, "labels and scores", "", warnings)
 
@@ -151,21 +155,32 @@ def _classifier(client: EndpointClient, body: bytes, latency_s: float, warnings:
 def _healthy(client: EndpointClient, found: _Found, latency_s: float, warnings: list[str]) -> CheckResult:
     engine = redactor.quote(found.engine, 200)
     about = client.about(fresh=True) if engine else None
-    who = f"the {engine}" if engine else MODEL_NAMES[found.model]
-    how = "".join(f"{part}; " for part in (f"asked as {MODEL_NAMES[found.model]}" if engine else "", *_more(about, engine)) if part)
-    sentence = f"{client.name} answers in {duration(latency_s)} with {who} ({how}reply: {found.form}); only a tiny made-up probe was sent."
+    who = Sentence("the {engine}", engine=engine) if engine else MODEL_NAMES[found.model]
+    asked = [Sentence("asked as {model}", model=MODEL_NAMES[found.model])] if engine else []
+    how = joined((Sentence("{part}; ", part=part) for part in (*asked, *_more(about, engine))), "")
+    sentence = Sentence(
+        "{name} answers in {duration} with {who} ({how}reply: {form}); only a tiny made-up probe was sent.",
+        name=client.name,
+        duration=duration(latency_s),
+        who=who,
+        how=how,
+        form=found.form,
+    )
     return CheckResult(sentence, found.model, latency_s, found.form, engine, warnings, about)
 
 
 def _more(about: About | None, engine: str) -> list[str]:
     """What decides how a local engine is asked, and what its replies do not say."""
+    found: list[str] = []
     if about is None:
-        return []
-    return [
-        f"runs on {about.device}" if about.device and about.device not in engine else "",
-        "takes Hounsfield units" if about.wants_hounsfield else "",
-        f"needs about {about.seconds_a_slice:g} s a slice and prompt" if about.seconds_a_slice >= 1 else "",
-    ]
+        return found
+    if about.device and about.device not in engine:
+        found.append(Sentence("runs on {device}", device=about.device))
+    if about.wants_hounsfield:
+        found.append(Sentence("takes Hounsfield units"))
+    if about.seconds_a_slice >= 1:
+        found.append(Sentence("needs about {seconds:g} s a slice and prompt", seconds=about.seconds_a_slice))
+    return found
 
 
 def _wrong_model(client: EndpointClient, asked: str, found: _Found, request_id: str) -> ReplyError:

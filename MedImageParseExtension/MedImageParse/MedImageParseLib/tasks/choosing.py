@@ -6,6 +6,7 @@ import fnmatch
 import os
 from collections.abc import Sequence
 
+from ..remedies import Sentence
 from ..search.faults import IndexFault
 from ..search.index import EmbeddingIndex
 from ..search.records import Provenance, Record
@@ -21,8 +22,8 @@ def largest_space(index: EmbeddingIndex, recipe: str) -> Provenance:
     """
     spaces = [space for space in index.info().spaces if not recipe or space.provenance.preprocessing == recipe]
     if not spaces:
-        what = f"no vectors of the recipe '{recipe}'" if recipe else "no vectors"
-        raise IndexFault(f"The index holds {what}; add images to it first.", "empty")
+        what = Sentence("no vectors of the recipe '{recipe}'", recipe=recipe) if recipe else Sentence("no vectors")
+        raise IndexFault(Sentence("The index holds {what}; add images to it first.", what=what), "empty")
     return max(spaces, key=lambda space: space.records).provenance
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from ..errors import ReplyError, UsageError
 from ..imaging.volume import Volume
 from ..progress import Cancellation, Progress, no_progress
+from ..remedies import Sentence
 from ..search.compare import CALIBRATION_NOTE, zero_shot, zero_shot_volume
 from ..search.label_sets import Label
 from ..wire import classification
@@ -94,7 +95,7 @@ def classify(
     is_given = embedder.is_factor_given
     pictures, vectors = embed_volume(volume, embedder, preprocessing, selection)
     if not is_given:
-        log.warn(f"The endpoint does not state its scaling factor; the published model's {factor} was used.")
+        log.warn(Sentence("The endpoint does not state its scaling factor; the published model's {factor} was used.", factor=factor))
     slices = zero_shot(vectors, texts, factor)
     result = ClassificationResult(
         list(labels), [picture.index for picture in pictures], slices, zero_shot_volume(vectors, texts, factor), factor,

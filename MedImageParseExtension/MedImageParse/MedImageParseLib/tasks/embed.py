@@ -232,7 +232,8 @@ class Embedder:
             self.is_factor_given = self.is_factor_given or given
         if changed:
             sentence = Sentence(
-                "The endpoint's vectors changed their kind during the run, so more than one model answers; ", ONE_DEPLOYMENT, "."
+                "The endpoint's vectors changed their kind during the run, so more than one model answers; {one_deployment}.",
+                one_deployment=ONE_DEPLOYMENT,
             )
             raise ReplyError(sentence, code="reply-shape")
         if other:
@@ -245,7 +246,7 @@ class Embedder:
                 given=reply.scaling_factor,
             )
         if reply.engine:
-            log.warn(LOCAL_ENGINE_WARNING.format(engine=reply.engine))
+            log.warn(Sentence(LOCAL_ENGINE_WARNING, engine=reply.engine))
         return reply.vectors
 
 
@@ -416,7 +417,11 @@ def embed_pictures(maker: PictureMaker, embedder: Embedder, selection: Selection
         (one for some in embedder.images(pictures_of(maker, selection), count) for one in some), key=lambda one: one.picture.index
     )
     if not found:
-        raise UsageError(Sentence("Nothing is seen on any of the chosen slices; choose others, or ", KEEP_EMPTY_SLICES, "."))
+        raise UsageError(
+            Sentence(
+                "Nothing is seen on any of the chosen slices; choose others, or {keep_empty_slices}.", keep_empty_slices=KEEP_EMPTY_SLICES
+            )
+        )
     vectors = np.stack([one.vector for one in found])
     if (pool := maker.preprocessing.pool) != "none":
         vectors = pool_vectors(vectors, pool)[None]

@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import ReplyError, UsageError
 from ..imaging.volume import Volume
 from ..progress import Cancellation, Progress, no_progress
+from ..remedies import Sentence
 from ..search.faults import IndexFault, other_space
 from ..search.index import EmbeddingIndex
 from ..search.records import Hit, Provenance, Record, series_name
@@ -135,7 +136,13 @@ def search_image(
     excluded = series_name(volume.voxels, volume.ijk_to_ras) if other_volumes else ""
     hits = index.search(vectors[0], provenance=found, top=top, exclude_series=excluded, **narrow.options(index))
     middle = pictures[len(pictures) // 2]
-    detail = "" if volume.is_picture else f"{middle.plane}, slice {middle.index}" if recipe.pool == "none" else f"{len(pictures)} slices"
+    detail = (
+        ""
+        if volume.is_picture
+        else Sentence("{plane}, slice {index}", plane=middle.plane, index=middle.index)
+        if recipe.pool == "none"
+        else f"{len(pictures)} slices"
+    )
     log.timings["total"] = time.perf_counter() - began
     report = log.report(volume, client, recipe.window, query={"plane": middle.plane or None, "slices": chosen, "text": None})
     return finished(hits, found, report, make_thumbnail(middle.pixels), detail)
@@ -196,7 +203,11 @@ def choose_space(index: EmbeddingIndex, client: Client, preprocessing: Preproces
     others = [f"{count} by '{recipe}'" for recipe, count in counts.items() if recipe != best]
     if others:
         log.warn(
-            f"The index holds vectors of several recipes, which are never mixed: '{best}' is searched, {' and '.join(others)} are left out."
+            Sentence(
+                "The index holds vectors of several recipes, which are never mixed: '{best}' is searched, {listed} are left out.",
+                best=best,
+                listed=" and ".join(others),
+            )
         )
     return Provenance(MODEL, deployment, "", best)
 
@@ -275,11 +286,13 @@ def describe_hit(rank: int, hit: Hit) -> dict:
 
 def name_of(record: Record) -> str:
     """What to call a record's image: the file's name, or the beginning of its series where names are not kept."""
-    return str(record.position.get("name") or "") or (f"series {record.series[:8]}" if record.series else record.kind)
+    return str(record.position.get("name") or "") or (
+        Sentence("series {series}", series=record.series[:8]) if record.series else record.kind
+    )
 
 
 def place_of(record: Record) -> str:
     """Which slice it is, in words."""
     if record.kind == "slice":
-        return f"{record.plane}, slice {record.slice_index}"
+        return Sentence("{plane}, slice {slice_index}", plane=record.plane, slice_index=record.slice_index)
     return "whole volume" if record.kind in ("volume", "study") else "2D picture"

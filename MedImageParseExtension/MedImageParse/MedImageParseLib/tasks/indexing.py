@@ -9,7 +9,7 @@ next run tries it again.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -35,7 +35,6 @@ _TOO_MUCH = {
     "408": "the model needs longer for it than its deployment allows, though it is sent alone.",
     "504": "the model needs longer for it than the gateway waits, though it is sent alone.",
 }
-_SEVERAL_EMPTY = "Nothing is seen on any of the chosen slices"
 
 
 @dataclass(slots=True, frozen=True)
@@ -215,23 +214,42 @@ class _Run:
                 raise PartlyDone("{error} The endpoint had answered by then.", error=failure, cause=failure) from failure
             raise first
         if first is None and not done:
-            raise UsageError(Sentence(f"{_SEVERAL_EMPTY}; choose others, or ", KEEP_EMPTY_SLICES, "."))
+            raise UsageError(
+                Sentence(
+                    "Nothing is seen on any of the chosen slices; choose others, or {keep_empty_slices}.",
+                    keep_empty_slices=KEEP_EMPTY_SLICES,
+                )
+            )
         parts = []
         if failure is not None:
-            parts.append(Sentence(f"{added} of the pictures were embedded and are kept, then the run stopped: ", str(failure)))
+            parts.append(
+                Sentence(
+                    "{added} of the pictures were embedded and are kept, then the run stopped: {failure}", added=added, failure=failure
+                )
+            )
         bad = [tally for tally in self._tallies if tally.error]
         if bad:
             parts.append(
                 Sentence(
-                    f"{len(bad)} of {len(self._sources)} inputs could not be used{_others(tally.name for tally in bad[1:])}: ", bad[0].error
+                    "{count} of {count2} inputs could not be used{others}: {error}",
+                    count=len(bad),
+                    count2=len(self._sources),
+                    others=_others(tally.name for tally in bad[1:]),
+                    error=bad[0].error,
                 )
             )
         count = sum(map(len, self._given_up.values()))
         if count:
             chosen = sum(tally.chosen for tally in self._tallies)
-            reasons = [Sentence(f"{'; '.join(names[:_SHOWN])}{_more(len(names) - _SHOWN)}: ", why) for why, names in self._given_up.items()]
-            beginning = f"{count} of {chosen} pictures could not be embedded, and the next run tries them again: "
-            parts.append(Sentence(beginning, joined(reasons[:_REASONS]), _more(len(reasons) - _REASONS)))
+            reasons = [Sentence("{listed}: {why}", listed=_few(names), why=why) for why, names in self._given_up.items()]
+            parts.append(
+                Sentence(
+                    "{count} of {chosen} pictures could not be embedded, and the next run tries them again: {reasons}",
+                    count=count,
+                    chosen=chosen,
+                    reasons=joined([*reasons[:_REASONS], *_more(len(reasons) - _REASONS)]),
+                )
+            )
         return IndexingResult(self._tallies, self._report(), joined(parts))
 
     def _learn_engine(self) -> None:
@@ -323,7 +341,11 @@ class _Run:
             tally.already_there -= record is not first
             index = record.slice_index if record.slice_index >= 0 else None
             tally.refused.append({"plane": record.plane or None, "slice": index, "error": str(error)})
-            where = f"{tally.name}, {record.plane} slice {index}" if index is not None else tally.name
+            where = (
+                Sentence("{name}, {plane} slice {index}", name=tally.name, plane=record.plane, index=index)
+                if index is not None
+                else tally.name
+            )
             self._given_up.setdefault(_TOO_MUCH.get(error.code) or str(error), []).append(where)
         self._tell()
 
@@ -429,11 +451,19 @@ class _Run:
         self._pooled += pictures
         if refused:  # a vector of the rest would be another volume's
             del self._coming[digest]
-            tally.error = f"{tally.name}: {len(refused)} of its slices could not be embedded: {refused[0]}"
+            tally.error = Sentence(
+                "{name}: {count} of its slices could not be embedded: {refused}", name=tally.name, count=len(refused), refused=refused[0]
+            )
             self._errors.append(refused[0])
             return
         if not found:
-            error = UsageError(Sentence(f"{_SEVERAL_EMPTY} of {tally.name}; choose others, or ", KEEP_EMPTY_SLICES, "."))
+            error = UsageError(
+                Sentence(
+                    "Nothing is seen on any of the chosen slices of {name}; choose others, or {keep_empty_slices}.",
+                    name=tally.name,
+                    keep_empty_slices=KEEP_EMPTY_SLICES,
+                )
+            )
             tally.error = str(error)
             self._errors.append(error)
             return
@@ -481,8 +511,12 @@ def _owner(picture: Picture) -> tuple[int, Record]:
 def _others(names: Iterable[str]) -> str:
     """In brackets, the inputs beside the first."""
     names = list(names)
-    return f" (also {', '.join(names[:_SHOWN])}{_more(len(names) - _SHOWN)})" if names else ""
+    return Sentence(" (also {listed})", listed=_few(names, ", ")) if names else ""
 
 
-def _more(count: int) -> str:
-    return f" and {count} more" if count > 0 else ""
+def _few(names: Sequence[str], between: str = "; ") -> str:
+    return joined([joined(names[:_SHOWN], between), *_more(len(names) - _SHOWN)])
+
+
+def _more(count: int) -> list[str]:
+    return [Sentence("and {count} more", count=count)] if count > 0 else []

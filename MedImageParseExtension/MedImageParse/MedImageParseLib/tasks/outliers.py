@@ -9,6 +9,7 @@ import numpy as np
 
 from ..errors import UsageError
 from ..packages import require
+from ..remedies import Sentence
 from ..search.compare import map_2d
 from ..search.index import EmbeddingIndex
 from ..search.measures import auroc, roc_curve
@@ -146,7 +147,7 @@ def _scores(features: np.ndarray, usual: np.ndarray, neighbors: int, method: str
         return scores
     if method not in ("lof", "forest"):
         raise UsageError("Outliers are found by knn, lof or forest, not by '{method}'.", method=method)
-    require("sklearn", f"the method {method}", "or choose the method knn")
+    require("sklearn", Sentence("the method {method}", method=method), "or choose the method knn")
     if len(reference) < 3:
         raise UsageError("The reference set has too few members to learn from; enlarge it.")
     if method == "lof":
@@ -173,7 +174,11 @@ def _threshold(result: OutlierResult, false_alarms: float) -> dict:
         return {"threshold": None, "false_alarms_expected": None, "beyond": None}
     threshold = float(np.quantile(usual, 1.0 - false_alarms, method="higher"))
     if len(usual) * false_alarms < 1:
-        rare = f"The reference set of {len(usual)} is too small to expect {false_alarms:g} false alarms; its largest own distance is the threshold."
+        rare = Sentence(
+            "The reference set of {count} is too small to expect {false_alarms:g} false alarms; its largest own distance is the threshold.",
+            count=len(usual),
+            false_alarms=false_alarms,
+        )
         result.report["warnings"].append(rare)
     beyond = sum(item.distance > threshold for item in result.items)
     return {"threshold": round(threshold, 6), "false_alarms_expected": false_alarms, "beyond": beyond}

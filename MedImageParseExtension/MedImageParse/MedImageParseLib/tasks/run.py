@@ -17,6 +17,7 @@ from ..errors import MedImageParseError
 from ..imaging.volume import Volume
 from ..models import MODELS
 from ..progress import Cancellation, Progress, no_progress
+from ..remedies import Sentence
 from ..transport.about import About
 from ..wire.envelope import Said
 from .results import PromptResult, SegmentationResult
@@ -161,7 +162,7 @@ class RunLog:
             self.warnings += [sentence for sentence in dict.fromkeys(sentences) if sentence and sentence not in self.warnings]
 
     def note_reply(self, form: str, engine: str, warnings: list[str]) -> None:
-        self.warn(*warnings, LOCAL_ENGINE_WARNING.format(engine=engine) if engine else None)
+        self.warn(*warnings, Sentence(LOCAL_ENGINE_WARNING, engine=engine) if engine else None)
         with self._lock:
             self.forms += [] if form in self.forms else [form]
         self.note_engine(engine)

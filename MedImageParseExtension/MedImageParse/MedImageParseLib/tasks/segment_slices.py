@@ -17,6 +17,7 @@ from ..models import SLICES
 from ..progress import Cancellation, Progress, no_progress
 from ..prompts import grammar, sites
 from ..prompts.advice import advice
+from ..remedies import Sentence
 from ..wire import medimageparse
 from .results import SegmentationResult, empty_results
 from .run import Client, RunLog, run_all
@@ -285,7 +286,12 @@ def _gather(
             result.probability = _probability(number, done, mine, tally, volume)
     if failure is not None:
         missing = sorted({index for number in range(len(results)) for index in indices if (number, index) not in tally.counts})
-        log.warn(f"The run stopped before these slices had their answer: {', '.join(map(str, missing)) or 'the last one'}.")
+        log.warn(
+            Sentence(
+                "The run stopped before these slices had their answer: {listed}.",
+                listed=", ".join(map(str, missing)) or Sentence("the last one"),
+            )
+        )
 
 
 def _probability(number: int, done: list[int], views: list[SliceView], tally: _Tally, volume: Volume) -> np.ndarray:

@@ -18,6 +18,7 @@ from ..models import VOLUMES
 from ..progress import Cancellation, Progress, no_progress
 from ..prompts import grammar, grouping, sites
 from ..prompts.advice import advice
+from ..remedies import Sentence
 from ..wire import medimageparse3d
 from .results import PromptResult, SegmentationResult, empty_results
 from .run import Client, RunLog, about_of, run_all
@@ -92,7 +93,7 @@ def segment_volume(
         raise failure
     if failure is not None:
         missing = ", ".join(result.text for result in results if not result.is_done)
-        log.warn(f"The run stopped before these prompts had their answer: {missing}.")
+        log.warn(Sentence("The run stopped before these prompts had their answer: {missing}.", missing=missing))
     report = log.report(
         volume, client, chosen.describe(), slabs=len(cut), group=group, region=region or None,
         groups=[[prompts[number] for number in members] for members in groups],

@@ -89,11 +89,15 @@ def parse_address(url: str, *, allow_plain_http: bool = False) -> Address:
     parts, port = _split(text)
     if parts.username is not None or parts.password is not None:
         host = (parts.hostname or "").lower()
-        before = host if host and _HOST.fullmatch(host) else "the host"
+        before = host if host and _HOST.fullmatch(host) else Sentence("the host")
         raise UsageError(
-            Sentence(f"The endpoint's URL holds a user name or password before {before}: take it out, and ", KEY_NOT_IN_URL, ".")
+            Sentence(
+                "The endpoint's URL holds a user name or password before {before}: take it out, and {key_not_in_url}.",
+                before=before,
+                key_not_in_url=KEY_NOT_IN_URL,
+            )
         )
-    host = checked_host(parts.hostname or "", "The endpoint's URL")
+    host = checked_host(parts.hostname or "", Sentence("The endpoint's URL"))
     is_https = parts.scheme == "https"
     bracketed = f"[{host}]" if ":" in host else host
     origin = f"{parts.scheme}://{bracketed}{f':{port}' if port else ''}"
@@ -110,10 +114,12 @@ def parse_address(url: str, *, allow_plain_http: bool = False) -> Address:
     if not is_https and not address.is_loopback and not allow_plain_http:
         raise UsageError(
             Sentence(
-                "The endpoint's URL is plain http, so images would cross the network readable by anyone: if the server speaks https, use "
-                f"https://{bracketed}{f':{port}' if port else ''}{parts.path}; else ",
-                ALLOW_PLAIN_HTTP,
-                ".",
+                "The endpoint's URL is plain http, so images would cross the network readable by anyone: if the server "
+                "speaks https, use https://{bracketed}{port}{path}; else {allow_plain_http}.",
+                bracketed=bracketed,
+                port=f":{port}" if port else "",
+                path=parts.path,
+                allow_plain_http=ALLOW_PLAIN_HTTP,
             )
         )
     return address

@@ -17,6 +17,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from ..configuration import configuration_folder, locked, write_atomically
+from ..remedies import Sentence
 
 AUDIT_FILE = "audit.jsonl"
 MOST_BYTES = 10 * 2**20  # about 40,000 requests
@@ -98,9 +99,12 @@ class AuditLog:
                 self._append(line)
             except (OSError, TimeoutError) as error:
                 self.not_recorded += 1
-                self.trouble = (
-                    f"{self.not_recorded} of the requests could not be recorded in {self.path} ({error.strerror or type(error).__name__}): "
-                    "make room there, or check that the file can be written."
+                self.trouble = Sentence(
+                    "{not_recorded} of the requests could not be recorded in {path} ({why}): make room there, or check that "
+                    "the file can be written.",
+                    not_recorded=self.not_recorded,
+                    path=self.path,
+                    why=error.strerror or type(error).__name__,
                 )
                 _log.warning("The audit file could not be written (%s).", type(error).__name__)
 

@@ -50,36 +50,47 @@ def refused(error: ssl.SSLCertVerificationError, place: str, peer: PeerCertifica
     code = getattr(error, "verify_code", 0)
     message = str(getattr(error, "verify_message", "") or error).lower()
     if code == _NOT_YET_VALID or "not yet valid" in message:
-        since = f" only in {duration(peer.not_before - now)}" if peer.not_before else " later"
-        sentence = (
-            f"The certificate of {place} becomes valid{since} by this computer's clock ({_date(now)}): the clock "
-            "is probably behind, so set it."
+        since = Sentence(" only in {duration}", duration=duration(peer.not_before - now)) if peer.not_before else Sentence(" later")
+        sentence = Sentence(
+            "The certificate of {place} becomes valid{since} by this computer's clock ({now}): the clock is probably behind, so set it.",
+            place=place,
+            since=since,
+            now=_date(now),
         )
         return Fault("certificate-not-yet-valid", sentence, detail=detail)
     if code == _EXPIRED or "expired" in message:
-        ago = f" {duration(now - peer.not_after)} ago" if peer.not_after else ""
-        sentence = (
-            f"The certificate of {place} expired{ago} by this computer's clock ({_date(now)}): set the clock if "
-            "that is wrong, else its owner has to renew it."
+        ago = Sentence(" {duration} ago", duration=duration(now - peer.not_after)) if peer.not_after else ""
+        sentence = Sentence(
+            "The certificate of {place} expired{ago} by this computer's clock ({now}): set the clock if that is "
+            "wrong, else its owner has to renew it.",
+            place=place,
+            ago=ago,
+            now=_date(now),
         )
         return Fault("certificate-expired", sentence, detail=detail)
     if code in _OTHER_HOST or "match" in message:
         whose = f" ({peer.subject})" if peer.subject else ""
-        sentence = f"The certificate shown by {place} belongs to another name{whose}: check the URL, and whether a proxy is in between."
+        sentence = Sentence(
+            "The certificate shown by {place} belongs to another name{whose}: check the URL, and whether a proxy is in between.",
+            place=place,
+            whose=whose,
+        )
         return Fault("certificate-other-host", sentence, detail=detail)
     if peer.issuer and peer.issuer == peer.subject:
         sentence = Sentence(
-            f"The certificate of {place} is self-signed by “{peer.issuer}”, so it is not trusted: ",
-            GIVE_PEM,
-            " if you know it to be right.",
+            "The certificate of {place} is self-signed by “{issuer}”, so it is not trusted: {give_pem} if you know it to be right.",
+            place=place,
+            issuer=peer.issuer,
+            give_pem=GIVE_PEM,
         )
     else:
-        by = f", which “{peer.issuer}” issued," if peer.issuer else ""
+        by = Sentence(", which “{issuer}” issued,", issuer=peer.issuer) if peer.issuer else ""
         sentence = Sentence(
-            f"The certificate of {place}{by} is not trusted on this computer: if that is your hospital's or company's own authority "
-            "(a proxy that reads TLS), ",
-            GIVE_PEM,
-            ".",
+            "The certificate of {place}{by} is not trusted on this computer: if that is your hospital's or company's "
+            "own authority (a proxy that reads TLS), {give_pem}.",
+            place=place,
+            by=by,
+            give_pem=GIVE_PEM,
         )
     return Fault("certificate-untrusted", sentence, detail=detail)
 

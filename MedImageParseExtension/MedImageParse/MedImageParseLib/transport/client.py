@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import Cancelled, EndpointError, ReplyError, UsageError
 from ..progress import Cancellation, Progress, no_progress
 from ..redaction import RedactingFilter, redactor
-from ..remedies import annotated
+from ..remedies import Sentence, annotated
 from ..signin.auth import AuthProvider, NoAuth, StaticKey
 from . import faults, sockets
 from .about import About, ask
@@ -335,7 +335,7 @@ def _error(fault: faults.Fault, request_ids: list[str], seconds: float, stopped_
     if unrecorded:
         notes.append("the audit file could not be written")
     if len(request_ids) > 1:
-        notes.append(f"tried {len(request_ids)} times in {faults.duration(seconds)}")
+        notes.append(Sentence("tried {count} times in {duration}", count=len(request_ids), duration=faults.duration(seconds)))
     sentence = annotated(fault.sentence, notes, request_ids[-1] if request_ids else "")
     kind: Any = ReplyError if fault.kind in _REPLY_FAULTS else EndpointError
     return kind(sentence, request_id=request_ids[-1] if request_ids else "", status=fault.status, tries=len(request_ids), code=fault.kind)

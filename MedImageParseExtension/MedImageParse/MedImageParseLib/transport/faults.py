@@ -15,7 +15,7 @@ from ..remedies import RAISE_BOTH_TIMEOUTS, RAISE_TIMEOUT, SIGN_IN_SOMEHOW, STAR
 SCORE_PERMISSION = "Microsoft.MachineLearningServices/workspaces/onlineEndpoints/score/action"
 MODEL_STATUS_HEADER = "ms-azureml-model-error-statuscode"
 MODEL_REASON_HEADER = "ms-azureml-model-error-reason"
-SMALLER = "send it in 8 bits through a window, crop it to a region, or send fewer slices"
+SMALLER = Sentence("send it in 8 bits through a window, crop it to a region, or send fewer slices")
 
 
 @dataclass(slots=True)
@@ -56,14 +56,14 @@ def duration(seconds: float) -> str:
     """ "3 s", "2 min 5 s", "1 h 30 min", "12 days"."""
     whole = round(seconds)
     if 0 < seconds < 0.1:
-        return "under 0.1 s"
+        return Sentence("under 0.1 s")
     if whole < 60:
         return f"{round(seconds, 1):g} s" if seconds < 10 else f"{whole} s"
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s" if whole % 60 else f"{whole // 60} min"
     if whole < 2 * 86400:
         return f"{whole // 3600} h {whole % 3600 // 60} min"
-    return f"{round(whole / 86400)} days"
+    return Sentence("{count} days", count=round(whole / 86400))
 
 
 def megabytes(count: float) -> str:
@@ -78,9 +78,15 @@ def megabytes(count: float) -> str:
 def name_not_found(host: str, error: OSError | None, is_proxy: bool) -> Fault:
     """The name look-up failed. A look-up that failed only for now (no network yet) is worth one more try."""
     temporary = isinstance(error, socket.gaierror) and error.errno == getattr(socket, "EAI_AGAIN", None)
-    what = f"The proxy's name {host}" if is_proxy else f"The name {host}"
-    todo = "the proxy's address in the profile or in HTTPS_PROXY" if is_proxy else "the endpoint's URL for a typing mistake"
-    sentence = f"{what} cannot be found: check {todo}, and that this computer is on a network (perhaps a VPN) that knows it."
+    what = Sentence("The proxy's name {host}", host=host) if is_proxy else Sentence("The name {host}", host=host)
+    todo = (
+        Sentence("the proxy's address in the profile or in HTTPS_PROXY")
+        if is_proxy
+        else Sentence("the endpoint's URL for a typing mistake")
+    )
+    sentence = Sentence(
+        "{what} cannot be found: check {todo}, and that this computer is on a network (perhaps a VPN) that knows it.", what=what, todo=todo
+    )
     return Fault("name", sentence, is_temporary=temporary, detail=f"{type(error).__name__} {error}")
 
 
@@ -88,30 +94,33 @@ def no_connection(host: str, port: int, error: OSError | None, is_proxy: bool, i
     """The name is known, the connection did not come about."""
     code = error.errno if error is not None else 0
     detail = f"{type(error).__name__} {code}"
-    who = f"the proxy {host}:{port}" if is_proxy else f"{host}:{port}"
+    who = Sentence("the proxy {host}:{port}", host=host, port=port) if is_proxy else f"{host}:{port}"
     refusals = (errno.ECONNREFUSED, getattr(errno, "WSAECONNREFUSED", errno.ECONNREFUSED))
     if isinstance(error, ConnectionRefusedError) or code in refusals:
         if is_this_computer and not is_proxy:
             return Fault(
                 "refused",
-                Sentence(f"Nothing listens at {who}: ", START_SERVER, ", or check the URL and its port."),
+                Sentence("Nothing listens at {who}: {start_server}, or check the URL and its port.", who=who, start_server=START_SERVER),
                 detail=detail,
             )
         check = (
-            "check the proxy's address, or set NO_PROXY for the endpoint's host"
+            Sentence("check the proxy's address, or set NO_PROXY for the endpoint's host")
             if is_proxy
-            else "check the URL and its port, and that the endpoint is running"
+            else Sentence("check the URL and its port, and that the endpoint is running")
         )
-        return Fault("refused", f"Nothing listens at {who}: {check}.", detail=detail)
+        return Fault("refused", Sentence("Nothing listens at {who}: {check}.", who=who, check=check), detail=detail)
     if code in (errno.ETIMEDOUT, getattr(errno, "WSAETIMEDOUT", errno.ETIMEDOUT)):
         return Fault(
             "connect-timeout",
-            f"No answer came from {who}: a firewall may be in the way, so check the URL, the VPN, and whether a proxy is needed.",
+            Sentence(
+                "No answer came from {who}: a firewall may be in the way, so check the URL, the VPN, and whether a proxy is needed.",
+                who=who,
+            ),
             detail=detail,
         )
     return Fault(
         "unreachable",
-        f"There is no way from this computer to {who}: check the network, the VPN, and whether a proxy is needed.",
+        Sentence("There is no way from this computer to {who}: check the network, the VPN, and whether a proxy is needed.", who=who),
         detail=detail,
     )
 
@@ -121,27 +130,39 @@ def too_slow(phase: str, place: str, seconds: float) -> Fault:
     if phase == "connecting":
         return Fault(
             "connect-timeout",
-            f"{place} did not complete the connection within {duration(seconds)}: a firewall may be in "
-            "the way, so check the URL, the VPN, and whether a proxy is needed.",
+            Sentence(
+                "{place} did not complete the connection within {duration}: a firewall may be in the way, so check the "
+                "URL, the VPN, and whether a proxy is needed.",
+                place=place,
+                duration=duration(seconds),
+            ),
         )
     if phase == "uploading":
         return Fault(
             "stalled",
-            f"{place} took no more of the upload for {duration(seconds)}: check the network, and send less at once if it happens again.",
+            Sentence(
+                "{place} took no more of the upload for {duration}: check the network, and send less at once if it happens again.",
+                place=place,
+                duration=duration(seconds),
+            ),
         )
     if phase == "downloading":
         return Fault(
             "timeout",
             Sentence(
-                f"{place} began to reply but had not finished {duration(seconds)} after the request: check the network, or ",
-                RAISE_TIMEOUT,
-                ".",
+                "{place} began to reply but had not finished {duration} after the request: check the network, or {raise_timeout}.",
+                place=place,
+                duration=duration(seconds),
+                raise_timeout=RAISE_TIMEOUT,
             ),
         )
     return Fault(
         "timeout",
         Sentence(
-            f"{place} gave no reply within {duration(seconds)}: send a smaller volume or fewer prompts, or ", RAISE_BOTH_TIMEOUTS, "."
+            "{place} gave no reply within {duration}: send a smaller volume or fewer prompts, or {raise_both_timeouts}.",
+            place=place,
+            duration=duration(seconds),
+            raise_both_timeouts=RAISE_BOTH_TIMEOUTS,
         ),
     )
 
@@ -151,15 +172,24 @@ def through_proxy(proxy: str, place: str, status: int, detail: str = "") -> Faul
     if status == 407:
         return Fault(
             "proxy-sign-in",
-            f"The proxy {proxy} asks for a sign-in (407): put http://name:password@{proxy} into HTTPS_PROXY, or "
-            f"ask its administrators to let {place} through.",
+            Sentence(
+                "The proxy {proxy} asks for a sign-in (407): put http://name:password@{proxy} into HTTPS_PROXY, or ask "
+                "its administrators to let {place} through.",
+                proxy=proxy,
+                place=place,
+            ),
             status=407,
             detail=detail,
         )
     said = f" ({status})" if status else ""
     return Fault(
         "proxy",
-        f"The proxy {proxy} did not pass the request on to {place}{said}: ask its administrators to let that host through.",
+        Sentence(
+            "The proxy {proxy} did not pass the request on to {place}{said}: ask its administrators to let that host through.",
+            proxy=proxy,
+            place=place,
+            said=said,
+        ),
         status=status,
         detail=detail,
     )
@@ -169,14 +199,22 @@ def no_tls(place: str, detail: str = "") -> Fault:
     """The handshake failed, and not for the certificate."""
     return Fault(
         "tls",
-        f"Could not establish a secure (TLS) connection to {place}: check that the URL's port speaks https, and whether a proxy is in between.",
+        Sentence(
+            "Could not establish a secure (TLS) connection to {place}: check that the URL's port speaks https, and "
+            "whether a proxy is in between.",
+            place=place,
+        ),
         detail=detail,
     )
 
 
 def unusable_address(place: str, detail: str = "") -> Fault:
     """requests could make nothing of the URL or the proxy's."""
-    return Fault("url", f"The address of {place} or of its proxy cannot be used: check both for typing mistakes.", detail=detail)
+    return Fault(
+        "url",
+        Sentence("The address of {place} or of its proxy cannot be used: check both for typing mistakes.", place=place),
+        detail=detail,
+    )
 
 
 # While the request is under way ----------------------------------------------------------------------------------------
@@ -185,39 +223,66 @@ def unusable_address(place: str, detail: str = "") -> Fault:
 def connection_lost(place: str, phase: str, received: int = 0, expected: int = 0, detail: str = "") -> Fault:
     """The connection broke; where it broke tells the person what to suspect."""
     if phase == "downloading":
-        how_much = f" after {received:,} of {expected:,} bytes" if expected else ""
+        how_much = Sentence(" after {received:,} of {expected:,} bytes", received=received, expected=expected) if expected else ""
         return Fault(
-            "lost", f"The connection to {place} broke in the middle of the reply{how_much}: check the network and try again.", detail=detail
+            "lost",
+            Sentence(
+                "The connection to {place} broke in the middle of the reply{how_much}: check the network and try again.",
+                place=place,
+                how_much=how_much,
+            ),
+            detail=detail,
         )
     if phase == "uploading":
         return Fault(
             "lost",
-            f"The connection to {place} broke during the upload: check the network, and whether a proxy limits what may be sent.",
+            Sentence(
+                "The connection to {place} broke during the upload: check the network, and whether a proxy limits what may be sent.",
+                place=place,
+            ),
             detail=detail,
         )
     if phase == "waiting":
         return Fault(
             "lost",
-            f"{place} closed the connection without a reply: its server may have crashed on this request, so try "
-            "again with less or see its log.",
+            Sentence(
+                "{place} closed the connection without a reply: its server may have crashed on this request, so try again "
+                "with less or see its log.",
+                place=place,
+            ),
             detail=detail,
         )
     return Fault(
-        "lost", f"The connection to {place} broke before the request was sent: check the network, the VPN and the proxy.", detail=detail
+        "lost",
+        Sentence("The connection to {place} broke before the request was sent: check the network, the VPN and the proxy.", place=place),
+        detail=detail,
     )
 
 
 def body_too_large(size: int, limit: int) -> Fault:
     """Found before anything is sent."""
-    return Fault("too-large", f"The request would be {megabytes(size)} and this endpoint takes {megabytes(limit)} at most: {SMALLER}.")
+    return Fault(
+        "too-large",
+        Sentence(
+            "The request would be {size} and this endpoint takes {limit} at most: {smaller}.",
+            size=megabytes(size),
+            limit=megabytes(limit),
+            smaller=SMALLER,
+        ),
+    )
 
 
 def reply_too_large(place: str, size: int, limit: int) -> Fault:
     """A reply beyond what the request can sensibly bring is not read to its end."""
-    said = f"announces {megabytes(size)}, more than" if size else "is longer than"
+    said = Sentence("announces {size}, more than", size=megabytes(size)) if size else Sentence("is longer than")
     return Fault(
         "reply-too-large",
-        f"The reply of {place} {said} the {megabytes(limit)} that this request can need: check that the URL is the right endpoint.",
+        Sentence(
+            "The reply of {place} {said} the {limit} that this request can need: check that the URL is the right endpoint.",
+            place=place,
+            said=said,
+            limit=megabytes(limit),
+        ),
     )
 
 
@@ -225,8 +290,12 @@ def encoded(place: str, encoding: str) -> Fault:
     """A reply that is packed although nobody asked for it: a few bytes of it could fill the memory."""
     return Fault(
         "encoding",
-        f"The reply of {place} is compressed ({encoding}), which was not asked for, so it was not read: check whether a proxy is in between, "
-        "and have compression switched off there or at the endpoint.",
+        Sentence(
+            "The reply of {place} is compressed ({encoding}), which was not asked for, so it was not read: check "
+            "whether a proxy is in between, and have compression switched off there or at the endpoint.",
+            place=place,
+            encoding=encoding,
+        ),
         status=200,
     )
 
@@ -235,7 +304,11 @@ def no_memory(place: str, received: int) -> Fault:
     """The reply did not fit into this computer's memory."""
     return Fault(
         "memory",
-        f"This computer has not enough memory for the reply of {place} ({megabytes(received)} so far): close other programs, or send less at once.",
+        Sentence(
+            "This computer has not enough memory for the reply of {place} ({received} so far): close other programs, or send less at once.",
+            place=place,
+            received=megabytes(received),
+        ),
     )
 
 
@@ -243,7 +316,7 @@ def garbled(place: str, detail: str = "") -> Fault:
     """A reply that breaks the rules of HTTP in a way that no library names."""
     return Fault(
         "not-http",
-        f"The reply of {place} does not follow the rules of HTTP: check the URL, and whether a proxy is in between.",
+        Sentence("The reply of {place} does not follow the rules of HTTP: check the URL, and whether a proxy is in between.", place=place),
         detail=detail,
     )
 
@@ -295,19 +368,27 @@ def refused_by_status(answer: Answer) -> Fault:
 def _by_status(answer: Answer) -> tuple[str, str]:
     place, status = answer.place, answer.status
     if 300 <= status < 400:
-        target = f" to {answer.location}" if answer.location else ""
+        target = Sentence(" to {location}", location=answer.location) if answer.location else ""
         return (
             "redirect",
-            f"{place} redirects{target} ({status}), which an endpoint never does, so nothing was sent on: check "
-            "the URL, and whether a sign-in page is in between.",
+            Sentence(
+                "{place} redirects{target} ({status}), which an endpoint never does, so nothing was sent on: check the "
+                "URL, and whether a sign-in page is in between.",
+                place=place,
+                target=target,
+                status=status,
+            ),
         )
     if status == 401:
         return _sign_in(answer)
     if status == 407:
         return (
             "proxy-sign-in",
-            f"A proxy before {place} asks for a sign-in (407): put the proxy's name and password into "
-            f"HTTPS_PROXY, or ask its administrators to let {place} through.",
+            Sentence(
+                "A proxy before {place} asks for a sign-in (407): put the proxy's name and password into HTTPS_PROXY, or "
+                "ask its administrators to let {place} through.",
+                place=place,
+            ),
         )
     if status == 403:
         return "403", _forbidden(answer)
@@ -316,59 +397,98 @@ def _by_status(answer: Answer) -> tuple[str, str]:
     said = f": “{answer.said}”" if answer.said else ""
     if status == 504 or (status >= 500 and answer.said.lower().startswith(_STREAM_TIMEOUT)):
         return "504", (
-            f"{place} gave up waiting for the model after {duration(answer.seconds)} ({status}{said}), and the model may still be computing: "
-            "wait some minutes, send less at once (a smaller volume, fewer prompts, a smaller batch), or have the deployment's request "
-            "timeout raised."
+            Sentence(
+                "{place} gave up waiting for the model after {duration} ({status}{said}), and the model may still be "
+                "computing: wait some minutes, send less at once (a smaller volume, fewer prompts, a smaller batch), or "
+                "have the deployment's request timeout raised.",
+                place=place,
+                duration=duration(answer.seconds),
+                status=status,
+                said=said,
+            )
         )
     reason = f": “{answer.model_reason}”" if answer.model_reason else ""
-    shown = f"424, the model's status {status}{reason}" if answer.status == 424 else str(status)
+    shown = Sentence("424, the model's status {status}{reason}", status=status, reason=reason) if answer.status == 424 else str(status)
     plain = {
-        404: f"{place} has nothing at this address (404): check that the URL ends in /score (or /invocations)"
-        + (f", and that the deployment '{answer.deployment}' exists." if answer.deployment else ", and that a deployment gets traffic."),
-        408: f"The model took longer than its deployment allows ({shown}, after {duration(answer.seconds)}): send a "
-        "smaller volume, fewer prompts or a smaller batch, or have its request timeout raised to 180 s.",
-        413: f"{place} rejected the request as too large ({shown}): {SMALLER}.",
-        429: f"{place} is busy ({shown}): try again later, or have its owner give the deployment more instances.",
-        431: f"{place} rejected the request's headers as too long (431): check the key and the deployment's name.",
+        404: Sentence(
+            "{place} has nothing at this address (404): check that the URL ends in /score (or /invocations), and that the deployment "
+            "'{deployment}' exists."
+            if answer.deployment
+            else "{place} has nothing at this address (404): check that the URL ends in /score (or /invocations), and that a deployment gets "
+            "traffic.",
+            place=place,
+            deployment=answer.deployment,
+        ),
+        408: Sentence(
+            "The model took longer than its deployment allows ({shown}, after {duration}): send a smaller volume, "
+            "fewer prompts or a smaller batch, or have its request timeout raised to 180 s.",
+            shown=shown,
+            duration=duration(answer.seconds),
+        ),
+        413: Sentence("{place} rejected the request as too large ({shown}): {smaller}.", place=place, shown=shown, smaller=SMALLER),
+        429: Sentence(
+            "{place} is busy ({shown}): try again later, or have its owner give the deployment more instances.", place=place, shown=shown
+        ),
+        431: Sentence("{place} rejected the request's headers as too long (431): check the key and the deployment's name.", place=place),
     }
     if status in plain:
         return str(status), plain[status]
     if status == 424:
         return "424", _model_failed(answer)
     if status >= 500:
-        advice = "see the endpoint's log" if status == 500 else "it may be restarting, so try again in a few minutes or see its log"
-        return str(status), f"{place} failed ({status}{said}); {advice}."
-    return str(
-        status
-    ), f"{place} did not accept the request ({status}{said}): check that the URL, the model and the dialect belong together."
+        failed = (
+            "{place} failed ({status}{said}); see the endpoint's log."
+            if status == 500
+            else "{place} failed ({status}{said}); it may be restarting, so try again in a few minutes or see its log."
+        )
+        return str(status), Sentence(failed, place=place, status=status, said=said)
+    return str(status), Sentence(
+        "{place} did not accept the request ({status}{said}): check that the URL, the model and the dialect belong together.",
+        place=place,
+        status=status,
+        said=said,
+    )
 
 
 def _sign_in(answer: Answer) -> tuple[str, str]:
     if answer.skew is not None and abs(answer.skew) > 300:
-        direction = "behind" if answer.skew > 0 else "ahead of"
+        direction = Sentence("behind") if answer.skew > 0 else Sentence("ahead of")
         return (
             "clock",
-            f"{answer.place} refused the sign-in (401), and this computer's clock is {duration(abs(answer.skew))} "
-            f"{direction} the endpoint's: set the clock and sign in again.",
+            Sentence(
+                "{place} refused the sign-in (401), and this computer's clock is {duration} {direction} the endpoint's: "
+                "set the clock and sign in again.",
+                place=answer.place,
+                duration=duration(abs(answer.skew)),
+                direction=direction,
+            ),
         )
     if not answer.has_key:
         quoted = f": “{answer.said.rstrip('.')}”" if answer.said else ""
         return (
             "401",
-            Sentence(f"{answer.place} requires a sign-in (401{quoted}) and none was given: ", SIGN_IN_SOMEHOW, "."),
+            Sentence(
+                "{place} requires a sign-in (401{quoted}) and none was given: {sign_in_somehow}.",
+                place=answer.place,
+                quoted=quoted,
+                sign_in_somehow=SIGN_IN_SOMEHOW,
+            ),
         )
     if not answer.said:
         return (
             "401",
-            f"{answer.place} refused the key or token (401): copy the endpoint's key again, or sign in again for "
-            "the scope that the endpoint expects.",
+            Sentence(
+                "{place} refused the key or token (401): copy the endpoint's key again, or sign in again for the scope "
+                "that the endpoint expects.",
+                place=answer.place,
+            ),
         )
     said = answer.said.rstrip(".")
     if any(word in said.lower() for word in _WRONG_WAY):
-        advice = "choose the sign-in that this endpoint uses (key, aml-token or entra)"
+        advice = Sentence("choose the sign-in that this endpoint uses (key, aml-token or entra)")
     else:
-        advice = "copy the key again, or sign in again, as that says"
-    return "401", f"{answer.place} refused the key or token (401: “{said}”): {advice}."
+        advice = Sentence("copy the key again, or sign in again, as that says")
+    return "401", Sentence("{place} refused the key or token (401: “{said}”): {advice}.", place=answer.place, said=said, advice=advice)
 
 
 _WRONG_WAY = ("authentication mode", "auth mode", "denied by policy", "authentication type")
@@ -379,16 +499,27 @@ def _forbidden(answer: Answer) -> str:
     """403 is for want of a role, or for the network that the request came from; the endpoint's own words tell which."""
     said = answer.said.rstrip(".")
     if any(word in said.lower() for word in _BY_NETWORK):
-        return (
-            f"{answer.place} does not take requests from this network (403: “{said}”): use the network or VPN that the workspace is "
-            "reachable from, or ask its administrators."
+        return Sentence(
+            "{place} does not take requests from this network (403: “{said}”): use the network or VPN that the "
+            "workspace is reachable from, or ask its administrators.",
+            place=answer.place,
+            said=said,
         )
-    role = f"ask its owner for a role with {SCORE_PERMISSION}, such as AzureML Data Scientist"
+    role = Sentence("ask its owner for a role with {score_permission}, such as AzureML Data Scientist", score_permission=SCORE_PERMISSION)
     if said:
-        return f"You are not allowed to use {answer.place} (403: “{said}”): if that does not say why, {role}."
+        return Sentence(
+            "You are not allowed to use {place} (403: “{said}”): if that does not say why, {role}.",
+            place=answer.place,
+            said=said,
+            role=role,
+        )
     if not answer.has_key:
-        return Sentence(f"{answer.place} does not let anyone in without a sign-in (403): ", SIGN_IN_SOMEHOW, ".")
-    return f"You are signed in, but not allowed to use {answer.place} (403): {role}."
+        return Sentence(
+            "{place} does not let anyone in without a sign-in (403): {sign_in_somehow}.",
+            place=answer.place,
+            sign_in_somehow=SIGN_IN_SOMEHOW,
+        )
+    return Sentence("You are signed in, but not allowed to use {place} (403): {role}.", place=answer.place, role=role)
 
 
 def _model_failed(answer: Answer) -> str:
@@ -403,39 +534,63 @@ def _model_failed(answer: Answer) -> str:
     if answer.model_status == 413:
         advice = SMALLER
     elif answer.model_status in (502, 503):
-        advice = "it may be restarting, so try again in a few minutes"
+        advice = Sentence("it may be restarting, so try again in a few minutes")
     elif answer.model_status in (400, 415):
-        advice = "check that the model chosen here is the one that the endpoint runs"
+        advice = Sentence("check that the model chosen here is the one that the endpoint runs")
     else:
-        advice = "check that the endpoint runs the model chosen here, send less if memory may be short, and see the deployment's log"
-    return f"The model behind {answer.place} failed on this request (424{': ' + inner if inner else ''}): {advice}."
+        advice = Sentence(
+            "check that the endpoint runs the model chosen here, send less if memory may be short, and see the deployment's log"
+        )
+    return Sentence(
+        "The model behind {place} failed on this request (424{inner}): {advice}.",
+        place=answer.place,
+        inner=": " + inner if inner else "",
+        advice=advice,
+    )
 
 
 def not_http(place: str, is_https: bool, detail: str = "") -> Fault:
     """Something answers, and it is no web server; or it is one that expects TLS."""
-    guess = "" if is_https else ", and whether it should begin with https"
-    return Fault("not-http", f"What listens at {place} does not speak HTTP: check the URL's port{guess}.", detail=detail)
+    guess = "" if is_https else Sentence(", and whether it should begin with https")
+    return Fault(
+        "not-http",
+        Sentence("What listens at {place} does not speak HTTP: check the URL's port{guess}.", place=place, guess=guess),
+        detail=detail,
+    )
 
 
 def not_json(place: str, content_type: str, title: str, said: str) -> Fault:
     """A 200 that is no JSON. Most often a sign-in or block page of something in between."""
     if title or "html" in content_type.lower():
-        named = f" titled “{title}”" if title else ""
+        named = Sentence(" titled “{title}”", title=title) if title else ""
         return Fault(
             "not-json",
-            f"{place} answered with a web page{named} instead of a result: check the URL, and whether a proxy or "
-            "a sign-in page is in between.",
+            Sentence(
+                "{place} answered with a web page{named} instead of a result: check the URL, and whether a proxy or a "
+                "sign-in page is in between.",
+                place=place,
+                named=named,
+            ),
             status=200,
         )
-    what = f"something that is not JSON: “{said}”" if said else "nothing at all"
-    return Fault("not-json", f"{place} answered with {what}; check that the URL is the endpoint's scoring address.", status=200)
+    what = Sentence("something that is not JSON: “{said}”", said=said) if said else Sentence("nothing at all")
+    return Fault(
+        "not-json",
+        Sentence("{place} answered with {what}; check that the URL is the endpoint's scoring address.", place=place, what=what),
+        status=200,
+    )
 
 
 def cut_off(place: str, size: int, said_end: str) -> Fault:
     """JSON that begins well and does not end."""
     return Fault(
         "truncated",
-        f"The reply of {place} is cut off after {size:,} bytes (it ends in “{said_end}”): try again, and see "
-        "the endpoint's log if it stays so.",
+        Sentence(
+            "The reply of {place} is cut off after {size:,} bytes (it ends in “{said_end}”): try again, and see the "
+            "endpoint's log if it stays so.",
+            place=place,
+            size=size,
+            said_end=said_end,
+        ),
         status=200,
     )

@@ -32,6 +32,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from ..progress import Cancellation, Progress
+from ..remedies import Sentence
 from .faults import Fault, duration
 
 _ONCE = {"500", "504", "424", "name"}
@@ -83,14 +84,18 @@ class Persistence:
         left = self.policy.wait_budget - self.waited
         if fault.retry_after is not None:
             if fault.retry_after > left:
-                self.stopped_by = f"it asks to wait {duration(fault.retry_after)}, more than the {duration(max(left, 0))} left for waiting"
+                self.stopped_by = Sentence(
+                    "it asks to wait {duration}, more than the {duration2} left for waiting",
+                    duration=duration(fault.retry_after),
+                    duration2=duration(max(left, 0)),
+                )
                 return None
             return min(left, fault.retry_after + random.uniform(0, min(1.0, 0.1 * fault.retry_after)))
         base = self.policy.base * (_BUSY_BASE if fault.kind == "429" else 1.0)
         least = min(self.policy.longest, self.policy.base * _PAUSE_BASE) if fault.kind == "504" else 0.0
         wait = least + random.uniform(0, min(self.policy.longest, base * 2.0 ** min(self.tries - 1, 60)))
         if left <= 0:
-            self.stopped_by = f"the {duration(self.policy.wait_budget)} for waiting are used up"
+            self.stopped_by = Sentence("the {duration} for waiting are used up", duration=duration(self.policy.wait_budget))
             return None
         return min(wait, left)
 

@@ -13,6 +13,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from ..errors import UsageError
 from ..redaction import is_plain, redactor
+from ..remedies import Sentence
 from . import watch as watched
 from .address import Address, checked_host
 
@@ -67,9 +68,11 @@ def old_library() -> str:
     if not numbers or numbers >= OLDEST_URLLIB3:
         return ""
     wanted = ".".join(map(str, OLDEST_URLLIB3))
-    return (
-        f"The package urllib3 {urllib3.__version__} in this Python has known faults; update it to {wanted} or later (in 3D Slicer's Python "
-        f"console: slicer.util.pip_install('urllib3>={wanted}'))."
+    return Sentence(
+        "The package urllib3 {version} in this Python has known faults; update it to {wanted} or later (in 3D "
+        "Slicer's Python console: slicer.util.pip_install('urllib3>={wanted}')).",
+        version=urllib3.__version__,
+        wanted=wanted,
     )
 
 
@@ -83,10 +86,10 @@ def tls_context(ca_bundle: str = "") -> ssl.SSLContext:
     for variable in _BUNDLE_VARIABLES:
         named = os.environ.get(variable, "")
         if named and os.path.exists(named):
-            _trust(context, named, f"{variable} names the certificate file {named}")
+            _trust(context, named, Sentence("{variable} names the certificate file {named}", variable=variable, named=named))
     check_bundle(ca_bundle)
     if ca_bundle:
-        _trust(context, ca_bundle, f"The CA bundle is {ca_bundle}")
+        _trust(context, ca_bundle, Sentence("The CA bundle is {ca_bundle}", ca_bundle=ca_bundle))
     # truststore keeps its real context inside; where that ever moves, only the handshake loses its slices.
     getattr(context, "_ctx", context).sslsocket_class = watched.WatchedTLSSocket
     return context
@@ -108,7 +111,7 @@ def proxy_for(address: Address, proxy: str = "") -> str:
     if not found:
         known = requests.utils.get_environ_proxies(address.url)
         found = known.get("https" if address.is_https else "http") or known.get("all") or ""
-    return checked_proxy(found, f"set NO_PROXY for {address.host}") if found else ""
+    return checked_proxy(found, Sentence("set NO_PROXY for {host}", host=address.host)) if found else ""
 
 
 def checked_proxy(proxy: str, otherwise: str = "leave it out") -> str:
@@ -136,7 +139,7 @@ def checked_proxy(proxy: str, otherwise: str = "leave it out") -> str:
         port = parts.port or (443 if scheme == "https" else 80)
         if parts.path or parts.query or parts.fragment or any(letter in place for letter in "\\?#") or not is_plain(place):
             raise ValueError
-        host = checked_host(parts.hostname or "", "The proxy's address")
+        host = checked_host(parts.hostname or "", Sentence("The proxy's address"))
     except ValueError:
         raise UsageError(
             "The proxy's address cannot be read: it should look like http://proxy.example:8080, or http://name:password@proxy.example:8080 "

@@ -26,6 +26,7 @@ import numpy as np
 
 from ..errors import ReplyError
 from ..redaction import brief, redactor
+from ..remedies import Sentence
 from .literal import NotALiteral, read_literal
 
 DIALECTS = ("azureml", "mlflow")
@@ -158,7 +159,7 @@ def parse_rows(body: bytes, expected: int, numbers: int = 0) -> Rows:
     try:
         outer = json.loads(body)
     except (ValueError, RecursionError):
-        kind = "HTML" if body[:200].lstrip()[:1] == b"<" else "no valid JSON"
+        kind = "HTML" if body[:200].lstrip()[:1] == b"<" else Sentence("no valid JSON")
         raise ReplyError(
             "The endpoint answered with {kind}; check that the URL is the scoring URL. It began: {body}",
             kind=kind,
@@ -176,7 +177,7 @@ def parse_rows(body: bytes, expected: int, numbers: int = 0) -> Rows:
         outer, form = outer["predictions"], "predictions"
     if not isinstance(outer, list):
         said = _message(outer)
-        start = "The endpoint reported an error" if said else "The endpoint's reply is none of the documented forms"
+        start = Sentence("The endpoint reported an error") if said else Sentence("The endpoint's reply is none of the documented forms")
         raise ReplyError("{start}: {value}", start=start, value=quote(said or body), code="reply-form")
     if len(outer) != expected or not all(isinstance(row, dict) for row in outer):
         raise ReplyError(

@@ -17,6 +17,7 @@ import numpy as np
 from ..errors import InputError, ReplyError
 from ..imaging.nifti import NiftiReader, encode_nifti
 from ..imaging.volume import CroppedMask, bounding_box, three
+from ..remedies import Sentence
 from .envelope import Rows, Said, build_body, decode_array, decode_base64, enough_memory, open_cell, parse_rows, quote, reply_limit
 
 _WIDEST = 8  # bytes a voxel: float64, as numpy makes probabilities
@@ -121,7 +122,11 @@ def _parse_nifti(inner: dict, form: str, rows: Rows, prompts: int, shape_kji: tu
             )
         volumes = map(lambda volume: _scaled(volume.transpose(axes), header.slope, header.intercept), reader.volumes())
         form += "; gzip NIfTI" if header.is_gzip else "; plain NIfTI"
-        warnings = [] if axes == (0, 1, 2) else [f"The reply's axes were permuted ({_times(header.shape_ijk[:3])}); they were put right."]
+        warnings = (
+            []
+            if axes == (0, 1, 2)
+            else [Sentence("The reply's axes were permuted ({shape_ijk}); they were put right.", shape_ijk=_times(header.shape_ijk[:3]))]
+        )
         reply = _from_stack(volumes, prompts, keep, header.dtype) if stacked else _from_volume(volumes, prompts, keep)
     except InputError as error:
         raise ReplyError("The reply's nifti_file cannot be read: {error}", error=error, code="reply-form") from error
@@ -142,7 +147,7 @@ def _parse_array(inner: dict, form: str, rows: Rows, prompts: int, shape_kji: tu
     reply = _from_stack((volume.transpose(axes) for volume in stack), prompts, keep, stack.dtype)
     reply.form, reply.engine, reply.said = f"{form}{reply.form}", rows.engine, Said.of(rows.rows[0], prompts)
     if axes != (0, 1, 2):
-        reply.warnings.insert(0, f"The reply's axes were permuted ({_times(given[1:])}); they were put right.")
+        reply.warnings.insert(0, Sentence("The reply's axes were permuted ({given}); they were put right.", given=_times(given[1:])))
     return reply
 
 
@@ -185,8 +190,12 @@ def _from_volume(volumes: Iterable[np.ndarray], prompts: int, keep: bool) -> Vol
     part = volume[inside]
     if part.min() < 0 or part.max() > prompts:
         strange = np.unique(part[(part < 0) | (part > prompts)])
-        listed = ", ".join(f"{value:g}" for value in strange[:5]) + (" and more" if strange.size > 5 else "")
-        warnings.append(f"The reply held labels beyond the {prompts} prompts ({listed}); they count as background.")
+        listed = ", ".join(f"{value:g}" for value in strange[:5]) + (Sentence(" and more") if strange.size > 5 else "")
+        warnings.append(
+            Sentence(
+                "The reply held labels beyond the {prompts} prompts ({listed}); they count as background.", prompts=prompts, listed=listed
+            )
+        )
         part = np.where((part < 0) | (part > prompts), 0, part)
     return VolumeReply(_label_masks(part, inside, three(volume.shape), prompts), None, "; integer labelmap", "", warnings)
 
