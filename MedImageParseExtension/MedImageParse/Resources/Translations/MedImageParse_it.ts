@@ -4086,7 +4086,11 @@ left kidney</translation>
     </message>
     <message>
         <source>it starts again now</source>
-        <translation>ora si riavvia</translation>
+        <translation type="vanished">ora si riavvia</translation>
+    </message>
+    <message>
+        <source>it starts again with the next request</source>
+        <translation type="unfinished"></translation>
     </message>
     <message>
         <source>its columns have different lengths</source>
