@@ -4090,7 +4090,7 @@ left kidney</translation>
     </message>
     <message>
         <source>it starts again with the next request</source>
-        <translation type="unfinished"></translation>
+        <translation>si riavvia con la prossima richiesta</translation>
     </message>
     <message>
         <source>its columns have different lengths</source>
