@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import signal
+import time
 from collections import Counter
 from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
+from batch_support import start
 from embed_support import made_up_ct, reached
 
 from doubles.insight import InsightDouble
@@ -148,3 +151,20 @@ def test_an_account_is_needed_for_shards_and_files_are_needed_for_an_account(ima
         with pytest.raises(UsageError, match="no working folder"):
             index_merge(tmp_path / "a.index", images)
     assert not (tmp_path / "a.index").exists() and not double.rows
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="kill -9 is what POSIX systems have")
+def test_a_run_that_is_killed_sends_no_picture_twice_and_leaves_no_half_index(images, tmp_path):
+    (images / "broken.nii.gz").unlink()
+    double = InsightDouble(latency_s=0.15)
+    words = ["index", "add", str(tmp_path / "a.index"), str(images), "--work-dir", str(tmp_path / "work"), "--batch", "1", "--quiet"]
+    with double.serve() as url:
+        run = start([*words, "--endpoint", url])
+        while len(double.rows) < 5:
+            assert run.poll() is None, run.communicate()
+            time.sleep(0.005)
+        run.kill()
+        run.communicate()
+        assert not (tmp_path / "a.index").exists()
+        assert main([*words, "--endpoint", url]) == 0
+    assert set(Counter(double.rows).values()) == {1} and len(held(tmp_path / "a.index")) == 4 * SLICES
