@@ -59,7 +59,7 @@ class _InProcess:
         self._reply = reply
 
     def send(
-        self, body: bytes, *, progress: object = None, cancellation: object = None, max_reply_bytes: int = 0, model: str = ""
+        self, body: bytes, *, progress: object = None, cancellation: object = None, max_reply_bytes: int = 0, model: str = "", work: int = 0
     ) -> _Reply:
         return _Reply(self._reply)
 
