@@ -285,7 +285,7 @@ def large_fonts(studio: Studio) -> Any:
     studio.startDemo()
     studio.loadSample()
     studio.run("lungs\nbones\nunicorn")
-    return beside([studio.picture(width=300, height=1240, font_scale=1.5, theme=theme) for theme in ("light", "dark")])
+    return beside([studio.picture(width=300, height=1330, font_scale=1.5, theme=theme) for theme in ("light", "dark")])
 
 
 def beside(pictures: list[Any], gap: int = 12) -> Any:
