@@ -19,11 +19,16 @@ class VoxTellPredictor:
         if not os.path.isfile(os.path.join(model_dir, "plans.json")):
             raise FileNotFoundError("plans.json")
 
+    def embed_text_prompts(self, text_prompts):
+        if "no text model" in text_prompts:
+            raise OSError("Can't load the configuration of 'Qwen/Qwen3-Embedding-4B'")
+        return list(text_prompts)
+
     def predict_single_image(self, data, text_prompts=None, text_embeddings=None, progress_callback=None):
-        assert data.ndim == 4 and data.shape[0] == 1 and data.dtype == np.float32 and data.flags["C_CONTIGUOUS"] and text_prompts
-        data, masks = data[0], np.zeros((len(text_prompts), *data.shape[1:]), np.uint8)
+        assert data.ndim == 4 and data.shape[0] == 1 and data.dtype == np.float32 and data.flags["C_CONTIGUOUS"] and text_embeddings
+        data, masks = data[0], np.zeros((len(text_embeddings), *data.shape[1:]), np.uint8)
         assert data.any(), "nnU-Net's cropping fails on an empty image"
-        for mask, prompt in zip(masks, text_prompts):
+        for mask, prompt in zip(masks, text_embeddings):
             if prompt == "bright":
                 mask[data > 100] = 1
             elif prompt == "right":

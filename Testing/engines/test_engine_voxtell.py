@@ -12,7 +12,7 @@ from MedImageParseLib.engines.contract import check_engine
 from MedImageParseLib.engines.hosting import InProcess
 from MedImageParseLib.engines.named import engine_class
 from MedImageParseLib.engines.store import add_engine
-from MedImageParseLib.errors import InputError, UsageError
+from MedImageParseLib.errors import InputError, MedImageParseError, UsageError
 
 # Columns run towards the feet, rows to the left, slices backwards.
 TURNED = np.array([[0, -2.0, 0, 10], [0, 0, -3.0, 20], [-1.5, 0, 0, 30], [0, 0, 0, 1]])
@@ -63,6 +63,11 @@ def test_an_empty_volume_is_not_given_to_it(weights):
 def test_a_folder_without_its_weights_is_refused_in_a_sentence(tmp_path):
     with pytest.raises(InputError, match=r"plans\.json and fold_0"):
         engine(tmp_path)
+
+
+def test_a_text_model_that_cannot_be_had_is_told_in_a_sentence(weights):
+    with pytest.raises(MedImageParseError, match="text model cannot be loaded or downloaded"):
+        engine(weights).segment_volume(np.arange(24).reshape(2, 3, 4), np.eye(4), ["no text model"])
 
 
 def test_its_terms_are_shown_before_anything_is_installed(tmp_path):

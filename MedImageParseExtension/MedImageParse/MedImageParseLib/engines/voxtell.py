@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pickle import UnpicklingError
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, MedImageParseError
 from ..imaging.geometry import AxisMap
 from ..progress import Progress
 from .interface import Answer, Engine, Need
@@ -30,6 +31,7 @@ class VoxTell(Engine):
     requirements = (
         "voxtell==0.1.2",
         "torch==2.13.0",
+        "torchvision==0.28.0",
         "nnunetv2==2.8.1",
         "transformers==5.24.0",
         "acvl-utils==0.2.6",
@@ -64,11 +66,12 @@ class VoxTell(Engine):
             self._predictor = VoxTellPredictor(
                 model_dir=self.options.get("weights"), device=torch.device(where), embedding_bank=self.options.get("embeddings"), **more
             )
-        except (FileNotFoundError, EOFError, KeyError, RuntimeError) as error:
+        except (OSError, EOFError, KeyError, RuntimeError, UnpicklingError) as error:
             if "memory" in str(error).lower():
                 raise
             raise InputError(
-                "VoxTell's weights cannot be loaded: the folder needs plans.json and fold_0/checkpoint_final.pth of voxtell_v1.1, whole."
+                "VoxTell's weights cannot be loaded or downloaded: give a folder with plans.json and fold_0/checkpoint_final.pth of "
+                "voxtell_v1.1, whole (--set weights=DIR)."
             ) from error
         self.device = device_name(where)
 
@@ -81,6 +84,14 @@ class VoxTell(Engine):
             return Answer([None] * len(prompts), reasons=["The volume holds one value everywhere."] * len(prompts))
         # It takes arrays as nnU-Net's reader turns them: slices first, RAS.
         axes = AxisMap.towards(ijk_to_ras, ("S", "A", "R"))
-        found = self._predictor.predict_single_image(np.ascontiguousarray(axes.apply(gray), np.float32)[None], list(prompts))
+        try:
+            vectors = self._predictor.embed_text_prompts(list(prompts))
+        except (OSError, ValueError, ImportError) as error:
+            raise MedImageParseError(
+                "VoxTell's text model cannot be loaded or downloaded: give a folder with Qwen3-Embedding-4B (--set encoder=DIR), or a file "
+                "with the vectors of these prompts (--set embeddings=FILE)."
+            ) from error
+        image = np.ascontiguousarray(axes.apply(gray), np.float32)[None]
+        found = self._predictor.predict_single_image(image, text_embeddings=vectors)
         masks = [axes.undo(np.asarray(mask)) != 0 for mask in found]
         return Answer([np.ascontiguousarray(mask) if mask.any() else None for mask in masks])
