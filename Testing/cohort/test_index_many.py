@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -153,10 +154,23 @@ def test_an_account_is_needed_for_shards_and_files_are_needed_for_an_account(ima
     assert not (tmp_path / "a.index").exists() and not double.rows
 
 
+class HeldDouble(InsightDouble):
+    """Answers a few pictures, and the others only when it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.free = threading.Event()
+
+    def _answer(self, body: bytes) -> tuple[int, bytes]:
+        if len(self.rows) >= 5:
+            self.free.wait(60)
+        return super()._answer(body)
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="kill -9 is what POSIX systems have")
 def test_a_run_that_is_killed_sends_no_picture_twice_and_leaves_no_half_index(images, tmp_path):
     (images / "broken.nii.gz").unlink()
-    double = InsightDouble(latency_s=0.15)
+    double = HeldDouble()
     words = ["index", "add", str(tmp_path / "a.index"), str(images), "--work-dir", str(tmp_path / "work"), "--batch", "1", "--quiet"]
     with double.serve() as url:
         run = start([*words, "--endpoint", url])
@@ -166,5 +180,6 @@ def test_a_run_that_is_killed_sends_no_picture_twice_and_leaves_no_half_index(im
         run.kill()
         run.communicate()
         assert not (tmp_path / "a.index").exists()
+        double.free.set()
         assert main([*words, "--endpoint", url]) == 0
     assert set(Counter(double.rows).values()) == {1} and len(held(tmp_path / "a.index")) == 4 * SLICES

@@ -352,12 +352,7 @@ def make_sketch(
         rotation = np.linalg.qr(np.random.default_rng(0).standard_normal((length, length)))[0].astype(np.float32)
         arrays["rotation"][:] = rotation
         arrays["places"][:], arrays["rows"][:] = shown[:, :3], rows
-        step = max(1, count // _SAMPLE)
-        sums, taken = np.zeros(length), 0
-        for _ids, some in vectors_of(connection, space, length, step):
-            sums += some.sum(axis=0, dtype=np.float64)
-            taken += len(some)
-        mean = (rotation @ (sums / max(taken, 1))).astype(np.float32)
+        mean = (rotation @ _mean(vectors_of(connection, space, length, max(1, count // _SAMPLE)), length)).astype(np.float32)
         arrays["mean"][:] = mean
         done = 0
         for ids, some in vectors_of(connection, space, length):
@@ -377,6 +372,14 @@ def make_sketch(
             os.unlink(name)
         raise
     return int(count)
+
+
+def _mean(some: Iterator[tuple[list[int], np.ndarray]], length: int) -> np.ndarray:
+    sums, taken = np.zeros(length), 0
+    for _ids, rows in some:
+        sums += rows.sum(axis=0, dtype=np.float64)
+        taken += len(rows)
+    return sums / max(taken, 1)
 
 
 def _fill(arrays: dict[str, Any], here: slice, ids: list[int], turned: np.ndarray, mean: np.ndarray) -> None:
