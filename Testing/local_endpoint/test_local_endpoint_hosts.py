@@ -315,7 +315,9 @@ def test_lengths_that_are_none_are_answered_with_a_status_and_not_with_silence(o
     with socket.create_connection(("127.0.0.1", ours), timeout=20) as connection:
         connection.sendall(b"POST /score HTTP/1.1\r\nHost: localhost\r\n" + headers + b"\r\n\r\n")
         with connection.makefile("rb") as answer:
-            assert answer.readline().startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 413 "))
+            head = list(iter(answer.readline, b"\r\n"))
+    assert head[0].startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 413 "))
+    assert b"connection: close\r\n" in [line.lower() for line in head], "what follows would be read as another request"
 
 
 def test_connections_beyond_the_bound_are_told_to_wait_and_room_comes_back():
