@@ -13,6 +13,7 @@ from scipy import ndimage
 from doubles.brain_graph import TWO, random_weights, small_graph
 from MedImageParseLib import Volume, segment
 from MedImageParseLib.engines import packages
+from MedImageParseLib.engines.classical.engine import segment_image
 from MedImageParseLib.engines.contract import check_engine
 from MedImageParseLib.engines.deepbrain import served
 from MedImageParseLib.engines.deepbrain.brain import find_brain
@@ -166,6 +167,13 @@ def test_a_ct_is_not_given_to_it(added, monkeypatch):
     monkeypatch.setattr(served, "find_brain", lambda *_given: pytest.fail("it was asked"))
     voxels = np.where(head() > 100, head() // 10, -1000).astype(np.int16)
     assert not ask(["brain"], Volume(voxels, RAS, modality="CT"), window="raw")["brain"].found
+
+
+def test_the_demo_finds_a_brain_on_a_slice_of_a_head_and_none_on_a_picture_without_a_dark_border():
+    slice_ = np.kron((head()[20] / 4).clip(0, 255).astype(np.uint8), np.ones((6, 6), np.uint8))
+    assert segment_image(slice_, ["brain"]).any()
+    radiograph = (90 + 120 * np.abs(np.sin(np.linspace(0, 9, 300)))).astype(np.uint8)
+    assert not segment_image(np.tile(radiograph, (280, 1)), ["brain"]).any()
 
 
 def test_without_it_the_demo_says_how_to_get_it_and_after_it_is_removed_again(added):

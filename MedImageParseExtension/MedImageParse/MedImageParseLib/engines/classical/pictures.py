@@ -166,9 +166,14 @@ def _turns_to_back(bones: np.ndarray, body: np.ndarray) -> int:
     return int(np.argmax([offset @ np.array(way) for way in ways]))
 
 
+_MOST_AT_BORDER = 0.25  # of the picture's border
+
+
 def _brain(small: np.ndarray) -> np.ndarray:
     """The large bright mass deep inside a head on an MR slice."""
     head = find_foreground(small[None], _FLAT)[0]
+    if np.concatenate([head[0], head[-1], head[:, 0], head[:, -1]]).mean() > _MOST_AT_BORDER:
+        return np.zeros_like(head)  # a radiograph fills its picture; a head on MR stands in the dark
     size = np.sqrt(head.sum())
     inside = erode(head, 0.09 * size, _SPACING)
     if not inside.any():
