@@ -5323,7 +5323,7 @@ left kidney</translation>
     </message>
     <message>
         <source>Number of results:</source>
-        <translation>Numero di risultati:</translation>
+        <translation>Risultati:</translation>
     </message>
     <message>
         <source>On the images that it was trained with, an adapter seems better than it is.</source>
