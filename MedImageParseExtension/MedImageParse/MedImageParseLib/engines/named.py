@@ -16,6 +16,7 @@ OURS = {
     DEFAULT: "classical.served:Classical",
     "biomedparse": "biomedparse:BiomedParse",
     "medimageinsight": "medimageinsight:MedImageInsight",
+    "efficientnet": "efficientnet:EfficientNet",
     "totalsegmentator": "totalsegmentator:TotalSegmentator",
     "deepbet": "deepbet:Deepbet",
     "deepbrain": "deepbrain.served:Deepbrain",

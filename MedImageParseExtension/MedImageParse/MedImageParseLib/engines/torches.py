@@ -47,6 +47,7 @@ def read_state(path: str, *, is_trusted: bool = False) -> dict[str, Any]:
         UsageError: it holds more than weights, and the person has not said that it may.
     """
     import pickle
+    import zipfile
 
     import torch
 
@@ -57,7 +58,8 @@ def read_state(path: str, *, is_trusted: bool = False) -> dict[str, Any]:
             from safetensors.torch import load_file
 
             return dict(load_file(path))
-        state = torch.load(path, map_location="cpu", weights_only=not is_trusted, mmap=not is_trusted)
+        is_mapped = not is_trusted and zipfile.is_zipfile(path)  # files of before torch 1.6 are no archives, and can only be read whole
+        state = torch.load(path, map_location="cpu", weights_only=not is_trusted, mmap=is_mapped)
     except pickle.UnpicklingError as error:
         if "weights_only" in str(error).lower() or "unsupported" in str(error).lower():
             raise UsageError(

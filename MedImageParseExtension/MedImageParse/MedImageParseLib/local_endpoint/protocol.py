@@ -38,7 +38,7 @@ _MOST_VALUES = 1 << 18  # commas, colons and brackets of the JSON; an image has 
 
 _PNG, _JPEG, _GZIP = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"\x1f\x8b"
 _CLASSES = {"liver": "liver", "lung": "lung", "kidney": "kidney", "brain": "brain anatomies", "tumor": "tumor", "lesion": "other lesion"}
-_NO_TEXT = "The {engine}, has no text encoder: it describes images only; use a MedImageInsight endpoint for text."
+_NO_TEXT = "For text use a MedImageInsight endpoint: this one has no text encoder and describes images only, by the {engine}."
 _PARAMS = {"image_standardization_jpeg_compression_ratio": int, "image_standardization_image_size": int, "get_scaling_factor": bool}
 
 
