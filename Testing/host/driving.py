@@ -143,12 +143,14 @@ def find(window: Any, name: str | Any) -> Any:
     """The object of this name in the panel or in another window that is open."""
     if not isinstance(name, str):
         return adopt(name)
-    found = []
+    found, own = [], []
     for top in (window, *QtWidgets.QApplication.topLevelWidgets()):
         found += [top] if QtCore.QObject.objectName(top) == name else QtCore.QObject.findChildren(top, QtCore.QObject, name)
+        own = own or list(found)  # those of the window itself, which is the first
     if found:
-        # After a reload the widgets of the module as it was are still there, hidden, as in Slicer.
-        return adopt(next((each for each in found if isinstance(each, QtWidgets.QWidget) and QtWidgets.QWidget.isVisible(each)), found[-1]))
+        # After a reload the widgets of the module as it was are still there, hidden, as in Slicer; and other windows may wait for their end.
+        visible = (each for each in (*own, *found) if isinstance(each, QtWidgets.QWidget) and QtWidgets.QWidget.isVisible(each))
+        return adopt(next(visible, (own or found)[-1]))
     raise LookupError(f"No widget is named {name!r}.")
 
 
