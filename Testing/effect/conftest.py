@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from effect_support import openedEditor
-from panel_support import endpoint
+from panel_support import Gate, endpoint
 
 __all__ = ["annotator", "endpoint"]
 
@@ -43,3 +43,15 @@ def annotator(opened, endpoint):
     yield opened
     opened.box.logic.cancelAll()
     opened.host.process()
+
+
+@pytest.fixture
+def held(annotator, endpoint):
+    """A run into a segment "cube" that waits for the endpoint's answer. Returns (annotator, segment ID, job, go)."""
+    made = annotator.addSegment("cube")
+    endpoint[1].pause = gate = Gate()
+    job = annotator.start()
+    annotator.box._timer.start()
+    annotator.host.wait_until(gate.reached.is_set, 30)
+    yield annotator, made, job, gate.open
+    gate.open()

@@ -9,27 +9,22 @@ slicer = pytest.importorskip("slicer", reason="slicer-core is not installed: the
 pytest.importorskip("PySide6", reason="PySide6 is not installed: there is no Qt to test against")
 
 from effect_support import labelmap
-from panel_support import Gate, phantom
+from panel_support import phantom
 
 CUBE, BAR = phantom() == 100, phantom() == 200
 
 
 @pytest.fixture
-def held(annotator, endpoint):
-    """A run into a segment "cube" that waits for the endpoint's answer. Returns (annotator, segment ID, job, go)."""
-    made = annotator.addSegment("cube")
-    endpoint[1].pause = gate = Gate()
-    job = annotator.start()
-    annotator.box._timer.start()
-    annotator.host.wait_until(gate.reached.is_set, 30)
+def held(held):
+    """The folder's held run, whose `go` also waits until the run has ended. Returns (annotator, segment ID, job, go)."""
+    annotator, made, job, answer = held
 
     def go():
-        gate.open()
+        answer()
         annotator.host.wait_until(lambda: job.has_ended, 30)
         annotator.host.process()
 
-    yield annotator, made, job, go
-    gate.open()
+    return annotator, made, job, go
 
 
 def roi(middle, size=(4.0, 4.0, 4.0)):
