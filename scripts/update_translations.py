@@ -1,7 +1,7 @@
 """Brings the translations of the panel up to date with the source: `python3 scripts/update_translations.py`.
 
-It collects every text that Slicer may show, lets Qt's lupdate merge them into MedImageParse_*.ts (what is translated stays, what is gone is
-marked), and lets lrelease make the .qm files that Slicer loads. Both tools come with PySide6. Texts come from three places:
+It collects every text that Slicer may show, lets Qt's lupdate merge them into MedImageParse_*.ts (what is translated stays, what is gone
+goes), and lets lrelease make the .qm files that Slicer loads. Both tools come with PySide6. Texts come from three places:
 
 * `_("…")` in the module, in the panels and in the effect. Their context is what Slicer computes: "package.file".
 * .ui files. Their context is the form's class.
@@ -326,7 +326,17 @@ def update(path: Path) -> None:
             lines += [f"//: {each.comment}"] if each.comment else []
             lines.append(f"QT_TRANSLATE_NOOP({_literal(each.context)}, {_literal(each.text)})")
         texts.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        options = ["-silent", "-locations", "none", "-sort-messages", "-disable-heuristic", "similartext", "-source-language", "en_US"]
+        options = [
+            "-silent",
+            "-no-obsolete",
+            "-locations",
+            "none",
+            "-sort-messages",
+            "-disable-heuristic",
+            "similartext",
+            "-source-language",
+            "en_US",
+        ]
         _tool("lupdate", *options, str(texts), *map(str, forms()), "-ts", str(path))
 
 

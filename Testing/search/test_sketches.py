@@ -56,7 +56,7 @@ def test_a_prepared_index_finds_what_comparing_everything_finds(prepared, monkey
             right += len(set(truth) & {int(hit.record.content_hash, 16) for hit in told})
             assert [hit.similarity for hit in told] == sorted((hit.similarity for hit in told), reverse=True)
             assert all(abs(hit.similarity - vectors[int(hit.record.content_hash, 16)] @ query) < 1e-5 for hit in told)
-        assert index._sketched, "the sketches were not used"
+        assert index._loaded.has_sketches, "the sketches were not used"
     assert right >= 0.99 * 400
 
 
@@ -95,7 +95,7 @@ def test_what_is_shown_at_several_places_is_found_at_all_of_them_in_a_prepared_i
         index.add([replace(record(7, vectors[7]), series="later")], MADE)
     with EmbeddingIndex.open(path) as index:
         assert [hits(index), hits(index, exclude_series="again"), hits(index, one_each=True)] == truth
-        assert index._sketched and {series for _, _, series in truth[0][:2]} == {"s0", "again"}
+        assert index._loaded.has_sketches and {series for _, _, series in truth[0][:2]} == {"s0", "again"}
         assert {hit.record.series for hit in index.search(vectors[7], provenance=MADE, top=2)} == {"s0", "later"}
 
 
@@ -117,7 +117,7 @@ def test_what_is_removed_lives_on_in_no_sketch(tmp_path):
         index.prepare()
         sketch.write_bytes(sketch.read_bytes()[:-100])  # cut short: passed over
     with EmbeddingIndex.open(path) as index:
-        assert found(index, vectors[3], top=1) == [3] and not index._sketched
+        assert found(index, vectors[3], top=1) == [3] and not index._loaded.has_sketches
 
 
 def test_bits_are_counted_alike_with_and_without_numpy_2():
@@ -150,7 +150,7 @@ def test_faiss_finds_what_comparing_everything_finds_and_its_file_goes_with_a_re
             told = index.search(query, provenance=MADE, top=10)
             right += len({int(hit.record.content_hash, 16) for hit in told} & set(np.argsort(-(vectors @ query))[:10].tolist()))
             assert all(abs(hit.similarity - vectors[int(hit.record.content_hash, 16)] @ query) < 1e-5 for hit in told)
-        assert right >= 0.99 * 400 and index._sketched
+        assert right >= 0.99 * 400 and index._loaded.has_sketches
         order = [n for n in np.argsort(-(vectors @ vectors[7]), kind="stable") if n // 40]
         assert found(index, vectors[7], top=5, exclude_series="s0") == order[:5]
         stale = lists.read_bytes()
@@ -160,7 +160,7 @@ def test_faiss_finds_what_comparing_everything_finds_and_its_file_goes_with_a_re
         (lists,) = tmp_path.glob("*.faiss")
         lists.write_bytes(stale[:-5000])
     with EmbeddingIndex.open(path) as index:
-        assert found(index, vectors[3], top=1) == [3] and not index._sketched, "a damaged file was used"
+        assert found(index, vectors[3], top=1) == [3] and not index._loaded.has_sketches, "a damaged file was used"
 
 
 def test_faiss_that_is_not_installed_is_one_sentence_and_leaves_what_is_there(prepared, monkeypatch):

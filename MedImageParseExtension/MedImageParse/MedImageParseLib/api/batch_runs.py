@@ -182,22 +182,8 @@ def run_on_workers(plan: Plan, cases: list[Case], manifest: Manifest, scheduler:
     """
     from ..cohort.scheduler import Job, run_on_cluster
 
-    endpoint, profile, connection = where
-    if client is not None or connection.get("key"):
-        raise UsageError(
-            "A connection or key cannot be sent to other computers; give an endpoint or profile, and the key as key_file or MEDIMAGEPARSE_KEY there."
-        )
-    options = {name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in connection.items()}
-    options = options | {"model": plan.settings.model, "consent": True}  # asked here, where the person is
-    options.pop("show_device_code", None)
     tally, find = Tally(len(cases)), plan.find(manifest)
-    common = {
-        "settings": asdict(cast(Any, plan.settings)),
-        "endpoint": endpoint,
-        "profile": profile,
-        "options": options,
-        "at_once": at_once,
-    }
+    common = _for_workers(plan, where, client, at_once)
     by_id = {case.id: case for case in cases}
     ended: list[str] = []  # their lines stay until the end: the scheduler may give out a case again that it has lost
 
@@ -242,6 +228,20 @@ def run_on_workers(plan: Plan, cases: list[Case], manifest: Manifest, scheduler:
     for case_id in ended:
         manifest.forget_replies(case_id)
     return tally
+
+
+def _for_workers(plan: Plan, where: tuple, client: Any, at_once: int) -> dict[str, Any]:
+    """What a worker is told with every case. Raises UsageError where it would need something that does not leave this computer."""
+    endpoint, profile, connection = where
+    if client is not None or connection.get("key"):
+        raise UsageError(
+            "A connection or key cannot be sent to other computers; give an endpoint or profile, and the key as key_file or MEDIMAGEPARSE_KEY there."
+        )
+    options = {name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in connection.items()}
+    options |= {"model": plan.settings.model, "consent": True}  # asked here, where the person is
+    options.pop("show_device_code", None)
+    settings = asdict(cast(Any, plan.settings))
+    return {"settings": settings, "endpoint": endpoint, "profile": profile, "options": options, "at_once": at_once}
 
 
 # --- on a worker of a cluster --------------------------------------------------------------------------------------------

@@ -144,9 +144,9 @@ def _with_frame(path: Path, frame: str) -> Path:
 
 
 def _check(own: SegmentOptions, options: SegmentOptions, read: tuple, prompts: list[str]) -> None:
-    from .outputs import Wanted
+    from .outputs import OutputPaths
 
-    Wanted.checked(own, read, catalogue.segment_names(prompts))
+    OutputPaths.checked(own, read, catalogue.segment_names(prompts))
     for folder in _FOLDERS:
         path = getattr(options, folder)
         if path and not Path(path).expanduser().parent.is_dir():

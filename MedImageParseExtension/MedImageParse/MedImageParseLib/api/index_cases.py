@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
-from ..cohort.batch import Tally as CaseTally
+from ..cohort.batch import Tally
 from ..cohort.cases import Case, Cases, find_cases, lines_of_stdin, shard_of
 from ..cohort.manifest import REDO, TABLE, Manifest, fingerprint, results_in
 from ..errors import EndpointError, InputError, UsageError
@@ -23,9 +23,10 @@ from ..files.collisions import check_many_outputs
 from ..options import names_of
 from ..progress import Cancellation, Progress
 from ..tasks.embed import MODEL
-from ..tasks.indexing import IndexingOptions, IndexingResult, Tally, embed_sources
+from ..tasks.indexing import IndexingOptions, IndexingResult, embed_sources
 from ..tasks.run import Report
 from ..tasks.sinks import PartSink
+from ..tasks.tally import InputTally
 from .batch_runs import Plan, do_on_worker, run_here, run_on_workers, settled
 from .connections import connected
 from .inputs import files_of, is_path
@@ -198,7 +199,7 @@ def _check(settings: Settings, cases: list[Case], redo: str, read: list[Any]) ->
 
 
 def _result(
-    plan: Plan[Settings], cases: list[Case], found: Cases, manifest: Manifest, ended: CaseTally, before: dict[str, dict]
+    plan: Plan[Settings], cases: list[Case], found: Cases, manifest: Manifest, ended: Tally, before: dict[str, dict]
 ) -> IndexingResult:
     """One tally a volume; those of an earlier run count as there already."""
     tallies, entries = [], manifest.entries
@@ -207,7 +208,7 @@ def _result(
         counts: dict[str, Any] = {
             name: int((entry.get("pictures") or {}).get(name) or 0) for name in ("embedded", "already_there", "without_content")
         }
-        tally = Tally(Path(case.input).name, case.input, error=str(entry.get("error") or ""), chosen=sum(counts.values()), **counts)
+        tally = InputTally(Path(case.input).name, case.input, error=str(entry.get("error") or ""), chosen=sum(counts.values()), **counts)
         if before.get(case.id) == entry:
             tally = replace(tally, embedded=0, already_there=counts["embedded"] + counts["already_there"])
         tallies.append(tally)

@@ -38,7 +38,7 @@ _ENDINGS: dict[str, tuple[str, ...]] = {
 
 
 @dataclass(slots=True, frozen=True)
-class Wanted:
+class OutputPaths:
     """Files to write; None where not asked for."""
 
     output: Path | None = None
@@ -52,7 +52,7 @@ class Wanted:
     instances: float | None = None
 
     @classmethod
-    def checked(cls, options: SegmentOptions, inputs: Iterable[object] = (), names: Iterable[str] = ()) -> Wanted:
+    def checked(cls, options: SegmentOptions, inputs: Iterable[object] = (), names: Iterable[str] = ()) -> OutputPaths:
         """What to write, checked before anything is sent.
 
         Args:
@@ -72,22 +72,22 @@ class Wanted:
                 raise UsageError("{folder} is a file; give a folder for the {purpose}.", folder=folder, purpose=purpose)
         output = check_segmentation_path(options.output) if options.output else None
         files = {name: path for name in _ENDINGS if (path := getattr(options, name))}
-        wanted = cls(
+        paths = cls(
             output,
             **{name: check_writable(path, _ENDINGS[name]) for name, path in files.items()},
             probability=Path(options.probability) if options.probability else None,
             masks=Path(options.masks) if options.masks else None,
             instances=options.instances,
         )
-        given: dict[str, Path | None] = {name: getattr(wanted, name) for name in FILES}
-        for folder, what in ((wanted.probability, "probability"), (wanted.masks, "mask")):
+        given: dict[str, Path | None] = {name: getattr(paths, name) for name in FILES}
+        for folder, what in ((paths.probability, "probability"), (paths.masks, "mask")):
             given |= {f"{what} of {name}": folder / f"{safe_file_stem(name)}.nii.gz" for name in names if folder}
-        check_outputs(given, inputs, [wanted.probability, wanted.masks])
-        if wanted.dicom_seg:
+        check_outputs(given, inputs, [paths.probability, paths.masks])
+        if paths.dicom_seg:
             require("highdicom", "writing a DICOM segmentation")
-        return wanted
+        return paths
 
-    def paths(self) -> list[str]:
+    def written(self) -> list[str]:
         """What is written, files and folders."""
         return [str(path) for name in (*FILES, "probability", "masks") if (path := getattr(self, name))]
 
@@ -159,30 +159,32 @@ def _no_series(series: str | int) -> None:
         raise UsageError("A series is chosen in a DICOM folder; the image given is in memory already, so leave it out.")
 
 
-def finish(result: SegmentationResult, reading: Reading, wanted: Wanted, progress: Progress, source: SourceSeries | None = None) -> None:
+def finish(
+    result: SegmentationResult, reading: Reading, paths: OutputPaths, progress: Progress, source: SourceSeries | None = None
+) -> None:
     """Write the files, and complete the report with the input, the warnings and the times.
 
     Args:
         result: of the run.
         reading: the input.
-        wanted: what to write.
+        paths: what to write.
         progress: told that files are being written.
-        source: the DICOM images that the input was read from, where DICOM results are wanted.
+        source: the DICOM images that the input was read from, where DICOM results are asked for.
     """
     report = result.report
     timings = report["timings_s"]
     tell_input(report, reading.path, reading.warnings)
     timings["read"] = round(reading.seconds, 4)
     progress("writing", 0, 0)
-    report["outputs"] = wanted.paths()
-    found = pieces(result, wanted.instances)
-    if any(getattr(wanted, name) for name in (*FILES[1:], "probability", "masks")):
+    report["outputs"] = paths.written()
+    found = pieces(result, paths.instances)
+    if any(getattr(paths, name) for name in (*FILES[1:], "probability", "masks")):
         start = time.perf_counter()
-        _write_files(result, wanted, report)
-        _write_pieces(result, found, wanted, source)
+        _write_files(result, paths, report)
+        _write_pieces(result, found, paths, source)
         timings["write"] = round(time.perf_counter() - start, 4)
-    if wanted.output:
-        _write_segmentation(result, found, wanted.output, timings)
+    if paths.output:
+        _write_segmentation(result, found, paths.output, timings)
     timings["total"] = round(time.perf_counter() - reading.started, 4)
 
 
@@ -273,37 +275,37 @@ def _write_segmentation(result: SegmentationResult, found: list[PromptResult], p
     timings["write"] = round(timings["write"] + time.perf_counter() - start, 4)
 
 
-def _write_files(result: SegmentationResult, wanted: Wanted, report: dict) -> None:
+def _write_files(result: SegmentationResult, paths: OutputPaths, report: dict) -> None:
     from ..files import picture, write
 
-    if wanted.labels:
+    if paths.labels:
         labels, overlapped = result.labels()
-        write.write_labels(wanted.labels, labels, result.volume, description=report["engine"] or "")
+        write.write_labels(paths.labels, labels, result.volume, description=report["engine"] or "")
         if overlapped:
             report["warnings"].append("Some masks overlap; where they do, the labelmap keeps the later prompt (the .seg.nrrd keeps both).")
-    if wanted.probability:
+    if paths.probability:
         kept = [(prompt.name, prompt.probability) for prompt in result.prompts if prompt.probability is not None]
         for name, probability in kept:
-            write.write_probabilities(wanted.probability, name, probability, result.volume)
+            write.write_probabilities(paths.probability, name, probability, result.volume)
         if not kept:
             report["warnings"].append("The reply carries no probabilities, so no probability volume was written.")
-    if wanted.picture:
+    if paths.picture:
         masks = [(prompt.name, prompt.color, prompt.mask) for prompt in result.prompts]
-        picture.write_picture(wanted.picture, result.volume, masks, title=report["engine"] or "")
+        picture.write_picture(paths.picture, result.volume, masks, title=report["engine"] or "")
 
 
-def find_source(wanted: Wanted, reading: Reading, series: str | int = "") -> SourceSeries | None:
-    """The DICOM images that results in DICOM refer to, found before anything is sent; None where none are wanted.
+def find_source(paths: OutputPaths, reading: Reading, series: str | int = "") -> SourceSeries | None:
+    """The DICOM images that results in DICOM refer to, found before anything is sent; None where none are asked for.
 
     Args:
-        wanted: what to write.
+        paths: what to write.
         reading: the input as it was read.
         series: the one that the person chose, "" for none.
 
     Raises:
         UsageError: the input is no DICOM. InputError: its images are not the volume's slices one by one.
     """
-    if not (wanted.dicom_seg or wanted.rtstruct):
+    if not (paths.dicom_seg or paths.rtstruct):
         return None
     from ..files import dicom_export
 
@@ -312,28 +314,28 @@ def find_source(wanted: Wanted, reading: Reading, series: str | int = "") -> Sou
     return dicom_export.find_source(Path(reading.path).expanduser(), reading.volume, str(series))
 
 
-def _write_pieces(result: SegmentationResult, found: list[PromptResult], wanted: Wanted, source: SourceSeries | None) -> None:
+def _write_pieces(result: SegmentationResult, found: list[PromptResult], paths: OutputPaths, source: SourceSeries | None) -> None:
     """Everything that has one entry a structure."""
     from ..files import dicom_export, write
 
     report = result.report
     engine = report["engine"] or ""
-    if wanted.masks:
+    if paths.masks:
         for piece in found:
-            write.write_mask(wanted.masks, piece.name, piece.mask.full(), result.volume, description=engine)
-    if wanted.statistics:
+            write.write_mask(paths.masks, piece.name, piece.mask.full(), result.volume, description=engine)
+    if paths.statistics:
         from ..cohort.statistics import describe, write_statistics
 
         absent = [prompt for prompt in result.prompts if not prompt.found]
-        write_statistics(wanted.statistics, [(piece.name, describe(result.volume, piece.mask)) for piece in (*found, *absent)])
+        write_statistics(paths.statistics, [(piece.name, describe(result.volume, piece.mask)) for piece in (*found, *absent)])
     if source is None:
         return
     made_by = dicom_export.Maker(engine or _title(report), report["version"], is_ai=not engine)
     structures = [dicom_export.Structure(piece.text, piece.name, piece.color, piece.mask) for piece in found]
-    if wanted.dicom_seg and not structures:
+    if paths.dicom_seg and not structures:
         report["warnings"].append("Nothing was found, and a DICOM segmentation cannot be empty, so none was written.")
-        report["outputs"] = [path for path in report["outputs"] if path != str(wanted.dicom_seg)]
-    elif wanted.dicom_seg:
-        dicom_export.write_dicom_seg(wanted.dicom_seg, result.volume, structures, source, made_by)
-    if wanted.rtstruct:
-        dicom_export.write_rtstruct(wanted.rtstruct, result.volume, structures, source, made_by)
+        report["outputs"] = [path for path in report["outputs"] if path != str(paths.dicom_seg)]
+    elif paths.dicom_seg:
+        dicom_export.write_dicom_seg(paths.dicom_seg, result.volume, structures, source, made_by)
+    if paths.rtstruct:
+        dicom_export.write_rtstruct(paths.rtstruct, result.volume, structures, source, made_by)

@@ -89,21 +89,21 @@ def segment(
         # Typed as one result, which it is for every caller that did not ask for all frames.
         return cast("SegmentationResult", segment_frames(segment, input, options, where, given, prompts))
     read = (input, *files_of(connection))
-    wanted = outputs.Wanted.checked(options, read, catalogue.segment_names(prompts))
+    paths = outputs.OutputPaths.checked(options, read, catalogue.segment_names(prompts))
     cancellation = cancellation or Cancellation()
     reading = outputs.Reading.of(input, options.modality, progress, options.series, which)
     cancellation.check()
-    source = outputs.find_source(wanted, reading, options.series)
+    source = outputs.find_source(paths, reading, options.series)
     ask = _question(
         model, reading.volume, prompts, options,
-        keep_probabilities=wanted.probability is not None, progress=progress, cancellation=cancellation,
+        keep_probabilities=paths.probability is not None, progress=progress, cancellation=cancellation,
     )  # fmt: skip
     with connected(client, endpoint, profile, model, cancellation, connection) as used:
         result = ask(used)
     cancellation.check()
     result.report["warnings"] += [sentence for sentence in (line_end_warning(texts),) if sentence]
     with after_requests():
-        outputs.finish(result, reading, wanted, progress, source)
+        outputs.finish(result, reading, paths, progress, source)
     return result
 
 

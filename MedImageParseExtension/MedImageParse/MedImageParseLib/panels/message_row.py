@@ -10,7 +10,7 @@ from slicer.i18n import tr as _
 
 from ..errors import ConsentError, EndpointError
 from ..profiles.profiles import LOCAL_DEMO
-from ..signin.auth import SignInError
+from ..signin.auth import SIGN_INS, SignInError
 from .sentences import requestId
 from .widgets import StatusIcons, setTip, showSentence
 from .wrapping_row import WrappingRow
@@ -33,7 +33,7 @@ def helpAgainst(error: BaseException, endpoint: Any, openSettings: Callable[[], 
         return None if endpoint.demo.isStarted else (_("Start local demo"), endpoint.startDemo)
     profile = endpoint.profile()
     isRefused = isinstance(error, SignInError) or getattr(error, "status", 0) == 401
-    if profile is not None and profile.sign_in == "entra" and isRefused:
+    if profile is not None and SIGN_INS[profile.sign_in].asks_for == "entra" and isRefused:
         return _("Sign in"), endpoint.check
     return _("Open endpoint settings"), openSettings
 

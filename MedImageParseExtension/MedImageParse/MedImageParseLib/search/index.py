@@ -28,16 +28,17 @@ import numpy as np
 from ..errors import UsageError
 from . import labels as label_rows
 from . import rows
-from .faults import IndexFault, as_sentences, other_factor, other_length, other_space
+from .faults import IndexFault, as_sentences, other_factor, other_length
 from .info import IndexInfo, SpaceInfo, Study
 from .integrity import CheckReport, check, readable_rows, readable_spaces
 from .labels import LabelCounts, PlaceLabel, checked_labels, labels_of
-from .matrix import Matrix, in_parts
+from .loaded import Loaded, size_of
+from .matrix import in_parts
 from .merge import copy_all
-from .prepare import check_method, open_prepared, prepare_all
+from .prepare import check_method, prepare_all
 from .records import KINDS, Hit, Provenance, Record, are_names, checked, unit_rows
 from .schema import VERSION, Connection, connect
-from .searching import Prepared, search_all, search_sketched
+from .searching import hidden_places, search_all, search_sketched
 from .sketch import drop_sketches
 
 BATCH = 1024  # records a transaction: what a kill can cost at most
@@ -52,8 +53,7 @@ class EmbeddingIndex:
         self.path = path
         self._connection = connection
         self._lock = threading.RLock()
-        self._matrices: dict[int, Matrix] = {}
-        self._sketched: dict[int, tuple[Prepared, Matrix]] = {}
+        self._loaded = Loaded(path)
 
     @classmethod
     def open(cls, path: str | os.PathLike, *, create: bool = True, wait_s: float = 30.0) -> EmbeddingIndex:
@@ -74,8 +74,7 @@ class EmbeddingIndex:
         """Give the file back. Closing twice is no error."""
         with self._lock:
             self._connection.close()
-            self._matrices.clear()
-            self._sketched.clear()
+            self._loaded.clear()
 
     def __enter__(self) -> EmbeddingIndex:
         return self
@@ -204,25 +203,17 @@ class EmbeddingIndex:
             )
         queries = unit_rows(vectors)
         with self.reading() as connection:
-            sketch, matrix = self._prepared(connection, provenance)
-            matrix = matrix or self._matrix(connection, provenance)
+            sketch, matrix = self._loaded.prepared(connection, provenance)
+            matrix = matrix or self._loaded.matrix(connection, provenance)
+            # Taken here: another thread may read newer ones into the same matrix meanwhile.
             places, spots, table = matrix.places, None if matrix.is_plain else matrix.rows, matrix.vectors
             excluded = rows.text_number(connection, exclude_series) if exclude_series else None
+            unknown_series = rows.text_number(connection, "")
         if queries.shape[1] != table.shape[1]:
             raise other_length(queries.shape[1], table.shape[1], provenance)
-        hidden = np.zeros(len(places), bool)
-        if excluded is not None:
-            hidden |= places[:, 1] == excluded
-        if kinds is not None:
-            hidden |= ~np.isin(places[:, 2], [KINDS.index(kind) for kind in kinds])
-        if only is not None:
-            hidden |= ~np.isin(places[:, 0], np.fromiter(only, np.int64))
-        series = None
-        if one_each:
-            with self.reading() as connection:
-                unknown_series = rows.text_number(connection, "")
-            # Records of which the series is not known stand for themselves.
-            series = np.where(places[:, 1] == unknown_series, -places[:, 0], places[:, 1])
+        hidden = hidden_places(places, excluded, kinds, only)
+        # Records of which the series is not known stand for themselves.
+        series = np.where(places[:, 1] == unknown_series, -places[:, 0], places[:, 1]) if one_each else None
         if sketch is None:
             found = search_all(table, spots, queries, hidden, top, series, least)
         else:
@@ -254,7 +245,7 @@ class EmbeddingIndex:
             IndexFault: there are none; the sentence says what is there.
         """
         with self.reading() as connection:
-            matrix = self._matrix(connection, provenance)
+            matrix = self._loaded.matrix(connection, provenance)
             places, vectors = matrix.places, matrix.vectors
             if not matrix.is_plain:
                 vectors = vectors[matrix.rows]
@@ -322,7 +313,7 @@ class EmbeddingIndex:
 
     def _drop_sketches(self) -> None:
         with self._lock:
-            self._sketched.clear()
+            self._loaded.forget_sketches()
         drop_sketches(self.path)
 
     def info(self) -> IndexInfo:
@@ -431,40 +422,8 @@ class EmbeddingIndex:
             records = self.records(part)
             yield from ((records[number], matrix[start + row]) for row, number in enumerate(part) if number in records)
 
-    def _matrix(self, connection: Connection, provenance: Provenance) -> Matrix:
-        """The vectors and places of one space as the open transaction sees them."""
-        space = rows.find_space(connection, provenance)
-        if space is not None:
-            matrix = self._matrices.get(space.id)
-            if matrix is None or matrix.length != space.length:  # the space was emptied and its number given to another
-                matrix = self._matrices[space.id] = Matrix(space.id, space.length)
-            matrix.refresh(connection, space.revision, self._size())
-            if len(matrix.places):
-                return matrix
-        raise other_space(provenance, [space.provenance for space, _ in rows.count_spaces(connection)])
-
-    def _prepared(self, connection: Connection, provenance: Provenance) -> tuple[Prepared | None, Matrix | None]:
-        """The sketches of a space with its places, as the open transaction sees them; (None, None) where there are none that fit."""
-        space = rows.find_space(connection, provenance)
-        if space is None:
-            return None, None
-        sketch, matrix = self._sketched.get(space.id, (None, None))
-        if sketch is None or matrix is None or matrix.revision != space.revision:
-            self._sketched.pop(space.id, None)
-            sketch = open_prepared(self.path, space)
-            if sketch is None:
-                return None, None
-            matrix = Matrix(space.id, space.length, elsewhere=sketch.chunks, known=sketch.known)
-            self._sketched[space.id] = sketch, matrix
-        matrix.refresh(connection, space.revision, self._size())
-        return sketch, matrix
-
     def _size(self) -> int:
-        """Bytes of the file, 0 where it is gone."""
-        try:
-            return self.path.stat().st_size
-        except OSError:
-            return 0
+        return size_of(self.path)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:

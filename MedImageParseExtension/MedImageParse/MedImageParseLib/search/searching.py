@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from . import rows
 from .matrix import Matrix, best, best_of_each
+from .records import KINDS
 from .sketch import exact_vectors
 
 _QUERIES_AT_ONCE = 32  # bounds the memory for scores
@@ -54,6 +55,25 @@ def vectors_of_contents(index: rows.Readable, provenance: Provenance, hashes: Se
             return {}
         vectors = exact_vectors(connection, np.array(list(held.values()), np.int64), space.length)
     return dict(zip(held, vectors, strict=True))
+
+
+def hidden_places(places: np.ndarray, series: int | None, kinds: Sequence[str] | None, only: Iterable[int] | None) -> np.ndarray:
+    """Which places a search leaves out, bool (places,).
+
+    Args:
+        places: as of Matrix: number of the record, of its series, of its kind.
+        series: number of the series that is left out; None for none.
+        kinds: those that count; None for all.
+        only: numbers of the records that count; None for all.
+    """
+    hidden = np.zeros(len(places), bool)
+    if series is not None:
+        hidden |= places[:, 1] == series
+    if kinds is not None:
+        hidden |= ~np.isin(places[:, 2], [KINDS.index(kind) for kind in kinds])
+    if only is not None:
+        hidden |= ~np.isin(places[:, 0], np.fromiter(only, np.int64))
+    return hidden
 
 
 def search_all(

@@ -155,25 +155,7 @@ def train(
     if several not in ("auto", "one", "many"):
         raise UsageError("The labels of an image are one, many or auto, not '{several}'.", several=several)
     found = gather(index, name, by=by, patients=patients, recipe=recipe)
-    labels = _chosen(found.labels, only, name)
-    wanted = set(labels)
-    found.labels = [tuple(label for label in own if label in wanted) for own in found.labels]
-    found = found.taken(np.array([bool(own) for own in found.labels]))
-    exclusive = several == "one" or (several == "auto" and all(len(own) == 1 for own in found.labels))
-    twice = sum(len(own) > 1 for own in found.labels)
-    if exclusive and twice:
-        raise UsageError(
-            "{twice} images have several labels of the set, which is not possible where only one is right; use many.", twice=twice
-        )
-    if exclusive and len(labels) < 2:
-        raise UsageError(
-            "All the labelled images have the same label ({label}); an adapter needs at least two labels to tell apart.", label=labels[0]
-        )
-    if len(labels) > 1000:
-        raise UsageError(
-            "The set has {count} different labels, and an adapter tells at most 1000 apart; name only those that matter.",
-            count=len(labels),
-        )
+    labels, found, exclusive = _to_tell_apart(found, only, name, several)
     parts = split(found.groups, found.labels, test=test, validate=validate, seed=seed)
     cancelled = cancellation or Cancellation()
     total = how.recipe.epochs if how.kind == "network" else 0
@@ -198,6 +180,30 @@ def train(
     return AdapterResult(
         head, result, report_of(head, result, notes) | {"parts": {part: int((parts == place).sum()) for place, part in enumerate(PARTS)}}
     )
+
+
+def _to_tell_apart(found: Examples, only: Sequence[str], name: str, several: str) -> tuple[list[str], Examples, bool]:
+    """The labels to learn, the examples that have one of them, and whether they exclude one another. Raises UsageError."""
+    labels = _chosen(found.labels, only, name)
+    wanted = set(labels)
+    found.labels = [tuple(label for label in own if label in wanted) for own in found.labels]
+    found = found.taken(np.array([bool(own) for own in found.labels]))
+    exclusive = several == "one" or (several == "auto" and all(len(own) == 1 for own in found.labels))
+    twice = sum(len(own) > 1 for own in found.labels)
+    if exclusive and twice:
+        raise UsageError(
+            "{twice} images have several labels of the set, which is not possible where only one is right; use many.", twice=twice
+        )
+    if exclusive and len(labels) < 2:
+        raise UsageError(
+            "All the labelled images have the same label ({label}); an adapter needs at least two labels to tell apart.", label=labels[0]
+        )
+    if len(labels) > 1000:
+        raise UsageError(
+            "The set has {count} different labels, and an adapter tells at most 1000 apart; name only those that matter.",
+            count=len(labels),
+        )
+    return labels, found, exclusive
 
 
 def _chosen(given: Sequence[tuple[str, ...]], only: Sequence[str], name: str) -> list[str]:

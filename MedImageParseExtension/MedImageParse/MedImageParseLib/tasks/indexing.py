@@ -9,10 +9,10 @@ next run tries it again.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
@@ -20,21 +20,16 @@ import numpy as np
 from ..errors import Cancelled, InputError, MedImageParseError, PartlyDone, ReplyError, UsageError
 from ..imaging.volume import Volume
 from ..progress import Cancellation, Progress, no_progress
-from ..remedies import KEEP_EMPTY_SLICES, Sentence, joined
+from ..remedies import KEEP_EMPTY_SLICES, Sentence
 from ..search.faults import IndexFault
 from ..search.records import Provenance, Record, content_hash, series_name
 from .embed import AT_ONCE, BATCH, MODEL, Embedded, Embedder, Picture, Selection, pictures_of, pool_vectors
 from .preprocessing import SIDE, PictureMaker, Preprocessing, make_thumbnail
 from .run import Client, RunLog
 from .sinks import Sink
+from .tally import InputTally, what_failed, why
 
 _FLUSH_S, _FLUSH_COUNT = 0.25, 128  # what a kill may lose, against the cost of a commit
-_SHOWN, _REASONS = 5, 3  # pictures and inputs, and reasons, that a sentence names
-_TOO_MUCH = {
-    "413": "the endpoint rejects it as too large, though it is sent alone.",
-    "408": "the model needs longer for it than its deployment allows, though it is sent alone.",
-    "504": "the model needs longer for it than the gateway waits, though it is sent alone.",
-}
 
 
 @dataclass(slots=True, frozen=True)
@@ -54,34 +49,6 @@ class Source:
     read: Callable[[], tuple[Volume, list[str]]]
     series: str = ""
     frame: int | None = None
-
-
-@dataclass(slots=True)
-class Tally:
-    """What became of one input; counts are pictures (volumes where the run pools).
-
-    `refused` has an entry {"plane", "slice", "error"} for each picture that the endpoint could not answer; `error` is why the input as a
-    whole could not be used, "" where it could.
-    """
-
-    name: str
-    path: str
-    series: str = ""
-    size_kji: list[int] | None = None
-    spacing_mm: list[float] | None = None
-    modality: str | None = None
-    window: str = ""
-    plane: str | None = None
-    chosen: int = 0
-    embedded: int = 0
-    already_there: int = 0
-    without_content: int = 0
-    refused: list[dict] = field(default_factory=list)
-    error: str = ""
-
-    def report(self) -> dict:
-        """Plain JSON types."""
-        return {name: getattr(self, name) for name in self.__slots__}
 
 
 @dataclass(slots=True, frozen=True)
@@ -112,7 +79,7 @@ class IndexingResult:
         failure: the sentence of what stopped the run half-way or of the inputs that could not be used; "" where all went through.
     """
 
-    tallies: list[Tally]
+    tallies: list[InputTally]
     report: dict
     failure: str = ""
 
@@ -169,7 +136,7 @@ class _Run:
     ) -> None:
         self._client, self._sink, self._options, self._progress = client, sink, options, progress
         self._sources = sources
-        self._tallies = [Tally(source.name, source.path) for source in sources]
+        self._tallies = [InputTally(source.name, source.path) for source in sources]
         self._errors: list[MedImageParseError] = []
         # Several requests at once each tell of their own upload; a person wants to see pictures counted.
         self._log = RunLog(MODEL, cancellation=cancellation)
@@ -220,37 +187,7 @@ class _Run:
                     keep_empty_slices=KEEP_EMPTY_SLICES,
                 )
             )
-        parts = []
-        if failure is not None:
-            parts.append(
-                Sentence(
-                    "{added} of the pictures were embedded and are kept, then the run stopped: {failure}", added=added, failure=failure
-                )
-            )
-        bad = [tally for tally in self._tallies if tally.error]
-        if bad:
-            parts.append(
-                Sentence(
-                    "{count} of {count2} inputs could not be used{others}: {error}",
-                    count=len(bad),
-                    count2=len(self._sources),
-                    others=_others(tally.name for tally in bad[1:]),
-                    error=bad[0].error,
-                )
-            )
-        count = sum(map(len, self._given_up.values()))
-        if count:
-            chosen = sum(tally.chosen for tally in self._tallies)
-            reasons = [Sentence("{listed}: {why}", listed=_few(names), why=why) for why, names in self._given_up.items()]
-            parts.append(
-                Sentence(
-                    "{count} of {chosen} pictures could not be embedded, and the next run tries them again: {reasons}",
-                    count=count,
-                    chosen=chosen,
-                    reasons=joined([*reasons[:_REASONS], *_more(len(reasons) - _REASONS)]),
-                )
-            )
-        return IndexingResult(self._tallies, self._report(), joined(parts))
+        return IndexingResult(self._tallies, self._report(), what_failed(self._tallies, self._given_up, failure))
 
     def _learn_engine(self) -> None:
         """The index holds vectors of a local engine: which of them are known here is only clear when it is clear who answers. One
@@ -309,7 +246,7 @@ class _Run:
                     continue
                 yield owned
 
-    def _count_empty(self, tally: Tally) -> Callable[[int], None]:
+    def _count_empty(self, tally: InputTally) -> Callable[[int], None]:
         def count(_index: int) -> None:
             tally.without_content += 1
 
@@ -339,14 +276,7 @@ class _Run:
         for record in [first, *waiting]:
             tally = next(tally for tally in self._tallies if tally.series == record.series)
             tally.already_there -= record is not first
-            index = record.slice_index if record.slice_index >= 0 else None
-            tally.refused.append({"plane": record.plane or None, "slice": index, "error": str(error)})
-            where = (
-                Sentence("{name}, {plane} slice {index}", name=tally.name, plane=record.plane, index=index)
-                if index is not None
-                else tally.name
-            )
-            self._given_up.setdefault(_TOO_MUCH.get(error.code) or str(error), []).append(where)
+            self._given_up.setdefault(why(error), []).append(tally.refuse(record, error))
         self._tell()
 
     def _series_of(self, number: int) -> str:
@@ -506,17 +436,3 @@ class _Run:
 def _owner(picture: Picture) -> tuple[int, Record]:
     """The number of its input, and its place, as the indexer wrote them on the picture."""
     return cast("tuple[int, Record]", picture.owner)
-
-
-def _others(names: Iterable[str]) -> str:
-    """In brackets, the inputs beside the first."""
-    names = list(names)
-    return Sentence(" (also {listed})", listed=_few(names, ", ")) if names else ""
-
-
-def _few(names: Sequence[str], between: str = "; ") -> str:
-    return joined([joined(names[:_SHOWN], between), *_more(len(names) - _SHOWN)])
-
-
-def _more(count: int) -> list[str]:
-    return [Sentence("and {count} more", count=count)] if count > 0 else []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -99,11 +99,7 @@ def find_outliers(
     rows = [row for row, number in enumerate(ids) if int(number) in records]
     groups = _grouped(rows, [records[int(ids[row])] for row in rows], by)
     heads = [int(ids[group[0]]) for group in groups]
-    usual = np.array([belongs(records[head], reference) for head in heads])
-    if not usual.any():
-        names = sorted({name_of(record) for record in records.values()})
-        shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-        raise UsageError("Nothing in the index is called {listed}; it holds {shown}.", listed=" or ".join(reference), shown=shown)
+    usual = _usual([records[head] for head in heads], reference, records)
     if by == "study":
         features = np.stack([study_vector(vectors[group]) for group in groups])
     else:
@@ -118,10 +114,8 @@ def find_outliers(
             continue
         for found in ranked_by(scored[places], own[np.isfinite(own)]):
             place = int(places[found.place])
-            point = (float(laid_out.points[place, 0]), float(laid_out.points[place, 1]))
-            items.append(
-                RankedItem(heads[place], records[heads[place]], found.distance, found.percentile, inside, point, len(groups[place]))
-            )
+            head, point = heads[place], tuple(laid_out.points[place, :2].tolist())
+            items.append(RankedItem(head, records[head], found.distance, found.percentile, inside, point, len(groups[place])))
     members = [item for item in items if item.in_reference]
     ranked = [item for item in items if not item.in_reference] or members
     if not ranked:
@@ -132,6 +126,16 @@ def find_outliers(
     if labels:
         result.report["known"] = _known(index, ranked, labels, unusual, result.report["threshold"])
     return result
+
+
+def _usual(firsts: Sequence[Record], reference: Sequence[str], records: Mapping[int, Record]) -> np.ndarray:
+    """Which groups belong to the reference set, by the first record of each: bool (groups,). Raises UsageError where none does."""
+    usual = np.array([belongs(record, reference) for record in firsts])
+    if not usual.any():
+        names = sorted({name_of(record) for record in records.values()})
+        shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        raise UsageError("Nothing in the index is called {listed}; it holds {shown}.", listed=" or ".join(reference), shown=shown)
+    return usual
 
 
 def _scores(features: np.ndarray, usual: np.ndarray, neighbors: int, method: str) -> np.ndarray:

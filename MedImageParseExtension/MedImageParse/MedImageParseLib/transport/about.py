@@ -69,16 +69,9 @@ class About:
             work: slices times prompts, or pictures, that it asks for.
             at_once: requests that may be at the endpoint together; it works on them one after the other.
         """
-        if self.is_instant:
-            return _LOADING_S
         if not self.seconds_a_slice:
             return _UNKNOWN_S
         return min(_LOADING_S + _MARGIN * self.seconds_a_slice * max(1, work) * max(1, at_once), _LONGEST_WAIT_S)
-
-    @property
-    def is_instant(self) -> bool:
-        """The demo engine, which needs no weights and takes seconds."""
-        return self.name == "classical"
 
     def to_json(self) -> dict[str, Any]:
         """Every attribute, for the report."""

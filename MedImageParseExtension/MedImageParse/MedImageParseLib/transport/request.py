@@ -14,7 +14,7 @@ from typing import Any, cast
 from ..errors import MedImageParseError
 from ..progress import Cancellation, Progress
 from ..redaction import redactor
-from . import certificate, faults, sockets
+from . import certificate, faults, sockets, statuses
 from .address import Address
 from .headers import error_message, lower_headers, page_title, parse_count, parse_http_date, parse_retry_after, redirect_target
 from .watch import CHUNK, Timeouts, Watch, watching
@@ -244,12 +244,12 @@ class Exchange:
         now = time.time()
         seconds = self._watch.seconds_waited()
         said = error_message(self._read_error(response, headers))
-        answer = faults.Answer(
+        answer = statuses.Answer(
             place=self._place,
             status=response.status_code,
             said=redactor.quote(said),
-            model_status=parse_count(headers.get(faults.MODEL_STATUS_HEADER, ""), 999) or 0,
-            model_reason=redactor.quote(headers.get(faults.MODEL_REASON_HEADER, "")),
+            model_status=parse_count(headers.get(statuses.MODEL_STATUS_HEADER, ""), 999) or 0,
+            model_reason=redactor.quote(headers.get(statuses.MODEL_REASON_HEADER, "")),
             location=redactor.quote(redirect_target(headers.get("location", ""), self._place)),
             deployment=self._route.deployment,
             seconds=seconds,
@@ -257,7 +257,7 @@ class Exchange:
             skew=None if date is None else date - now,
             has_key=bool(self._authorization),
         )
-        return faults.refused_by_status(answer)
+        return statuses.refused_by_status(answer)
 
     def _read_error(self, response: Any, headers: dict[str, str]) -> bytes:
         """The beginning of an error's body; one that cannot be read does not hide the status."""

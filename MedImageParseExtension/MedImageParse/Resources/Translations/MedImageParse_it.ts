@@ -8,10 +8,6 @@
         <translation>Una data, per esempio 2026-12-31, in cui viene ricordato di eliminarlo. Nulla viene eliminato automaticamente.</translation>
     </message>
     <message>
-        <source>A date, such as 2026-12-31, to be reminded of. Nothing is deleted by itself.</source>
-        <translation type="vanished">Una data, per esempio 2026-12-31, che serve da promemoria. Nulla viene eliminato automaticamente.</translation>
-    </message>
-    <message>
         <source>Automatic takes the first recommended machine for which you have quota.</source>
         <translation>Automatico usa la prima macchina consigliata per cui è disponibile una quota.</translation>
     </message>
@@ -20,20 +16,8 @@
         <translation>Azure prosegue ciò che è stato avviato, e ciò comporta costi.</translation>
     </message>
     <message>
-        <source>Callers sign in with:</source>
-        <translation type="vanished">I chiamanti accedono con:</translation>
-    </message>
-    <message>
         <source>Check the workspace, the quota and the price. Nothing is changed in Azure.</source>
         <translation>Verifica l&apos;area di lavoro, la quota e il prezzo. In Azure non cambia nulla.</translation>
-    </message>
-    <message>
-        <source>Choose an endpoint in the list.</source>
-        <translation type="vanished">Scegliere un endpoint nell&apos;elenco.</translation>
-    </message>
-    <message>
-        <source>Choose one to delete it.</source>
-        <translation type="vanished">Sceglierne uno per eliminarlo.</translation>
     </message>
     <message>
         <source>Create endpoint</source>
@@ -64,20 +48,8 @@
         <translation>Endpoint creati da questo programma:</translation>
     </message>
     <message>
-        <source>Endpoints that this program made:</source>
-        <translation type="vanished">Endpoint creati da questo programma:</translation>
-    </message>
-    <message>
-        <source>First look at what will be made.</source>
-        <translation type="vanished">Prima controllare che cosa verrà creato.</translation>
-    </message>
-    <message>
         <source>For tests, if your own quota is not sufficient. Azure deletes such an endpoint after 168 hours.</source>
         <translation>Per prove, se la propria quota non è sufficiente. Azure elimina un tale endpoint dopo 168 ore.</translation>
-    </message>
-    <message>
-        <source>For tests, where your own quota does not suffice. Azure deletes such an endpoint after 168 hours.</source>
-        <translation type="vanished">Per le prove, quando la propria quota non basta. Azure elimina un endpoint di questo tipo dopo 168 ore.</translation>
     </message>
     <message>
         <source>How this program, and others, will sign in to the endpoint.</source>
@@ -96,36 +68,12 @@
         <translation>Elenca gli endpoint in Azure creati da questo programma, compresi quelli incompleti.</translation>
     </message>
     <message>
-        <source>Lists the endpoints in Azure that this program made, half-made ones too.</source>
-        <translation type="vanished">Elenca gli endpoint in Azure creati da questo programma, anche quelli incompleti.</translation>
-    </message>
-    <message>
-        <source>Look for them</source>
-        <translation type="vanished">Cerca</translation>
-    </message>
-    <message>
-        <source>Looks at workspace, quota and price. Nothing is changed in Azure.</source>
-        <translation type="vanished">Controlla area di lavoro, quota e prezzo. In Azure non viene modificato nulla.</translation>
-    </message>
-    <message>
         <source>Machine:</source>
         <translation>Macchina:</translation>
     </message>
     <message>
-        <source>Make it</source>
-        <translation type="vanished">Crea</translation>
-    </message>
-    <message>
-        <source>Makes an endpoint with one of the models in your own Azure subscription. It costs money from the moment it is made until it is deleted, used or not. First you see what will be made and what it costs.</source>
-        <translation type="vanished">Crea un endpoint con uno dei modelli nella propria sottoscrizione Azure. Costa dal momento in cui viene creato fino a quando viene eliminato, usato o no. Prima vengono mostrati che cosa verrà creato e quanto costa.</translation>
-    </message>
-    <message>
         <source>Model:</source>
         <translation>Modello:</translation>
-    </message>
-    <message>
-        <source>Name of your Azure Machine Learning workspace; empty for the only one.</source>
-        <translation type="vanished">Nome dell&apos;area di lavoro di Azure Machine Learning; vuoto se ce n&apos;è una sola.</translation>
     </message>
     <message>
         <source>Select an endpoint in the list.</source>
@@ -142,10 +90,6 @@
     <message>
         <source>Show what will be created first.</source>
         <translation>Prima mostrare che cosa verrà creato.</translation>
-    </message>
-    <message>
-        <source>Show what will be made</source>
-        <translation type="vanished">Mostra che cosa verrà creato</translation>
     </message>
     <message>
         <source>Sign in to Azure with:</source>
@@ -166,14 +110,6 @@
     <message>
         <source>Use Azure&apos;s shared quota</source>
         <translation>Usa la quota condivisa di Azure</translation>
-    </message>
-    <message>
-        <source>What the endpoint will run.</source>
-        <translation type="vanished">Che cosa eseguirà l&apos;endpoint.</translation>
-    </message>
-    <message>
-        <source>What was begun goes on in Azure and costs money.</source>
-        <translation type="vanished">Ciò che è stato avviato prosegue in Azure e ha un costo.</translation>
     </message>
     <message>
         <source>Workspace:</source>
@@ -275,14 +211,6 @@
         <translation>Dimentica l&apos;accesso e tutte le chiavi digitate dall&apos;avvio di Slicer.</translation>
     </message>
     <message>
-        <source>Forget the sign-in and every key that was typed since Slicer was started.</source>
-        <translation type="vanished">Dimentica l&apos;accesso e tutte le chiavi digitate dall&apos;avvio di Slicer.</translation>
-    </message>
-    <message>
-        <source>Hosts that you have agreed to:</source>
-        <translation type="vanished">Host per cui è stato dato il consenso:</translation>
-    </message>
-    <message>
         <source>How long to wait for the connection, in seconds.</source>
         <translation>Quanto attendere la connessione, in secondi.</translation>
     </message>
@@ -293,10 +221,6 @@
     <message>
         <source>How many times a request is sent at most, including the first.</source>
         <translation>Quante volte al massimo viene inviata una richiesta, compresa la prima.</translation>
-    </message>
-    <message>
-        <source>How the endpoint checks who you are.</source>
-        <translation type="vanished">Come l&apos;endpoint verifica l&apos;identità di chi accede.</translation>
     </message>
     <message>
         <source>How to sign in to Microsoft Entra.</source>
@@ -333,14 +257,6 @@
     <message>
         <source>Lists the endpoints that your Azure account can access. Nothing is changed in Azure. To create an endpoint, press Deploy a new endpoint.</source>
         <translation>Elenca gli endpoint a cui il proprio account Azure può accedere. In Azure non cambia nulla. Per creare un endpoint, premere Distribuisci un nuovo endpoint.</translation>
-    </message>
-    <message>
-        <source>Lists the endpoints that your Azure account can see. Nothing is changed in Azure. To make one of your own, press Deploy.</source>
-        <translation type="vanished">Elenca gli endpoint visibili con il proprio account Azure. In Azure non viene modificato nulla. Per crearne uno proprio, premere Distribuisci.</translation>
-    </message>
-    <message>
-        <source>Make an endpoint in your own Azure subscription, or delete one that you made. You see what it costs first.</source>
-        <translation type="vanished">Crea un endpoint nella propria sottoscrizione Azure, o ne elimina uno creato in precedenza. Prima viene mostrato il costo.</translation>
     </message>
     <message>
         <source>Model:</source>
@@ -419,10 +335,6 @@
         <translation>Il formato delle richieste. Automatico sceglie il formato in base alla fine dell&apos;URL.</translation>
     </message>
     <message>
-        <source>The format of requests. Automatic decides by the end of the URL.</source>
-        <translation type="vanished">Il formato delle richieste. Automatico lo ricava dalla fine dell&apos;URL.</translation>
-    </message>
-    <message>
         <source>The model that runs at this endpoint.</source>
         <translation>Il modello in esecuzione su questo endpoint.</translation>
     </message>
@@ -475,18 +387,6 @@
         <translation>proxy di sistema</translation>
     </message>
     <message>
-        <source>that of this computer</source>
-        <translation type="vanished">quello di questo computer</translation>
-    </message>
-    <message>
-        <source>those of this computer</source>
-        <translation type="vanished">quelli di questo computer</translation>
-    </message>
-    <message>
-        <source>your own</source>
-        <translation type="vanished">il proprio</translation>
-    </message>
-    <message>
         <source>…</source>
         <translation>…</translation>
     </message>
@@ -506,16 +406,8 @@
         <translation>3. Che cosa segmentare:</translation>
     </message>
     <message>
-        <source>A slice as it will be sent.</source>
-        <translation type="vanished">Una sezione così come verrà inviata.</translation>
-    </message>
-    <message>
         <source>Add or change endpoints, sign in, and see what leaves this computer.</source>
         <translation>Aggiungere o modificare gli endpoint, accedere, e vedere che cosa esce da questo computer.</translation>
-    </message>
-    <message>
-        <source>Add or change endpoints, sign in, see what leaves this computer.</source>
-        <translation type="vanished">Aggiungere o modificare endpoint, accedere, vedere che cosa lascia questo computer.</translation>
     </message>
     <message>
         <source>Apply the suggestion.</source>
@@ -534,24 +426,12 @@
         <translation>Interrompe questa esecuzione. Non viene aggiunto alcun segmento. (Esc)</translation>
     </message>
     <message>
-        <source>Choose among the known targets, by site and modality.</source>
-        <translation type="vanished">Scegliere tra le strutture note, per sede e modalità.</translation>
-    </message>
-    <message>
         <source>Choose from the known targets by body region and modality.</source>
         <translation>Scegliere tra le strutture note per regione del corpo e modalità.</translation>
     </message>
     <message>
         <source>Click a finished image to show it with its segments.</source>
         <translation>Fare clic su un&apos;immagine terminata per mostrarla con i suoi segmenti.</translation>
-    </message>
-    <message>
-        <source>Click a structure to go to it.</source>
-        <translation type="vanished">Fare clic su una struttura per raggiungerla.</translation>
-    </message>
-    <message>
-        <source>Click an image that is done to show it with its segments.</source>
-        <translation type="vanished">Fare clic su un&apos;immagine completata per mostrarla con i suoi segmenti.</translation>
     </message>
     <message>
         <source>Copy</source>
@@ -562,16 +442,8 @@
         <translation>Copia il messaggio e l&apos;identificatore della richiesta, per l&apos;amministratore dell&apos;endpoint.</translation>
     </message>
     <message>
-        <source>Copy the message, and the request&apos;s identifier for the endpoint&apos;s owner.</source>
-        <translation type="vanished">Copia il messaggio e l&apos;identificativo della richiesta per il responsabile dell&apos;endpoint.</translation>
-    </message>
-    <message>
         <source>Copy the results, or add them to the scene as a table.</source>
         <translation>Copia i risultati, o li aggiunge alla scena come tabella.</translation>
-    </message>
-    <message>
-        <source>Copy the results, or put them into the scene as a table.</source>
-        <translation type="vanished">Copia i risultati, o li inserisce nella scena come tabella.</translation>
     </message>
     <message>
         <source>Correct the segments with the Segment Editor&apos;s own tools.</source>
@@ -586,16 +458,8 @@
         <translation>Elimina</translation>
     </message>
     <message>
-        <source>Do what is missing.</source>
-        <translation type="vanished">Fa ciò che manca.</translation>
-    </message>
-    <message>
         <source>Do what is needed before a run.</source>
         <translation>Esegue ciò che serve prima di un&apos;esecuzione.</translation>
-    </message>
-    <message>
-        <source>Do what is suggested.</source>
-        <translation type="vanished">Fa ciò che è suggerito.</translation>
     </message>
     <message>
         <source>Existing names:</source>
@@ -644,14 +508,6 @@
     <message>
         <source>MedImageParse 3D gives each voxel to one prompt. Send overlapping targets, such as kidney and left kidney, separately.</source>
         <translation>MedImageParse 3D assegna ogni voxel a un solo prompt. Inviare separatamente le strutture che si sovrappongono, per esempio rene e rene sinistro.</translation>
-    </message>
-    <message>
-        <source>MedImageParse 3D gives each voxel to one prompt; overlapping targets, such as kidney and left kidney, are better sent separately.</source>
-        <translation type="vanished">MedImageParse 3D assegna ogni voxel a un solo prompt; le strutture sovrapposte, per esempio kidney e left kidney, è meglio inviarle separatamente.</translation>
-    </message>
-    <message>
-        <source>Named lists of targets.</source>
-        <translation type="vanished">Elenchi di strutture con un nome.</translation>
     </message>
     <message>
         <source>Names of structures, one per line or separated by &amp;, such as liver, left kidney or lung nodule. Press Ctrl+Enter to run.</source>
@@ -734,10 +590,6 @@ left kidney</translation>
         <translation>Esegui su…</translation>
     </message>
     <message>
-        <source>Run the newest run again, each target in a request of its own.</source>
-        <translation type="vanished">Ripete l&apos;esecuzione più recente, con una richiesta separata per ogni struttura.</translation>
-    </message>
-    <message>
         <source>Runs</source>
         <translation>Esecuzioni</translation>
     </message>
@@ -782,10 +634,6 @@ left kidney</translation>
         <translation>Invia una piccola immagine artificiale, mai un&apos;immagine propria, e mostra la risposta dell&apos;endpoint.</translation>
     </message>
     <message>
-        <source>Send a tiny synthetic image, never yours, and show what the endpoint answers.</source>
-        <translation type="vanished">Invia una piccola immagine sintetica, mai le proprie, e mostra la risposta dell&apos;endpoint.</translation>
-    </message>
-    <message>
         <source>Send only the part of the volume inside this region of interest. For a rotated region, the box around it is sent.</source>
         <translation>Invia solo la parte del volume dentro questa regione di interesse. Per una regione ruotata viene inviato il parallelepipedo che la racchiude.</translation>
     </message>
@@ -818,16 +666,8 @@ left kidney</translation>
         <translation>Avvia demo locale</translation>
     </message>
     <message>
-        <source>Stop this run. Nothing is added. (Esc)</source>
-        <translation type="vanished">Interrompe questa esecuzione. Non viene aggiunto nulla. (Esc)</translation>
-    </message>
-    <message>
         <source>Table</source>
         <translation>Tabella</translation>
-    </message>
-    <message>
-        <source>Tall volumes are sent in parts where the model might mistake their direction, or where the request would be too large.</source>
-        <translation type="vanished">I volumi alti vengono inviati in parti quando il modello potrebbe confonderne la direzione o quando la richiesta sarebbe troppo grande.</translation>
     </message>
     <message>
         <source>Tall volumes are sent in several parts (slabs) if the model could misread their orientation, or if the request would be too large.</source>
@@ -862,28 +702,12 @@ left kidney</translation>
         <translation>Il piano è quello della vista in sezione in cui si trovava per ultimo il puntatore del mouse.</translation>
     </message>
     <message>
-        <source>The plane is that of the slice view that the mouse pointer was in last.</source>
-        <translation type="vanished">Il piano è quello della vista di sezione in cui si trovava per ultimo il puntatore del mouse.</translation>
-    </message>
-    <message>
-        <source>The range of values that is sent as black to white.</source>
-        <translation type="vanished">L&apos;intervallo di valori che viene inviato dal nero al bianco.</translation>
-    </message>
-    <message>
-        <source>The runs into this segmentation; choose one to run it again.</source>
-        <translation type="vanished">Le esecuzioni in questa segmentazione; sceglierne una per ripeterla.</translation>
-    </message>
-    <message>
         <source>The segmentation that the new segments are added to.</source>
         <translation>La segmentazione a cui vengono aggiunti i nuovi segmenti.</translation>
     </message>
     <message>
         <source>The segments. Click a name to go to the segment, double-click it to change it.</source>
         <translation>I segmenti. Fare clic su un nome per andare al segmento, doppio clic per modificarlo.</translation>
-    </message>
-    <message>
-        <source>The segments: show or hide, color, opacity; double-click a name to change it.</source>
-        <translation type="vanished">I segmenti: mostra o nascondi, colore, opacità; doppio clic su un nome per modificarlo.</translation>
     </message>
     <message>
         <source>The slice as it will be sent.</source>
@@ -959,10 +783,6 @@ left kidney</translation>
     <message>
         <source> after {received:,} of {expected:,} bytes</source>
         <translation> dopo {received:,} di {expected:,} byte</translation>
-    </message>
-    <message>
-        <source> and more</source>
-        <translation type="vanished"> e altri</translation>
     </message>
     <message>
         <source> later</source>
@@ -1113,20 +933,12 @@ left kidney</translation>
         <translation>424, lo stato del modello è {status}{reason}</translation>
     </message>
     <message>
-        <source>; about {seconds_a_slice:g} s a slice and prompt here, so call with a longer --timeout, such as 3600</source>
-        <translation type="vanished">; qui circa {seconds_a_slice:g} s per sezione e prompt, quindi usare un valore maggiore di --timeout, per esempio 3600</translation>
-    </message>
-    <message>
         <source>; about {seconds_a_slice:g} s a slice and prompt here: this program waits for its replies accordingly, other clients need a long timeout</source>
         <translation>; qui circa {seconds_a_slice:g} s per sezione e prompt: questo programma ne tiene conto nell&apos;attesa, altri client richiedono un tempo massimo lungo</translation>
     </message>
     <message>
         <source>; choose one with --frame 0 to {shape}</source>
         <translation>; sceglierne uno con --frame da 0 a {shape}</translation>
-    </message>
-    <message>
-        <source>A 2D picture cannot go to MedImageParse 3D; use the model medimageparse for it.</source>
-        <translation type="vanished">Un&apos;immagine 2D non può essere inviata a MedImageParse 3D; usare per essa il modello medimageparse.</translation>
     </message>
     <message>
         <source>A DICOM image states directions that make no sense; export the series again.</source>
@@ -1433,10 +1245,6 @@ left kidney</translation>
         <translation>Una sezione ogni n richiede n almeno 1.</translation>
     </message>
     <message>
-        <source>Every voxel of the volume has the same value; nothing can be seen in it.</source>
-        <translation type="vanished">Tutti i voxel del volume hanno lo stesso valore; non si può vedere nulla.</translation>
-    </message>
-    <message>
         <source>Fetal head and symphysis on an ultrasound picture</source>
         <translation>Testa fetale e sinfisi in un&apos;immagine ecografica</translation>
     </message>
@@ -1497,10 +1305,6 @@ left kidney</translation>
         <translation>Non si sa a quale volume appartengano queste segmentazioni; sceglierlo.</translation>
     </message>
     <message>
-        <source>It went in {count} slabs ({why}).</source>
-        <translation type="vanished">È stato inviato in {count} blocchi ({why}).</translation>
-    </message>
-    <message>
         <source>Keys cannot be kept on this computer, because the package keyring is missing: install it, or keep the key in {key_variable} or a file.</source>
         <translation>Le chiavi non possono essere conservate su questo computer perché manca il pacchetto keyring: installarlo, o conservare la chiave in {key_variable} o in un file.</translation>
     </message>
@@ -1527,10 +1331,6 @@ left kidney</translation>
     <message>
         <source>Makes the endpoint &quot;{name}&quot; in workspace {workspace} ({location}) with {title}, version {version}, on {count} x {machine}.</source>
         <translation>Crea l&apos;endpoint &quot;{name}&quot; nell&apos;area di lavoro {workspace} ({location}) con {title}, versione {version}, su {count} x {machine}.</translation>
-    </message>
-    <message>
-        <source>MedImageParse 3D may take another direction of a volume of {i} x {j} x {k} voxels for that of its slices, and no cut into slabs prevents it; send a region of another shape, or look at the result closely.</source>
-        <translation type="vanished">MedImageParse 3D può scambiare un&apos;altra direzione di un volume di {i} x {j} x {k} voxel per quella delle sezioni, e nessuna divisione in blocchi lo evita; inviare una regione di forma diversa, o controllare attentamente il risultato.</translation>
     </message>
     <message>
         <source>Microsoft Entra does not know the tenant of the sign-in with {how}: check the tenant id and the sign-in host.</source>
@@ -1725,10 +1525,6 @@ left kidney</translation>
         <translation>Quota: richiede {needed} core, e {free} di {family} sono liberi.</translation>
     </message>
     <message>
-        <source>Raw values outside 0..255 do not fit an 8-bit picture and were cut off; choose a window instead.</source>
-        <translation type="vanished">I valori originali fuori da 0..255 non entrano in un&apos;immagine a 8 bit e sono stati tagliati; scegliere invece una finestra.</translation>
-    </message>
-    <message>
         <source>Results in DICOM are written for one frame at a time: give --frame with its number.</source>
         <translation>I risultati in DICOM si scrivono per un fotogramma alla volta: indicare --frame con il suo numero.</translation>
     </message>
@@ -1755,10 +1551,6 @@ left kidney</translation>
     <message>
         <source>Say which records to remove: by source, by series, by number or by provenance, one of these.</source>
         <translation>Indicare quali record rimuovere: per origine, per serie, per numero o per provenienza, uno di questi.</translation>
-    </message>
-    <message>
-        <source>Say which {plane} slices to send: one index, a range such as 10:20, or all (there are {count}).</source>
-        <translation type="vanished">Indicare quali sezioni {plane} inviare: un indice, un intervallo come 10:20, o all (sono {count}).</translation>
     </message>
     <message>
         <source>Say with which slice to search: one index from 0 to {value} (the index holds slices, not whole volumes).</source>
@@ -2003,10 +1795,6 @@ left kidney</translation>
     <message>
         <source>The cloud &apos;{cloud}&apos; is not known: choose one of {known}.</source>
         <translation>Il cloud &apos;{cloud}&apos; non è noto: scegliere uno tra {known}.</translation>
-    </message>
-    <message>
-        <source>The color volume was sent as luminance; MedImageParse 3D takes one channel.</source>
-        <translation type="vanished">Il volume a colori è stato inviato come luminanza; MedImageParse 3D accetta un solo canale.</translation>
     </message>
     <message>
         <source>The columns {listed} of {name} are not known and were passed over.</source>
@@ -2837,10 +2625,6 @@ left kidney</translation>
         <translation>L&apos;opzione {name} è {listed}, non del tipo {name2}.</translation>
     </message>
     <message>
-        <source>The orientation &apos;{orient}&apos; is not known; give trained, radiological or vote.</source>
-        <translation type="vanished">L&apos;orientamento &apos;{orient}&apos; non è noto; indicare trained, radiological o vote.</translation>
-    </message>
-    <message>
         <source>The package urllib3 {version} in this Python has known faults; update it to {wanted} or later (in 3D Slicer&apos;s Python console: slicer.util.pip_install(&apos;urllib3&gt;={wanted}&apos;)).</source>
         <translation>Il pacchetto urllib3 {version} in questo Python ha difetti noti; aggiornarlo a {wanted} o successivo (nella console Python di 3D Slicer: slicer.util.pip_install(&apos;urllib3&gt;={wanted}&apos;)).</translation>
     </message>
@@ -3113,20 +2897,8 @@ left kidney</translation>
         <translation>La risposta non ha image_features; dietro questo URL potrebbe esserci un altro modello: {row}</translation>
     </message>
     <message>
-        <source>The reply has no nifti_file; another model may be behind this URL: {row}</source>
-        <translation type="vanished">La risposta non ha nifti_file; dietro questo URL potrebbe esserci un altro modello: {row}</translation>
-    </message>
-    <message>
         <source>The reply has no usable {column}; another model may be behind this URL: {row}</source>
         <translation>La risposta non ha un {column} utilizzabile; dietro questo URL potrebbe esserci un altro modello: {row}</translation>
-    </message>
-    <message>
-        <source>The reply has the shape {times} where {times2} was sent.</source>
-        <translation type="vanished">La risposta ha la forma {times} dove è stato inviato {times2}.</translation>
-    </message>
-    <message>
-        <source>The reply held labels beyond the {prompts} prompts ({listed}); they count as background.</source>
-        <translation type="vanished">La risposta conteneva etichette oltre i {prompts} prompt ({listed}); contano come sfondo.</translation>
     </message>
     <message>
         <source>The reply held values that are no numbers (NaN); they count as background.</source>
@@ -3147,30 +2919,6 @@ left kidney</translation>
     <message>
         <source>The reply of {place} {said} the {limit} that this request can need: check that the URL is the right endpoint.</source>
         <translation>La risposta di {place} {said} i {limit} che questa richiesta può richiedere: controllare che l&apos;URL sia quello dell&apos;endpoint giusto.</translation>
-    </message>
-    <message>
-        <source>The reply&apos;s NIfTI has the shape {times} where {times2} was sent with {prompts} prompts.</source>
-        <translation type="vanished">Il NIfTI della risposta ha la forma {times} dove è stato inviato {times2} con {prompts} prompt.</translation>
-    </message>
-    <message>
-        <source>The reply&apos;s NIfTI is 3D with values between {min:g} and {max:g} that are neither whole labels nor the probabilities of one prompt ({prompts} were sent); send the prompts one by one.</source>
-        <translation type="vanished">Il NIfTI della risposta è 3D con valori tra {min:g} e {max:g} che non sono né etichette intere né le probabilità di un solo prompt (ne sono stati inviati {prompts}); inviare i prompt uno per uno.</translation>
-    </message>
-    <message>
-        <source>The reply&apos;s axes were permuted ({given}); they were put right.</source>
-        <translation type="vanished">Gli assi della risposta erano permutati ({given}); sono stati rimessi in ordine.</translation>
-    </message>
-    <message>
-        <source>The reply&apos;s axes were permuted ({shape_ijk}); they were put right.</source>
-        <translation type="vanished">Gli assi della risposta erano permutati ({shape_ijk}); sono stati rimessi in ordine.</translation>
-    </message>
-    <message>
-        <source>The reply&apos;s nifti_file cannot be read: {error}</source>
-        <translation type="vanished">Il nifti_file della risposta non può essere letto: {error}</translation>
-    </message>
-    <message>
-        <source>The reply&apos;s shape {times} is a permutation of {times2} that can be read in more than one way.</source>
-        <translation type="vanished">La forma {times} della risposta è una permutazione di {times2} che si può leggere in più modi.</translation>
     </message>
     <message>
         <source>The reply&apos;s text_features are {length:,} characters long, far more than they can need: {cell}</source>
@@ -3223,14 +2971,6 @@ left kidney</translation>
     <message>
         <source>The results of {one} and {other} would both be named {id}: give the cases ids of their own in a cases.csv (columns image, id).</source>
         <translation>I risultati di {one} e {other} si chiamerebbero entrambi {id}: dare ai casi ID propri in un cases.csv (colonne image, id).</translation>
-    </message>
-    <message>
-        <source>The run stopped before these prompts had their answer: {missing}.</source>
-        <translation type="vanished">L&apos;esecuzione si è fermata prima che questi prompt avessero una risposta: {missing}.</translation>
-    </message>
-    <message>
-        <source>The run stopped before these slices had their answer: {listed}.</source>
-        <translation type="vanished">L&apos;esecuzione si è fermata prima che queste sezioni avessero una risposta: {listed}.</translation>
     </message>
     <message>
         <source>The scaling factor {scaling_factor} is not usable; it is a logarithm near 4.5 for the published model.</source>
@@ -3351,10 +3091,6 @@ left kidney</translation>
     <message>
         <source>The sketches beside {path} cannot be written ({why}); make room, or go on without them.</source>
         <translation>Gli schizzi accanto a {path} non possono essere scritti ({why}); fare spazio, o procedere senza.</translation>
-    </message>
-    <message>
-        <source>The slabs &apos;{setting}&apos; are not understood; give none, auto or a number of slabs.</source>
-        <translation type="vanished">I blocchi &apos;{setting}&apos; non sono comprensibili; indicare none, auto o un numero di blocchi.</translation>
     </message>
     <message>
         <source>The slice views show no part of the volume together; move them onto it, or choose another region.</source>
@@ -3513,14 +3249,6 @@ left kidney</translation>
         <translation>Il volume è stato rimosso dalla scena.</translation>
     </message>
     <message>
-        <source>The volume went as one slab: it has too few slices to cut.</source>
-        <translation type="vanished">Il volume è stato inviato come un solo blocco: ha troppo poche sezioni da dividere.</translation>
-    </message>
-    <message>
-        <source>The volume went in {count} slabs that overlap by {overlap} slices ({why}).</source>
-        <translation type="vanished">Il volume è stato inviato in {count} blocchi che si sovrappongono per {overlap} sezioni ({why}).</translation>
-    </message>
-    <message>
         <source>The way to sign in &apos;{way}&apos; is not known: choose one of {known}.</source>
         <translation>Il modo di accedere &apos;{way}&apos; non è noto: scegliere uno tra {known}.</translation>
     </message>
@@ -3555,10 +3283,6 @@ left kidney</translation>
     <message>
         <source>The {name}</source>
         <translation>Il file {name}</translation>
-    </message>
-    <message>
-        <source>The {plane} slices of this volume are 0 to {value}; choose among these.</source>
-        <translation type="vanished">Le sezioni {plane} di questo volume vanno da 0 a {value}; scegliere tra queste.</translation>
     </message>
     <message>
         <source>There are no records of the kind &quot;{unknown}&quot;; the kinds are {listed}.</source>
@@ -3949,20 +3673,12 @@ left kidney</translation>
         <translation>applicazione, o identità gestita assegnata dall&apos;utente, con cui accedere</translation>
     </message>
     <message>
-        <source>as asked</source>
-        <translation type="vanished">come richiesto</translation>
-    </message>
-    <message>
         <source>ask its owner for a role with {score_permission}, such as AzureML Data Scientist</source>
         <translation>chiedere al proprietario un ruolo con {score_permission}, per esempio AzureML Data Scientist</translation>
     </message>
     <message>
         <source>asked as {model}</source>
         <translation>interrogato come {model}</translation>
-    </message>
-    <message>
-        <source>asked as {model}; </source>
-        <translation type="vanished">interrogato come {model}; </translation>
     </message>
     <message>
         <source>behind</source>
@@ -3989,8 +3705,8 @@ left kidney</translation>
         <translation>controllare l&apos;indirizzo del proxy, o impostare NO_PROXY per l&apos;host dell&apos;endpoint</translation>
     </message>
     <message>
-        <source>choose the sign-in that this endpoint uses (key, aml-token or entra)</source>
-        <translation>scegliere l&apos;accesso che questo endpoint usa (key, aml-token o entra)</translation>
+        <source>choose the sign-in that this endpoint uses ({ways})</source>
+        <translation>scegliere l&apos;accesso che questo endpoint usa ({ways})</translation>
     </message>
     <message>
         <source>convert it to an uncompressed transfer syntax (dcmdjpeg, gdcmconv --raw) or export it again</source>
@@ -4083,10 +3799,6 @@ left kidney</translation>
     <message>
         <source>it may be restarting, so try again in a few minutes</source>
         <translation>forse si sta riavviando, quindi riprovare tra qualche minuto</translation>
-    </message>
-    <message>
-        <source>it starts again now</source>
-        <translation type="vanished">ora si riavvia</translation>
     </message>
     <message>
         <source>it starts again with the next request</source>
@@ -4381,10 +4093,6 @@ left kidney</translation>
         <translation>il tipo non è tra {listed}</translation>
     </message>
     <message>
-        <source>the last one</source>
-        <translation type="vanished">l&apos;ultima</translation>
-    </message>
-    <message>
         <source>the machine sizes in {location}</source>
         <translation>le dimensioni delle macchine in {location}</translation>
     </message>
@@ -4395,10 +4103,6 @@ left kidney</translation>
     <message>
         <source>the method {method}</source>
         <translation>il metodo {method}</translation>
-    </message>
-    <message>
-        <source>the model may mistake the slice direction of a volume of this shape</source>
-        <translation type="vanished">il modello può sbagliare la direzione delle sezioni di un volume di questa forma</translation>
     </message>
     <message>
         <source>the name or the password is wrong</source>
@@ -4451,10 +4155,6 @@ left kidney</translation>
     <message>
         <source>the tenant id is not one: check it</source>
         <translation>l&apos;ID del tenant non è valido: controllarlo</translation>
-    </message>
-    <message>
-        <source>the whole volume would be larger than the endpoint takes</source>
-        <translation type="vanished">il volume intero sarebbe più grande di quanto l&apos;endpoint accetti</translation>
     </message>
     <message>
         <source>the workspaces of subscription {subscription_id}</source>
@@ -4917,10 +4617,6 @@ left kidney</translation>
         <translation>{rstrip}: aggiungere il motore con --accept-licence dopo averla letta e accettata.</translation>
     </message>
     <message>
-        <source>{setting} were asked for, and no more fit</source>
-        <translation type="vanished">{setting} erano richiesti, e non ce ne stanno di più</translation>
-    </message>
-    <message>
         <source>{source} holds characters that no key has (spaces or letters with accents): copy the key again.</source>
         <translation>{source} contiene caratteri che nessuna chiave ha (spazi o lettere accentate): copiare di nuovo la chiave.</translation>
     </message>
@@ -5090,10 +4786,6 @@ left kidney</translation>
         <translation>Adattatore:</translation>
     </message>
     <message>
-        <source>Adapter: train, evaluate, apply</source>
-        <translation type="vanished">Adattatore: addestra, valuta, applica</translation>
-    </message>
-    <message>
         <source>Adapters</source>
         <translation>Adattatori</translation>
     </message>
@@ -5106,16 +4798,8 @@ left kidney</translation>
         <translation>Aggiungere o modificare gli endpoint, accedere, e vedere che cosa esce da questo computer.</translation>
     </message>
     <message>
-        <source>Add or change endpoints, sign in, see what leaves this computer.</source>
-        <translation type="vanished">Aggiungere o modificare endpoint, accedere, vedere che cosa lascia questo computer.</translation>
-    </message>
-    <message>
         <source>All images of the index, or those of one volume.</source>
         <translation>Tutte le immagini dell&apos;indice, o quelle di un solo volume.</translation>
-    </message>
-    <message>
-        <source>Along which plane volumes are cut into slices.</source>
-        <translation type="vanished">Lungo quale piano i volumi vengono divisi in sezioni.</translation>
     </message>
     <message>
         <source>Apply</source>
@@ -5156,10 +4840,6 @@ left kidney</translation>
     <message>
         <source>Classify:</source>
         <translation>Classifica:</translation>
-    </message>
-    <message>
-        <source>Click the images that get the label.</source>
-        <translation type="vanished">Fare clic sulle immagini che ricevono l&apos;etichetta.</translation>
     </message>
     <message>
         <source>Click the images to label.</source>
@@ -5230,10 +4910,6 @@ left kidney</translation>
         <translation>Immagini di:</translation>
     </message>
     <message>
-        <source>Images that the adapter learned from make it look better than it is.</source>
-        <translation type="vanished">Le immagini usate per l&apos;addestramento fanno sembrare l&apos;adattatore migliore di quanto sia.</translation>
-    </message>
-    <message>
         <source>Images:</source>
         <translation>Immagini:</translation>
     </message>
@@ -5248,14 +4924,6 @@ left kidney</translation>
     <message>
         <source>Index options</source>
         <translation>Opzioni dell&apos;indice</translation>
-    </message>
-    <message>
-        <source>Keep as:</source>
-        <translation type="vanished">Conserva come:</translation>
-    </message>
-    <message>
-        <source>Keep the answers in the index as a set of labels of this name. Empty: keep nothing.</source>
-        <translation type="vanished">Conserva le risposte nell&apos;indice come insieme di etichette con questo nome. Vuoto: non conserva nulla.</translation>
     </message>
     <message>
         <source>Kind:</source>
@@ -5294,16 +4962,8 @@ left kidney</translation>
         <translation>Esclude le sezioni quasi vuote.</translation>
     </message>
     <message>
-        <source>Logistic regression is fast and good with few images. The network is the published one.</source>
-        <translation type="vanished">La regressione logistica è veloce e adatta a poche immagini. La rete è quella pubblicata.</translation>
-    </message>
-    <message>
         <source>Logistic regression is fast and works well with few images. The network has the published architecture.</source>
         <translation>La regressione logistica è veloce e funziona bene con poche immagini. La rete ha l&apos;architettura pubblicata.</translation>
-    </message>
-    <message>
-        <source>Look at:</source>
-        <translation type="vanished">Considera:</translation>
     </message>
     <message>
         <source>Measures</source>
@@ -5362,10 +5022,6 @@ chest x-ray no finding</translation>
         <translation>Predizioni</translation>
     </message>
     <message>
-        <source>Put all answers into the scene as a table.</source>
-        <translation type="vanished">Inserisce tutte le risposte nella scena come tabella.</translation>
-    </message>
-    <message>
         <source>ROC</source>
         <translation>ROC</translation>
     </message>
@@ -5390,10 +5046,6 @@ chest x-ray no finding</translation>
         <translation>Le righe sono le etichette vere, le colonne le etichette predette.</translation>
     </message>
     <message>
-        <source>Rows are what is true, columns what the adapter says.</source>
-        <translation type="vanished">Le righe sono il vero, le colonne ciò che dice l&apos;adattatore.</translation>
-    </message>
-    <message>
         <source>Save as:</source>
         <translation>Salva come:</translation>
     </message>
@@ -5408,10 +5060,6 @@ chest x-ray no finding</translation>
     <message>
         <source>Search again whenever another slice is shown. Each of these slices is sent to the endpoint.</source>
         <translation>Cerca di nuovo ogni volta che viene mostrata un&apos;altra sezione. Ognuna di queste sezioni viene inviata all&apos;endpoint.</translation>
-    </message>
-    <message>
-        <source>Search again whenever you go to another slice; it is sent to the endpoint each time.</source>
-        <translation type="vanished">Cerca di nuovo ogni volta che si passa a un&apos;altra sezione; ogni volta questa viene inviata all&apos;endpoint.</translation>
     </message>
     <message>
         <source>Segment:</source>
@@ -5432,10 +5080,6 @@ chest x-ray no finding</translation>
     <message>
         <source>Send a small synthetic image, never your own, and show the endpoint&apos;s response.</source>
         <translation>Invia una piccola immagine artificiale, mai un&apos;immagine propria, e mostra la risposta dell&apos;endpoint.</translation>
-    </message>
-    <message>
-        <source>Send a tiny synthetic image, never yours, and show what the endpoint answers.</source>
-        <translation type="vanished">Invia una piccola immagine sintetica, mai le proprie, e mostra la risposta dell&apos;endpoint.</translation>
     </message>
     <message>
         <source>Set of labels (optional)</source>
@@ -5460,14 +5104,6 @@ chest x-ray no finding</translation>
     <message>
         <source>Show images</source>
         <translation>Mostra immagini</translation>
-    </message>
-    <message>
-        <source>Show in the plot view whether the probabilities come true.</source>
-        <translation type="vanished">Mostra nella vista dei grafici se le probabilità si avverano.</translation>
-    </message>
-    <message>
-        <source>Show in the table view which labels are taken for which.</source>
-        <translation type="vanished">Mostra nella vista delle tabelle quali etichette vengono scambiate per quali.</translation>
     </message>
     <message>
         <source>Show the ROC curves in the plot view.</source>
@@ -5526,10 +5162,6 @@ chest x-ray no finding</translation>
         <translation>Memorizza i percorsi dei file</translation>
     </message>
     <message>
-        <source>Store names and paths</source>
-        <translation type="vanished">Memorizza nomi e percorsi</translation>
-    </message>
-    <message>
         <source>Store thumbnails</source>
         <translation>Memorizza miniature</translation>
     </message>
@@ -5570,14 +5202,6 @@ chest x-ray no finding</translation>
         <translation>Viene cercato il riquadro attorno a questo segmento.</translation>
     </message>
     <message>
-        <source>The images after these.</source>
-        <translation type="vanished">Le immagini successive.</translation>
-    </message>
-    <message>
-        <source>The images before these.</source>
-        <translation type="vanished">Le immagini precedenti.</translation>
-    </message>
-    <message>
         <source>The images that are compared with the labels.</source>
         <translation>Le immagini che vengono confrontate con le etichette.</translation>
     </message>
@@ -5602,10 +5226,6 @@ chest x-ray no finding</translation>
         <translation>La proprietà descritta dalle etichette, per esempio lato o diagnosi. Sceglierne una, o digitare un nuovo nome.</translation>
     </message>
     <message>
-        <source>The question that the labels answer, such as side or diagnosis. Choose one, or type a new name.</source>
-        <translation type="vanished">La domanda a cui rispondono le etichette, per esempio lato o diagnosi. Sceglierne una, o digitare un nuovo nome.</translation>
-    </message>
-    <message>
         <source>The reference images. All other images are ranked by their distance to them.</source>
         <translation>Le immagini di riferimento. Tutte le altre vengono ordinate secondo la distanza da esse.</translation>
     </message>
@@ -5618,16 +5238,8 @@ chest x-ray no finding</translation>
         <translation>Il volume da indicizzare, o con una sezione del quale cercare.</translation>
     </message>
     <message>
-        <source>Train one, or open one</source>
-        <translation type="vanished">Addestrarne uno, o aprirne uno</translation>
-    </message>
-    <message>
         <source>Train or open an adapter</source>
         <translation>Addestra o apri un adattatore</translation>
-    </message>
-    <message>
-        <source>Training and testing never share a patient. Choose the set of labels that tells the patients apart.</source>
-        <translation type="vanished">Addestramento e prova non hanno mai un paziente in comune. Scegliere l&apos;insieme di etichette che distingue i pazienti.</translation>
     </message>
     <message>
         <source>Train…</source>
@@ -5638,24 +5250,8 @@ chest x-ray no finding</translation>
         <translation>Volume:</translation>
     </message>
     <message>
-        <source>What is said of the images. Choose one, or type a new name.</source>
-        <translation type="vanished">Che cosa si dice delle immagini. Scegliere, o digitare un nuovo nome.</translation>
-    </message>
-    <message>
-        <source>What the adapter achieves, with 95 % confidence intervals.</source>
-        <translation type="vanished">Che cosa ottiene l&apos;adattatore, con intervalli di confidenza del 95 %.</translation>
-    </message>
-    <message>
-        <source>What the adapter is asked about.</source>
-        <translation type="vanished">Su che cosa viene interrogato l&apos;adattatore.</translation>
-    </message>
-    <message>
         <source>What to add to the index.</source>
         <translation>Che cosa aggiungere all&apos;indice.</translation>
-    </message>
-    <message>
-        <source>What to compare with the labels.</source>
-        <translation type="vanished">Che cosa confrontare con le etichette.</translation>
     </message>
     <message>
         <source>What to search with.</source>
@@ -5812,18 +5408,6 @@ chest x-ray no finding</translation>
         <translation>Tutte le immagini etichettate (ottimistico)</translation>
     </message>
     <message>
-        <source>All labelled images (flatters)</source>
-        <translation type="vanished">Tutte le immagini etichettate (ottimistico)</translation>
-    </message>
-    <message>
-        <source>Answers of the adapter</source>
-        <translation type="vanished">Risposte dell&apos;adattatore</translation>
-    </message>
-    <message>
-        <source>Ask the adapter about these images.</source>
-        <translation type="vanished">Interroga l&apos;adattatore su queste immagini.</translation>
-    </message>
-    <message>
         <source>Average precision</source>
         <translation>Precisione media</translation>
     </message>
@@ -5848,20 +5432,12 @@ chest x-ray no finding</translation>
         <translation>Ogni sezione</translation>
     </message>
     <message>
-        <source>Each volume is a patient</source>
-        <translation type="vanished">Ogni volume è un paziente</translation>
-    </message>
-    <message>
         <source>Each volume is one patient</source>
         <translation>Ogni volume è un paziente</translation>
     </message>
     <message>
         <source>Evaluate the adapter on images of the index. Nothing is sent.</source>
         <translation>Valuta l&apos;adattatore su immagini dell&apos;indice. Non viene inviato nulla.</translation>
-    </message>
-    <message>
-        <source>Figure</source>
-        <translation type="vanished">Grandezza</translation>
     </message>
     <message>
         <source>Image</source>
@@ -5872,24 +5448,12 @@ chest x-ray no finding</translation>
         <translation>Immagini riservate per la prova</translation>
     </message>
     <message>
-        <source>Images kept for testing</source>
-        <translation type="vanished">Immagini riservate per la prova</translation>
-    </message>
-    <message>
         <source>Images not used for training</source>
         <translation>Immagini non usate per l&apos;addestramento</translation>
     </message>
     <message>
-        <source>Images that it has never met</source>
-        <translation type="vanished">Immagini mai viste</translation>
-    </message>
-    <message>
         <source>Label</source>
         <translation>Etichetta</translation>
-    </message>
-    <message>
-        <source>Learn these labels. Nothing is sent.</source>
-        <translation type="vanished">Apprende queste etichette. Non viene inviato nulla.</translation>
     </message>
     <message>
         <source>Logistic regression</source>
@@ -5898,10 +5462,6 @@ chest x-ray no finding</translation>
     <message>
         <source>Measure</source>
         <translation>Misura</translation>
-    </message>
-    <message>
-        <source>Measure the adapter on the index. Nothing is sent.</source>
-        <translation type="vanished">Misura l&apos;adattatore sull&apos;indice. Non viene inviato nulla.</translation>
     </message>
     <message>
         <source>Measured on {items} images of {groups} patients.</source>
@@ -5928,16 +5488,8 @@ chest x-ray no finding</translation>
         <translation>Salva l&apos;adattatore</translation>
     </message>
     <message>
-        <source>Share</source>
-        <translation type="vanished">Quota</translation>
-    </message>
-    <message>
         <source>The adapter is trained.</source>
         <translation>L&apos;adattatore è addestrato.</translation>
-    </message>
-    <message>
-        <source>The adapter&apos;s file is no longer there. Open another.</source>
-        <translation type="vanished">Il file dell&apos;adattatore non c&apos;è più. Aprirne un altro.</translation>
     </message>
     <message>
         <source>The adapter&apos;s file was not found. Open another.</source>
@@ -5995,10 +5547,6 @@ chest x-ray no finding</translation>
         <translation>Matrice di confusione</translation>
     </message>
     <message>
-        <source>False alarms (1 - specificity)</source>
-        <translation type="vanished">Falsi allarmi (1 - specificità)</translation>
-    </message>
-    <message>
         <source>False positive rate (1 - specificity)</source>
         <translation>Tasso di falsi positivi (1 - specificità)</translation>
     </message>
@@ -6015,10 +5563,6 @@ chest x-ray no finding</translation>
         <translation>Probabilità predetta</translation>
     </message>
     <message>
-        <source>Probability claimed</source>
-        <translation type="vanished">Probabilità dichiarata</translation>
-    </message>
-    <message>
         <source>ROC curves</source>
         <translation>Curve ROC</translation>
     </message>
@@ -6031,16 +5575,8 @@ chest x-ray no finding</translation>
         <translation>Sensibilità</translation>
     </message>
     <message>
-        <source>Share that came true</source>
-        <translation type="vanished">Quota che si è avverata</translation>
-    </message>
-    <message>
         <source>True label</source>
         <translation>Etichetta vera</translation>
-    </message>
-    <message>
-        <source>false alarm</source>
-        <translation type="vanished">falso allarme</translation>
     </message>
     <message>
         <source>false negative</source>
@@ -6051,24 +5587,8 @@ chest x-ray no finding</translation>
         <translation>falso positivo</translation>
     </message>
     <message>
-        <source>hit</source>
-        <translation type="vanished">corretto</translation>
-    </message>
-    <message>
-        <source>missed</source>
-        <translation type="vanished">mancato</translation>
-    </message>
-    <message>
-        <source>neither</source>
-        <translation type="vanished">nessuno dei due</translation>
-    </message>
-    <message>
         <source>predicted {label}</source>
         <translation>predetto {label}</translation>
-    </message>
-    <message>
-        <source>told {label}</source>
-        <translation type="vanished">indicato {label}</translation>
     </message>
     <message>
         <source>true negative</source>
@@ -6077,10 +5597,6 @@ chest x-ray no finding</translation>
     <message>
         <source>true positive</source>
         <translation>vero positivo</translation>
-    </message>
-    <message>
-        <source>{label}, false alarms</source>
-        <translation type="vanished">{label}, falsi allarmi</translation>
     </message>
     <message>
         <source>{label}, false positive rate</source>
@@ -6126,10 +5642,6 @@ chest x-ray no finding</translation>
         <translation>Fotografia del fondo oculare</translation>
     </message>
     <message>
-        <source>Fundus pictures</source>
-        <translation type="vanished">Immagini del fondo oculare</translation>
-    </message>
-    <message>
         <source>Head and neck</source>
         <translation>Testa e collo</translation>
     </message>
@@ -6148,10 +5660,6 @@ chest x-ray no finding</translation>
     <message>
         <source>Modality</source>
         <translation>Modalità</translation>
-    </message>
-    <message>
-        <source>No known target fits. Other targets can be typed.</source>
-        <translation type="vanished">Nessuna struttura nota corrisponde. Se ne possono digitare altre.</translation>
     </message>
     <message>
         <source>No known target matches. You can type other targets.</source>
@@ -6194,10 +5702,6 @@ chest x-ray no finding</translation>
         <translation>Radiografia</translation>
     </message>
     <message>
-        <source>{count} selected. Other targets can be typed.</source>
-        <translation type="vanished">{count} selezionate. Se ne possono digitare altre.</translation>
-    </message>
-    <message>
         <source>{count} selected. You can type other targets.</source>
         <translation>{count} selezionate. Si possono digitare altre strutture.</translation>
     </message>
@@ -6225,16 +5729,8 @@ chest x-ray no finding</translation>
         <translation>Classifica con queste etichette, senza addestramento.</translation>
     </message>
     <message>
-        <source>Compare with these labels, without training.</source>
-        <translation type="vanished">Confronta con queste etichette, senza addestramento.</translation>
-    </message>
-    <message>
         <source>Double-click a row to go to its best matching slice.</source>
         <translation>Fare doppio clic su una riga per andare alla sezione che le corrisponde meglio.</translation>
-    </message>
-    <message>
-        <source>Double-click a row to go to the slice that it fits best.</source>
-        <translation type="vanished">Doppio clic su una riga per andare alla sezione che meglio le corrisponde.</translation>
     </message>
     <message>
         <source>Every fifth slice of this volume</source>
@@ -6249,24 +5745,12 @@ chest x-ray no finding</translation>
         <translation>Etichette di {volume}</translation>
     </message>
     <message>
-        <source>My own</source>
-        <translation type="vanished">Proprie</translation>
-    </message>
-    <message>
         <source>My own labels</source>
         <translation>Le mie etichette</translation>
     </message>
     <message>
         <source>Nothing has been classified yet.</source>
         <translation>Non è stato ancora classificato nulla.</translation>
-    </message>
-    <message>
-        <source>Put the numbers into the scene as a plot.</source>
-        <translation type="vanished">Inserisce i numeri nella scena come grafico.</translation>
-    </message>
-    <message>
-        <source>Put the numbers into the scene as a table.</source>
-        <translation type="vanished">Inserisce i numeri nella scena come tabella.</translation>
     </message>
     <message>
         <source>Result for {count} {plane} slices of {volume} together.</source>
@@ -6331,10 +5815,6 @@ chest x-ray no finding</translation>
         <translation>Azure prosegue ciò che è stato avviato, e ciò comporta costi. Premere di nuovo Crea endpoint per proseguire, o eliminare l&apos;endpoint.</translation>
     </message>
     <message>
-        <source>Azure is at work: {stage}, {minutes} min so far.</source>
-        <translation type="vanished">Azure è al lavoro: {stage}, {minutes} min finora.</translation>
-    </message>
-    <message>
         <source>Azure is working: {stage}, {minutes} min so far.</source>
         <translation>Azure è al lavoro: {stage}, finora {minutes} min.</translation>
     </message>
@@ -6355,14 +5835,6 @@ chest x-ray no finding</translation>
         <translation>Eliminare l&apos;endpoint {name} e la sua distribuzione? Smetterà di funzionare per tutti coloro che lo usano.</translation>
     </message>
     <message>
-        <source>Delete the endpoint {name} with its deployment? Endpoints of this name stop working for everybody who uses it.</source>
-        <translation type="vanished">Eliminare l&apos;endpoint {name} con la sua distribuzione? Gli endpoint con questo nome smettono di funzionare per tutti coloro che li usano.</translation>
-    </message>
-    <message>
-        <source>Deleting it…</source>
-        <translation type="vanished">Eliminazione…</translation>
-    </message>
-    <message>
         <source>Deleting the endpoint…</source>
         <translation>Eliminazione dell&apos;endpoint…</translation>
     </message>
@@ -6371,36 +5843,12 @@ chest x-ray no finding</translation>
         <translation>Distribuisci un endpoint in Azure</translation>
     </message>
     <message>
-        <source>First look at what will be made.</source>
-        <translation type="vanished">Prima controllare che cosa verrà creato.</translation>
-    </message>
-    <message>
-        <source>Looking at workspace, quota and price…</source>
-        <translation type="vanished">Controllo di area di lavoro, quota e prezzo…</translation>
-    </message>
-    <message>
-        <source>Looking…</source>
-        <translation type="vanished">Ricerca…</translation>
-    </message>
-    <message>
-        <source>Make it, as described above.</source>
-        <translation type="vanished">Crea come descritto sopra.</translation>
-    </message>
-    <message>
-        <source>Making it. This takes 10 to 30 minutes…</source>
-        <translation type="vanished">Creazione. Richiede da 10 a 30 minuti…</translation>
-    </message>
-    <message>
         <source>Microsoft Entra</source>
         <translation>Microsoft Entra</translation>
     </message>
     <message>
         <source>No endpoint created by this program was found.</source>
         <translation>Non è stato trovato nessun endpoint creato da questo programma.</translation>
-    </message>
-    <message>
-        <source>No endpoint made by this program was found.</source>
-        <translation type="vanished">Non è stato trovato alcun endpoint creato da questo programma.</translation>
     </message>
     <message>
         <source>Searching…</source>
@@ -6413,10 +5861,6 @@ chest x-ray no finding</translation>
     <message>
         <source>The endpoint&apos;s key</source>
         <translation>La chiave dell&apos;endpoint</translation>
-    </message>
-    <message>
-        <source>What was begun goes on in Azure and costs money. Make it again to go on, or delete it.</source>
-        <translation type="vanished">Ciò che è stato avviato prosegue in Azure e ha un costo. Creare di nuovo per proseguire, o eliminarlo.</translation>
     </message>
     <message>
         <source>deleting</source>
@@ -6437,10 +5881,6 @@ chest x-ray no finding</translation>
     <message>
         <source>removing the failed deployment</source>
         <translation>rimozione della distribuzione non riuscita</translation>
-    </message>
-    <message>
-        <source>{name} is deleted and costs nothing any more.</source>
-        <translation type="vanished">{name} è eliminato e non costa più nulla.</translation>
     </message>
     <message>
         <source>{name} was deleted and no longer costs anything.</source>
@@ -6480,10 +5920,6 @@ chest x-ray no finding</translation>
     <message>
         <source>Running on this computer. This is a demo engine, not {model}.</source>
         <translation>In esecuzione su questo computer. È un motore dimostrativo, non {model}.</translation>
-    </message>
-    <message>
-        <source>Running on this computer: {engine}. The first request waits until it has loaded.</source>
-        <translation type="vanished">In esecuzione su questo computer: {engine}. La prima richiesta attende la fine del caricamento.</translation>
     </message>
     <message>
         <source>Running on this computer: {engine}. The first request waits until the engine has loaded.</source>
@@ -6550,10 +5986,6 @@ chest x-ray no finding</translation>
         <translation>Questa è un&apos;immagine 2D. Scegliere Questa sezione (2D).</translation>
     </message>
     <message>
-        <source>licence not named</source>
-        <translation type="vanished">licenza non indicata</translation>
-    </message>
-    <message>
         <source>license not stated</source>
         <translation>licenza non indicata</translation>
     </message>
@@ -6565,16 +5997,8 @@ chest x-ray no finding</translation>
         <translation>Trova i miei endpoint</translation>
     </message>
     <message>
-        <source>Looking…</source>
-        <translation type="vanished">Ricerca…</translation>
-    </message>
-    <message>
         <source>No endpoint was found.</source>
         <translation>Non è stato trovato alcun endpoint.</translation>
-    </message>
-    <message>
-        <source>Reading its settings…</source>
-        <translation type="vanished">Lettura delle impostazioni…</translation>
     </message>
     <message>
         <source>Reading the endpoint&apos;s settings…</source>
@@ -6587,10 +6011,6 @@ chest x-ray no finding</translation>
     <message>
         <source>Stop</source>
         <translation>Interrompi</translation>
-    </message>
-    <message>
-        <source>model not known</source>
-        <translation type="vanished">modello non noto</translation>
     </message>
     <message>
         <source>unknown model</source>
@@ -6614,10 +6034,6 @@ chest x-ray no finding</translation>
     <message>
         <source>Indexed {when}</source>
         <translation>Indicizzato {when}</translation>
-    </message>
-    <message>
-        <source>Its location is not stored.</source>
-        <translation type="vanished">La sua posizione non è memorizzata.</translation>
     </message>
     <message>
         <source>The index does not store the location of this image.</source>
@@ -6735,14 +6151,6 @@ chest x-ray no finding</translation>
         <translation>L&apos;indice contiene {images} immagini di {studies} volumi e immagini, {size}.</translation>
     </message>
     <message>
-        <source>The index holds {images} images of one volume, {size}.</source>
-        <translation type="vanished">L&apos;indice contiene {images} immagini di un volume, {size}.</translation>
-    </message>
-    <message>
-        <source>The index holds {images} images of {studies} volumes and pictures, {size}.</source>
-        <translation type="vanished">L&apos;indice contiene {images} immagini di {studies} volumi e immagini, {size}.</translation>
-    </message>
-    <message>
         <source>The index is empty.</source>
         <translation>L&apos;indice è vuoto.</translation>
     </message>
@@ -6821,24 +6229,12 @@ chest x-ray no finding</translation>
         <translation>Assegna questa etichetta alle immagini selezionate.</translation>
     </message>
     <message>
-        <source>Click the images that get the label.</source>
-        <translation type="vanished">Fare clic sulle immagini che ricevono l&apos;etichetta.</translation>
-    </message>
-    <message>
         <source>Click the images to label.</source>
         <translation>Fare clic sulle immagini da etichettare.</translation>
     </message>
     <message>
-        <source>Give the selected images this label.</source>
-        <translation type="vanished">Dà questa etichetta alle immagini selezionate.</translation>
-    </message>
-    <message>
         <source>Images {first} to {last} of {total}. Click images to select them. Double-click an image to open it.</source>
         <translation>Immagini da {first} a {last} di {total}. Fare clic sulle immagini per selezionarle. Fare doppio clic su un&apos;immagine per aprirla.</translation>
-    </message>
-    <message>
-        <source>Images {first} to {last} of {total}. Click those that get the label; double-click to open one.</source>
-        <translation type="vanished">Immagini da {first} a {last} di {total}. Fare clic su quelle che ricevono l&apos;etichetta; doppio clic per aprirne una.</translation>
     </message>
     <message>
         <source>Show the images first.</source>
@@ -6882,10 +6278,6 @@ chest x-ray no finding</translation>
 </context>
 <context>
     <name>panels.many_box</name>
-    <message>
-        <source>A list of images is in progress. Wait for it, or cancel it.</source>
-        <translation type="vanished">Un elenco di immagini è in corso. Attendere che finisca, o interromperlo.</translation>
-    </message>
     <message>
         <source>All patients of the DICOM database</source>
         <translation>Tutti i pazienti del database DICOM</translation>
@@ -7179,10 +6571,6 @@ chest x-ray no finding</translation>
         <translation>Immagine</translation>
     </message>
     <message>
-        <source>Its location is not stored.</source>
-        <translation type="vanished">La sua posizione non è memorizzata.</translation>
-    </message>
-    <message>
         <source>More unusual than {percent} % of the reference images.</source>
         <translation>Più insolita del {percent} % delle immagini di riferimento.</translation>
     </message>
@@ -7217,10 +6605,6 @@ chest x-ray no finding</translation>
     <message>
         <source>series {series}</source>
         <translation>serie {series}</translation>
-    </message>
-    <message>
-        <source>{count} more are less unusual.</source>
-        <translation type="vanished">Altre {count} sono meno insolite.</translation>
     </message>
     <message>
         <source>{count} more images are less unusual.</source>
@@ -7316,20 +6700,8 @@ chest x-ray no finding</translation>
         <translation>Host consentiti:</translation>
     </message>
     <message>
-        <source>Ask again before anything goes to this host.</source>
-        <translation type="vanished">Chiede di nuovo prima che qualcosa vada a questo host.</translation>
-    </message>
-    <message>
         <source>Ask again before anything is sent to this host.</source>
         <translation>Chiede di nuovo prima di inviare qualcosa a questo host.</translation>
-    </message>
-    <message>
-        <source>Choose a host in the list.</source>
-        <translation type="vanished">Scegliere un host nell&apos;elenco.</translation>
-    </message>
-    <message>
-        <source>Hosts that you agreed to:</source>
-        <translation type="vanished">Host per cui è stato dato il consenso:</translation>
     </message>
     <message>
         <source>No host has been allowed yet.</source>
@@ -7360,28 +6732,12 @@ chest x-ray no finding</translation>
         <translation>Il consenso non ha potuto essere revocato ({reason}); è ancora valido.</translation>
     </message>
     <message>
-        <source>The consent could not be withdrawn ({reason}); it still stands.</source>
-        <translation type="vanished">Il consenso non ha potuto essere ritirato ({reason}); è ancora valido.</translation>
-    </message>
-    <message>
-        <source>This could not be remembered ({reason}).</source>
-        <translation type="vanished">Non è stato possibile ricordarlo ({reason}).</translation>
-    </message>
-    <message>
         <source>This setting could not be saved ({reason}).</source>
         <translation>Questa impostazione non ha potuto essere salvata ({reason}).</translation>
     </message>
     <message>
         <source>You are asked once for each host. OK sends the images, Cancel sends nothing.</source>
         <translation>La domanda viene posta una volta per host. OK invia le immagini, Annulla non invia nulla.</translation>
-    </message>
-    <message>
-        <source>You have not agreed to any host yet.</source>
-        <translation type="vanished">Non è stato ancora dato il consenso per alcun host.</translation>
-    </message>
-    <message>
-        <source>You will be asked again before anything goes to {host}.</source>
-        <translation type="vanished">Verrà chiesto di nuovo prima che qualcosa vada a {host}.</translation>
     </message>
     <message>
         <source>You will be asked again before anything is sent to {host}.</source>
@@ -7486,44 +6842,12 @@ chest x-ray no finding</translation>
 <context>
     <name>panels.prompt_box</name>
     <message>
-        <source>Keep as a preset</source>
-        <translation type="vanished">Conserva come predefinito</translation>
-    </message>
-    <message>
-        <source>Keep these as a preset…</source>
-        <translation type="vanished">Conserva come predefinito…</translation>
-    </message>
-    <message>
-        <source>Name:</source>
-        <translation type="vanished">Nome:</translation>
-    </message>
-    <message>
-        <source>Named lists of targets.</source>
-        <translation type="vanished">Elenchi di strutture con un nome.</translation>
-    </message>
-    <message>
         <source>Prompts of earlier runs.</source>
         <translation>Prompt delle esecuzioni precedenti.</translation>
     </message>
     <message>
-        <source>Save as preset</source>
-        <translation type="vanished">Salva come elenco</translation>
-    </message>
-    <message>
-        <source>Save as preset…</source>
-        <translation type="vanished">Salva come elenco…</translation>
-    </message>
-    <message>
-        <source>Saved lists of targets.</source>
-        <translation type="vanished">Elenchi salvati di strutture.</translation>
-    </message>
-    <message>
         <source>There has been no run yet.</source>
         <translation>Non c&apos;è ancora stata alcuna esecuzione.</translation>
-    </message>
-    <message>
-        <source>{name} ({count})</source>
-        <translation type="vanished">{name} ({count})</translation>
     </message>
 </context>
 <context>
@@ -7551,10 +6875,6 @@ chest x-ray no finding</translation>
     <message>
         <source>Separate these targets</source>
         <translation>Separa queste strutture</translation>
-    </message>
-    <message>
-        <source>Some of these targets contain each other. In one request they can suppress one another.</source>
-        <translation type="vanished">Alcune di queste strutture ne contengono altre. In una sola richiesta possono sopprimersi a vicenda.</translation>
     </message>
     <message>
         <source>Some of these targets overlap. In one request, one can suppress another.</source>
@@ -7585,10 +6905,6 @@ chest x-ray no finding</translation>
         <translation>fotografia del fondo oculare</translation>
     </message>
     <message>
-        <source>fundus pictures</source>
-        <translation type="vanished">immagini del fondo oculare</translation>
-    </message>
-    <message>
         <source>microscopy</source>
         <translation>microscopia</translation>
     </message>
@@ -7605,20 +6921,8 @@ chest x-ray no finding</translation>
         <translation>“{prompt}” contiene una virgola, che non separa le strutture. Digitare una struttura per riga.</translation>
     </message>
     <message>
-        <source>“{prompt}” contains a comma, which separates nothing. Type one target per line.</source>
-        <translation type="vanished">“{prompt}” contiene una virgola, che non separa nulla. Digitare una struttura per riga.</translation>
-    </message>
-    <message>
         <source>“{prompt}” contains a semicolon, which does not separate targets. Type one target per line.</source>
         <translation>“{prompt}” contiene un punto e virgola, che non separa le strutture. Digitare una struttura per riga.</translation>
-    </message>
-    <message>
-        <source>“{prompt}” contains a semicolon, which separates nothing. Type one target per line.</source>
-        <translation type="vanished">“{prompt}” contiene un punto e virgola, che non separa nulla. Digitare una struttura per riga.</translation>
-    </message>
-    <message>
-        <source>“{prompt}” is longer than the model reads. Use fewer words.</source>
-        <translation type="vanished">“{prompt}” è più lungo di quanto il modello legga. Usare meno parole.</translation>
     </message>
     <message>
         <source>“{prompt}” is not a known target. Did you mean {names}? It is sent as typed.</source>
@@ -7639,10 +6943,6 @@ chest x-ray no finding</translation>
     <message>
         <source>“{target}” is recommended for {modalities}, not for {image}. Check the result carefully.</source>
         <translation>“{target}” è consigliato per {modalities}, non per {image}. Verificare con attenzione il risultato.</translation>
-    </message>
-    <message>
-        <source>“{target}” is recommended for {modalities}, not for {image}. Look at the result closely.</source>
-        <translation type="vanished">“{target}” è consigliata per {modalities}, non per {image}. Controllare attentamente il risultato.</translation>
     </message>
 </context>
 <context>
@@ -7680,10 +6980,6 @@ chest x-ray no finding</translation>
         <translation>Digitare che cosa cercare.</translation>
     </message>
     <message>
-        <source>a part of {slice}</source>
-        <translation type="vanished">una parte di {slice}</translation>
-    </message>
-    <message>
         <source>a region of {slice}</source>
         <translation>una regione di {slice}</translation>
     </message>
@@ -7709,10 +7005,6 @@ chest x-ray no finding</translation>
     <message>
         <source>Agreement</source>
         <translation>Accordo</translation>
-    </message>
-    <message>
-        <source>Bring back the run that was taken back.</source>
-        <translation type="vanished">Ripristina l&apos;esecuzione annullata.</translation>
     </message>
     <message>
         <source>Click to go to {name}.</source>
@@ -7741,10 +7033,6 @@ chest x-ray no finding</translation>
     <message>
         <source>Made by: {engines}.</source>
         <translation>Prodotto da: {engines}.</translation>
-    </message>
-    <message>
-        <source>No run was taken back.</source>
-        <translation type="vanished">Nessuna esecuzione è stata annullata.</translation>
     </message>
     <message>
         <source>Prompt</source>
@@ -7797,14 +7085,6 @@ Ora: {time}</translation>
         <translation>Struttura</translation>
     </message>
     <message>
-        <source>Take back the last run: {prompts}.</source>
-        <translation type="vanished">Annulla l&apos;ultima esecuzione: {prompts}.</translation>
-    </message>
-    <message>
-        <source>The last run was taken back.</source>
-        <translation type="vanished">L&apos;ultima esecuzione è stata annullata.</translation>
-    </message>
-    <message>
         <source>The last run was undone.</source>
         <translation>L&apos;ultima esecuzione è stata annullata.</translation>
     </message>
@@ -7813,20 +7093,8 @@ Ora: {time}</translation>
         <translation>Il modello non ha trovato {name} in questa immagine; non è stato aggiunto alcun segmento.</translation>
     </message>
     <message>
-        <source>The run cannot be brought back, because segments were edited since.</source>
-        <translation type="vanished">L&apos;esecuzione non può essere ripristinata, perché nel frattempo i segmenti sono stati modificati.</translation>
-    </message>
-    <message>
         <source>The run cannot be redone, because segments have been edited since.</source>
         <translation>L&apos;esecuzione non può essere ripetuta, perché nel frattempo i segmenti sono stati modificati.</translation>
-    </message>
-    <message>
-        <source>The run is back.</source>
-        <translation type="vanished">L&apos;esecuzione è ripristinata.</translation>
-    </message>
-    <message>
-        <source>The run stopped before the answer for {name}.</source>
-        <translation type="vanished">L&apos;esecuzione si è fermata prima della risposta per {name}.</translation>
     </message>
     <message>
         <source>The run stopped before the result for {name} was received.</source>
@@ -7837,16 +7105,8 @@ Ora: {time}</translation>
         <translation>L&apos;esecuzione è stata ripetuta.</translation>
     </message>
     <message>
-        <source>The runs of this session. Choose one to run it again.</source>
-        <translation type="vanished">Le esecuzioni di questa sessione. Sceglierne una per ripeterla.</translation>
-    </message>
-    <message>
         <source>The segment has been edited since.</source>
         <translation>Nel frattempo il segmento è stato modificato.</translation>
-    </message>
-    <message>
-        <source>The table is on the clipboard.</source>
-        <translation type="vanished">La tabella è negli appunti.</translation>
     </message>
     <message>
         <source>The table was copied to the clipboard.</source>
@@ -7859,10 +7119,6 @@ Ora: {time}</translation>
     <message>
         <source>There is no run to redo.</source>
         <translation>Non c&apos;è un&apos;esecuzione da ripetere.</translation>
-    </message>
-    <message>
-        <source>There is no run to take back.</source>
-        <translation type="vanished">Non c&apos;è un&apos;esecuzione da annullare.</translation>
     </message>
     <message>
         <source>There is no run to undo.</source>
@@ -7909,10 +7165,6 @@ Ora: {time}</translation>
         <translation>trovato</translation>
     </message>
     <message>
-        <source>no answer</source>
-        <translation type="vanished">nessuna risposta</translation>
-    </message>
-    <message>
         <source>no result</source>
         <translation>nessun risultato</translation>
     </message>
@@ -7931,10 +7183,6 @@ Ora: {time}</translation>
     <message>
         <source>{name} was found, but each of its separate structures is smaller than the chosen minimum size.</source>
         <translation>{name} è stato trovato, ma ciascuna delle sue strutture separate è più piccola della dimensione minima scelta.</translation>
-    </message>
-    <message>
-        <source>{name} was found, but each of its separate structures is smaller than what was asked for.</source>
-        <translation type="vanished">{name} è stato trovato, ma ciascuna delle sue strutture separate è più piccola del richiesto.</translation>
     </message>
     <message>
         <source>{name} was found, but other segments already cover all of it, and these were kept.</source>
@@ -7968,28 +7216,12 @@ Ora: {time}</translation>
         <translation>Trova queste strutture. (Ctrl+Invio)</translation>
     </message>
     <message>
-        <source>For the endpoint&apos;s administrator: request {id}</source>
-        <translation type="vanished">Per l&apos;amministratore dell&apos;endpoint: richiesta {id}</translation>
-    </message>
-    <message>
-        <source>For the endpoint&apos;s owner: request {id}</source>
-        <translation type="vanished">Per il responsabile dell&apos;endpoint: richiesta {id}</translation>
-    </message>
-    <message>
         <source>Found {found} of {all} in {seconds} s.</source>
         <translation>Trovati {found} di {all} in {seconds} s.</translation>
     </message>
     <message>
-        <source>Only a part was done, and is kept: {why}</source>
-        <translation type="vanished">È stata completata solo una parte, che è conservata: {why}</translation>
-    </message>
-    <message>
         <source>Only part of the run was completed, and is kept: {why}</source>
         <translation>Solo una parte dell&apos;esecuzione è stata completata, ed è conservata: {why}</translation>
-    </message>
-    <message>
-        <source>Request {id}</source>
-        <translation type="vanished">Richiesta {id}</translation>
     </message>
     <message>
         <source>Run</source>
@@ -8029,10 +7261,6 @@ Ora: {time}</translation>
     <message>
         <source>Labelmap…</source>
         <translation>Mappa di etichette…</translation>
-    </message>
-    <message>
-        <source>One labelmap a segment…</source>
-        <translation type="vanished">Una mappa di etichette per segmento…</translation>
     </message>
     <message>
         <source>One labelmap per segment…</source>
@@ -8151,14 +7379,6 @@ Ora: {time}</translation>
         <translation>Carica esempio</translation>
     </message>
     <message>
-        <source>MedImageParse</source>
-        <translation type="vanished">MedImageParse</translation>
-    </message>
-    <message>
-        <source>MedImageParse 3D</source>
-        <translation type="vanished">MedImageParse 3D</translation>
-    </message>
-    <message>
         <source>Nothing was sent.</source>
         <translation>Non è stato inviato nulla.</translation>
     </message>
@@ -8169,14 +7389,6 @@ Ora: {time}</translation>
     <message>
         <source>Select a volume, or load the sample.</source>
         <translation>Selezionare un volume, o caricare l&apos;esempio.</translation>
-    </message>
-    <message>
-        <source>Several images are run on as a whole. Choose Volume (3D) or All slices (2D).</source>
-        <translation type="vanished">Su più immagini si esegue per intero. Scegliere Volume (3D) o Tutte le sezioni (2D).</translation>
-    </message>
-    <message>
-        <source>Sign in</source>
-        <translation type="vanished">Accedi</translation>
     </message>
     <message>
         <source>Start local demo</source>
@@ -8246,20 +7458,12 @@ Ora: {time}</translation>
         <translation>aggiungere di nuovo l&apos;endpoint in Impostazioni</translation>
     </message>
     <message>
-        <source>add the endpoint anew in Settings</source>
-        <translation type="vanished">aggiungere di nuovo l&apos;endpoint in Impostazioni</translation>
-    </message>
-    <message>
         <source>allow an unencrypted connection in Settings, under More</source>
         <translation>consentire una connessione non cifrata in Impostazioni, sotto Altro</translation>
     </message>
     <message>
         <source>choose another index file in Index options, or recover what is readable with medimageparse index export</source>
         <translation>scegliere un altro file di indice in Opzioni dell&apos;indice, o recuperare ciò che è leggibile con medimageparse index export</translation>
-    </message>
-    <message>
-        <source>choose another index file in Index options, or rescue what is readable with medimageparse index export</source>
-        <translation type="vanished">scegliere un altro file di indice in Opzioni dell&apos;indice, o recuperare ciò che è leggibile con medimageparse index export</translation>
     </message>
     <message>
         <source>choose one prompt per request in Options</source>
@@ -8278,36 +7482,12 @@ Ora: {time}</translation>
         <translation>inserire il tenant in Impostazioni</translation>
     </message>
     <message>
-        <source>give its PEM file in Settings, under More, Certificates</source>
-        <translation type="vanished">indicare il suo file PEM in Impostazioni, sotto Altro, Certificati</translation>
-    </message>
-    <message>
-        <source>give its certificates in Settings, under More</source>
-        <translation type="vanished">indicare i suoi certificati in Impostazioni, sotto Altro</translation>
-    </message>
-    <message>
         <source>increase the response timeout in Settings</source>
         <translation>aumentare il tempo massimo di risposta in Impostazioni</translation>
     </message>
     <message>
         <source>increase the response timeout in Settings and in the deployment</source>
         <translation>aumentare il tempo massimo di risposta in Impostazioni e nella distribuzione</translation>
-    </message>
-    <message>
-        <source>name another tenant in Settings</source>
-        <translation type="vanished">indicare un altro tenant in Impostazioni</translation>
-    </message>
-    <message>
-        <source>name one deployment in Settings</source>
-        <translation type="vanished">indicare una distribuzione in Impostazioni</translation>
-    </message>
-    <message>
-        <source>name the tenant in Settings</source>
-        <translation type="vanished">indicare il tenant in Impostazioni</translation>
-    </message>
-    <message>
-        <source>press Run again and agree if it may</source>
-        <translation type="vanished">premere di nuovo Esegui e, se lo si consente, acconsentire</translation>
     </message>
     <message>
         <source>press Run again and allow it, if you may</source>
@@ -8324,10 +7504,6 @@ Ora: {time}</translation>
     <message>
         <source>start the server there (the local demo with Start local demo)</source>
         <translation>avviare lì il server (la demo locale con Avvia demo locale)</translation>
-    </message>
-    <message>
-        <source>switch off Skip empty slices, in Index options</source>
-        <translation type="vanished">disattivare Salta le sezioni vuote, in Opzioni dell&apos;indice</translation>
     </message>
     <message>
         <source>turn off Skip empty slices in Index options</source>
@@ -8373,10 +7549,6 @@ Ora: {time}</translation>
         <translation>Esportato {names} in {file}. Il file non contiene una chiave.</translation>
     </message>
     <message>
-        <source>Fill in name and URL, then Save.</source>
-        <translation type="vanished">Compilare nome e URL, poi Salva.</translation>
-    </message>
-    <message>
         <source>Fill in the name and the URL, then press Save.</source>
         <translation>Compilare il nome e l&apos;URL, poi premere Salva.</translation>
     </message>
@@ -8393,20 +7565,12 @@ Ora: {time}</translation>
         <translation>Salvato. Ora provare la connessione.</translation>
     </message>
     <message>
-        <source>Signed out, and typed keys are forgotten.</source>
-        <translation type="vanished">Accesso terminato; le chiavi digitate sono dimenticate.</translation>
-    </message>
-    <message>
         <source>The local demo needs no settings.</source>
         <translation>La demo locale non richiede impostazioni.</translation>
     </message>
     <message>
         <source>There is no endpoint in this file.</source>
         <translation>In questo file non c&apos;è alcun endpoint.</translation>
-    </message>
-    <message>
-        <source>Wrote {names} to {file}. It holds no key.</source>
-        <translation type="vanished">Scritto {names} in {file}. Non contiene chiavi.</translation>
     </message>
     <message>
         <source>You are signed out, and typed keys were removed.</source>
@@ -8454,14 +7618,6 @@ Ora: {time}</translation>
         <translation>Conclusione</translation>
     </message>
     <message>
-        <source>For the endpoint&apos;s administrator: request {id}</source>
-        <translation type="vanished">Per l&apos;amministratore dell&apos;endpoint: richiesta {id}</translation>
-    </message>
-    <message>
-        <source>For the endpoint&apos;s owner: request {id}</source>
-        <translation type="vanished">Per il responsabile dell&apos;endpoint: richiesta {id}</translation>
-    </message>
-    <message>
         <source>Reading the labels</source>
         <translation>Lettura delle etichette</translation>
     </message>
@@ -8476,10 +7632,6 @@ Ora: {time}</translation>
     <message>
         <source>This is already in progress. Wait until it is done, or cancel it.</source>
         <translation>È già in corso. Attendere che finisca, o interrompere.</translation>
-    </message>
-    <message>
-        <source>This is in progress. Wait for it, or cancel it.</source>
-        <translation type="vanished">Operazione in corso. Attendere che finisca, o interromperla.</translation>
     </message>
     <message>
         <source>Training, epoch {done} of {total}, {time}</source>
