@@ -155,15 +155,17 @@ def test_an_account_is_needed_for_shards_and_files_are_needed_for_an_account(ima
 
 
 class HeldDouble(InsightDouble):
-    """Answers a few pictures, and the others only when it is let go."""
+    """Answers five pictures. The sixth it holds until it is let go, and never answers, as whoever asked is gone by then."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.free = threading.Event()
+        self.holds, self.free = threading.Event(), threading.Event()
 
     def _answer(self, body: bytes) -> tuple[int, bytes]:
-        if len(self.rows) >= 5:
+        if len(self.rows) >= 5 and not self.free.is_set():
+            self.holds.set()
             self.free.wait(60)
+            return 503, b""
         return super()._answer(body)
 
 
@@ -172,11 +174,11 @@ def test_a_run_that_is_killed_sends_no_picture_twice_and_leaves_no_half_index(im
     (images / "broken.nii.gz").unlink()
     double = HeldDouble()
     words = ["index", "add", str(tmp_path / "a.index"), str(images), "--work-dir", str(tmp_path / "work"), "--batch", "1", "--quiet"]
+    words += ["--at-once", "1"]
     with double.serve() as url:
         run = start([*words, "--endpoint", url])
-        while len(double.rows) < 5:
+        while not double.holds.wait(0.1):  # the five before have been answered then
             assert run.poll() is None, run.communicate()
-            time.sleep(0.005)
         run.kill()
         run.communicate()
         assert not (tmp_path / "a.index").exists()
