@@ -71,6 +71,12 @@ def test_what_the_sample_holds_is_found_alone_together_and_in_any_order(coarser,
     assert min(found.values()) > LEAST, (found, window.describe())
 
 
+def test_the_liver_ends_where_the_vena_cava_leaves_it(coarse):
+    found, truth = segment_volume(coarse.voxels, coarse.ijk_to_ras, ["liver"]) == 1, coarse.references["liver"]
+    lowest = lambda mask: (np.argwhere(mask)[:, ::-1] @ coarse.ijk_to_ras[:3, :3].T)[:, 2].min()  # noqa: E731
+    assert lowest(truth) - lowest(found) < 15  # mm
+
+
 # Behind a brain window all that contrast medium brightens is white: nothing but the outline is left of a trunk.
 @pytest.mark.parametrize("name", sorted(set(CT_WINDOWS) - {"brain"}))
 def test_a_window_chosen_by_name_hides_nothing_that_it_shows(coarse, name):

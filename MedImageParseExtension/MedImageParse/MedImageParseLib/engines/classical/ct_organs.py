@@ -105,6 +105,7 @@ def grow_organs(parted: Parted, named: dict[str, list[Blob]]) -> dict[str, np.nd
     scene = parted.scene
     grown = _grow_back(parted.labels, named, NAMES, parted.smooth, parted.gradient, parted.soft, scene)
     masks = {name: _tidy(grown == index, 4.0 if "kidney" in name else 7.0, scene) for index, name in enumerate(NAMES, start=1)}
+    masks["liver"] = _without_tails(masks["liver"], scene)
     for name in NAMES:
         if "kidney" in name:
             # Contrast medium reaches the cortex first; medulla and pelvis are darker, and part of the kidney.
@@ -330,6 +331,13 @@ def _grow_back(
             edge = min(hu - 60.0, 0.5 * (hu + FAT_HU))
             grown[(grown == index) & ((smooth < edge) | ~scene.body)] = 0
     return grown
+
+
+def _without_tails(mask: np.ndarray, scene: CtScene) -> np.ndarray:
+    """The liver without vessels that run out of it: the vena cava is as bright, and thinner than anything of the liver but its rim."""
+    spacing = scene.grid.spacing_kji
+    thick = opened(mask, 12.0, spacing)
+    return mask & dilate(largest(thick, also_above=0.2), 10.0, spacing) if thick.any() else mask
 
 
 def _tidy(mask: np.ndarray, neck_mm: float, scene: CtScene) -> np.ndarray:
