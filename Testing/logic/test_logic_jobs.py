@@ -248,7 +248,7 @@ def test_an_import_that_fails_leaves_the_scene_as_it_was(logic, scene, monkeypat
     node = ct()
     existing = existing_segmentation(node) if into == "an existing one" else None
     before = snapshot(existing, SHAPE) if existing else []
-    monkeypatch.setattr(segments, "_describe", lambda *_: (_ for _ in ()).throw(RuntimeError("no")))
+    monkeypatch.setattr(segments, "describe", lambda *_: (_ for _ in ()).throw(RuntimeError("no")))
     with pytest.raises(MedImageParseError, match="as it was before"):
         logic.segmentVolume(node, "cube", client=HeldClient(), segmentationNode=existing, overlap="overwrite")
     assert segmentations(scene) == (1 if existing else 0)

@@ -93,7 +93,7 @@ def test_a_slice_run_that_ends_early_takes_its_slices_back(logic, scene, monkeyp
     elif end == "closed":
         logic.close()
     else:
-        monkeypatch.setattr(segments, "_describe", lambda *_: 1 / 0)
+        monkeypatch.setattr(segments, "describe", lambda *_: 1 / 0)
         client.each.release(5)
     poll_until(logic, lambda: job.has_ended)
     assert job.state == {"cancelled": "cancelled", "closed": "cancelled", "failed import": "failed"}.get(end, "dropped")

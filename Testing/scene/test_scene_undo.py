@@ -149,7 +149,7 @@ def test_a_failed_import_into_a_new_segmentation_leaves_no_node_behind(scene, mo
     node = ct()
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
     count, items = scene.GetNumberOfNodes(), hierarchy.GetNumberOfItems()
-    monkeypatch.setattr(segments, "_describe", lambda segment, planned: 1 / 0 if planned.name == "b" else None)
+    monkeypatch.setattr(segments, "describe", lambda segment, spec: 1 / 0 if spec.name == "b" else None)
     with pytest.raises(ZeroDivisionError):
         importSegments(None, node, [spec("a", blob(SHAPE, 1)), spec("b", blob(SHAPE, 2))])
     assert scene.GetNumberOfNodes() == count

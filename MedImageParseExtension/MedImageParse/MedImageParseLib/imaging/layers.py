@@ -1,4 +1,6 @@
-"""Masks that do not overlap, put together in one array: that is what Slicer keeps and saves, and one layer is smaller than many."""
+"""Masks of one grid: what they have in common, all of them together, and those that do not overlap put into one array, as Slicer keeps and
+saves them: one layer is smaller than many.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from .volume import CroppedMask
+from .volume import CroppedMask, three
 
 _MOST = 255  # values that a layer of uint8 has beside the background
 
@@ -29,23 +31,55 @@ def share_layers(masks: Sequence[CroppedMask]) -> list[list[int]]:
 
 def overlap(one: CroppedMask, other: CroppedMask) -> bool:
     """Whether two masks of one grid have a voxel in common."""
+    common = _common(one, other)
+    # Slice by slice: most overlaps are found early, and no copy of a whole organ is made.
+    return common is not None and any(bool(np.any(a & b)) for a, b in zip(one.voxels[common[0]], other.voxels[common[1]]))
+
+
+def within(mask: CroppedMask, other: CroppedMask) -> CroppedMask:
+    """The voxels of a mask that are in another mask of the same grid too."""
+    common = _common(mask, other)
+    voxels = np.zeros_like(mask.voxels)
+    if common is not None:
+        voxels[common[0]] = mask.voxels[common[0]] & other.voxels[common[1]]
+    return CroppedMask(mask.shape_kji, mask.start_kji, voxels).trimmed()
+
+
+def without(mask: CroppedMask, *others: CroppedMask) -> CroppedMask:
+    """The voxels of a mask that are in no other of these masks of the same grid."""
+    voxels = mask.voxels.copy()
+    for other in others:
+        common = _common(mask, other)
+        if common is not None:
+            voxels[common[0]] &= (other.voxels[common[1]] == 0).view(np.uint8)
+    return CroppedMask(mask.shape_kji, mask.start_kji, voxels).trimmed()
+
+
+def union(masks: Sequence[CroppedMask]) -> CroppedMask:
+    """One mask of everything in any of these masks of one grid, none of which is empty."""
+    whole = common_box(masks)
+    voxels = np.zeros([part.stop - part.start for part in whole], np.uint8)
+    for mask in masks:
+        voxels[_inside(mask.box, whole)] |= mask.voxels
+    return CroppedMask(masks[0].shape_kji, three(part.start for part in whole), voxels)
+
+
+def _inside(box: Sequence[slice], outer: Sequence[slice]) -> tuple[slice, ...]:
+    """Where a box lies in the array of a box that holds it."""
+    return tuple(slice(part.start - whole.start, part.stop - whole.start) for part, whole in zip(box, outer))
+
+
+def _common(one: CroppedMask, other: CroppedMask) -> tuple[tuple[slice, ...], tuple[slice, ...]] | None:
+    """What two boxes have in common, in the array of either; None where that is nothing."""
     common = [slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(one.box, other.box)]
     if any(part.start >= part.stop for part in common):
-        return False
-    first, second = (
-        mask.voxels[tuple(slice(part.start - start, part.stop - start) for part, start in zip(common, mask.start_kji))]
-        for mask in (one, other)
-    )
-    # Slice by slice: most overlaps are found early, and no copy of a whole organ is made.
-    return any(bool(np.any(a & b)) for a, b in zip(first, second))
+        return None
+    return _inside(common, one.box), _inside(common, other.box)
 
 
 def common_box(masks: Sequence[CroppedMask]) -> tuple[slice, slice, slice]:
     """The smallest box, kji, that holds all these masks, none of which is empty."""
-    first, second, third = (
-        slice(min(mask.box[axis].start for mask in masks), max(mask.box[axis].stop for mask in masks)) for axis in range(3)
-    )
-    return first, second, third
+    return three(slice(min(mask.box[axis].start for mask in masks), max(mask.box[axis].stop for mask in masks)) for axis in range(3))
 
 
 def merged(masks: Sequence[CroppedMask]) -> CroppedMask:
@@ -55,9 +89,8 @@ def merged(masks: Sequence[CroppedMask]) -> CroppedMask:
     whole = common_box(masks)
     voxels = np.zeros([part.stop - part.start for part in whole], np.uint8)
     for label, mask in enumerate(masks, start=1):
-        part = voxels[tuple(slice(box.start - outer.start, box.stop - outer.start) for box, outer in zip(mask.box, whole))]
-        part[mask.voxels != 0] = label
-    return CroppedMask(masks[0].shape_kji, (whole[0].start, whole[1].start, whole[2].start), voxels)
+        voxels[_inside(mask.box, whole)][mask.voxels != 0] = label
+    return CroppedMask(masks[0].shape_kji, three(part.start for part in whole), voxels)
 
 
 def planes(masks: Sequence[CroppedMask], shared: list[list[int]], shape_kji: tuple[int, int, int]) -> Iterator[np.ndarray]:

@@ -15,7 +15,8 @@ import numpy as np
 
 from ..errors import UsageError
 from ..remedies import Sentence, joined
-from .volume import CroppedMask, three
+from .layers import union
+from .volume import CroppedMask
 
 OVERLAP = 2
 
@@ -121,16 +122,7 @@ def merge_slabs(slabs: list[Slab], masks: list[CroppedMask], depth: int) -> Crop
             kept = mask.voxels[first:last]
             parts.append(CroppedMask(shape, (mask.start_kji[0] + first + slab.start, mask.start_kji[1], mask.start_kji[2]), kept))
     parts = [part for part in (part.trimmed() for part in parts) if part.voxels.size]
-    if not parts:
-        return CroppedMask.empty(shape)
-    low = np.min([part.start_kji for part in parts], axis=0)
-    high = np.max([np.add(part.start_kji, part.voxels.shape) for part in parts], axis=0)
-    box = np.zeros(tuple(high - low), np.uint8)
-    for part in parts:
-        box[tuple(slice(start - offset, start - offset + size) for start, offset, size in zip(part.start_kji, low, part.voxels.shape))] |= (
-            part.voxels
-        )
-    return CroppedMask(shape, three(int(n) for n in low), box)
+    return union(parts) if parts else CroppedMask.empty(shape)
 
 
 def _cut(depth: int, count: int) -> list[Slab]:

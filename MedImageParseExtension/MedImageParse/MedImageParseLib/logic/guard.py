@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..imaging.volume import Volume
-from ..scene.geometry import arrayFromMatrix, imageToWorld, labelArray, matrixFromArray, segmentMask, volumeScale
+from ..scene.geometry import imageToWorld, labelArray, labelmapOf, segmentMask, volumeMatrix, volumeScale
 from ..scene.session import importSlicer
 from ..scene.volumes import volumeFromNode
 
@@ -155,15 +155,12 @@ def segmentMilliliters(segmentationNode: Any, segmentId: str, voxels: int) -> fl
 
 
 def _labelmapOf(segmentationNode: Any, segmentId: str) -> Any:
-    binary = importSlicer().vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
-    return segmentationNode.GetSegmentation().GetSegment(segmentId).GetRepresentation(binary)
+    return labelmapOf(segmentationNode.GetSegmentation().GetSegment(segmentId))
 
 
 def _fingerprintOf(volumeNode: Any) -> tuple:
     """When the voxels were last changed (VTK counts every change in the process, so another image has another time), and how large and
     how turned they are. A volume that was only moved keeps its voxels, and its masks go where it is now."""
     image = volumeNode.GetImageData()
-    matrix = matrixFromArray(np.eye(4))
-    volumeNode.GetIJKToRASMatrix(matrix)
-    directions = np.round(arrayFromMatrix(matrix)[:3, :3], 9).tobytes()
+    directions = np.round(volumeMatrix(volumeNode)[:3, :3], 9).tobytes()
     return (image.GetMTime() if image is not None else 0), directions

@@ -13,7 +13,7 @@ from ..errors import InputError, MedImageParseError, UsageError
 from ..imaging.volume import Volume
 from ..progress import Cancellation, Progress
 from ..remedies import Sentence
-from ..scene.session import importSlicer
+from ..scene.session import hierarchyItem, importSlicer
 from ..scene.volumes import volumeFromNode
 from ..tasks.indexing import IndexingOptions, IndexingResult, Source
 from . import guard
@@ -207,12 +207,10 @@ def openDatabase() -> Any:
 
 def _seriesUid(volumeNode: Any) -> str:
     """UID of the DICOM series that a node was loaded from, by its item in the subject hierarchy or by its first instance."""
-    slicer = importSlicer()
     instances = (volumeNode.GetAttribute("DICOM.instanceUIDs") or "").split()
     if not instances:
         return ""
-    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(volumeNode.GetScene())
-    item = hierarchy.GetItemByDataNode(volumeNode) if hierarchy is not None else 0
+    hierarchy, item = hierarchyItem(volumeNode)
     uid = hierarchy.GetItemUID(item, "DICOM") if item else ""
     database = openDatabase()
     return uid or (database.instanceValue(instances[0], "0020,000E") if database is not None else "") or ""

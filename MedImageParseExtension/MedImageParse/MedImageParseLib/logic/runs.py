@@ -23,7 +23,7 @@ from ..prompts.grouping import GROUPS
 from ..scene.editing import EditorTarget
 from ..scene.geometry import regionFromRoi, volumeScale, worldPoint
 from ..scene.preview import PreviewSegments
-from ..scene.segments import EXISTING_RULES, OVERLAP_RULES, ImportResult, importSegments
+from ..scene.segments import ImportResult, checkRules, importSegments
 from ..scene.session import renderingPaused
 from ..scene.tags import noteMaker
 from ..scene.volumes import volumeFromNode
@@ -83,14 +83,7 @@ class Target:
     def __post_init__(self) -> None:
         if self.editing is not None:
             self.segmentationNode = self.editing.segmentationNode
-        if self.overlap not in OVERLAP_RULES:
-            raise UsageError('"{overlap}" is no overlap rule; use one of {listed}.', overlap=self.overlap, listed=", ".join(OVERLAP_RULES))
-        if self.onExisting not in EXISTING_RULES:
-            raise UsageError(
-                '"{onexisting}" is no rule for names that are there already; use one of {listed}.',
-                onexisting=self.onExisting,
-                listed=", ".join(EXISTING_RULES),
-            )
+        checkRules(self.overlap, self.onExisting)
 
 
 @dataclass(slots=True)

@@ -17,13 +17,14 @@ import numpy as np
 
 from ..errors import MedImageParseError, UsageError
 from ..files.segmentation import SegmentSpec
+from ..imaging.layers import within, without
 from ..imaging.regions import Region
 from ..imaging.volume import CroppedMask
-from .geometry import arrayFromMatrix, extentStart, imageToWorld, matrixFromArray, orientedImage, shifted, volumeToSegmentation
+from .geometry import extentStart, imageToWorld, labelmapOf, orientedImage, shifted, volumeGrid
 from .masks import maskOnGrid
-from .segments import ImportResult, checkMadeOfVoxels, freeName
+from .segments import ImportResult, checkMadeOfVoxels, describe, freeName, usedNames
 from .session import importSlicer, renderingPaused
-from .tags import setTags, setTerminology
+from .tags import setTags
 from .undo import ImportStep, addMark, allOrNothing, beginStep, fingerprintOf, isInEffect, keepStep, takeBack
 
 COMBINE = ("replace", "add", "remove", "intersect")
@@ -162,7 +163,10 @@ class EditorTarget:
         if isChanged:
             addMark(segment, mark)
         if self.segmentId and isChanged:
-            _nameUnnamed(segment, spec)
+            if isUnnamed(segment.GetName()):  # what is in it now gives it a name; one that somebody gave stays
+                segment.SetName(spec.name)
+                segment.SetColor(*spec.color)
+                describe(segment, spec)
             setTags(segment, spec.tags)
         # A segment that already was just what was found is a result as well.
         return segmentId if isChanged or not (without(add, old).voxels.size or remove.voxels.size) else None
@@ -189,30 +193,6 @@ def combined(old: CroppedMask, mask: CroppedMask, asked: CroppedMask, how: str) 
     return (mask if how == "replace" else nothing), remove
 
 
-def within(mask: CroppedMask, other: CroppedMask) -> CroppedMask:
-    """The voxels of a mask that are in another mask of the same grid too."""
-    return CroppedMask(mask.shape_kji, mask.start_kji, mask.voxels & _over(other, mask)).trimmed()
-
-
-def without(mask: CroppedMask, other: CroppedMask) -> CroppedMask:
-    """The voxels of a mask that are not in another mask of the same grid."""
-    return CroppedMask(mask.shape_kji, mask.start_kji, mask.voxels & (_over(other, mask) ^ 1)).trimmed()
-
-
-def _over(other: CroppedMask, mask: CroppedMask) -> np.ndarray:
-    """A mask's voxels in the box of another one."""
-    found = np.zeros(mask.voxels.shape, np.uint8)
-    here, there = [], []
-    for a, b in zip(mask.box, other.box):
-        low, high = max(a.start, b.start), min(a.stop, b.stop)
-        if low >= high:
-            return found
-        here.append(slice(low - a.start, high - a.start))
-        there.append(slice(low - b.start, high - b.start))
-    found[tuple(here)] = other.voxels[tuple(there)]
-    return found
-
-
 def isUnnamed(name: str) -> bool:
     """Whether a segment's name is one of those that Slicer gives, and so names no structure."""
     return _NO_NAME.match(name.strip()) is not None
@@ -221,12 +201,11 @@ def isUnnamed(name: str) -> bool:
 def addEmptySegment(segmentationNode: Any, spec: SegmentSpec) -> str:
     """A new, empty segment with name, color, terminology and provenance. Returns its ID."""
     segmentation = segmentationNode.GetSegmentation()
-    used = {segmentation.GetSegment(each).GetName() for each in segmentation.GetSegmentIDs()}
-    segmentId = segmentation.AddEmptySegment("", freeName(spec.name, used), spec.color)
+    segmentId = segmentation.AddEmptySegment("", freeName(spec.name, usedNames(segmentation)), spec.color)
     if not segmentId:
         raise RuntimeError("a segment could not be added")
     segment = segmentation.GetSegment(segmentId)
-    _describe(segment, spec)
+    describe(segment, spec)
     setTags(segment, spec.tags)
     return segmentId
 
@@ -286,11 +265,8 @@ class _Grid:
             raise UsageError("The segmentation has no geometry; choose a source volume in the Segment Editor.")
         self._matrix, self._start = imageToWorld(reference), extentStart(reference)
         self._shape = _kji(reference)
-        matrix = matrixFromArray(np.eye(4))
-        volumeNode.GetIJKToRASMatrix(matrix)
-        self._volume = volumeToSegmentation(volumeNode, segmentationNode) @ arrayFromMatrix(matrix)
+        self._volume, self._volumeStart = volumeGrid(volumeNode, segmentationNode)
         self._volumeShape = _kji(volumeNode.GetImageData())
-        self._volumeStart = extentStart(volumeNode.GetImageData())
 
     def ofVolume(self, mask: CroppedMask) -> CroppedMask:
         """A mask on the volume's grid as one on this."""
@@ -305,8 +281,7 @@ class _Grid:
     def ofSegment(self, segmentId: str) -> CroppedMask:
         """A segment as a mask on this grid."""
         segment = self._node.GetSegmentation().GetSegment(segmentId)
-        name = importSlicer().vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
-        return self._placed(segment.GetRepresentation(name), segment.GetLabelValue())
+        return self._placed(labelmapOf(segment), segment.GetLabelValue())
 
     def image(self, mask: CroppedMask) -> Any:
         """A mask on this grid as a labelmap for the editor."""
@@ -319,19 +294,3 @@ class _Grid:
 def _kji(image: Any) -> tuple[int, int, int]:
     i, j, k = (int(size) for size in image.GetDimensions())
     return k, j, i
-
-
-def _nameUnnamed(segment: Any, spec: SegmentSpec) -> None:
-    """A segment that nobody has named gets the name of what is in it now; a name that somebody gave stays."""
-    if isUnnamed(segment.GetName()):
-        segment.SetName(spec.name)
-        segment.SetColor(*spec.color)
-        _describe(segment, spec)
-
-
-def _describe(segment: Any, spec: SegmentSpec) -> None:
-    # Set on purpose: Slicer must not rename or recolor it when a terminology is chosen for it.
-    segment.SetNameAutoGenerated(False)
-    segment.SetColorAutoGenerated(False)
-    if spec.terminology:
-        setTerminology(segment, spec.terminology)

@@ -36,6 +36,13 @@ def arrayFromMatrix(matrix: Any) -> np.ndarray:
     return np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
 
 
+def volumeMatrix(volumeNode: Any) -> np.ndarray:
+    """4x4 from a volume node's ijk (extent indices) to mm in its own coordinates."""
+    matrix = matrixFromArray(np.eye(4))
+    volumeNode.GetIJKToRASMatrix(matrix)
+    return arrayFromMatrix(matrix)
+
+
 def imageToWorld(image: Any) -> np.ndarray:
     """4x4 from a vtkOrientedImageData's own ijk (extent indices) to mm."""
     import vtk
@@ -78,8 +85,7 @@ def orientedImage(mask: CroppedMask, imageToWorldArray: np.ndarray, startIjk: tu
     import vtk
     from vtk.util.numpy_support import numpy_to_vtk
 
-    slicer = _slicer()
-    image = slicer.vtkOrientedImageData()
+    image = importSlicer().vtkOrientedImageData()
     image.SetExtent(boxExtent(mask, startIjk))
     # VTK stores the i axis fastest: that is the C order of a kji array.
     flat = np.ascontiguousarray(mask.voxels, dtype=np.uint8).ravel()
@@ -140,7 +146,7 @@ def volumeToSegmentation(volumeNode: Any, segmentationNode: Any) -> np.ndarray:
     """
     import vtk
 
-    slicer = _slicer()
+    slicer = importSlicer()
     volumeParent, segmentationParent = volumeNode.GetParentTransformNode(), segmentationNode.GetParentTransformNode()
     if volumeParent is segmentationParent:
         return np.eye(4)
@@ -154,6 +160,21 @@ def volumeToSegmentation(volumeNode: Any, segmentationNode: Any) -> np.ndarray:
     matrix = vtk.vtkMatrix4x4()
     slicer.vtkMRMLTransformNode.GetMatrixTransformBetweenNodes(volumeParent, segmentationParent, matrix)
     return arrayFromMatrix(matrix)
+
+
+def volumeGrid(volumeNode: Any, segmentationNode: Any) -> tuple[np.ndarray, tuple[int, int, int]]:
+    """4x4 from a volume's ijk to a segmentation's coordinates, and the ijk of the volume's first voxel. Raises as volumeToSegmentation."""
+    return volumeToSegmentation(volumeNode, segmentationNode) @ volumeMatrix(volumeNode), extentStart(volumeNode.GetImageData())
+
+
+def binaryLabelmap() -> str:
+    """What Slicer calls the representation of segments as voxels."""
+    return str(importSlicer().vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName())
+
+
+def labelmapOf(segment: Any) -> Any:
+    """The vtkOrientedImageData that a vtkSegment is in, maybe with others; None where it is a surface only."""
+    return segment.GetRepresentation(binaryLabelmap())
 
 
 def segmentMask(image: Any, labelValue: int) -> tuple[np.ndarray, tuple[int, int, int]] | None:
@@ -177,13 +198,22 @@ def segmentMask(image: Any, labelValue: int) -> tuple[np.ndarray, tuple[int, int
     return np.ascontiguousarray(inside[inner]).view(np.uint8), start
 
 
-def _slicer() -> Any:
-    from .session import importSlicer
-
-    return importSlicer()
-
-
 _SLIVER = 1e-6  # voxels; a border that runs through a voxel's center counts as including it, whatever the rounding
+
+
+def voxelsBetween(corners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """First voxel, and the one behind the last, of those whose centers lie in the smallest box of some points.
+
+    Args:
+        corners: (points, 3 or more): ijk, fractions of voxels.
+    """
+    low, high = corners[:, :3].min(axis=0), corners[:, :3].max(axis=0)
+    return np.ceil(low - _SLIVER).astype(int), np.floor(high + _SLIVER).astype(int) + 1
+
+
+def regionText(first: np.ndarray, last: np.ndarray) -> str:
+    """A box of voxels as the tasks' `region` option: "I0:I1,J0:J1,K0:K1", ends not included."""
+    return ",".join(f"{start}:{stop}" for start, stop in zip(first, last))
 
 
 def regionFromRoi(roiNode: Any, volumeNode: Any, volume: Volume) -> str:
@@ -208,11 +238,11 @@ def regionFromRoi(roiNode: Any, volumeNode: Any, volume: Volume) -> str:
     corners = np.array([(*(half * signs), 1.0) for signs in itertools.product((-1, 1), repeat=3)])
     inWorld = corners @ arrayFromMatrix(roiNode.GetObjectToWorldMatrix()).T
     ijk = inWorld @ np.linalg.inv(parentToWorld(volumeNode) @ np.asarray(volume.ijk_to_ras, dtype=float)).T
-    first = np.maximum(np.ceil(ijk[:, :3].min(axis=0) - _SLIVER).astype(int), 0)
-    last = np.minimum(np.floor(ijk[:, :3].max(axis=0) + _SLIVER).astype(int) + 1, volume.shape_kji[::-1])
+    first, last = voxelsBetween(ijk)
+    first, last = np.maximum(first, 0), np.minimum(last, volume.shape_kji[::-1])
     if np.any(first >= last):
         raise UsageError("The region of interest holds no voxel of the volume; move it onto the volume or make it larger.")
-    return ",".join(f"{start}:{stop}" for start, stop in zip(first, last))
+    return regionText(first, last)
 
 
 def worldPoint(volumeNode: Any, ras: np.ndarray) -> tuple[float, float, float]:
@@ -247,9 +277,6 @@ def parentToWorld(node: Any) -> np.ndarray:
     return arrayFromMatrix(matrix)
 
 
-_SEGMENT_REGION_SLIVER = 1e-6  # voxels of rounding
-
-
 def regionFromSegment(segmentationNode: Any, segmentId: str, volumeNode: Any, volume: Volume) -> str:
     """The smallest box of a volume's voxels that holds a segment, as the tasks' `region` option; what lies outside is cut off.
 
@@ -268,8 +295,7 @@ def regionFromSegment(segmentationNode: Any, segmentId: str, volumeNode: Any, vo
     segment = segmentationNode.GetSegmentation().GetSegment(segmentId) if segmentationNode is not None else None
     if segment is None:
         raise UsageError("Choose a segment: the region is the box around it.")
-    binary = importSlicer().vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
-    image = segment.GetRepresentation(binary)
+    image = labelmapOf(segment)
     found = segmentMask(image, segment.GetLabelValue()) if image is not None else None
     if found is None:
         raise UsageError('The segment "{name}" is empty; choose another.', name=segment.GetName())
@@ -278,8 +304,8 @@ def regionFromSegment(segmentationNode: Any, segmentId: str, volumeNode: Any, vo
     corners = np.array([[*np.where(ends, stop, start), 1.0] for ends in itertools.product((False, True), repeat=3)])
     inVolume = np.linalg.inv(volumeToSegmentation(volumeNode, segmentationNode) @ np.asarray(volume.ijk_to_ras, float))
     ijk = corners @ (inVolume @ imageToWorld(image)).T
-    low = np.maximum(np.ceil(ijk[:, :3].min(axis=0) - _SEGMENT_REGION_SLIVER).astype(int), 0)
-    high = np.minimum(np.floor(ijk[:, :3].max(axis=0) + _SEGMENT_REGION_SLIVER).astype(int) + 1, volume.shape_kji[::-1])
+    low, high = voxelsBetween(ijk)
+    low, high = np.maximum(low, 0), np.minimum(high, volume.shape_kji[::-1])
     if np.any(low >= high):
         raise UsageError('The segment "{name}" lies outside of the volume; choose another.', name=segment.GetName())
-    return ",".join(f"{first}:{last}" for first, last in zip(low, high))
+    return regionText(low, high)

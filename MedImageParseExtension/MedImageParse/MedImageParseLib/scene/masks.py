@@ -9,8 +9,7 @@ import numpy as np
 
 from ..errors import UsageError
 from ..imaging.volume import CroppedMask
-from .geometry import arrayFromMatrix, extentStart, gridShift, imageToWorld, matrixFromArray, segmentMask, shifted, volumeToSegmentation
-from .session import importSlicer
+from .geometry import binaryLabelmap, gridShift, imageToWorld, labelmapOf, segmentMask, shifted, volumeGrid
 from .tags import TAG, tagsOf
 
 
@@ -49,20 +48,16 @@ def segmentsOnVolume(segmentationNode: Any, volumeNode: Any) -> list[PlacedSegme
     image = volumeNode.GetImageData() if volumeNode is not None else None
     if segmentationNode is None or image is None or 0 in image.GetDimensions():
         raise UsageError("Choose a segmentation and the volume that it belongs to.")
-    slicer = importSlicer()
-    binary = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
     segmentation = segmentationNode.GetSegmentation()
-    if segmentation.GetNumberOfSegments() and not segmentation.ContainsRepresentation(binary):
-        segmentation.CreateRepresentation(binary)
-    matrix = matrixFromArray(np.eye(4))
-    volumeNode.GetIJKToRASMatrix(matrix)
-    grid = volumeToSegmentation(volumeNode, segmentationNode) @ shifted(arrayFromMatrix(matrix), extentStart(image))
+    if segmentation.GetNumberOfSegments() and not segmentation.ContainsRepresentation(binaryLabelmap()):
+        segmentation.CreateRepresentation(binaryLabelmap())
+    grid = shifted(*volumeGrid(volumeNode, segmentationNode))
     shape = tuple(image.GetDimensions()[::-1])
     placed = []
     for segmentId in segmentation.GetSegmentIDs():
         segment = segmentation.GetSegment(segmentId)
         tags = tagsOf(segment)
-        mask = maskOnGrid(segment.GetRepresentation(binary), segment.GetLabelValue(), grid, shape)
+        mask = maskOnGrid(labelmapOf(segment), segment.GetLabelValue(), grid, shape)
         prompt = tags.get(f"{TAG}Prompt") or segment.GetName()
         placed.append(PlacedSegment(segmentId, segment.GetName(), prompt, tuple(segment.GetColor()), mask, tags))
     return placed

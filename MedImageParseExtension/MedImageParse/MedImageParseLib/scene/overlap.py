@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from ..imaging.layers import without
 from ..imaging.volume import CroppedMask, three
-from .geometry import boxExtent, extentStart, gridShift, imageToWorld, labelArray, matrixFromArray, orientedImage
+from .geometry import boxExtent, extentStart, gridShift, imageToWorld, labelArray, labelmapOf, matrixFromArray, orientedImage
 from .session import importSlicer
 
 
@@ -34,16 +35,7 @@ def withoutExisting(
 
 def withoutLater(masks: list[CroppedMask]) -> list[CroppedMask]:
     """Masks of one grid made disjoint: a voxel stays with the last mask that holds it, as if they had been painted in this order."""
-    result = []
-    for position, mask in enumerate(masks):
-        voxels = mask.voxels.copy()
-        for later in masks[position + 1 :]:
-            common = [slice(max(a.start, b.start), max(min(a.stop, b.stop), max(a.start, b.start))) for a, b in zip(mask.box, later.box)]
-            here = tuple(slice(part.start - first, part.stop - first) for part, first in zip(common, mask.start_kji))
-            there = tuple(slice(part.start - first, part.stop - first) for part, first in zip(common, later.start_kji))
-            voxels[here] &= (later.voxels[there] == 0).view(np.uint8)
-        result.append(CroppedMask(mask.shape_kji, mask.start_kji, voxels).trimmed())
-    return result
+    return [without(mask, *masks[position + 1 :]) for position, mask in enumerate(masks)]
 
 
 def eraseFromAll(segmentationNode: Any, mask: CroppedMask, imageToWorldArray: np.ndarray, startIjk: tuple[int, int, int]) -> None:
@@ -73,22 +65,11 @@ def eraseFromAll(segmentationNode: Any, mask: CroppedMask, imageToWorldArray: np
             raise RuntimeError("an existing segment could not be changed")
 
 
-def union(masks: list[CroppedMask]) -> CroppedMask:
-    """One mask of everything in any of these masks of one grid, none of which is empty."""
-    start = three(min(mask.start_kji[axis] for mask in masks) for axis in range(3))
-    stop = tuple(max(mask.box[axis].stop for mask in masks) for axis in range(3))
-    voxels = np.zeros([last - first for first, last in zip(start, stop)], np.uint8)
-    for mask in masks:
-        voxels[tuple(slice(part.start - first, part.stop - first) for part, first in zip(mask.box, start))] |= mask.voxels
-    return CroppedMask(masks[0].shape_kji, start, voxels)
-
-
 def _layers(segmentation: Any, ignoredIds: set[str]) -> list[tuple[Any, list[str]]]:
     """Each labelmap of the segmentation that holds voxels, with the IDs of its segments."""
-    binary = importSlicer().vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
     layers: dict[str, tuple[Any, list[str]]] = {}
     for segmentId in segmentation.GetSegmentIDs():
-        image = segmentation.GetSegment(segmentId).GetRepresentation(binary)
+        image = labelmapOf(segmentation.GetSegment(segmentId))
         if segmentId not in ignoredIds and labelArray(image) is not None:
             layers.setdefault(image.GetAddressAsString(""), (image, []))[1].append(segmentId)
     return list(layers.values())

@@ -11,7 +11,8 @@ import numpy as np
 from ..errors import UsageError
 from ..imaging.regions import Region
 from ..imaging.volume import Volume
-from .geometry import arrayFromMatrix, parentToWorld, regionFromRoi, regionFromSegment
+from .geometry import arrayFromMatrix, parentToWorld, regionFromRoi, regionFromSegment, regionText, voxelsBetween
+from .session import nodesOfClass
 
 _SLIVER = 1e-6  # voxels of rounding
 
@@ -51,10 +52,7 @@ def visibleRoi(scene: Any) -> Any:
     Raises:
         UsageError: none is shown.
     """
-    nodes = [
-        scene.GetNthNodeByClass(each, "vtkMRMLMarkupsROINode") for each in range(scene.GetNumberOfNodesByClass("vtkMRMLMarkupsROINode"))
-    ]
-    shown = [node for node in nodes if node.GetDisplayNode() is None or node.GetDisplayVisibility()]
+    shown = [node for node in nodesOfClass(scene, "vtkMRMLMarkupsROINode") if node.GetDisplayNode() is None or node.GetDisplayVisibility()]
     if not shown:
         raise UsageError("No region of interest is shown; add one with the Markups module, or choose another region.")
     return shown[-1]
@@ -62,8 +60,7 @@ def visibleRoi(scene: Any) -> Any:
 
 def shownSliceNodes(scene: Any) -> list:
     """The slice views of the layout that is chosen, as vtkMRMLSliceNodes."""
-    nodes = [scene.GetNthNodeByClass(each, "vtkMRMLSliceNode") for each in range(scene.GetNumberOfNodesByClass("vtkMRMLSliceNode"))]
-    return [node for node in nodes if node.IsMappedInLayout()]
+    return [node for node in nodesOfClass(scene, "vtkMRMLSliceNode") if node.IsMappedInLayout()]
 
 
 def regionFromViews(sliceNodes: Iterable[Any], volumeNode: Any, volume: Volume) -> str:
@@ -87,16 +84,14 @@ def regionFromViews(sliceNodes: Iterable[Any], volumeNode: Any, volume: Volume) 
         count += 1
         across = int(np.argmax(np.abs(fromWorld[:3, :3] @ toRas[:3, 2])))
         corners = np.array([[x * width / 2, y * height / 2, 0.0, 1.0] for x, y in itertools.product((-1, 1), repeat=2)])
-        ijk = (corners @ (fromWorld @ toRas).T)[:, :3]
-        first = np.ceil(ijk.min(axis=0) - _SLIVER).astype(int)
-        last = np.floor(ijk.max(axis=0) + _SLIVER).astype(int) + 1
+        first, last = voxelsBetween(corners @ (fromWorld @ toRas).T)
         for axis in {0, 1, 2} - {across}:
             low[axis], high[axis] = max(low[axis], first[axis]), min(high[axis], last[axis])
     if not count:
         raise UsageError("No slice view is shown; choose a layout with slice views, or another region.")
     if np.any(low >= high):
         raise UsageError("The slice views show no part of the volume together; move them onto it, or choose another region.")
-    return _text(low, high)
+    return regionText(low, high)
 
 
 def grown(region: str, margin: float, volumeNode: Any, volume: Volume) -> str:
@@ -118,8 +113,4 @@ def grown(region: str, margin: float, volumeNode: Any, volume: Volume) -> str:
     steps = np.ceil(margin / spacing - _SLIVER).astype(int)
     low = np.maximum(np.array(box.start_kji[::-1]) - steps, 0)
     high = np.minimum(np.array(box.stop_kji[::-1]) + steps, volume.shape_kji[::-1])
-    return _text(low, high)
-
-
-def _text(low: np.ndarray, high: np.ndarray) -> str:
-    return ",".join(f"{first}:{last}" for first, last in zip(low, high))
+    return regionText(low, high)

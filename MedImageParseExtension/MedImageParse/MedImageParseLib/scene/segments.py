@@ -6,14 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from ..errors import InputError, UsageError
 from ..files.segmentation import SegmentSpec
+from ..imaging.layers import union
 from ..imaging.volume import CroppedMask
-from .geometry import arrayFromMatrix, extentStart, layers, matrixFromArray, orientedImage, volumeToSegmentation
-from .overlap import eraseFromAll, union, withoutExisting, withoutLater
-from .session import importSlicer, renderingPaused
+from .geometry import binaryLabelmap, layers, orientedImage, volumeGrid, volumeToSegmentation
+from .overlap import eraseFromAll, withoutExisting, withoutLater
+from .session import hierarchyItem, importSlicer, removeNode, renderingPaused
 from .tags import setTags, setTerminology
 from .undo import MARK_TAG, ImportStep, allOrNothing, beginStep, keepStep, takeBack, undoLastImport
 
@@ -118,7 +117,6 @@ def newSegmentation(volumeNode: Any, name: str = "") -> Any:
         volumeNode: a volume node in a scene.
         name: default: "<volume's name> segmentation".
     """
-    slicer = importSlicer()
     scene = volumeNode.GetScene()
     node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", name or f"{volumeNode.GetName()} segmentation")
     # Under the volume's own transform: elsewhere the masks would show next to the organs, by as much as the transform moves.
@@ -126,9 +124,8 @@ def newSegmentation(volumeNode: Any, name: str = "") -> Any:
     # Also makes the volume the reference image, which export to DICOM needs.
     node.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
     _ensureDisplay(node)
-    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    hierarchy, volumeItem = hierarchyItem(volumeNode)
     if hierarchy is not None:
-        volumeItem = hierarchy.GetItemByDataNode(volumeNode)
         parent = hierarchy.GetItemParent(volumeItem) if volumeItem else hierarchy.GetSceneItemID()
         item = hierarchy.GetItemByDataNode(node)  # Slicer makes it as the node is added; outside Slicer nobody does
         if item:
@@ -138,7 +135,8 @@ def newSegmentation(volumeNode: Any, name: str = "") -> Any:
     return node
 
 
-def _checkArguments(volumeNode: Any, specs: list[SegmentSpec], overlap: str, onExisting: str) -> None:
+def checkRules(overlap: str, onExisting: str) -> None:
+    """Raises UsageError where one of the two is not among OVERLAP_RULES and EXISTING_RULES."""
     if overlap not in OVERLAP_RULES:
         raise UsageError('"{overlap}" is no overlap rule; use one of {listed}.', overlap=overlap, listed=", ".join(OVERLAP_RULES))
     if onExisting not in EXISTING_RULES:
@@ -147,6 +145,10 @@ def _checkArguments(volumeNode: Any, specs: list[SegmentSpec], overlap: str, onE
             onexisting=onExisting,
             listed=", ".join(EXISTING_RULES),
         )
+
+
+def _checkArguments(volumeNode: Any, specs: list[SegmentSpec], overlap: str, onExisting: str) -> None:
+    checkRules(overlap, onExisting)
     image = volumeNode.GetImageData() if volumeNode is not None and volumeNode.IsA("vtkMRMLVolumeNode") else None
     if image is None or 0 in image.GetDimensions():
         raise InputError("There is no volume for the masks to lie on; select the volume that they were made from.")
@@ -165,14 +167,12 @@ def _checkArguments(volumeNode: Any, specs: list[SegmentSpec], overlap: str, onE
 
 
 def _checkSegmentation(segmentationNode: Any, volumeNode: Any) -> None:
-    slicer = importSlicer()
     if segmentationNode.GetScene() is not volumeNode.GetScene():
         raise UsageError("The segmentation and the volume are in different scenes; choose a segmentation of the volume's scene.")
     segmentation = segmentationNode.GetSegmentation()
-    binary = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
     checkMadeOfVoxels(segmentationNode)
-    if segmentation.GetSourceRepresentationName() != binary:
-        segmentation.SetSourceRepresentationName(binary)
+    if segmentation.GetSourceRepresentationName() != binaryLabelmap():
+        segmentation.SetSourceRepresentationName(binaryLabelmap())
     volumeToSegmentation(volumeNode, segmentationNode)
 
 
@@ -186,8 +186,7 @@ def checkMadeOfVoxels(segmentationNode: Any) -> None:
         UsageError: its segments are kept as something else, such as surfaces.
     """
     segmentation = segmentationNode.GetSegmentation()
-    binary = importSlicer().vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
-    if segmentation.GetNumberOfSegments() > 0 and segmentation.GetSourceRepresentationName() != binary:
+    if segmentation.GetNumberOfSegments() > 0 and segmentation.GetSourceRepresentationName() != binaryLabelmap():
         raise UsageError(
             'The segmentation "{name}" is not made of voxels (binary labelmaps), and adding masks would change their shape; make binary labelmap its source representation, or choose a new segmentation.',
             name=segmentationNode.GetName(),
@@ -215,7 +214,7 @@ def _plan(
         name = key if replacedId else freeName(key, usedNames)
         usedNames.add(name)
         planned.append(_Planned(key, spec, replacedId, name, mask))
-    matrix, start = _volumeGrid(volumeNode, segmentationNode)
+    matrix, start = volumeGrid(volumeNode, segmentationNode)
     masks = [each.mask for each in planned]
     if overlap == "keep":
         replacedIds = {each.replacedId for each in planned if each.replacedId}
@@ -255,7 +254,7 @@ def _apply(
             if remakeSurfaces:
                 segmentation.RemoveRepresentation(surface)
             if erases:
-                eraseFromAll(segmentationNode, union([each.mask for each in planned]), *_volumeGrid(volumeNode, segmentationNode))
+                eraseFromAll(segmentationNode, union([each.mask for each in planned]), *volumeGrid(volumeNode, segmentationNode))
             for each in planned:
                 if each.replacedId:
                     result.segmentIds[each.key] = _replaceSegment(segmentation, each, each.replacedId, step)
@@ -268,12 +267,8 @@ def _apply(
 
 
 def _addSegment(segmentation: Any, planned: _Planned, step: ImportStep) -> str:
-    slicer = importSlicer()
-    segment = slicer.vtkSegment()
-    segment.SetLabelValue(planned.label)
-    segment.AddRepresentation(slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName(), planned.image)
-    _describe(segment, planned)
-    segment.SetTag(MARK_TAG, step.mark)
+    segment = importSlicer().vtkSegment()
+    _fillSegment(segment, planned, planned.label, step)
     segmentId = segmentation.GenerateUniqueSegmentID("")
     step.addedIds.append(segmentId)
     if not segmentation.AddSegment(segment, segmentId):
@@ -284,47 +279,38 @@ def _addSegment(segmentation: Any, planned: _Planned, step: ImportStep) -> str:
 
 
 def _replaceSegment(segmentation: Any, planned: _Planned, segmentId: str, step: ImportStep) -> str:
-    binary = importSlicer().vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
     # Out of the layer that it may share with others: writing into that would erase them.
     segmentation.SeparateSegmentLabelmap(segmentId)
-    segment = segmentation.GetSegment(segmentId)
-    segment.AddRepresentation(binary, planned.image)
-    segment.SetLabelValue(1)
-    _describe(segment, planned)
-    segment.SetTag(MARK_TAG, step.mark)
+    _fillSegment(segmentation.GetSegment(segmentId), planned, 1, step)
     return segmentId
 
 
-def _describe(segment: Any, planned: _Planned) -> None:
+def _fillSegment(segment: Any, planned: _Planned, label: int, step: ImportStep) -> None:
+    segment.AddRepresentation(binaryLabelmap(), planned.image)
+    segment.SetLabelValue(label)
     segment.SetName(planned.name)
     segment.SetColor(*planned.spec.color)
-    # Set on purpose: Slicer must not rename or recolor it when a terminology is chosen for it.
+    describe(segment, planned.spec)
+    setTags(segment, planned.spec.tags)
+    segment.SetTag(MARK_TAG, step.mark)
+
+
+def describe(segment: Any, spec: SegmentSpec) -> None:
+    """Give a segment its terminology; its name and color are meant, so that Slicer does not change them when a terminology is chosen."""
     segment.SetNameAutoGenerated(False)
     segment.SetColorAutoGenerated(False)
-    if planned.spec.terminology:
-        setTerminology(segment, planned.spec.terminology)
-    setTags(segment, planned.spec.tags)
+    if spec.terminology:
+        setTerminology(segment, spec.terminology)
 
 
 def _restore(segmentationNode: Any, step: ImportStep | None, created: bool) -> None:
     if created:
-        removeSegmentation(segmentationNode)
+        removeNode(segmentationNode)
     elif step is not None:
         takeBack(segmentationNode, step)
 
 
-def removeSegmentation(segmentationNode: Any) -> None:
-    slicer = importSlicer()
-    scene = segmentationNode.GetScene()
-    displayNode = segmentationNode.GetDisplayNode()
-    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
-    item = hierarchy.GetItemByDataNode(segmentationNode) if hierarchy is not None else 0
-    # The application removes the item with the node; where none runs nobody does.
-    if item and getattr(slicer, "app", None) is None:
-        hierarchy.RemoveItem(item, False, True)
-    for node in (segmentationNode, displayNode):
-        if node is not None and scene.IsNodePresent(node):
-            scene.RemoveNode(node)
+removeSegmentation = removeNode
 
 
 def _ensureDisplay(segmentationNode: Any) -> None:
@@ -337,12 +323,9 @@ def _ensureDisplay(segmentationNode: Any) -> None:
     displayNode.SetVisibility2DOutline(True)
 
 
-def _volumeGrid(volumeNode: Any, segmentationNode: Any) -> tuple[np.ndarray, tuple[int, int, int]]:
-    """4x4 from the volume's ijk to the segmentation's coordinates, and the ijk of the volume's first voxel."""
-    matrix = matrixFromArray(np.eye(4))
-    volumeNode.GetIJKToRASMatrix(matrix)
-    ijkToSegmentation = volumeToSegmentation(volumeNode, segmentationNode) @ arrayFromMatrix(matrix)
-    return ijkToSegmentation, extentStart(volumeNode.GetImageData())
+def usedNames(segmentation: Any) -> set[str]:
+    """The names of a vtkSegmentation's segments."""
+    return {segmentation.GetSegment(each).GetName() for each in segmentation.GetSegmentIDs()}
 
 
 def freeName(name: str, used: Any) -> str:

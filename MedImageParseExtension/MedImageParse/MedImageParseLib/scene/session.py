@@ -155,6 +155,31 @@ def renderingPaused() -> Iterator[None]:
         application.resumeRender()
 
 
+def nodesOfClass(scene: Any, kind: str) -> list[Any]:
+    """The nodes of a scene of a class or one derived from it, in the scene's order; slicer.util's function looks into Slicer's scene only."""
+    return [scene.GetNthNodeByClass(number, kind) for number in range(scene.GetNumberOfNodesByClass(kind))]
+
+
+def hierarchyItem(node: Any) -> tuple[Any, int]:
+    """The subject hierarchy of a node's scene, None where there is none, and the node's item in it, 0 for none."""
+    scene = node.GetScene()
+    hierarchy = importSlicer().vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene) if scene is not None else None
+    return hierarchy, hierarchy.GetItemByDataNode(node) if hierarchy is not None else 0
+
+
+def removeNode(node: Any) -> None:
+    """Take a node with its display node, and its item in the subject hierarchy, out of its scene. Does nothing where it is in none."""
+    scene = node.GetScene()
+    if scene is None or not scene.IsNodePresent(node):
+        return
+    hierarchy, item = hierarchyItem(node)
+    if item and getattr(importSlicer(), "app", None) is None:  # the application removes the item with the node; outside of it nobody does
+        hierarchy.RemoveItem(item, False, True)
+    for each in (node.GetDisplayNode(), node):
+        if each is not None and scene.IsNodePresent(each):
+            scene.RemoveNode(each)
+
+
 def _openSession(slicer: Any) -> _Session:
     global _session
     scene = slicer.vtkMRMLScene()

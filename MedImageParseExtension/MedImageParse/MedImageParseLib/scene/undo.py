@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import MedImageParseError, UsageError
-from .geometry import imageToWorld, segmentMask
+from .geometry import imageToWorld, labelmapOf, segmentMask
 from .session import importSlicer, renderingPaused
 
 _log = logging.getLogger(__name__)
@@ -181,9 +181,8 @@ def _firstTakenBack(segmentationNode: Any) -> ImportStep | None:
 
 def _stateOf(segmentationNode: Any) -> tuple:
     """Which labelmap each segment is in, and when that was last changed: the same as before where nobody has edited voxels."""
-    name = importSlicer().vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
     segmentation = segmentationNode.GetSegmentation()
-    images = [(each, segmentation.GetSegment(each).GetRepresentation(name)) for each in segmentation.GetSegmentIDs()]
+    images = [(each, labelmapOf(segmentation.GetSegment(each))) for each in segmentation.GetSegmentIDs()]
     return tuple((each, image.GetMTime() if image is not None else 0) for each, image in images)
 
 
@@ -295,7 +294,7 @@ def segmentFingerprints(segmentationNode: Any) -> dict[str, int]:
 
 def fingerprintOf(segment: Any) -> int:
     """A checksum of one segment's voxels and their place, 0 for an empty one."""
-    image = segment.GetRepresentation(importSlicer().vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName())
+    image = labelmapOf(segment)
     mask = segmentMask(image, segment.GetLabelValue())
     if mask is None:
         return 0

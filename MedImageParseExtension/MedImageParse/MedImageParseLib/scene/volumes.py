@@ -15,8 +15,8 @@ from ..imaging.geometry import SliceView
 from ..imaging.volume import Volume
 from ..remedies import Sentence
 from ..search.records import series_name
-from .geometry import arrayFromMatrix, extentStart, labelArray, matrixFromArray, shifted, worldPoint
-from .session import ensureScene, importSlicer
+from .geometry import extentStart, labelArray, matrixFromArray, shifted, volumeMatrix, worldPoint
+from .session import ensureScene, hierarchyItem, importSlicer, nodesOfClass
 
 _PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"}
 _MODALITY_ATTRIBUTE = "DICOM.Modality"
@@ -54,9 +54,7 @@ def volumeFromNode(volumeNode: Any, *, copy: bool = True) -> Volume:
     voxels = _voxelsOf(image, volumeNode.GetName())
     # A copy in the machine's own layout, never a view that changes or disappears with the node.
     voxels = np.array(voxels, order="C", copy=True) if copy else voxels
-    matrix = matrixFromArray(np.eye(4))
-    volumeNode.GetIJKToRASMatrix(matrix)
-    ijkToRas = shifted(arrayFromMatrix(matrix), extentStart(image))
+    ijkToRas = shifted(volumeMatrix(volumeNode), extentStart(image))
     return Volume(voxels, ijkToRas, modality=modalityOf(volumeNode), is_picture=_isPicture(volumeNode))
 
 
@@ -119,11 +117,8 @@ def modalityOf(volumeNode: Any) -> str:
 
 
 def _modalityInHierarchy(volumeNode: Any) -> str:
-    slicer = importSlicer()
-    scene = volumeNode.GetScene()
-    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene) if scene is not None else None
-    item = hierarchy.GetItemByDataNode(volumeNode) if hierarchy is not None else 0
-    return hierarchy.GetItemAttribute(item, _MODALITY_ATTRIBUTE) if hierarchy is not None and item else ""
+    hierarchy, item = hierarchyItem(volumeNode)
+    return hierarchy.GetItemAttribute(item, _MODALITY_ATTRIBUTE) if item else ""
 
 
 def _voxelsOf(image: Any, name: str) -> np.ndarray:
@@ -209,8 +204,7 @@ def showSlice(volumeNode: Any, plane: str, index: int) -> tuple[float, float, fl
 
 def volumeNodes(scene: Any) -> list:
     """The images of a scene that hold voxels: no labelmaps, no tensors, and nothing that other modules hide from the person."""
-    count = scene.GetNumberOfNodesByClass("vtkMRMLVolumeNode")
-    nodes = [scene.GetNthNodeByClass(number, "vtkMRMLVolumeNode") for number in range(count)]
+    nodes = nodesOfClass(scene, "vtkMRMLVolumeNode")
     images = [node for node in nodes if node.GetClassName() in _IMAGES and not node.GetHideFromEditors()]
     return [node for node in images if node.GetImageData() is not None and 0 not in node.GetImageData().GetDimensions()]
 
@@ -228,7 +222,5 @@ def seriesOf(volumeNode: Any) -> str:
 
 def _isShown(volumeNode: Any) -> bool:
     """Whether every slice view has this volume in its background already: then the person's zoom is left alone."""
-    scene = volumeNode.GetScene()
-    count = scene.GetNumberOfNodesByClass("vtkMRMLSliceCompositeNode")
-    nodes = [scene.GetNthNodeByClass(number, "vtkMRMLSliceCompositeNode") for number in range(count)]
+    nodes = nodesOfClass(volumeNode.GetScene(), "vtkMRMLSliceCompositeNode")
     return bool(nodes) and all(node.GetBackgroundVolumeID() == volumeNode.GetID() for node in nodes)
