@@ -86,6 +86,12 @@ def test_the_second_run_does_only_what_changed(folder, double, capsys):
     assert "3 before" in run(capsys, [*words, "--window", "0,255", "--redo", "changed"])[1] and (folder / "out" / "c0.seg.nrrd").exists()
 
 
+def test_a_case_in_which_nothing_was_found_is_not_sent_again_for_its_missing_masks(folder, double, capsys):
+    words = [word if word != "liver & spleen" else "unicorn" for word in batch_words(folder, double.url, "--write", "masks")]
+    assert run(capsys, words)[0] == 0 and len(double.seen) == 3
+    assert run(capsys, [*words, "--redo", "changed"])[0] == 0 and len(double.seen) == 3
+
+
 def test_a_table_gives_each_case_its_own_prompt_and_keeps_its_reference(folder, double, capsys):
     table = folder / "images" / "cases.csv"
     table.write_text("image,id,prompt,reference\nc0.nii.gz,first,spleen,ref.nii.gz\nc1.nii.gz,,,\n")

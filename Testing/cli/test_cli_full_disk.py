@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -48,10 +50,24 @@ def test_a_result_that_finds_no_room_is_exit_4_and_named(bench, full_disk, optio
     assert report["exit_status"] == 4 and report["error"] in line
 
 
-def test_a_result_that_was_written_before_the_disk_filled_is_kept(bench, full_disk):
-    full_disk.endings = ("picture.png",)
-    assert bench.segment("--prompt", "cube", "--labels", bench.path("labels.nii.gz"), "--picture", bench.path("picture.png")) == 4
-    assert (bench.folder / "labels.nii.gz").exists()
+@pytest.mark.parametrize("option", OUTPUTS)
+def test_the_other_results_are_written_and_the_report_tells_what_was_done(bench, full_disk, option):
+    full_disk.endings = (OUTPUTS[option],)
+    words = [word for name, file in OUTPUTS.items() for word in (name, bench.path(file))]
+    assert bench.segment("--prompt", "cube", *words, "--masks", bench.path("masks"), "--report", bench.path("report.json")) == 4
+    written = {bench.path(file) for file in (*OUTPUTS.values(), "masks") if file != OUTPUTS[option]}
+    report = bench.report()
+    assert set(report["outputs"]) == written and all(Path(path).exists() for path in written)
+    assert report["request_ids"] and report["tries"] == len(bench.double.seen) and report["http_status"] == 200 and report["prompts"][0]["found"]
+    assert report["kind"] == "usage" and report["exit_status"] == 4 and report["command"][0] == "segment"
+
+
+def test_a_disk_without_any_room_is_told_before_anything_is_sent(bench, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _folder: SimpleNamespace(total=10**9, used=10**9, free=0))
+    assert bench.segment("--prompt", "cube", "--labels", bench.path("labels.nii.gz")) == 2
+    assert "is full" in bench.err and not bench.double.seen
+    monkeypatch.setattr(shutil, "disk_usage", lambda _folder: SimpleNamespace(total=0, used=0, free=0))  # a drive that does not know
+    assert bench.segment("--prompt", "cube", "--labels", bench.path("labels.nii.gz")) == 0
 
 
 def test_a_report_that_finds_no_room_is_exit_4_after_requests_and_hides_no_other_error(bench, full_disk):
@@ -68,9 +84,11 @@ def test_a_report_that_finds_no_room_is_exit_4_after_requests_and_hides_no_other
 def test_vectors_that_find_no_room_are_exit_4(tmp_path, full_disk, capsys):
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 40), dtype=np.uint8)).save(tmp_path / "a.png")
     full_disk.endings = ("v.npz",)
+    words = ["--output", str(tmp_path / "v.npz"), "--report", str(tmp_path / "r.json")]
     with InsightDouble().serve() as url:
-        assert main(["embed", str(tmp_path / "a.png"), "--output", str(tmp_path / "v.npz"), "--endpoint", url, "--quiet"]) == 4
+        assert main(["embed", str(tmp_path / "a.png"), *words, "--endpoint", url, "--quiet"]) == 4
     assert str(tmp_path / "v.npz") in capsys.readouterr().err
+    assert json.loads((tmp_path / "r.json").read_text())["request_ids"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on the size of files")

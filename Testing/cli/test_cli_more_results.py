@@ -62,3 +62,10 @@ def test_repeated_runs_are_sent_and_told_with_their_agreement(bench):
     report = bench.report()
     assert report["repeat"] == 3 and report["prompts"][0]["agreement"] == 1.0  # the double always answers alike
     assert bench.segment(*words, "--repeat", "0") == 2 and len(bench.double.seen) == 4 * once
+
+
+def test_a_folder_that_nothing_was_written_to_is_no_output(bench):
+    folders = ["--masks", bench.path("masks"), "--probability", bench.path("probability")]
+    assert bench.segment("--prompt", "unicorn", *folders, "--report", bench.path("report.json")) == 0
+    assert bench.report()["outputs"] == [] and bench.out == "unicorn: not found\n"
+    assert bench.new_files() == {"report.json"}

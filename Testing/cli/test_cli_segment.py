@@ -134,10 +134,16 @@ def test_an_option_value_that_makes_no_sense_is_status_2_and_nothing_is_written_
 
 @pytest.mark.parametrize("words", [
     ("--output", "masks.nrrd"), ("--output", "nowhere/masks.seg.nrrd"), ("--labels", "labels.txt"), ("--labels", "labels.seg.nrrd"),
-    ("--picture", "picture.jpg"), ("--report", "nowhere/report.json"),
+    ("--picture", "picture.jpg"), ("--report", "nowhere/report.json"), ("--masks", "nowhere/masks"), ("--probability", "nowhere/masks"),
+    ("--masks", "closed/masks"), ("--masks", "closed"), ("--probability", "closed/masks"), ("--labels", "closed/labels.nii.gz"),
 ], ids=" ".join)  # fmt: skip
-def test_an_output_that_cannot_be_written_is_told_before_anything_is_sent(bench, words, monkeypatch):
+def test_an_output_that_cannot_be_written_is_told_before_anything_is_sent(bench, words, monkeypatch, tmp_path_factory):
     monkeypatch.chdir(bench.folder)
+    closed = tmp_path_factory.mktemp("read-only") / "closed"
+    closed.mkdir()
+    real = os.access  # root may write anywhere
+    monkeypatch.setattr(os, "access", lambda path, *mode: Path(path) != closed and real(path, *mode))
+    words = tuple(word.replace("closed", str(closed)) for word in words)
     assert bench.segment("--prompt", "cube", *words) == 2
     assert_one_error_line(bench)
     assert not bench.new_files() and not bench.double.seen

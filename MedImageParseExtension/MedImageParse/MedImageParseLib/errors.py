@@ -133,13 +133,27 @@ class PartlyDone(MedImageParseError):
     Args:
         template, code, params: as in MedImageParseError.
         cause: the error that stopped the rest, whose kind this one takes.
+        report: of what was done, None where there is none.
+
+    Attributes:
+        report: as given.
     """
 
     exit_status = 4
     code = "partly-done"
 
-    def __init__(self, template: str = "", /, *, code: str = "", cause: MedImageParseError | None = None, **params: Any) -> None:
+    def __init__(
+        self,
+        template: str = "",
+        /,
+        *,
+        code: str = "",
+        cause: MedImageParseError | None = None,
+        report: dict[str, Any] | None = None,
+        **params: Any,
+    ) -> None:
         super().__init__(template, code=code, **params)
+        self.report = report
         if cause is not None:
             self.kind = cause.kind
 

@@ -76,7 +76,7 @@ def classify(
 
         names = [one.name for one in result.labels]
         title = f"Labels of {Path(reading[1]).name}" if reading[1] else "Labels"
-        with after_requests():
+        with after_requests(result.report):
             write_label_chart(
                 path,
                 names,

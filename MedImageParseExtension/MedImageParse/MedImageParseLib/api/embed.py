@@ -99,7 +99,7 @@ def embed(
     order = {tally.series: number for number, tally in reversed(list(enumerate(result.tallies)))}
     records = sorted(sink.records, key=lambda record: (order.get(record.series, 0), record.slice_index))
     if path:
-        with after_requests():
+        with after_requests(result.report):
             write_vectors(path, records, provenance, result.report["scaling_factor"])
     return EmbedResult(records, np.stack([record.vector for record in records]), provenance, result.report, result.failure)
 
@@ -216,7 +216,7 @@ def index_search(
     if reading is not None:
         tell_input(result.report, reading[1], reading[2])
     if path:
-        with after_requests():
+        with after_requests(result.report):
             _write_grid(path, result, str(text or ""), Path(reading[1]).name if reading else "")
     return result
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import UsageError
 from ..files.collisions import check_outputs
-from ..files.write import check_writable, csv_cell, make_folder, write_atomically
+from ..files.write import check_folder, check_writable, csv_cell, make_folder, write_atomically
 from ..progress import Cancellation, Progress, no_progress
 from .adapters import is_one_index
 from .calls import in_sentences
@@ -50,6 +50,7 @@ def exam_train(
     if unknown:
         raise UsageError("There is no exam parameter '{name}'; there are {all}.", name=unknown[0][:40], all=", ".join(ATTRIBUTES))
     paths = {name: Path(output).expanduser() / f"{name.replace(' ', '-')}.npz" for name in chosen}
+    check_folder(output, "exam parameters")
     check_outputs({str(path): path for path in paths.values()}, [index], [output])
     with open_index(index) as opened:
         if options.headers:

@@ -100,7 +100,7 @@ def segment_frames(
     digits = len(str(len(readings) - 1))
     frames = [_of_frame(options, f"frame{number:0{digits}d}") for number in range(len(readings))]
     for each in frames:
-        _check(each, options, (image, *files_of(connection)), prompts)
+        outputs.OutputPaths.checked(each, (image, *files_of(connection)), catalogue.segment_names(prompts), within=2)
     cancellation.check()
     results: list[SegmentationResult] = []
     failure = ""
@@ -141,16 +141,6 @@ def _of_frame(options: SegmentOptions, frame: str) -> SegmentOptions:
 def _with_frame(path: Path, frame: str) -> Path:
     ending = next((each for each in _ENDINGS if path.name.lower().endswith(each)), path.suffix)
     return path.with_name(f"{path.name[: len(path.name) - len(ending)]}_{frame}{path.name[len(path.name) - len(ending) :]}")
-
-
-def _check(own: SegmentOptions, options: SegmentOptions, read: tuple, prompts: list[str]) -> None:
-    from .outputs import OutputPaths
-
-    OutputPaths.checked(own, read, catalogue.segment_names(prompts))
-    for folder in _FOLDERS:
-        path = getattr(options, folder)
-        if path and not Path(path).expanduser().parent.is_dir():
-            raise UsageError("The folder {parent} does not exist; create it or choose another.", parent=Path(path).parent)
 
 
 def _steps_of(progress: Progress) -> Progress:

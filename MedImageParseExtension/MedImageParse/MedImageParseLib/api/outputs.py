@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
-from ..errors import UsageError
+from ..errors import MedImageParseError, UsageError
 from ..files.collisions import check_outputs
 from ..files.segmentation import SegmentSpec, check_segmentation_path, write_segmentation
-from ..files.write import check_name, check_writable, safe_file_stem
+from ..files.write import check_folder, check_writable, safe_file_stem
 from ..imaging.volume import Volume
 from ..models import MODEL_NAMES
 from ..packages import require
@@ -52,13 +53,16 @@ class OutputPaths:
     instances: float | None = None
 
     @classmethod
-    def checked(cls, options: SegmentOptions, inputs: Iterable[object] = (), names: Iterable[str] = ()) -> OutputPaths:
+    def checked(
+        cls, options: SegmentOptions, inputs: Iterable[object] = (), names: Iterable[str] = (), *, within: int = 1
+    ) -> OutputPaths:
         """What to write, checked before anything is sent.
 
         Args:
             options: those of `segment`; what it writes counts here.
             inputs: what is read; volumes and None are passed over.
             names: of the segments to come, which name the probability volumes.
+            within: how many last parts of a folder's path are made where they are missing.
 
         Raises:
             UsageError: a name that cannot be written, or that would replace what is read; a package that writing needs is missing.
@@ -67,9 +71,7 @@ class OutputPaths:
             raise UsageError("The labelmap's name ends with .seg.nrrd, which is a segmentation's; end it with .nrrd or .nii.gz.")
         for folder, purpose in ((options.probability, "probability volumes"), (options.masks, "masks")):
             if folder:
-                check_name(Path(folder))
-            if folder and Path(folder).exists() and not Path(folder).is_dir():
-                raise UsageError("{folder} is a file; give a folder for the {purpose}.", folder=folder, purpose=purpose)
+                check_folder(folder, purpose, within)
         output = check_segmentation_path(options.output) if options.output else None
         files = {name: path for name in _ENDINGS if (path := getattr(options, name))}
         paths = cls(
@@ -86,10 +88,6 @@ class OutputPaths:
         if paths.dicom_seg:
             require("highdicom", "writing a DICOM segmentation")
         return paths
-
-    def written(self) -> list[str]:
-        """What is written, files and folders."""
-        return [str(path) for name in (*FILES, "probability", "masks") if (path := getattr(self, name))]
 
 
 @dataclass(slots=True, frozen=True)
@@ -170,22 +168,22 @@ def finish(
         paths: what to write.
         progress: told that files are being written.
         source: the DICOM images that the input was read from, where DICOM results are asked for.
+
+    Raises:
+        UsageError: something could not be written; the rest was, and is in the report's `outputs`.
     """
     report = result.report
     timings = report["timings_s"]
     tell_input(report, reading.path, reading.warnings)
     timings["read"] = round(reading.seconds, 4)
     progress("writing", 0, 0)
-    report["outputs"] = paths.written()
-    found = pieces(result, paths.instances)
-    if any(getattr(paths, name) for name in (*FILES[1:], "probability", "masks")):
-        start = time.perf_counter()
-        _write_files(result, paths, report)
-        _write_pieces(result, found, paths, source)
-        timings["write"] = round(time.perf_counter() - start, 4)
-    if paths.output:
-        _write_segmentation(result, found, paths.output, timings)
+    start = time.perf_counter()
+    failed = _write_each(_Writing(result, pieces(result, paths.instances), source), paths)
+    timings["write"] = round(time.perf_counter() - start - timings["import"], 4)
     timings["total"] = round(time.perf_counter() - reading.started, 4)
+    if failed:
+        report["warnings"] += [str(error) for error in failed[1:]]
+        raise failed[0]
 
 
 def provenance(result: SegmentationResult, prompt: PromptResult) -> dict[str, str]:
@@ -266,34 +264,6 @@ def segment_specs(result: SegmentationResult, found: list[PromptResult] | None =
     return specs
 
 
-def _write_segmentation(result: SegmentationResult, found: list[PromptResult], path: Path, timings: dict) -> None:
-    start = time.perf_counter()
-    specs = segment_specs(result, found)
-    timings["import"] = round(time.perf_counter() - start, 4)
-    start = time.perf_counter()
-    write_segmentation(path, result.volume.shown, specs)
-    timings["write"] = round(timings["write"] + time.perf_counter() - start, 4)
-
-
-def _write_files(result: SegmentationResult, paths: OutputPaths, report: dict) -> None:
-    from ..files import picture, write
-
-    if paths.labels:
-        labels, overlapped = result.labels()
-        write.write_labels(paths.labels, labels, result.volume, description=report["engine"] or "")
-        if overlapped:
-            report["warnings"].append("Some masks overlap; where they do, the labelmap keeps the later prompt (the .seg.nrrd keeps both).")
-    if paths.probability:
-        kept = [(prompt.name, prompt.probability) for prompt in result.prompts if prompt.probability is not None]
-        for name, probability in kept:
-            write.write_probabilities(paths.probability, name, probability, result.volume)
-        if not kept:
-            report["warnings"].append("The reply carries no probabilities, so no probability volume was written.")
-    if paths.picture:
-        masks = [(prompt.name, prompt.color, prompt.mask) for prompt in result.prompts]
-        picture.write_picture(paths.picture, result.volume, masks, title=report["engine"] or "")
-
-
 def find_source(paths: OutputPaths, reading: Reading, series: str | int = "") -> SourceSeries | None:
     """The DICOM images that results in DICOM refer to, found before anything is sent; None where none are asked for.
 
@@ -314,28 +284,115 @@ def find_source(paths: OutputPaths, reading: Reading, series: str | int = "") ->
     return dicom_export.find_source(Path(reading.path).expanduser(), reading.volume, str(series))
 
 
-def _write_pieces(result: SegmentationResult, found: list[PromptResult], paths: OutputPaths, source: SourceSeries | None) -> None:
-    """Everything that has one entry a structure."""
-    from ..files import dicom_export, write
+@dataclass(slots=True, frozen=True)
+class _Writing:
+    """What the files of a run are made of: the result, what becomes a segment, the DICOM images."""
 
-    report = result.report
-    engine = report["engine"] or ""
-    if paths.masks:
-        for piece in found:
-            write.write_mask(paths.masks, piece.name, piece.mask.full(), result.volume, description=engine)
-    if paths.statistics:
-        from ..cohort.statistics import describe, write_statistics
+    result: SegmentationResult
+    found: list[PromptResult]
+    source: SourceSeries | None
 
-        absent = [prompt for prompt in result.prompts if not prompt.found]
-        write_statistics(paths.statistics, [(piece.name, describe(result.volume, piece.mask)) for piece in (*found, *absent)])
-    if source is None:
-        return
-    made_by = dicom_export.Maker(engine or _title(report), report["version"], is_ai=not engine)
-    structures = [dicom_export.Structure(piece.text, piece.name, piece.color, piece.mask) for piece in found]
-    if paths.dicom_seg and not structures:
-        report["warnings"].append("Nothing was found, and a DICOM segmentation cannot be empty, so none was written.")
-        report["outputs"] = [path for path in report["outputs"] if path != str(paths.dicom_seg)]
-    elif paths.dicom_seg:
-        dicom_export.write_dicom_seg(paths.dicom_seg, result.volume, structures, source, made_by)
-    if paths.rtstruct:
-        dicom_export.write_rtstruct(paths.rtstruct, result.volume, structures, source, made_by)
+    @property
+    def report(self) -> dict:
+        return self.result.report
+
+    @property
+    def engine(self) -> str:
+        return self.report["engine"] or ""
+
+
+def _write_each(run: _Writing, paths: OutputPaths) -> list[MedImageParseError]:
+    """Write what was asked for, each whatever became of the others: the masks were paid for, and another disk may have room.
+
+    Returns:
+        why what is missing could not be written. What was written is in the report's `outputs`.
+    """
+    failed: list[MedImageParseError] = []
+    run.report["outputs"] = []
+    for name, write in _WRITERS.items():
+        if path := getattr(paths, name):
+            try:
+                if write(run, path):
+                    run.report["outputs"].append(str(path))
+            except MedImageParseError as error:
+                failed.append(error)
+    return failed
+
+
+def _write_segmentation(run: _Writing, path: Path) -> bool:
+    start = time.perf_counter()
+    specs = segment_specs(run.result, run.found)
+    run.report["timings_s"]["import"] = round(time.perf_counter() - start, 4)
+    write_segmentation(path, run.result.volume.shown, specs)
+    return True
+
+
+def _write_labels(run: _Writing, path: Path) -> bool:
+    from ..files import write
+
+    labels, overlapped = run.result.labels()
+    write.write_labels(path, labels, run.result.volume, description=run.engine)
+    if overlapped:
+        run.report["warnings"].append("Some masks overlap; where they do, the labelmap keeps the later prompt (the .seg.nrrd keeps both).")
+    return True
+
+
+def _write_picture(run: _Writing, path: Path) -> bool:
+    from ..files import picture
+
+    masks = [(prompt.name, prompt.color, prompt.mask) for prompt in run.result.prompts]
+    picture.write_picture(path, run.result.volume, masks, title=run.engine)
+    return True
+
+
+def _write_statistics(run: _Writing, path: Path) -> bool:
+    from ..cohort.statistics import describe, write_statistics
+
+    absent = [prompt for prompt in run.result.prompts if not prompt.found]
+    write_statistics(path, [(piece.name, describe(run.result.volume, piece.mask)) for piece in (*run.found, *absent)])
+    return True
+
+
+def _write_dicom(run: _Writing, path: Path, *, contours: bool) -> bool:
+    from ..files import dicom_export
+
+    structures = [dicom_export.Structure(piece.text, piece.name, piece.color, piece.mask) for piece in run.found]
+    if not structures and not contours:
+        run.report["warnings"].append("Nothing was found, and a DICOM segmentation cannot be empty, so none was written.")
+        return False
+    made_by = dicom_export.Maker(run.engine or _title(run.report), run.report["version"], is_ai=not run.engine)
+    write = dicom_export.write_rtstruct if contours else dicom_export.write_dicom_seg
+    write(path, run.result.volume, structures, cast("SourceSeries", run.source), made_by)
+    return True
+
+
+def _write_probabilities(run: _Writing, folder: Path) -> bool:
+    from ..files import write
+
+    kept = [(prompt.name, prompt.probability) for prompt in run.result.prompts if prompt.probability is not None]
+    for name, probability in kept:
+        write.write_probabilities(folder, name, probability, run.result.volume)
+    if not kept:
+        run.report["warnings"].append("The reply carries no probabilities, so no probability volume was written.")
+    return bool(kept)
+
+
+def _write_masks(run: _Writing, folder: Path) -> bool:
+    from ..files import write
+
+    for piece in run.found:
+        write.write_mask(folder, piece.name, piece.mask.full(), run.result.volume, description=run.engine)
+    return bool(run.found)
+
+
+# In the order in which they are written and told; each says whether there was anything to write.
+_WRITERS: dict[str, Callable[[_Writing, Path], bool]] = {
+    "output": _write_segmentation,
+    "labels": _write_labels,
+    "picture": _write_picture,
+    "statistics": _write_statistics,
+    "dicom_seg": functools.partial(_write_dicom, contours=False),
+    "rtstruct": functools.partial(_write_dicom, contours=True),
+    "probability": _write_probabilities,
+    "masks": _write_masks,
+}

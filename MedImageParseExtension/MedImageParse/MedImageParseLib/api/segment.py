@@ -102,7 +102,7 @@ def segment(
         result = ask(used)
     cancellation.check()
     result.report["warnings"] += [sentence for sentence in (line_end_warning(texts),) if sentence]
-    with after_requests():
+    with after_requests(result.report):
         outputs.finish(result, reading, paths, progress, source)
     return result
 

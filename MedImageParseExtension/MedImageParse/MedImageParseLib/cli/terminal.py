@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import sys
 import threading
@@ -171,12 +172,13 @@ def reported(
     except MedImageParseError as error:
         terminal.end()
         answered(arguments, failure_report(arguments, error, inputs))
+        for warning in (getattr(error, "report", None) or {}).get("warnings", ()):
+            terminal.say(f"warning: {warning}")
         if arguments.report:
             _write_failure(arguments, terminal, error, inputs)
         raise
     terminal.end()
-    written_files = [str(path) for path in outputs.values() if path]
-    report = result.report | {"command": command_of(arguments), "outputs": result.report.get("outputs") or written_files}
+    report = result.report | {"command": command_of(arguments), "outputs": result.report.get("outputs") or _written(outputs)}
     answered(arguments, report)
     if arguments.report:
         with after_requests():
@@ -186,6 +188,11 @@ def reported(
     return result
 
 
+def _written(outputs: dict[str, str | None]) -> list[str]:
+    """The files that are there, for a command whose result does not name them itself."""
+    return [str(path) for name, path in outputs.items() if path and name != "--report" and os.path.exists(os.path.expanduser(path))]
+
+
 def raise_if_partly(failure: str) -> None:
     """Raises PartlyDone where a run stopped half-way."""
     if failure:
@@ -193,7 +200,16 @@ def raise_if_partly(failure: str) -> None:
 
 
 def failure_report(arguments: argparse.Namespace, error: MedImageParseError, inputs: list[str]) -> dict:
-    """The report of a run that gave nothing: the same keys as far as they are known, and the error."""
+    """The report of a run that failed: the same keys as far as they are known, and the error."""
+    known = getattr(error, "report", None)
+    if known is not None:
+        return known | {
+            "command": command_of(arguments),
+            "kind": error.kind,
+            "inputs": [{"path": path} for path in inputs],
+            "error": str(error),
+            "exit_status": error.exit_status,
+        }
     sent = error if isinstance(error, EndpointError) else None
     return Report(
         command=command_of(arguments),

@@ -15,6 +15,7 @@ import io
 import os
 import re
 import secrets
+import shutil
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -64,6 +65,25 @@ def check_writable(path: str | os.PathLike, extensions: tuple[str, ...] = ()) ->
     return path
 
 
+def check_folder(folder: str | os.PathLike, purpose: str, within: int = 1) -> None:
+    """As check_writable, for a folder of results.
+
+    Args:
+        folder: may be missing.
+        purpose: what goes there, as "masks".
+        within: how many last parts of its path may be missing.
+
+    Raises:
+        UsageError: it is a file, it or the folder to make it in is not writable, more of its path is missing.
+    """
+    path = Path(folder).expanduser()
+    check_name(path)
+    if path.exists() and not path.is_dir():
+        raise UsageError("{folder} is a file; give a folder for the {purpose}.", folder=folder, purpose=purpose)
+    above = [path, *path.parents][: within + 1]
+    _check_folder(next((one for one in above if one.exists()), above[-1]), path.name)
+
+
 def check_name(path: Path) -> None:
     """Raises UsageError for a path that no file system takes: a part of more than 255 bytes, or a zero byte in it."""
     for part in path.parts:
@@ -72,8 +92,11 @@ def check_name(path: Path) -> None:
 
 
 @contextmanager
-def after_requests() -> Iterator[None]:
+def after_requests(report: dict | None = None) -> Iterator[None]:
     """For what is written once the endpoint has answered: a file that cannot be written is no bad usage then, as data has been sent.
+
+    Args:
+        report: of the run, which the error carries.
 
     Raises:
         PartlyDone: in place of an error about a file; its sentence names the file.
@@ -84,7 +107,11 @@ def after_requests() -> Iterator[None]:
         raise
     except MedImageParseError as error:
         raise PartlyDone(
-            "{error} The endpoint had answered by then; what was written before is kept.", error=error, cause=error, code="not-written"
+            "{error} The endpoint had answered by then; what could be written is kept.",
+            error=error,
+            cause=error,
+            code="not-written",
+            report=report,
         ) from error
 
 
@@ -93,6 +120,10 @@ def _check_folder(folder: Path, name: str) -> None:
         raise UsageError("The folder {folder} for {name} does not exist; create it or choose another.", folder=folder, name=name)
     if not os.access(folder, os.W_OK | os.X_OK):
         raise UsageError("The folder {folder} for {name} is not writable; choose another.", folder=folder, name=name)
+    with suppress(OSError):
+        disk = shutil.disk_usage(folder)
+        if disk.total and not disk.free:  # a network drive that does not know says 0 of 0
+            raise UsageError("The disk of the folder {folder} is full; free some space, or choose another place.", folder=folder)
 
 
 def write_atomically(path: str | os.PathLike, data: bytes) -> Path:

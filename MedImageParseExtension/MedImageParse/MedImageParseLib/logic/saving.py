@@ -13,7 +13,7 @@ import numpy as np
 from .. import __version__
 from ..errors import InputError, UsageError
 from ..files.collisions import check_outputs
-from ..files.write import check_writable, safe_file_stem
+from ..files.write import check_folder, check_writable, safe_file_stem
 from ..models import MODEL_NAMES
 from ..packages import require
 from ..scene.masks import PlacedSegment, segmentsOnVolume
@@ -62,6 +62,8 @@ def saveResults(
     wanted = {name: check_writable(path, ENDINGS[name]) for name, path in given.items() if path}
     if not wanted and not masks:
         raise UsageError("Say what to write: a DICOM segmentation, a structure set, labelmaps or statistics.")
+    if masks:
+        check_folder(masks, "masks")
     placed = segmentsOnVolume(segmentationNode, volumeNode)
     found = [one for one in placed if one.mask.count]
     folder = {f"mask of {one.name} ({one.segmentId})": Path(masks) / f"{safe_file_stem(one.name)}.nii.gz" for one in found} if masks else {}

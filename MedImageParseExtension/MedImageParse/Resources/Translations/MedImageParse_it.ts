@@ -1845,6 +1845,10 @@ left kidney</translation>
         <translation>Il dialetto &apos;{dialect}&apos; non è noto: usare uno tra {listed}.</translation>
     </message>
     <message>
+        <source>The disk of the folder {folder} is full; free some space, or choose another place.</source>
+        <translation>Il disco della cartella {folder} è pieno; liberare spazio o scegliere un&apos;altra posizione.</translation>
+    </message>
+    <message>
         <source>The disk refused to read or write the index {path} (full, over quota, or gone); see to it and run again: what was stored is kept.</source>
         <translation>Il disco ha rifiutato di leggere o scrivere l&apos;indice {path} (pieno, oltre la quota o assente); rimediare ed eseguire di nuovo: ciò che era memorizzato è conservato.</translation>
     </message>
@@ -4277,8 +4281,8 @@ left kidney</translation>
         <translation>{error} L&apos;endpoint aveva ormai risposto.</translation>
     </message>
     <message>
-        <source>{error} The endpoint had answered by then; what was written before is kept.</source>
-        <translation>{error} L&apos;endpoint aveva ormai risposto; ciò che era stato scritto prima è conservato.</translation>
+        <source>{error} The endpoint had answered by then; what could be written is kept.</source>
+        <translation>{error} L&apos;endpoint aveva già risposto; ciò che è stato possibile scrivere viene mantenuto.</translation>
     </message>
     <message>
         <source>{failed} ({strerror}): install Python 3.10 or later, or give an environment&apos;s with --python.</source>
