@@ -58,7 +58,12 @@ def test_the_other_results_are_written_and_the_report_tells_what_was_done(bench,
     written = {bench.path(file) for file in (*OUTPUTS.values(), "masks") if file != OUTPUTS[option]}
     report = bench.report()
     assert set(report["outputs"]) == written and all(Path(path).exists() for path in written)
-    assert report["request_ids"] and report["tries"] == len(bench.double.seen) and report["http_status"] == 200 and report["prompts"][0]["found"]
+    assert (
+        report["request_ids"]
+        and report["tries"] == len(bench.double.seen)
+        and report["http_status"] == 200
+        and report["prompts"][0]["found"]
+    )
     assert report["kind"] == "usage" and report["exit_status"] == 4 and report["command"][0] == "segment"
 
 

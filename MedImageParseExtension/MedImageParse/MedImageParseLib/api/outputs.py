@@ -53,9 +53,7 @@ class OutputPaths:
     instances: float | None = None
 
     @classmethod
-    def checked(
-        cls, options: SegmentOptions, inputs: Iterable[object] = (), names: Iterable[str] = (), *, within: int = 1
-    ) -> OutputPaths:
+    def checked(cls, options: SegmentOptions, inputs: Iterable[object] = (), names: Iterable[str] = (), *, within: int = 1) -> OutputPaths:
         """What to write, checked before anything is sent.
 
         Args:
