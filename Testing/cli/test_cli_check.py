@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 
 import pytest
@@ -31,6 +32,14 @@ def test_a_healthy_endpoint_is_one_line_on_stdout_and_status_0(served, double, c
     out, _err = capsys.readouterr()
     assert len(out.splitlines()) == 1 and double.seen
     assert ("MedImageParse 3D" in out) == (model == "medimageparse3d")
+
+
+def test_the_report_tells_where_the_probe_went_and_under_which_id(served, double, capsys):
+    assert main(["check", "--endpoint", served[1], "--model", "medimageparse3d", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["endpoint"] == served[1] and report["dialect"] == "azureml" and report["http_status"] == 200
+    assert report["request_ids"] == [double.seen[-1].headers["x-ms-client-request-id"]] and report["tries"] == 1
+    assert report["bytes_sent"] == len(double.seen[-1].body) and report["bytes_received"] > 0 and report["model"] == "medimageparse3d"
 
 
 def test_the_probe_is_small_and_shows_nobodys_body(served, double, capsys):

@@ -145,9 +145,12 @@ def test_a_run_that_stops_half_way_ends_with_4_and_a_sentence(pictures, capsys, 
     index = str(tmp_path / "a.index")
     with double.serve() as url:
         options = ["--endpoint", url, "--retries", "1", "--at-once", "1", "--batch", "1", "--quiet"]
-        assert main(["index", "add", index, *pictures, *options]) == 4
+        assert main(["index", "add", index, *pictures, *options, "--report", str(tmp_path / "r.json")]) == 4
         captured = capsys.readouterr()
         assert captured.out == "2 added, 0 already there\n"
+        report = json.loads((tmp_path / "r.json").read_text())
+        assert report["outputs"] == [index] and report["kind"] == "endpoint" and report["exit_status"] == 4
+        assert captured.err == f"error: {report['error']}\n"
         assert captured.err.startswith("error: Only a part was done and is kept") and "the model failed" in captured.err
         output = tmp_path / "v.npz"
         assert main(["embed", *pictures, "--output", str(output), *options]) == 3  # nothing at all came

@@ -232,6 +232,9 @@ def test_a_run_that_breaks_off_half_way_is_status_4_and_keeps_what_is_done(bench
     assert status == 4
     assert bench.err.splitlines()[-1].startswith("error: ") and (bench.folder / "labels.nii.gz").exists()
     assert np.asarray(nib.load(bench.path("labels.nii.gz")).dataobj).any()
+    report = bench.report()
+    assert report["exit_status"] == 4 and report["kind"] == "endpoint" and f"error: {report['error']}" == bench.err.splitlines()[-1]
+    assert report["outputs"] == [bench.path("labels.nii.gz")] and len(report["request_ids"]) >= 2
 
 
 def test_image_data_goes_to_another_host_only_with_consent(bench):

@@ -73,6 +73,15 @@ def test_a_report_holds_version_date_command_outputs_and_status_also_after_an_er
     failed = bench.report()
     assert failed["kind"] == "endpoint" and failed["http_status"] == 401 and failed["outputs"] == [] and failed["error"]
     assert set(done) - {"slabs", "group", "groups", "region", "deterministic"} <= set(failed)
+    assert failed["endpoint"] == done["endpoint"] == bench.url and failed["dialect"] == done["dialect"] == "azureml"
+
+
+def test_a_report_of_a_failed_run_through_a_profile_names_its_endpoint(bench):
+    assert bench.run("profiles", "add", "Here", "--endpoint", f"{bench.url.removesuffix('/score')}/invocations") == 0
+    bench.double.tamper = lambda _reply: (400, "application/json", b"{}")
+    words = ["--model", "medimageparse3d", "--prompt", FIRST, "--report", bench.path("report.json")]
+    assert bench.run("segment", bench.path("phantom.nii.gz"), "--profile", "Here", *words) == 3
+    assert bench.report()["endpoint"].endswith("/invocations") and bench.report()["dialect"] == "mlflow"
 
 
 def test_a_secret_in_a_url_is_not_in_the_report(bench, run):

@@ -192,6 +192,7 @@ def test_a_damaged_prediction_is_one_failed_case_and_not_the_end(cohort):
     (cohort / "made" / "case1.nii.gz").write_bytes(b"no image")
     result = evaluate(cohort / "truth", cohort / "made", names=cohort / "names.json")
     assert result.failure.startswith("2 of 3") and "Not measured" in " ".join(result.report["warnings"])
+    assert result.report["kind"] == "input"
     assert result.report["structures"]["liver"]["dice"]["mean"] == pytest.approx(0.8)
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv as csv_format
 import io
 from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
 from ..files.collisions import check_outputs
-from ..files.write import check_writable, csv_cell, write_atomically
+from ..files.write import after_requests, check_writable, csv_cell, write_atomically
 from ..progress import Cancellation, Progress, no_progress
 from .calls import in_sentences
 from .embed import embed, open_index
@@ -186,7 +187,8 @@ def adapter_apply(
         report, failure = made.report | {"adapter": head.kind, "set": head.name, "labels": list(head.labels)}, made.failure
     report["answers"] = [_described(one, head) for one in answers]
     if path:
-        write_atomically(path, _table(answers, head).encode())
+        with nullcontext() if is_one_index(given) else after_requests(report):
+            write_atomically(path, _table(answers, head).encode())
     return AppliedResult(head.labels, answers, report, failure)
 
 

@@ -151,9 +151,11 @@ def index_add(
     sink = IndexSink(check_writable(index))
     try:
         with connected(client, endpoint, profile, MODEL, cancellation, connection) as used:
-            return embed_sources(sources, used, sink, how, progress=progress, cancellation=cancellation)
+            result = embed_sources(sources, used, sink, how, progress=progress, cancellation=cancellation)
     finally:
         sink.close()
+    result.report["outputs"] = [os.fspath(index)] if result.embedded else []
+    return result
 
 
 @in_sentences

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import UsageError
+from ..errors import InputError, UsageError
 from ..files.collisions import check_outputs
 from ..files.write import check_writable, write_atomically
 from ..options import Path_, option
@@ -141,7 +141,9 @@ def _report(evaluation: Evaluation, outputs: list[str]) -> dict:
         ],
         "engines": evaluation.engines,
     }
-    return Report(outputs=outputs, warnings=evaluation.warnings, details=details).as_dict()
+    return Report(
+        kind=InputError.kind if evaluation.failed else None, outputs=outputs, warnings=evaluation.warnings, details=details
+    ).as_dict()
 
 
 def _plain(value: float) -> float | None:

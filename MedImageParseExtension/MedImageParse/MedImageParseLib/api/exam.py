@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv as csv_format
 import io
 from collections.abc import Iterable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
 from ..files.collisions import check_outputs
-from ..files.write import check_folder, check_writable, csv_cell, make_folder, write_atomically
+from ..files.write import after_requests, check_folder, check_writable, csv_cell, make_folder, write_atomically
 from ..progress import Cancellation, Progress, no_progress
 from .adapters import is_one_index
 from .calls import in_sentences
@@ -109,6 +110,7 @@ def exam_apply(
     if is_one_index(given):
         with open_index(given[0]) as opened:
             told = {name: adapters.apply_to_index(opened, head) for name, head in heads.items()}
+        asked: dict = {}
         failure = ""
     else:
         recipe = Preprocessing.parse(next(iter(heads.values())).provenance.preprocessing)
@@ -119,11 +121,13 @@ def exam_apply(
             progress=progress, cancellation=cancellation, **connection,  # type: ignore[arg-type]
         )  # fmt: skip
         told = {name: adapters.apply_to_records(made.records, head, made.provenance) for name, head in heads.items()}
-        failure = made.failure
+        asked, failure = made.report, made.failure
     result = compare_exam(heads, told, lambda source, uid: read_fields(source, FIELDS, uid))
-    result.failure = failure
+    warnings = [*asked.get("warnings", ()), *result.report["warnings"]]
+    result.report, result.failure = result.report | asked | {"warnings": warnings}, failure
     if path:
-        write_atomically(path, _table(result.rows).encode())
+        with after_requests(result.report) if asked else nullcontext():
+            write_atomically(path, _table(result.rows).encode())
     return result
 
 

@@ -103,7 +103,7 @@ def segment_frames(
         outputs.OutputPaths.checked(each, (image, *files_of(connection)), catalogue.segment_names(prompts), within=2)
     cancellation.check()
     results: list[SegmentationResult] = []
-    failure = ""
+    failure, kind = "", None
     with connected(client, endpoint, profile, given["model"], cancellation, connection) as used:
         given = given | {"client": used, "cancellation": cancellation, "progress": _steps_of(progress)}
         for number, (reading, own) in enumerate(zip(readings, frames)):
@@ -117,6 +117,7 @@ def segment_frames(
                 if not results:
                     raise
                 failure = Sentence("Frame {number} of {count} failed: {error}", number=number, count=len(readings), error=error)
+                kind = error.kind
                 break
             tell_input(result.report, reading.path, reading.warnings)
             results.append(result)
@@ -125,7 +126,8 @@ def segment_frames(
                 break
         else:
             progress("frames", len(readings), len(readings))
-    return FramesResult(results, _report(results, len(readings)), failure)
+    report = _report(results, len(readings))
+    return FramesResult(results, report | {"kind": kind or report["kind"]}, failure)
 
 
 def _of_frame(options: SegmentOptions, frame: str) -> SegmentOptions:

@@ -217,12 +217,13 @@ def _result(
     if failed and not failure:
         failure = f"{failed} of {ended.total} inputs failed; {manifest.path} says why, and --redo failed tries them again. The first: "
         failure += next((tally.error for tally in tallies if tally.error), "")
+    kinds = {entry.get("kind") for entry in entries.values() if entry.get("state") == "failed"}
+    error = EndpointError if "endpoint" in kinds else InputError
     if failure and not any(tally.embedded or tally.already_there for tally in tallies):
-        kinds = {entry.get("kind") for entry in entries.values() if entry.get("state") == "failed"}
-        raise (EndpointError if "endpoint" in kinds else InputError)("{failure}", failure=failure)
+        raise error("{failure}", failure=failure)
     names = ("total", "done", "failed", "done_before", "failed_before", "requests")
     report = Report(
-        model=MODEL, endpoint=plan.client.name, dialect=plan.client.dialect, window=plan.settings.window, bytes_sent=ended.bytes_sent,
+        kind=error.kind if failure else None, model=MODEL, endpoint=plan.client.name, dialect=plan.client.dialect, window=plan.settings.window, bytes_sent=ended.bytes_sent,
         engine="; ".join(plan.engines) or None, warnings=[*found.warnings, *plan.warnings],
         outputs=[str(manifest.path), str(manifest.folder / TABLE)],
         details={

@@ -134,6 +134,7 @@ def check(
         from .deploy import reminders
 
         result.warnings.extend(reminders(profile))
+        result.report["warnings"] = list(result.warnings)
     return result
 
 

@@ -100,5 +100,5 @@ def _apply(arguments: argparse.Namespace) -> int:
         print(f"{name_of(one.record)}\t{place_of(one.record)}\t{said}")
     if arguments.csv:
         print(arguments.csv)
-    raise_if_partly(result.failure)
+    raise_if_partly(result)
     return 0

@@ -94,7 +94,7 @@ def run_export(arguments: argparse.Namespace) -> int:
     result = reported(arguments, terminal, work, list(arguments.inputs), ())
     print(f"{result.done} cases, {result.rows} rows in {result.files} files")
     print(result.folder)
-    raise_if_partly(result.failure)
+    raise_if_partly(result)
     return 0
 
 
@@ -141,7 +141,7 @@ def _import(arguments: argparse.Namespace, terminal: Terminal, predictions: str,
 def _finished(result: batch_azure.AzureBatchResult) -> int:
     print(f"{result.done} cases done, {result.failed} failed")
     print(result.folder)
-    raise_if_partly(result.failure)
+    raise_if_partly(result)
     return 0
 
 

@@ -37,5 +37,5 @@ def run(arguments: argparse.Namespace) -> int:
     result = reported(arguments, terminal, work, arguments.input)
     print(f"{len(result.vectors)} vectors of {result.vectors.shape[1]}")
     print(arguments.output)
-    raise_if_partly(result.failure)
+    raise_if_partly(result)
     return 0

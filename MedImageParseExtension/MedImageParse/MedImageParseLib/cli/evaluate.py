@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
     print(result.table)
     for path in result.report["outputs"]:
         print(path)
-    raise_if_partly(result.failure)
+    raise_if_partly(result)
     return 0
 
 

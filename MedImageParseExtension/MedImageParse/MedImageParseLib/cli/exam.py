@@ -62,5 +62,5 @@ def _apply(arguments: argparse.Namespace) -> int:
     print(f"{len(result.contradictions)} contradictions in {result.report['series']} series")
     if arguments.csv:
         print(arguments.csv)
-    raise_if_partly(result.failure)
+    raise_if_partly(result)
     return 0

@@ -155,7 +155,7 @@ def _add(arguments: argparse.Namespace) -> int:
         print(f"{waiting}; when all shards have ended: index merge {arguments.index} {arguments.work_dir}")
     else:
         print(f"{result.embedded} added, {result.already_there} already there")
-    raise_if_partly(result.failure)
+    raise_if_partly(result)
     return 0
 
 

@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(_line(entry))
     for path in result.report["outputs"]:
         print(path)
-    raise_if_partly(result.failure)
+    raise_if_partly(result)
     return 0
 
 

@@ -19,10 +19,10 @@ from typing import Any, Protocol, TypeVar
 from ..errors import EndpointError, MedImageParseError, PartlyDone
 from ..files.collisions import check_outputs
 from ..files.write import after_requests, check_writable, write_atomically
-from ..models import VECTORS
+from ..models import MODELS, VECTORS
 from ..redaction import redactor, visible
 from ..tasks.run import Report
-from ..transport.address import parse_address
+from ..transport.address import parse_address, resolve_dialect
 from .json_answer import answered
 from .run_progress import RunProgress
 
@@ -179,6 +179,8 @@ def reported(
         raise
     terminal.end()
     report = result.report | {"command": command_of(arguments), "outputs": result.report.get("outputs") or _written(outputs)}
+    if (part := _partly(result)) is not None and "error" not in report:
+        report |= _told(part)
     answered(arguments, report)
     if arguments.report:
         with after_requests():
@@ -193,31 +195,39 @@ def _written(outputs: dict[str, str | None]) -> list[str]:
     return [str(path) for name, path in outputs.items() if path and name != "--report" and os.path.exists(os.path.expanduser(path))]
 
 
-def raise_if_partly(failure: str) -> None:
+def raise_if_partly(result: Reported) -> None:
     """Raises PartlyDone where a run stopped half-way."""
-    if failure:
-        raise PartlyDone("Only a part was done and is kept: {failure}", failure=failure)
+    if (part := _partly(result)) is not None:
+        raise part
+
+
+def _partly(result: Reported) -> PartlyDone | None:
+    """The error of a run that stopped half-way; its report says of what kind."""
+    failure = getattr(result, "failure", "")
+    if not failure:
+        return None
+    part = PartlyDone("Only a part was done and is kept: {failure}", failure=failure)
+    part.kind = result.report.get("kind") or part.kind
+    return part
+
+
+def _told(error: MedImageParseError) -> dict:
+    """What a report says of an error."""
+    return {"kind": error.kind, "error": str(error), "exit_status": error.exit_status}
 
 
 def failure_report(arguments: argparse.Namespace, error: MedImageParseError, inputs: list[str]) -> dict:
     """The report of a run that failed: the same keys as far as they are known, and the error."""
     known = getattr(error, "report", None)
     if known is not None:
-        return known | {
-            "command": command_of(arguments),
-            "kind": error.kind,
-            "inputs": [{"path": path} for path in inputs],
-            "error": str(error),
-            "exit_status": error.exit_status,
-        }
+        return known | {"command": command_of(arguments), "inputs": [{"path": path} for path in inputs]} | _told(error)
     sent = error if isinstance(error, EndpointError) else None
     return Report(
         command=command_of(arguments),
         kind=error.kind,
         http_status=sent.status or None if sent else None,
-        model=getattr(arguments, "model", VECTORS.name),
-        endpoint=_endpoint_name(getattr(arguments, "endpoint", None)),
-        dialect=getattr(arguments, "dialect", None) or "auto",
+        model=_model_of(arguments),
+        **_asked(arguments),
         request_ids=[sent.request_id] if sent and sent.request_id else [],
         input={"path": inputs[0], "size_kji": None, "spacing_mm": None, "modality": None} if len(inputs) == 1 else None,
         tries=sent.tries if sent else 0,
@@ -225,6 +235,13 @@ def failure_report(arguments: argparse.Namespace, error: MedImageParseError, inp
         error=str(error),
         exit_status=error.exit_status,
     ).as_dict()
+
+
+def _model_of(arguments: argparse.Namespace) -> str | None:
+    """Which model a command was to ask, as far as its options tell; None for one that asks none."""
+    asks = getattr(arguments, "endpoint", None) or getattr(arguments, "profile", None)
+    name = getattr(arguments, "model", VECTORS.name if asks else None)
+    return name if name in MODELS else None
 
 
 def command_of(arguments: argparse.Namespace) -> list[str]:
@@ -245,6 +262,21 @@ def _endpoint_name(url: str | None) -> str | None:
         return parse_address(url, allow_plain_http=True).name if url else None
     except MedImageParseError:
         return None
+
+
+def _asked(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Where a command was to send, as far as its options and its profile tell: the report's `endpoint` and `dialect`."""
+    url, dialect = getattr(arguments, "endpoint", None), getattr(arguments, "dialect", None)
+    try:
+        if name := getattr(arguments, "profile", None):
+            from ..profiles.profiles import ProfileStore
+
+            profile = ProfileStore().get(name)
+            url, dialect = profile.url, dialect or profile.dialect
+        address = parse_address(url, allow_plain_http=True) if url else None
+        return {"endpoint": address.name, "dialect": resolve_dialect(dialect or "auto", address)} if address else {}
+    except MedImageParseError:
+        return {}
 
 
 def _write_failure(arguments: argparse.Namespace, terminal: Terminal, error: MedImageParseError, inputs: list[str]) -> None:

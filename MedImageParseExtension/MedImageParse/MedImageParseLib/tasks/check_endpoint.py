@@ -7,7 +7,7 @@ eight small ones.
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..errors import EndpointError, ReplyError, UsageError
@@ -19,6 +19,7 @@ from ..transport.about import About
 from ..transport.client import EndpointClient
 from ..transport.faults import duration
 from ..transport.retry import RetryPolicy
+from .run import Report
 
 # One more try: enough for a lost connection, and a person who tests a connection waits for the answer.
 _CHECK_RETRY = RetryPolicy(tries=2, wait_budget=10.0)
@@ -39,6 +40,7 @@ class CheckResult:
         engine: what a local endpoint calls its engine, "" for the published models.
         warnings: sentences, such as on a key file that others can read.
         about: what a local endpoint says of its engine; None for any other.
+        report: plain JSON types; docs/report.md says what is in it.
     """
 
     sentence: str
@@ -48,6 +50,7 @@ class CheckResult:
     engine: str = ""
     warnings: list[str] = field(default_factory=list)
     about: About | None = None
+    report: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True, frozen=True)
@@ -76,6 +79,7 @@ def check_endpoint(
     if model != "auto" and model not in MODEL_NAMES:
         raise UsageError("The model '{model}' is not known: use auto, {listed}.", model=model, listed=", ".join(MODEL_NAMES))
     first: EndpointError | None = None
+    report = Report(http_status=200, endpoint=client.name, dialect=client.dialect)
     for candidate in _order(client, model):
         try:
             body = _codec(candidate).build_probe(client.dialect)
@@ -92,18 +96,36 @@ def check_endpoint(
                 raise
             # Perhaps the probe was one for another model: the next may fit, and name what is there.
             first = first or error
+            report.tries += error.tries
+            report.request_ids += [error.request_id] if error.request_id else []
             continue
+        report.tries += reply.tries
+        report.request_ids += reply.request_ids
+        report.bytes_sent, report.bytes_received = len(body), len(reply.body)
         try:
             found = _recognize(reply.body)
         except ReplyError as error:
             if error.code != "classification" or model not in ("auto", VECTORS.name):
                 raise
-            return _classifier(client, reply.body, reply.wait_s - reply.paused_s, reply.warnings)
+            return _reported(_classifier(client, reply.body, reply.wait_s - reply.paused_s, reply.warnings), report)
         if model not in ("auto", found.model):
             raise _wrong_model(client, model, found, reply.request_id)
-        return _healthy(client, found, reply.wait_s - reply.paused_s, reply.warnings)
+        return _reported(_healthy(client, found, reply.wait_s - reply.paused_s, reply.warnings), report)
     assert first is not None
     raise first
+
+
+def _reported(result: CheckResult, report: Report) -> CheckResult:
+    """The result with the report of the requests that were sent, completed by what was found."""
+    report.model, report.engine, report.reply_form, report.warnings = (
+        result.model,
+        result.engine or None,
+        result.reply_form,
+        result.warnings,
+    )
+    report.engine_facts = result.about.to_json() if result.about is not None else None
+    report.timings_s = {"total": round(result.latency_s, 3)}
+    return replace(result, report=report.as_dict())
 
 
 def _order(client: EndpointClient, model: str) -> list[str]:

@@ -17,7 +17,7 @@ from typing import cast
 
 import numpy as np
 
-from ..errors import Cancelled, InputError, MedImageParseError, PartlyDone, ReplyError, UsageError
+from ..errors import Cancelled, EndpointError, InputError, MedImageParseError, PartlyDone, ReplyError, UsageError
 from ..imaging.volume import Volume
 from ..progress import Cancellation, Progress, no_progress
 from ..remedies import KEEP_EMPTY_SLICES, Sentence
@@ -187,7 +187,9 @@ class _Run:
                     keep_empty_slices=KEEP_EMPTY_SLICES,
                 )
             )
-        return IndexingResult(self._tallies, self._report(), what_failed(self._tallies, self._given_up, failure))
+        what = what_failed(self._tallies, self._given_up, failure)
+        kind = first.kind if first is not None else EndpointError.kind if what else None
+        return IndexingResult(self._tallies, self._report() | {"kind": kind}, what)
 
     def _learn_engine(self) -> None:
         """The index holds vectors of a local engine: which of them are known here is only clear when it is clear who answers. One

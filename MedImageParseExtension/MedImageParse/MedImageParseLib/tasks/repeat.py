@@ -38,6 +38,7 @@ def repeated(run: Callable[[], SegmentationResult], times: int) -> SegmentationR
     check_times(times)
     results = [run()]
     failure = results[0].failure
+    kind: str | None = None
     while len(results) < times and not failure:
         try:
             results.append(run())
@@ -45,7 +46,7 @@ def repeated(run: Callable[[], SegmentationResult], times: int) -> SegmentationR
         except Cancelled:
             raise
         except MedImageParseError as error:
-            failure = str(error)
+            failure, kind = str(error), error.kind
     # A run that stopped half-way has no say about what it did not do.
     whole = [result for result in results if not result.failure] or results[:1]
     if times == 1:
@@ -55,6 +56,7 @@ def repeated(run: Callable[[], SegmentationResult], times: int) -> SegmentationR
         "repeat": len(whole),
         "prompts": [prompt.report(results[0].volume) for prompt in combined],
     }
+    report["kind"] = kind or report["kind"]
     if len(whole) < times:
         report["warnings"].append(f"The majority is that of {len(whole)} of {times} runs.")
     return SegmentationResult(results[0].volume, combined, report, failure)

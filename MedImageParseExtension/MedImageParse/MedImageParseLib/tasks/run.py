@@ -255,8 +255,11 @@ class RunLog:
 
 
 def summed(reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The report of several runs of one input: the first one's, with the outputs, ids, bytes, tries, times and warnings of all."""
-    report = dict(reports[0])
+    """The report of several runs of one input: the first one's, with the outputs, ids, bytes, tries, times and warnings of all.
+
+    Only the last one can have stopped half-way.
+    """
+    report = reports[0] | {"kind": reports[-1]["kind"]}
     for name in ("outputs", "request_ids"):
         report[name] = [one for each in reports for one in each[name]]
     for name in ("bytes_sent", "bytes_received", "tries"):

@@ -105,6 +105,7 @@ def segment_slices(
         volume, client, chosen.describe(), plane=None if volume.is_picture else plane, slices=indices,
         orient=_describe(orient, views, prompts, volume, plane), group=group,
     )  # fmt: skip
+    report.kind = failure.kind if failure else None
     report.window_reason = chosen.why or None
     report.prompts = [log.entry(result, volume) for result in results]
     return SegmentationResult(volume, results, report.as_dict(), str(failure) if failure else "")

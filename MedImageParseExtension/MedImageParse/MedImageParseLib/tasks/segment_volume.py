@@ -99,6 +99,7 @@ def segment_volume(
         groups=[[prompts[number] for number in members] for members in groups],
         deterministic=None if log.engines else False,  # of another engine nothing is known
     )  # fmt: skip
+    report.kind = failure.kind if failure else None
     report.window_reason = chosen.why or None
     report.prompts = [log.entry(result, volume) for result in results]
     return SegmentationResult(volume, results, report.as_dict(), str(failure) if failure else "")
