@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import qt
@@ -20,7 +20,7 @@ from .pixmaps import Watcher, pixmapFromPng, pngFromImage
 from .search_context import SearchContext
 from .sentences import worded
 from .task_box import TaskBox
-from .widgets import Choice, fitHeight, plain, setTip, setUpTable, showSentence
+from .widgets import Choice, fillTable, plain, setTip, setUpTable, showSentence
 
 if TYPE_CHECKING:
     from ..api.adapters import AppliedResult
@@ -78,13 +78,9 @@ class AdapterFile:
             ui.adapterPathEdit.setText(name)
         if self.path:
             setTip(ui.adapterPathEdit, self.path)
-        for button, isThere in (
-            (ui.rocPlotButton, self.figures is not None and bool(self.figures.curves)),
-            (ui.reliabilityPlotButton, self.figures is not None),
-            (ui.confusionTableButton, self.figures is not None),
-        ):
+        for button in (ui.rocPlotButton, ui.reliabilityPlotButton, ui.confusionTableButton):
             button.setVisible(self.figures is not None)
-            button.setEnabled(isThere)
+        ui.rocPlotButton.setEnabled(self.figures is not None and bool(self.figures.curves))
 
     def whyNot(self) -> str:
         """Why there is nothing to ask, "" where there may be."""
@@ -95,21 +91,12 @@ class AdapterFile:
     def take(self, result: AdapterResult) -> None:
         """Show what an adapter achieves."""
         self.figures, self._drawn = result.figures, ()
-        table, found = self._ui.figuresTable, result.figures
+        found = result.figures
         notes = [worded(note) for note in result.report.get("warnings", ())]
         if found is not None:
             what = _("Measured on {items} images of {groups} patients.").format(items=f"{found.items:,}", groups=f"{found.groups:,}")
             notes.insert(0, what)
-            names = _figureNames()
-            table.setRowCount(len(names))
-            for row, (name, title) in enumerate(names.items()):
-                low, high = found.intervals[name]
-                interval = f"{low:.2f}–{high:.2f}" if math.isfinite(low) else "–"
-                value = found.overall[name]
-                for column, text in enumerate((title, f"{value:.3f}" if math.isfinite(value) else "–", interval)):
-                    table.setItem(row, column, qt.QTableWidgetItem(text))
-        table.setVisible(found is not None)
-        fitHeight(table)
+        fillTable(self._ui.figuresTable, _figureRows(found) if found is not None else ())
         self._ui.confusionLabel.setVisible(found is not None)
         self.draw()
         showSentence(self._ui.figuresNoteLabel, "\n".join(notes))
@@ -191,15 +178,14 @@ class TrainBox:
         self._asked = path if os.path.splitext(path)[1] else path + _ENDING
         return context.begin(
             self.task,
-            lambda: context.logic.trainAdapter(
+            lambda **how: context.logic.trainAdapter(
                 self._set.key, self._asked, index=context.choices.indexPath, kind=self._kind.key, by=self._by.key,
-                patients=self._patients.key, callback=self._ended,
+                patients=self._patients.key, **how,
             ),
+            self._take,
             sends=False,
+            cancelled=_("Cancelled. No adapter was written."),
         )  # fmt: skip
-
-    def _ended(self, job: Job) -> None:
-        self._context.finish(self.task, job, self._take, _("Cancelled. No adapter was written."))
 
     def _take(self, result: AdapterResult) -> None:
         self._adapter.use(self._asked)
@@ -233,12 +219,10 @@ class EvaluateBox:
         context, path = self._context, self._adapter.path
         return context.begin(
             self.task,
-            lambda: context.logic.evaluateAdapter(path, index=context.choices.indexPath, part=self._part.key, callback=self._ended),
+            lambda **how: context.logic.evaluateAdapter(path, index=context.choices.indexPath, part=self._part.key, **how),
+            self._adapter.take,
             sends=False,
         )
-
-    def _ended(self, job: Job) -> None:
-        self._context.finish(self.task, job, self._adapter.take)
 
 
 class ApplyBox:
@@ -280,25 +264,21 @@ class ApplyBox:
         logic, index, node = context.logic, context.choices.indexPath, context.volumeNode
         if self._to.key == INDEX:
             write = str(self._ui.applyWriteEdit.text).strip()
-            return context.begin(self.task, lambda: logic.applyAdapter(path, index=index, write=write, callback=self._ended), sends=False)
-        return context.begin(self.task, lambda **connection: logic.applyAdapter(path, node, callback=self._ended, **connection))
-
-    def _ended(self, job: Job) -> None:
-        self._context.finish(self.task, job, self._take)
+            return context.begin(
+                self.task, lambda **how: logic.applyAdapter(path, index=index, write=write, **how), self._take, sends=False
+            )
+        return context.begin(self.task, lambda **how: logic.applyAdapter(path, node, **how), self._take)
 
     def _take(self, result: AppliedResult) -> None:
         self._context.readIndex()  # which may have got labels
         self.result = result
-        table, answers = self._ui.answersTable, result.answers[:_MOST_ROWS]
-        table.setRowCount(len(answers))
-        for row, answer in enumerate(answers):
-            best, share = answer.ranked(result.labels)[0]
-            for column, text in enumerate((_called(answer), best, f"{100 * share:.0f} %")):
-                item = qt.QTableWidgetItem(plain(text))
-                setTip(item, "\n".join(f"{label}: {100 * own:.1f} %" for label, own in answer.ranked(result.labels)[:_MOST_ROWS]))
-                table.setItem(row, column, item)
-        table.setVisible(bool(answers))
-        fitHeight(table)
+        rows = []
+        for answer in result.answers[:_MOST_ROWS]:
+            ranked = answer.ranked(result.labels)[:_MOST_ROWS]
+            best, share = ranked[0]
+            tip = "\n".join(f"{label}: {100 * own:.1f} %" for label, own in ranked)
+            rows.append(((_called(answer), best, f"{100 * share:.0f} %"), tip))
+        fillTable(self._ui.answersTable, rows)
         counts = Counter(answer.ranked(result.labels)[0][0] for answer in result.answers)
         told = ", ".join(f"{label} {count:,}" for label, count in counts.most_common(_MOST_ROWS))
         notes = [_("{count} images: {told}.").format(count=f"{len(result.answers):,}", told=told), worded(result.failure)]
@@ -325,8 +305,12 @@ def _called(answer: Told) -> str:
     return _("{place}, {name}").format(place=placeText(answer.record), name=nameText(answer.record))
 
 
-def _figureNames() -> dict[str, str]:
-    return {
+def _figureRows(figures: Figures) -> Iterator[tuple[tuple[str, str, str], str]]:
+    titles = {
         "accuracy": _("Accuracy"), "balanced_accuracy": _("Balanced accuracy"), "auroc": _("AUROC (mean)"),
         "average_precision": _("Average precision"), "ece": _("Calibration error"),
     }  # fmt: skip
+    for name, title in titles.items():
+        (low, high), value = figures.intervals[name], figures.overall[name]
+        interval = f"{low:.2f}–{high:.2f}" if math.isfinite(low) else "–"
+        yield (title, f"{value:.3f}" if math.isfinite(value) else "–", interval), ""

@@ -20,7 +20,7 @@ from ..tasks.classify import ClassificationResult
 from .search_context import SearchContext
 from .sentences import worded
 from .task_box import TaskBox
-from .widgets import Choice, fitHeight, plain, setTip, setUpTable, showSentence
+from .widgets import Choice, fillTable, setReady, setTip, setUpTable, showSentence
 
 OWN = "own"
 SLICE, ALL, FIFTH = "slice", "all", "fifth"
@@ -59,12 +59,9 @@ class ClassifyBox:
         """Show everything as it is now."""
         self._ui.labelsEdit.setVisible(self._set.key == OWN)
         self.task.showReady(self.whyNot())
-        for button, tip in (
-            (self._ui.labelsTableButton, _("Add the results to the scene as a table.")),
-            (self._ui.labelsPlotButton, _("Add the results to the scene as a plot.")),
-        ):
-            button.setEnabled(self._result is not None)
-            button.setToolTip(tip if self._result is not None else _("Nothing has been classified yet."))
+        isThere, whyNot = self._result is not None, _("Nothing has been classified yet.")
+        setReady(self._ui.labelsTableButton, isThere, _("Add the results to the scene as a table."), whyNot)
+        setReady(self._ui.labelsPlotButton, isThere, _("Add the results to the scene as a plot."), whyNot)
 
     def whyNot(self) -> str:
         """Why this cannot start, "" where it can."""
@@ -80,36 +77,29 @@ class ClassifyBox:
             return None  # the volume was closed a moment ago
         labels = self._set.key if self._set.key != OWN else self._ui.labelsEdit.toPlainText()
         asked = (node.GetID(), node.GetName(), seen.plane)
-        options: dict[str, Any] = {"plane": seen.plane, "callback": self._ended}
+        options: dict[str, Any] = {"plane": seen.plane}
         if self._of.key == SLICE:
             options["slices"] = str(seen.index)
         elif self._of.key == FIFTH:
             options["every"] = 5
-        job = context.begin(self.task, lambda **connection: context.logic.classify(node, labels, **options, **connection))
+        job = context.begin(self.task, lambda **how: context.logic.classify(node, labels, **options, **how), self._take)
         self._asked = asked if job is not None else self._asked
         return job
-
-    def _ended(self, job: Job) -> None:
-        self._context.finish(self.task, job, self._take)
 
     def _take(self, result: ClassificationResult) -> None:
         self._result, ui = result, self._ui
         several = len(result.indices) > 1
         table = ui.labelsTable
         table.setColumnHidden(2, not several)
-        table.setRowCount(len(result.labels))
         table.setToolTip(_("Double-click a row to go to its best matching slice.") if several else "")
-        for row, place in enumerate(_order(result)):
-            label = result.labels[place]
-            texts = (label.name, _("{percent} %").format(percent=f"{100 * result.volume[place]:.1f}"), str(_bestSlice(result, place)))
-            for column, text in enumerate(texts):
-                item = qt.QTableWidgetItem(plain(text))
-                setTip(item, _("Sent as: {text}").format(text=label.text))
-                if column:
-                    item.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
-                table.setItem(row, column, item)
-        table.setVisible(True)
-        fitHeight(table, _HIGHEST)
+        rows = []
+        for place in _order(result):
+            label, percent = result.labels[place], _("{percent} %").format(percent=f"{100 * result.volume[place]:.1f}")
+            rows.append(((label.name, percent, str(_bestSlice(result, place))), _("Sent as: {text}").format(text=label.text)))
+        fillTable(table, rows, _HIGHEST)
+        for row in range(len(rows)):
+            for column in (1, 2):
+                table.item(row, column).setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
         _nodeId, name, plane = self._asked
         if several:
             what = _("Result for {count} {plane} slices of {volume} together.").format(count=len(result.indices), plane=plane, volume=name)

@@ -20,7 +20,7 @@ from ..progress import Cancellation, Progress
 from .profile_form import entraMethods
 from .sentences import jobWords, signInText, worded
 from .tab import loadWidgets
-from .widgets import Choice, plain, setTip, showRich, showSentence
+from .widgets import Choice, makeTimer, plain, setTip, showRich, showSentence
 
 _SIZE = (460, 640)  # pixels
 _AUTOMATIC = ""
@@ -66,9 +66,7 @@ class DeployDialog:
         ):  # fmt: skip
             button.connect("clicked()", slot)
         ui.deployList.connect("itemSelectionChanged()", self._show)
-        self._timer = qt.QTimer()
-        self._timer.setInterval(POLL_MS)
-        self._timer.connect("timeout()", self._poll)
+        self._timer = makeTimer(self._poll, POLL_MS, isOnce=False)
         self.dialog = _window(widget)
         self._modelChosen(self._model.key)
 
@@ -237,10 +235,8 @@ class DeployDialog:
         ui, idle = self.ui, self._job is None
         ui.deployPlanButton.setEnabled(idle)
         ui.deployListButton.setEnabled(idle)
+        setTip(ui.deployMakeButton, _("Create the endpoint as described above.") if self._plan else _("Show what will be created first."))
         ui.deployMakeButton.setEnabled(idle and self._plan is not None)
-        ui.deployMakeButton.setToolTip(
-            _("Create the endpoint as described above.") if self._plan else _("Show what will be created first.")
-        )
         ui.deployDeleteButton.setEnabled(idle and 0 <= ui.deployList.currentRow < len(self._found))
         ui.deployStopButton.setVisible(not idle)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import qt
@@ -19,7 +20,7 @@ from ..transport.about import About
 from .local_demo import DemoProcess
 from .privacy_box import mayBeSent
 from .sentences import jobWords, signInText, worded, words
-from .widgets import Choice, StatusIcons, plain, setPlain, showRich, showSentence
+from .widgets import Choice, StatusIcons, addAction, plain, setPlain, showRich, showSentence
 
 
 def costs(profile: str = "") -> list[str]:
@@ -185,9 +186,7 @@ class EndpointBox:
         self._enginesMenu.clear()
         demo = _("Demo engine, not {model}; it needs nothing").format(model=self._model)
         for engine, text in [(None, demo), *((each, engineText(each)) for each in self._engines)]:
-            action = qt.QAction(text, self._enginesMenu)
-            action.connect("triggered()", lambda engine=engine: self.startEngine(engine))
-            self._enginesMenu.addAction(action)
+            addAction(self._enginesMenu, text, partial(self.startEngine, engine))
 
     def startEngine(self, engine: Added | None) -> None:
         """Choose the local endpoint and start it.
@@ -300,10 +299,9 @@ class EndpointBox:
     def _demoClicked(self) -> None:
         if self.demo.isStarted:
             self.demo.stop()
+            self.demo.tell()
         else:
             self.startEngine(None)
-            return
-        self.demo.tell()
 
     def _demoChanged(self) -> None:
         self._status.pop(LOCAL_DEMO, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import Any
 
 import qt
@@ -16,7 +17,7 @@ from ..tasks.indexing import IndexingResult
 from .search_context import SearchContext
 from .sentences import worded
 from .task_box import TaskBox, sizeText
-from .widgets import Choice, setPlain, setTip, signalsBlocked
+from .widgets import Choice, addAction, setPlain, setTip, signalsBlocked
 
 VOLUME, ALL, FOLDER, DATABASE = "volume", "all", "folder", "database"
 
@@ -32,6 +33,7 @@ class IndexBox:
     def __init__(self, ui: Any, context: SearchContext):
         self._ui, self._context, self._choices = ui, context, context.choices
         self.task = TaskBox(ui, "index", self._start, context.logic.cancel, _("Add these images to the index."))
+        self._job: Job | None = None
         self._what = Choice(
             ui.indexWhatComboBox,
             (
@@ -51,10 +53,9 @@ class IndexBox:
         for box, name in self._checkBoxes():
             box.connect("toggled(bool)", lambda on, name=name: self._choose(name, bool(on)))
         self._menu = qt.QMenu(ui.indexFileButton)
-        for text, slot in ((_("Open an index…"), self._open), (_("New index…"), self._new), (_("Default index"), self._default)):
-            action = qt.QAction(text, self._menu)
-            action.connect("triggered()", slot)
-            self._menu.addAction(action)
+        addAction(self._menu, _("Open an index…"), self._open)
+        addAction(self._menu, _("New index…"), self._new)
+        addAction(self._menu, _("Default index"), lambda: self.useIndex(""))
         ui.indexFileButton.setMenu(self._menu)
 
     def show(self) -> None:
@@ -86,16 +87,6 @@ class IndexBox:
         self._context.readIndex()
         self._context.changed()
 
-    def ended(self, job: Job) -> None:
-        """Say what came of a run, and look at the index again."""
-        self.task.ended()
-        if job.state == "done":
-            self.task.say(_outcome(job.result, job.elapsed))
-        else:
-            self.task.sayWhyNot(job, _("Cancelled. What was stored is kept. Press Index to continue."))
-        self._context.readIndex()
-        self._context.changed()
-
     def _whyNoImages(self) -> str:
         what = self._what.key
         if what == VOLUME:
@@ -122,21 +113,23 @@ class IndexBox:
         )
 
     def _start(self) -> Job | None:
-        logic, what = self._context.logic, self._what.key
-        options = {**self._choices.forIndexing(), "callback": self._ended}
+        logic, what, options = self._context.logic, self._what.key, self._choices.forIndexing()
         if what == FOLDER:
             folder = qt.QFileDialog.getExistingDirectory(self._context.widget, _("Index a folder"), "")
             if not folder:
                 return None
-            return self._context.begin(self.task, lambda **connection: logic.indexFolder(folder, **options, **connection))
-        if what == DATABASE:
-            return self._context.begin(self.task, lambda **connection: logic.indexDatabase(**options, **connection))
-        nodes = [self._context.volumeNode] if what == VOLUME else volumeNodes(slicer.mrmlScene)
-        return self._context.begin(self.task, lambda **connection: logic.indexVolumes(nodes, **options, **connection))
+            start = partial(logic.indexFolder, folder, **options)
+        elif what == DATABASE:
+            start = partial(logic.indexDatabase, **options)
+        else:
+            nodes = [self._context.volumeNode] if what == VOLUME else volumeNodes(slicer.mrmlScene)
+            start = partial(logic.indexVolumes, nodes, **options)
+        cancelled = _("Cancelled. What was stored is kept. Press Index to continue.")
+        self._job = self._context.begin(self.task, start, self._take, cancelled=cancelled, ended=self._context.readIndex)
+        return self._job
 
-    def _ended(self, job: Job) -> None:
-        if not self._context.isClosed:
-            self.ended(job)
+    def _take(self, result: IndexingResult) -> None:
+        self.task.say(_outcome(result, self._job.elapsed if self._job is not None else 0.0))
 
     def _open(self) -> None:
         path = qt.QFileDialog.getOpenFileName(self._context.widget, _("Open an index"), self._folder(), _("Indexes (*.index)"))
@@ -147,9 +140,6 @@ class IndexBox:
         path = qt.QFileDialog.getSaveFileName(self._context.widget, _("New index"), self._folder(), _("Indexes (*.index)"))
         if path:
             self.useIndex(path if os.path.splitext(path)[1] else path + ".index")
-
-    def _default(self) -> None:
-        self.useIndex("")
 
     def _folder(self) -> str:
         folder = os.path.dirname(self._choices.indexPath)

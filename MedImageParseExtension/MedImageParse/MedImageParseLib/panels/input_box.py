@@ -66,12 +66,7 @@ class InputBox:
 
     def seenSlice(self) -> SeenSlice | None:
         """The slice of the volume that is looked at, None where there is no volume to speak of."""
-        if self.volumeNode is None:
-            return None
-        try:
-            return self._follower.sliceOf(self.volumeNode)
-        except InputError:
-            return None
+        return self._follower.seenOf(self.volumeNode)
 
     @property
     def isPicture(self) -> bool:

@@ -58,8 +58,7 @@ class LabellingBox:
     def show(self) -> None:
         """Show everything as it is now."""
         summary = self._context.summary
-        studies = sorted(summary.studies, key=lambda study: study.name.casefold()) if summary is not None else []
-        named = [(study.series, study.name or _("series {series}").format(series=study.series[:8])) for study in studies if study.series]
+        named = [(study.series, name) for study, name in self._context.studies() if study.series]
         self._study.fill([(_ALL, _("All volumes and pictures")), *named])
         sets = {one.set: list(one.counts) for one in summary.label_sets} if summary is not None else {}
         _offer(self._ui.tagSetComboBox, list(sets))
@@ -84,14 +83,12 @@ class LabellingBox:
         self._shownOf = context.choices.indexPath
         return context.begin(
             self.task,
-            lambda: context.logic.listImages(
-                series=self._study.key, start=self._start, count=_PAGE, labels=self.set, index=self._shownOf, callback=self._ended
+            lambda **how: context.logic.listImages(
+                series=self._study.key, start=self._start, count=_PAGE, labels=self.set, index=self._shownOf, **how
             ),
+            self._take,
             sends=False,
         )
-
-    def _ended(self, job: Job) -> None:
-        self._context.finish(self.task, job, self._take)
 
     def _again(self, start: int) -> None:
         self._start = max(0, start)
@@ -157,12 +154,10 @@ class MarkBox:
         ids = [hit.id for hit in images.grid.selected]
         return context.begin(
             self.task,
-            lambda: context.logic.labelImages(ids, images.label, labels=images.set, index=context.choices.indexPath, callback=self._ended),
+            lambda **how: context.logic.labelImages(ids, images.label, labels=images.set, index=context.choices.indexPath, **how),
+            self._marked,
             sends=False,
         )
-
-    def _ended(self, job: Job) -> None:
-        self._context.finish(self.task, job, self._marked)
 
     def _marked(self, _count: int) -> None:
         self._context.readIndex()

@@ -15,7 +15,7 @@ from ..logic import many
 from ..logic.indexing_runs import openDatabase
 from ..scene.volumes import volumeNodes
 from .sentences import worded, words
-from .widgets import fitHeight, plain, setTip, setUpTable
+from .widgets import addAction, fitHeight, plain, setTip, setUpTable
 
 _HIGHEST = 150  # pixels of the list
 
@@ -116,9 +116,7 @@ class ManyBox:
         self._filled = texts
         self._menu.clear()
         for number, text in enumerate(texts):
-            action = qt.QAction(plain(text).replace("&", "&&"), self._menu)
-            action.connect("triggered()", lambda number=number: self._slots[number]())
-            self._menu.addAction(action)
+            addAction(self._menu, text, lambda number=number: self._slots[number]())  # type: ignore[misc]
 
     def _sequences(self, scene: Any) -> list[Any]:
         """The sequence that the chosen volume is a frame of first, then the others."""

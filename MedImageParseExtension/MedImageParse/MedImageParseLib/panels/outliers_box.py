@@ -16,7 +16,7 @@ from .hits_grid import nameText, placeText
 from .pixmaps import Watcher, pixmapFromPng, pngFromImage
 from .search_context import SearchContext
 from .task_box import TaskBox
-from .widgets import Choice, fitHeight, plain, setTip, setUpTable, showSentence, signalsBlocked
+from .widgets import Choice, fillTable, plain, setUpTable, showSentence, signalsBlocked
 
 ALL, CHOSEN = "all", "chosen"
 _MOST_ROWS, _MOST_POINTS = 10, 4000  # in the table, on the map
@@ -102,24 +102,16 @@ class OutliersBox:
         reference = self._ticked() if self._reference.key == CHOSEN else None
         return context.begin(
             self.task,
-            lambda: context.logic.findOutliers(reference=reference, by=self._by.key, index=context.choices.indexPath, callback=self._ended),
+            lambda **how: context.logic.findOutliers(reference=reference, by=self._by.key, index=context.choices.indexPath, **how),
+            self._take,
             sends=False,
         )
 
-    def _ended(self, job: Job) -> None:
-        self._context.finish(self.task, job, self._take)
-
     def _take(self, result: OutlierResult) -> None:
         self.result = result
-        table, items = self._ui.outliersTable, result.items[:_MOST_ROWS]
-        table.setRowCount(len(items))
-        for row, item in enumerate(items):
-            for column, text in enumerate((str(row + 1), f"{item.distance:.3f}", _called(item))):
-                cell = qt.QTableWidgetItem(plain(text))
-                setTip(cell, _tip(item))
-                table.setItem(row, column, cell)
-        table.setVisible(True)
-        fitHeight(table)
+        items = result.items[:_MOST_ROWS]
+        rows = (((str(rank), f"{item.distance:.3f}", _called(item)), _tip(item)) for rank, item in enumerate(items, start=1))
+        fillTable(self._ui.outliersTable, rows)
         self._ui.mapLabel.setVisible(True)
         self._drawn = ()
         self.drawMap()
@@ -144,16 +136,14 @@ class OutliersBox:
         return [self._studies[row] for row in rows if self._ui.studiesList.item(row).checkState() == qt.Qt.Checked]
 
     def _showStudies(self) -> None:
-        summary = self._context.summary
-        studies = sorted(summary.studies, key=lambda study: study.name.casefold()) if summary is not None else []
-        if [study.series for study in studies] == self._studies:
+        studies = self._context.studies()
+        if [study.series for study, _name in studies] == self._studies:
             return
         ticked = set(self._ticked())
-        self._studies = [study.series for study in studies]
+        self._studies = [study.series for study, _name in studies]
         with signalsBlocked(self._ui.studiesList):
             self._ui.studiesList.clear()
-            for study in studies:
-                name = study.name or _("series {series}").format(series=study.series[:8])
+            for study, name in studies:
                 text = _("{name} (1 image)") if study.images == 1 else _("{name} ({images} images)")
                 item = qt.QListWidgetItem(plain(text.format(name=name, images=study.images)))
                 item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsUserCheckable | qt.Qt.ItemIsSelectable)

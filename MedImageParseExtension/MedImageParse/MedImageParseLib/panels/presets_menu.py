@@ -14,7 +14,7 @@ from slicer.i18n import tr as _
 from ..errors import UsageError
 from ..prompts import presets
 from .sentences import worded, words
-from .widgets import plain, plainTip, setTip
+from .widgets import addAction, plainTip, setTip
 
 
 class PresetsMenu:
@@ -53,27 +53,20 @@ class PresetsMenu:
         self._menu.clear()
         for preset in found:
             text = _("{name} ({count})").format(name=preset.name, count=len(preset.prompts))
-            self._add(self._menu, text, partial(self._onTake, preset.prompts), worded(preset.title))
+            addAction(self._menu, text, partial(self._onTake, preset.prompts), worded(preset.title))
         self._menu.addSeparator()
         if fault:
-            self._add(self._menu, _("Your presets cannot be read…"), partial(slicer.util.errorDisplay, fault), fault)
+            addAction(self._menu, _("Your presets cannot be read…"), partial(slicer.util.errorDisplay, fault), fault)
             return
-        self._add(self._menu, _("Save as preset…"), self._keep)
-        self._add(self._menu, _("Import presets…"), self._import)
+        addAction(self._menu, _("Save as preset…"), self._keep)
+        addAction(self._menu, _("Import presets…"), self._import)
         own = [preset.name for preset in found if preset.is_own]
         if own:
-            self._add(self._menu, _("Export presets…"), self._export)
+            addAction(self._menu, _("Export presets…"), self._export)
             self._deleteMenu = qt.QMenu(_("Delete preset"), self._menu)
             self._menu.addMenu(self._deleteMenu)
             for name in own:
-                self._add(self._deleteMenu, name, partial(self._delete, name))
-
-    def _add(self, menu: Any, text: str, slot: Callable[[], object], tip: str = "") -> None:
-        action = qt.QAction(plain(text).replace("&", "&&"), menu)
-        if tip:
-            setTip(action, tip)
-        action.connect("triggered()", lambda: slot())
-        menu.addAction(action)
+                addAction(self._deleteMenu, name, partial(self._delete, name))
 
     def _keep(self) -> None:
         try:

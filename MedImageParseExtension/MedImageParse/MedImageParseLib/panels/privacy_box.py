@@ -16,7 +16,7 @@ from ..profiles.profiles import Profile
 from ..transport.address import parse_address
 from ..transport.audit import AuditLog
 from .sentences import worded
-from .widgets import plain, plainTip, setPlain, signalsBlocked
+from .widgets import plain, plainTip, setPlain, setReady, signalsBlocked
 
 
 class PrivacyBox:
@@ -47,8 +47,7 @@ class PrivacyBox:
         ui.hostsLabel.setText(_("Allowed hosts:") if hosts else _("No host has been allowed yet."))
         ui.hostsList.setVisible(bool(hosts))
         ui.withdrawButton.setVisible(bool(hosts))
-        ui.openAuditButton.setEnabled(audit.path.exists())
-        ui.openAuditButton.setToolTip(str(audit.path) if audit.path.exists() else _("Nothing has been recorded yet."))
+        setReady(ui.openAuditButton, audit.path.exists(), str(audit.path), _("Nothing has been recorded yet."))
         self._selected()
 
     def _opened(self, collapsed: bool) -> None:
@@ -56,11 +55,8 @@ class PrivacyBox:
             self.show()
 
     def _selected(self) -> None:
-        chosen = self._ui.hostsList.currentItem() is not None
-        self._ui.withdrawButton.setEnabled(chosen)
-        self._ui.withdrawButton.setToolTip(
-            _("Ask again before anything is sent to this host.") if chosen else _("Select a host in the list.")
-        )
+        isChosen, tip = self._ui.hostsList.currentItem() is not None, _("Ask again before anything is sent to this host.")
+        setReady(self._ui.withdrawButton, isChosen, tip, _("Select a host in the list."))
 
     def _withdraw(self) -> None:
         item = self._ui.hostsList.currentItem()

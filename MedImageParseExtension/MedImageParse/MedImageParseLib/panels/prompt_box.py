@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import qt
@@ -18,7 +19,7 @@ from .completer import Completer
 from .presets_menu import PresetsMenu
 from .prompt_hints import PromptHints
 from .sentences import words
-from .widgets import plain, signalsBlocked
+from .widgets import addAction, setReady, signalsBlocked
 
 _SETTINGS_KEY = "MedImageParse/RecentPrompts"
 _KEPT = 12
@@ -144,11 +145,8 @@ class PromptBox:
         self._menu.clear()
         for entry in entries:
             shown = entry if len(entry) <= _SHOWN else entry[:_SHOWN] + "…"
-            action = qt.QAction(plain(shown).replace("&", "&&"), self._menu)  # a single one would underline a letter
-            action.connect("triggered()", lambda text=entry: self._take(text))
-            self._menu.addAction(action)
-        self._recentButton.setEnabled(bool(entries))
-        self._recentButton.setToolTip(_("Prompts of earlier runs.") if entries else _("There has been no run yet."))
+            addAction(self._menu, shown, partial(self._take, entry))
+        setReady(self._recentButton, bool(entries), _("Prompts of earlier runs."), _("There has been no run yet."))
 
 
 def recentPrompts() -> list[str]:

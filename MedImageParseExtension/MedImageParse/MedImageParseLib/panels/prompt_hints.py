@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import qt
 from slicer.i18n import tr as _
 
 from ..prompts import advice, grammar, grouping
-from .widgets import plain, setTip, showSentence
+from .widgets import makeTimer, plain, setTip, showSentence
 
 _DELAY_MS = 400  # after the last key; looking for what is written alike takes up to 20 ms a prompt
 _MOST_PROMPTS, _MOST_SHOWN = 40, 2
@@ -38,10 +37,7 @@ class PromptHints:
         self._apply: Callable[[], object] | None = None
         self._shown: tuple = ()
         ui.hintButton.connect("clicked()", self._clicked)
-        self._timer = qt.QTimer()
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(_DELAY_MS)
-        self._timer.connect("timeout()", self.show)
+        self._timer = makeTimer(self.show, _DELAY_MS)
         self._say([], "", None)
 
     def later(self) -> None:
@@ -100,7 +96,7 @@ def _worded(hint: advice.Hint) -> str:
     prompt = _quoted(hint.prompt)
     if hint.kind == advice.UNKNOWN and hint.names:
         return _("“{prompt}” is not a known target. Did you mean {names}? It is sent as typed.").format(
-            prompt=prompt, names=_listed(hint.names)
+            prompt=prompt, names=_(" or ").join(hint.names)
         )
     if hint.kind == advice.UNKNOWN:
         return _("“{prompt}” is not a known target. It is sent as typed.").format(prompt=prompt)
@@ -114,10 +110,6 @@ def _worded(hint: advice.Hint) -> str:
     return _("“{target}” is recommended for {modalities}, not for {image}. Check the result carefully.").format(
         target=hint.names[0], modalities=", ".join(names[:-1]), image=names[-1]
     )
-
-
-def _listed(names: Sequence[str]) -> str:
-    return _(" or ").join(names)
 
 
 def _modality(code: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import qt
 from slicer.i18n import tr as _
 
 from ..logic.jobs import Job
@@ -15,7 +14,7 @@ from .search_choices import AUTO, OFF, ON
 from .search_context import SearchContext
 from .sentences import worded
 from .task_box import TaskBox
-from .widgets import Choice, plain, showSentence, signalsBlocked
+from .widgets import Choice, makeTimer, plain, showSentence, signalsBlocked
 
 SLICE, REGION, TEXT = "slice", "region", "text"
 _PAUSE_MS = 250  # a person who scrolls through slices asks for the one where the mouse wheel rests
@@ -37,10 +36,7 @@ class QueryBox:
         self.grid = HitsGrid(ui.hitsList, lambda hit: onOpen(hit, self.task))
         self._asked = ""
         self._askedSlice: Any = None
-        self._pause = qt.QTimer()
-        self._pause.setSingleShot(True)
-        self._pause.setInterval(_PAUSE_MS)
-        self._pause.connect("timeout()", self._followNow)
+        self._pause = makeTimer(self._followNow, _PAUSE_MS)
         self._segments: list[str] = []
         self._mode = Choice(
             ui.queryModeComboBox,
@@ -115,7 +111,7 @@ class QueryBox:
 
     def _start(self) -> Job | None:
         context, mode, choices = self._context, self._mode.key, self._context.choices
-        query: dict[str, Any] = {"top": choices["top"], "index": choices.indexPath, "callback": self._ended}
+        query: dict[str, Any] = {"top": choices["top"], "index": choices.indexPath}
         if mode == TEXT:
             text = self._ui.queryTextEdit.text.strip()
             asked = _("the text “{text}”").format(text=text)
@@ -136,7 +132,8 @@ class QueryBox:
                 volumeNode=context.volumeNode, plane=seen.plane, sliceIndex=seen.index, leaveOutVolume=self._leavesOut(),
                 region=self._region() if mode == REGION else None,
             )  # fmt: skip
-        job = context.begin(self.task, lambda **connection: context.logic.findSimilar(**query, **connection))
+        # When it has ended the person may have gone on.
+        job = context.begin(self.task, lambda **how: context.logic.findSimilar(**query, **how), self._take, ended=self.follow)
         self._askedSlice = self._sliceNow()
         self._asked = asked if job is not None else self._asked
         return job
@@ -146,11 +143,6 @@ class QueryBox:
         showSentence(self._ui.hitsLabel, text.format(asked=self._asked))
         self.task.say("\n".join(worded(warning) for warning in result.report.get("warnings", ())))
         self.grid.show(result.hits)
-
-    def _ended(self, job: Job) -> None:
-        self._context.finish(self.task, job, self._take)
-        if not self._context.isClosed:
-            self.follow()  # the person may have gone on meanwhile
 
     def _region(self) -> Any:
         """A ROI node, or (segmentation, segment ID); None where nothing is chosen."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import qt
@@ -22,7 +23,7 @@ from . import segment_editor
 from .save_menu import SaveMenu
 from .segment_columns import Cells, SegmentColumns
 from .sentences import worded, words
-from .widgets import StatusIcons, fitHeight, plain, plainTip, setTip, showSentence
+from .widgets import StatusIcons, addAction, fillTable, plain, plainTip, setReady, setTip, setUpTable, showSentence
 
 _SWATCH = 12  # pixels
 _HIGHEST, _HIGHEST_SEGMENTS = 90, 190  # pixels: of the rows without a segment, of the table of segments
@@ -63,14 +64,8 @@ class ResultsBox:
         self._sizes: dict[tuple[str, str], tuple[int, int]] = {}  # of (segmentation, segment): when it was changed, voxels then
         self._cells = SegmentColumns(ui.segmentsTable, self._cellsOf, icons.icon("Good"), self._goToSegment, _HIGHEST_SEGMENTS)
         table = ui.resultsTable
-        table.setColumnCount(4)
-        table.setHorizontalHeaderLabels([_("Structure"), _("Result"), _("Volume"), _("Agreement")])
-        table.verticalHeader().setVisible(False)
+        setUpTable(table, [_("Structure"), _("Result"), _("Volume"), _("Agreement")], widest=0)
         table.verticalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
-        header = table.horizontalHeader()
-        header.setSectionResizeMode(0, qt.QHeaderView.Stretch)
-        for column in (1, 2, 3):
-            header.setSectionResizeMode(column, qt.QHeaderView.ResizeToContents)
         table.connect("cellClicked(int,int)", self._goTo)
         ui.segmentsTable.connect("selectionChanged(QItemSelection,QItemSelection)", lambda *_which: self._showDelete())
         ui.deleteButton.connect("clicked()", self._delete)
@@ -83,10 +78,8 @@ class ResultsBox:
         self._runsMenu, self._tableMenu = qt.QMenu(ui.runsButton), qt.QMenu(ui.tableButton)
         ui.runsButton.setMenu(self._runsMenu)
         ui.tableButton.setMenu(self._tableMenu)
-        for text, slot in ((_("Copy table"), self._copy), (_("Show as table"), self._showTable)):
-            action = qt.QAction(text, self._tableMenu)
-            action.connect("triggered()", slot)
-            self._tableMenu.addAction(action)
+        addAction(self._tableMenu, _("Copy table"), self._copy)
+        addAction(self._tableMenu, _("Show as table"), self._showTable)
 
     @property
     def segmentationNode(self) -> Any:
@@ -113,11 +106,8 @@ class ResultsBox:
         ui.show3DButton.setEnabled(hasSegments)
         editor = segment_editor.openEditor(node)
         last = self._titleOf(undo.lastInEffect(node)) if node is not None else None
-        ui.undoButton.setEnabled(last is not None)
-        setTip(ui.undoButton, _("Undo the last run: {prompts}.").format(prompts=last) if last else _("There is no run to undo."))
-        canRedo = undo.canRedo(node, editor)
-        ui.redoButton.setEnabled(canRedo)
-        setTip(ui.redoButton, _("Redo the run that was undone.") if canRedo else _("There is no run to redo."))
+        setReady(ui.undoButton, last is not None, _("Undo the last run: {prompts}.").format(prompts=last), _("There is no run to undo."))
+        setReady(ui.redoButton, undo.canRedo(node, editor), _("Redo the run that was undone."), _("There is no run to redo."))
         ui.editorButton.setEnabled(hasSegments and segment_editor.isThere())
         setTip(
             ui.editorButton,
@@ -143,19 +133,13 @@ class ResultsBox:
         if filled == self._filled:
             return
         self._filled = filled
-        table.setRowCount(len(listed))
-        for number, (record, row) in enumerate(listed):
-            for column, text in enumerate(self._texts(row)):
-                item = qt.QTableWidgetItem(plain(text))
-                setTip(item, _rowTip(record, row))
-                if column == 0:
-                    item.setIcon(_swatch(row) if row.state == FOUND else self._icons.icon("Unknown"))
-                table.setItem(number, column, item)
         table.horizontalHeader().setVisible(not self._cells.isThere)
         table.setColumnHidden(2, self._cells.isThere)
         table.setColumnHidden(3, all(row.agreement is None for _record, row in listed))
-        table.setVisible(bool(listed))
-        fitHeight(table, _HIGHEST if self._cells.isThere else _HIGHEST_SEGMENTS)
+        rows = ((self._texts(row), _rowTip(record, row)) for record, row in listed)
+        fillTable(table, rows, _HIGHEST if self._cells.isThere else _HIGHEST_SEGMENTS)
+        for number, (_record, row) in enumerate(listed):
+            table.item(number, 0).setIcon(_swatch(row) if row.state == FOUND else self._icons.icon("Unknown"))
 
     def _listed(self) -> list[tuple[RunRecord, ResultRow]]:
         """The rows that stand apart: those without a segment, as the newest run with that prompt has them."""
@@ -236,9 +220,8 @@ class ResultsBox:
             self._ui.segmentsTable.jumpSlices()
 
     def _showDelete(self) -> None:
-        button, isChosen = self._ui.deleteButton, bool(self._ui.segmentsTable.selectedSegmentIDs())
-        button.setEnabled(isChosen)
-        setTip(button, _("Delete the selected segments.") if isChosen else _("Select a segment in the table."))
+        isChosen = bool(self._ui.segmentsTable.selectedSegmentIDs())
+        setReady(self._ui.deleteButton, isChosen, _("Delete the selected segments."), _("Select a segment in the table."))
 
     def _delete(self) -> None:
         node = self.segmentationNode
@@ -292,11 +275,9 @@ class ResultsBox:
             )
             if record.isFromEditor:
                 text = _("{run} (Segment Editor)").format(run=text)
-            action = qt.QAction(plain(text).replace("&", "&&"), menu)
-            action.connect("triggered()", lambda record=record: self._runAgain(record))
-            menu.addAction(action)
-        self._ui.runsButton.setEnabled(bool(records))
-        setTip(self._ui.runsButton, _("Runs of this session. Choose one to run it again.") if records else _("There has been no run yet."))
+            addAction(menu, text, partial(self._runAgain, record))
+        tip = _("Runs of this session. Choose one to run it again.")
+        setReady(self._ui.runsButton, bool(records), tip, _("There has been no run yet."))
 
     def _columns(self) -> list[tuple[str, list]]:
         """What is copied: a row for each prompt of every run; volumes are those of now."""

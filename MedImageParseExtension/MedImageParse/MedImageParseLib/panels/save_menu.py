@@ -12,7 +12,7 @@ from slicer.i18n import tr as _
 from ..errors import MedImageParseError
 from ..scene import tables
 from .sentences import words
-from .widgets import setTip
+from .widgets import addAction, setReady
 
 
 class SaveMenu:
@@ -35,24 +35,16 @@ class SaveMenu:
             (_("Labelmap…"), "labels", ".nii.gz", _("Labelmaps (*.nii.gz *.nrrd)")),
             (_("Statistics…"), "statistics", ".csv", _("Tables (*.csv *.json)")),
         ):
-            self._add(text, partial(self._saveFile, kind, ending, names))
-        self._add(_("One labelmap per segment…"), self._saveMasks)
-        self._add(_("Show statistics as table"), self._showStatistics)
+            addAction(self._menu, text, partial(self._saveFile, kind, ending, names))
+        addAction(self._menu, _("One labelmap per segment…"), self._saveMasks)
+        addAction(self._menu, _("Show statistics as table"), self._showStatistics)
 
     def show(self) -> None:
         """Show whether there is anything to save."""
         node, volumeNode = self._chosen()
         isReady = node is not None and volumeNode is not None and node.GetSegmentation().GetNumberOfSegments() > 0
-        self._ui.saveResultsButton.setEnabled(isReady)
-        setTip(
-            self._ui.saveResultsButton,
-            _("Save the segments as they are now, on the volume's grid.") if isReady else _("There is no segment yet."),
-        )
-
-    def _add(self, text: str, slot: Callable[[], object]) -> None:
-        action = qt.QAction(text, self._menu)
-        action.connect("triggered()", slot)
-        self._menu.addAction(action)
+        tip = _("Save the segments as they are now, on the volume's grid.")
+        setReady(self._ui.saveResultsButton, isReady, tip, _("There is no segment yet."))
 
     def _saveFile(self, kind: str, ending: str, names: str) -> None:
         path = str(qt.QFileDialog.getSaveFileName(self._ui.saveResultsButton, _("Save results"), f"results{ending}", names))

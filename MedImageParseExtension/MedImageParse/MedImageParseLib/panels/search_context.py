@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from slicer.i18n import tr as _
 
-from ..errors import InputError, MedImageParseError
-from ..logic.jobs import Job
+from ..errors import MedImageParseError
+from ..logic.jobs import Job, nothing
 from .privacy_box import mayBeSent
 from .search_choices import SearchChoices
 from .sentences import jobWords
@@ -17,6 +17,7 @@ from .sentences import jobWords
 if TYPE_CHECKING:
     from ..logic.question_runs import IndexSummary
     from ..logic.similarity import MedImageInsightLogic
+    from ..search.info import Study
     from .endpoint_box import EndpointBox
     from .parameters import PanelParameters
     from .slice_follower import SeenSlice, SliceFollower
@@ -55,12 +56,12 @@ class SearchContext:
 
     def seenSlice(self) -> SeenSlice | None:
         """The slice of that volume that is looked at, None where there is none."""
-        if self.volumeNode is None:
-            return None
-        try:
-            return self.follower.sliceOf(self.volumeNode)
-        except InputError:
-            return None
+        return self.follower.seenOf(self.volumeNode)
+
+    def studies(self) -> list[tuple[Study, str]]:
+        """The volumes and pictures in the index by name, each with what to call it."""
+        studies = sorted(self.summary.studies, key=lambda study: study.name.casefold()) if self.summary is not None else []
+        return [(study, study.name or _("series {series}").format(series=study.series[:8])) for study in studies]
 
     def whyNoVolume(self) -> str:
         """Why there is no slice to work with, "" where there is."""
@@ -82,49 +83,49 @@ class SearchContext:
         """Why the endpoint cannot compare with words, "" where it can."""
         return self.endpoint.whyNoText() if self.endpoint is not None else ""
 
-    def begin(self, task: TaskBox, start: Callable[..., Any], *, sends: bool = True) -> Job | None:
-        """Start a job, having asked whether image data may leave.
+    def begin(
+        self, task: TaskBox, start: Callable[..., Any], take: Callable[[Any], object], *, sends: bool = True, cancelled: str = "",
+        ended: Callable[[], object] = nothing,
+    ) -> Job | None:  # fmt: skip
+        """Start a job, having asked whether image data may leave. Nothing is shown of one that ends after the tab has gone.
 
         Args:
             task: where to say what goes wrong.
-            start: start(**connection) gives the job.
+            start: start(**how) gives the job.
+            take: take(result) shows what a job that is done brought.
             sends: False for work that asks no endpoint.
+            cancelled: the sentence where the person stopped it; "" for the usual one.
+            ended: called when that is shown, however the job ended.
 
         Returns:
             the job, None where nothing was started.
         """
-        connection: dict[str, Any] = {}
+
+        def callback(job: Job) -> None:
+            if self.isClosed:
+                return
+            task.ended()
+            if job.state == "done":
+                take(job.result)
+            else:
+                task.sayWhyNot(job, cancelled or _("Cancelled."))
+            ended()
+            self.changed()
+
+        how: dict[str, Any] = {"callback": callback}
         try:
             if sends and self.endpoint is not None:
-                connection = {"profile": self.endpoint.profile(), "show_device_code": self.endpoint.showDeviceCode}
-                if not mayBeSent(connection["profile"], self.widget):
+                how |= {"profile": self.endpoint.profile(), "show_device_code": self.endpoint.showDeviceCode}
+                if not mayBeSent(how["profile"], self.widget):
                     task.say(_("Nothing was sent."))
                     return None
-            job = start(**connection)
+            job = start(**how)
         except MedImageParseError as error:
             task.sayError(error)
             return None
         task.say("")
         self.wake()
         return job
-
-    def finish(self, task: TaskBox, job: Job, take: Callable[[Any], object], cancelled: str = "") -> None:
-        """What every box does when its job has ended: show the result, or say why there is none. Nothing where the tab is gone.
-
-        Args:
-            task: the job's widgets.
-            job: that has ended.
-            take: take(result) shows what a job that is done brought.
-            cancelled: the sentence where the person stopped it; "" for the usual one.
-        """
-        if self.isClosed:
-            return
-        task.ended()
-        if job.state == "done":
-            take(job.result)
-        else:
-            task.sayWhyNot(job, cancelled or _("Cancelled."))
-        self.changed()
 
     def readIndex(self) -> None:
         """Find out what the index holds; `changed` is called when that is known."""
@@ -137,13 +138,9 @@ class SearchContext:
         self._reading = None
         if self.isClosed:
             return
-        if job.state == "done" and job.result.path != _absolute(self.choices.indexPath):
+        if job.state == "done" and job.result.path != os.path.abspath(os.path.expanduser(self.choices.indexPath)):
             self.readIndex()  # another file was chosen meanwhile
             return
         self.summary = job.result if job.state == "done" else None
         self.indexFault = jobWords(job) if job.state == "failed" else ""
         self.changed()
-
-
-def _absolute(path: str) -> str:
-    return os.path.abspath(os.path.expanduser(path))

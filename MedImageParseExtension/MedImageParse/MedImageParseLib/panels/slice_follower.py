@@ -11,8 +11,11 @@ import slicer
 import vtk
 from slicer.util import VTKObservationMixin
 
+from ..errors import InputError
 from ..imaging.geometry import SliceView
 from ..imaging.volume import Volume
+from ..scene.geometry import arrayFromMatrix, matrixFromArray
+from ..scene.session import nodesOfClass
 from ..scene.volumes import volumeFromNode
 
 _PLANES = ("sagittal", "coronal", "axial")  # normal along R, A, S
@@ -57,9 +60,10 @@ class SliceFollower(VTKObservationMixin):
             self.addObserver(crosshair, slicer.vtkMRMLCrosshairNode.CursorPositionModifiedEvent, self._mouseMoved)
         for event in (self._scene.NodeAddedEvent, self._scene.NodeRemovedEvent):
             self.addObserver(self._scene, event, self._nodesChanged)
-        self._views = self._scene.GetNumberOfNodesByClass("vtkMRMLSliceNode")
-        for number in range(self._scene.GetNumberOfNodesByClass("vtkMRMLSliceNode")):
-            self.addObserver(self._scene.GetNthNodeByClass(number, "vtkMRMLSliceNode"), vtk.vtkCommand.ModifiedEvent, self._sliceMoved)
+        views = nodesOfClass(self._scene, "vtkMRMLSliceNode")
+        self._views = len(views)
+        for view in views:
+            self.addObserver(view, vtk.vtkCommand.ModifiedEvent, self._sliceMoved)
 
     def stop(self) -> None:
         """Follow no more."""
@@ -70,6 +74,15 @@ class SliceFollower(VTKObservationMixin):
         """The vtkMRMLSliceNode of the view in which the mouse was last, else of the first one; None where there is none."""
         node = self._scene.GetNodeByID(self._viewId) if self._viewId else None
         return node if node is not None else self._scene.GetFirstNodeByClass("vtkMRMLSliceNode")
+
+    def seenOf(self, volumeNode: Any) -> SeenSlice | None:
+        """The same, None where there is no volume to speak of."""
+        if volumeNode is None:
+            return None
+        try:
+            return self.sliceOf(volumeNode)
+        except InputError:
+            return None
 
     def sliceOf(self, volumeNode: Any) -> SeenSlice:
         """The slice of a volume that is nearest to what that view shows.
@@ -82,10 +95,10 @@ class SliceFollower(VTKObservationMixin):
         if sliceNode is None:
             plane = "axial"
             return SeenSlice(plane, SliceView.of(volume, plane).count(volume) // 2, "")
-        toRas = _array(sliceNode.GetSliceToRAS())
+        toRas = arrayFromMatrix(sliceNode.GetSliceToRAS())
         fromWorld = _worldToLocal(volumeNode)
         normal = fromWorld[:3, :3] @ toRas[:3, 2]
-        plane = "axial" if volume.is_picture else _plane(normal)
+        plane = "axial" if volume.is_picture else _PLANES[int(np.argmax(np.abs(normal)))]
         return SeenSlice(plane, _index(volume, plane, fromWorld @ toRas[:, 3]), sliceNode.GetLayoutName() or "")
 
     def _nodesChanged(self, _caller: object, _event: object) -> None:
@@ -104,7 +117,7 @@ class SliceFollower(VTKObservationMixin):
             self._tell(sliceNode)
 
     def _tell(self, sliceNode: Any) -> None:
-        seen = (sliceNode.GetID(), *(round(value, 4) for value in _array(sliceNode.GetSliceToRAS()).ravel()))
+        seen = (sliceNode.GetID(), *(round(value, 4) for value in arrayFromMatrix(sliceNode.GetSliceToRAS()).ravel()))
         if seen != self._seen:  # slice nodes are also modified by zooming and by the size of the window
             self._seen = seen
             self._onChange()
@@ -116,11 +129,6 @@ def sliceCount(volumeNode: Any, plane: str) -> int:
     return SliceView.of(volume, plane).count(volume)
 
 
-def _plane(normal: np.ndarray) -> str:
-    """The plane whose normal is nearest."""
-    return _PLANES[int(np.argmax(np.abs(normal)))]
-
-
 def _index(volume: Volume, plane: str, ras: np.ndarray) -> int:
     ijk = np.linalg.solve(np.asarray(volume.ijk_to_ras, dtype=float), ras)
     view = SliceView.of(volume, plane)
@@ -130,12 +138,8 @@ def _index(volume: Volume, plane: str, ras: np.ndarray) -> int:
 
 def _worldToLocal(volumeNode: Any) -> np.ndarray:
     """4x4 from world to the volume's own RAS, the identity where its transform is not linear."""
-    matrix = vtk.vtkMatrix4x4()
+    matrix = matrixFromArray(np.eye(4))
     transform = volumeNode.GetParentTransformNode()
     if transform is not None and transform.IsTransformToWorldLinear():
         transform.GetMatrixTransformFromWorld(matrix)
-    return _array(matrix)
-
-
-def _array(matrix: Any) -> np.ndarray:
-    return np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
+    return arrayFromMatrix(matrix)

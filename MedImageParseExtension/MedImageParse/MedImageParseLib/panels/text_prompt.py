@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+from functools import partial
 from typing import Any
 
 import qt
@@ -35,7 +36,7 @@ from .segments_follower import SegmentsFollower
 from .sentences import fractionDone, jobWords, stageText, worded, words
 from .slice_follower import SliceFollower, sliceCount
 from .tab import loadWidgets
-from .widgets import Choice, StatusIcons, hideProgress, plain, setTip, showProgress, showSentence, signalsBlocked
+from .widgets import Choice, StatusIcons, hideProgress, makeTimer, plain, setTip, showProgress, showSentence, signalsBlocked
 
 SELECTED, NEW = "selected", "new"
 VOLUME, SLICE, RANGE = "volume", "slice", "range"
@@ -110,14 +111,14 @@ class TextPrompt:
         self._mark = ""  # of the run that the message is about, see scene.undo
         self.follower = SliceFollower(slicer.mrmlScene, self.update)
         self.segments = SegmentsFollower(self._segmentsChanged)
-        self._timer = qt.QTimer()
-        self._timer.setInterval(POLL_MS)
-        self._timer.connect("timeout()", self._poll)
+        self._timer = makeTimer(self._poll, POLL_MS, isOnce=False)
         self._prompt = ui.promptEdit
         self.completer = Completer(self._prompt, self._asked)
         self._prompt.connect("textChanged(QString)", lambda text: self._choose("Prompt", text))
         self._prompt.connect("returnPressed()", lambda: self.run())
-        self._choices = {name: Choice(getattr(ui, box), options, self._chooser(name)) for name, (box, options) in _options().items()}
+        self._choices = {
+            name: Choice(getattr(ui, box), options, partial(self._choose, name)) for name, (box, options) in _options().items()
+        }
         for spinBox, name in ((ui.firstSpinBox, "FirstSlice"), (ui.lastSpinBox, "LastSlice")):
             spinBox.connect("valueChanged(int)", lambda value, name=name: self._choose(name, str(value)))
         ui.marginSpinBox.connect("valueChanged(double)", lambda value: self._choose("Margin", f"{value:g}"))
@@ -399,9 +400,6 @@ class TextPrompt:
         self.update()
         if not self._isClosed:
             self._timer.start()
-
-    def _chooser(self, name: str) -> Any:
-        return lambda key: self._choose(name, key)
 
     def _choose(self, name: str, value: str) -> None:
         self._parameters[name] = value

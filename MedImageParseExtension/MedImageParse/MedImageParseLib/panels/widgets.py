@@ -1,10 +1,10 @@
-"""Small things that several panels need: combo boxes by key, status icons, tables, progress, foreign words as plain text."""
+"""Small things that several panels need: combo boxes by key, menus, timers, status icons, tables, progress, foreign words as plain text."""
 
 from __future__ import annotations
 
 import html
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -39,6 +39,30 @@ def setPlain(label: Any, text: str) -> None:
 def setTip(widget: Any, text: str) -> None:
     """Give a widget, or an item of a table or a list, a tool tip of plain text."""
     widget.setToolTip(plainTip(text))
+
+
+def setReady(button: Any, isReady: bool, tip: str, whyNot: str) -> None:
+    """Enable a button, with what it does as its tool tip, or disable it, with the reason."""
+    button.setEnabled(isReady)
+    setTip(button, tip if isReady else whyNot)
+
+
+def addAction(menu: Any, text: str, slot: Callable[[], object], tip: str = "") -> None:
+    """Put an entry at the end of a menu."""
+    action = qt.QAction(plain(text).replace("&", "&&"), menu)  # a single one would underline a letter
+    if tip:
+        setTip(action, tip)
+    action.connect("triggered()", lambda: slot())
+    menu.addAction(action)
+
+
+def makeTimer(slot: Callable[[], object], milliseconds: int, *, isOnce: bool = True) -> Any:
+    """A timer that calls `slot` so long after it was started, or again and again; it is not started yet."""
+    timer = qt.QTimer()
+    timer.setSingleShot(isOnce)
+    timer.setInterval(milliseconds)
+    timer.connect("timeout()", slot)
+    return timer
 
 
 class Choice:
@@ -132,6 +156,19 @@ def setUpTable(table: Any, titles: Sequence[str], widest: int) -> None:
     header = table.horizontalHeader()
     for column in range(len(titles)):
         header.setSectionResizeMode(column, qt.QHeaderView.Stretch if column == widest else qt.QHeaderView.ResizeToContents)
+
+
+def fillTable(table: Any, rows: Iterable[tuple[Sequence[str], str]], most: int = 0) -> None:
+    """Show rows of texts in a table, each with a tool tip, and make it as high as they are; see fitHeight."""
+    listed = list(rows)
+    table.setRowCount(len(listed))
+    for number, (texts, tip) in enumerate(listed):
+        for column, text in enumerate(texts):
+            item = qt.QTableWidgetItem(plain(text))
+            setTip(item, tip)
+            table.setItem(number, column, item)
+    table.setVisible(bool(listed))
+    fitHeight(table, most)
 
 
 def fitHeight(table: Any, most: int = 0) -> None:

@@ -6260,10 +6260,6 @@ chest x-ray no finding</translation>
         <source>no label</source>
         <translation>nessuna etichetta</translation>
     </message>
-    <message>
-        <source>series {series}</source>
-        <translation>serie {series}</translation>
-    </message>
 </context>
 <context>
     <name>panels.local_demo</name>
@@ -6605,10 +6601,6 @@ chest x-ray no finding</translation>
     <message>
         <source>The studies selected below</source>
         <translation>Gli studi selezionati sotto</translation>
-    </message>
-    <message>
-        <source>series {series}</source>
-        <translation>serie {series}</translation>
     </message>
     <message>
         <source>{count} more images are less unusual.</source>
@@ -7328,6 +7320,10 @@ Ora: {time}</translation>
     <message>
         <source>This volume is empty. Select another.</source>
         <translation>Questo volume è vuoto. Selezionarne un altro.</translation>
+    </message>
+    <message>
+        <source>series {series}</source>
+        <translation>serie {series}</translation>
     </message>
 </context>
 <context>
