@@ -15,6 +15,7 @@ from MedImageParseLib.scene import editing
 from MedImageParseLib.scene.editing import COMBINE, EditorTarget, modifierOf
 from MedImageParseLib.scene.segments import importSegments, newSegmentation
 from MedImageParseLib.scene.session import freshScene
+from MedImageParseLib.scene.undo import undoLastImport
 from MedImageParseLib.scene.volumes import nodeFromVolume
 
 SHAPE = (8, 10, 12)
@@ -148,11 +149,24 @@ def test_new_segments_are_named_and_colored_and_selected_segments_stay_selected(
     assert bench.editor.GetSelectedSegmentID() == bench.old
 
 
-def test_a_new_segment_that_the_masking_leaves_nothing_of_is_not_made(bench):
+@pytest.mark.parametrize("into", ["new", "old"])
+def test_what_the_masking_leaves_nothing_of_changes_nothing_and_costs_no_undo(bench, into):
     bench.editor.SetMaskMode(KINDS.EditAllowedOutsideAllSegments)
     before = bench.everything()
-    result = bench.apply(mask=OTHER, segmentId="", region="")
+    result = bench.apply(mask=OTHER, segmentId=bench.old if into == "old" else "", region="", combine="add")
     assert result.covered == ["liver"] and result.segmentIds == {"liver": None} and bench.everything() == before
+    assert bench.saved == 0 and not result.mark
+
+
+def test_under_masking_too_a_run_is_one_undo_step_of_the_run_before(bench):
+    bench.editor.SetMaskMode(KINDS.EditAllowedOutsideVisibleSegments)
+    states = [bench.everything()]
+    for name, mask in (("liver", FOUND), ("spleen", HIDDEN)):
+        bench.apply(name=name, mask=mask, segmentId="", region="")
+        states.append(bench.everything())
+    assert bench.saved == 2 and len({len(each) for each in states}) == 3
+    for before in states[-2::-1]:
+        assert undoLastImport(bench.node) and bench.everything() == before
 
 
 def test_what_was_not_found_changes_nothing_whatever_the_way_of_combining(bench):

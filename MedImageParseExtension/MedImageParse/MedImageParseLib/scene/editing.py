@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -25,7 +25,7 @@ from .masks import maskOnGrid
 from .segments import ImportResult, checkMadeOfVoxels, describe, freeName, usedNames
 from .session import importSlicer, renderingPaused
 from .tags import setTags
-from .undo import ImportStep, addMark, allOrNothing, beginStep, fingerprintOf, isInEffect, keepStep, takeBack
+from .undo import ImportStep, addMark, allOrNothing, beginStep, fingerprintOf, isInEffect, keepStep, segmentFingerprints, takeBack
 
 COMBINE = ("replace", "add", "remove", "intersect")
 SEGMENT_DELETED = "The segment was deleted while the job was running, so its result was dropped and nothing was changed."
@@ -117,24 +117,47 @@ class EditorTarget:
     def _applyAll(self, volumeNode: Any, present: list[tuple[str, SegmentSpec, CroppedMask]], result: ImportResult) -> None:
         grid = _Grid(self.segmentationNode, volumeNode)
         asked = grid.ofBox(self.region)
-        if self.saveState is not None:
-            self.saveState()
+        masks = [(key, spec, grid.ofVolume(mask)) for key, spec, mask in present]
         step: ImportStep = beginStep(self.segmentationNode, changesExisting=True)
+        if self.saveState is not None:
+            if self._isMasked():  # which may leave nothing to change, and then there is nothing to undo either
+                before = segmentFingerprints(self.segmentationNode)
+                found = self._put(grid, asked, masks, step)
+                if segmentFingerprints(self.segmentationNode) == before:
+                    return self._take(found, step, result)
+                takeBack(self.segmentationNode, step)
+                step = replace(beginStep(self.segmentationNode, changesExisting=True), followsDirectly=step.followsDirectly)
+            self.saveState()
+        self._take(self._put(grid, asked, masks, step), step, result)
+
+    def _isMasked(self) -> bool:
+        """Whether parts of the image may not be edited."""
+        everywhere = importSlicer().vtkMRMLSegmentationNode.EditAllowedEverywhere
+        return self.editorNode.GetMaskMode() != everywhere or bool(self.editorNode.GetSourceVolumeIntensityMask())
+
+    def _put(
+        self, grid: _Grid, asked: CroppedMask, masks: list[tuple[str, SegmentSpec, CroppedMask]], step: ImportStep
+    ) -> dict[str, str | None]:
+        """Change the segments. Returns the ID of the segment that each mask went into, None where nothing is left of it."""
         selected = self.editorNode.GetSelectedSegmentID() or ""
         sentence = "The masks could not be put into the segments, which are as they were before; look in the log for why."
+        found: dict[str, str | None] = {}
         try:
             with allOrNothing(sentence, partial(takeBack, self.segmentationNode, step)), renderingPaused():
                 modify = modifierOf(self.editorNode, self.effect)
-                for key, spec, mask in present:
-                    changed = self._applyOne(grid, asked, grid.ofVolume(mask), spec, modify, step.mark)
-                    result.segmentIds[key] = changed
-                    if changed is None:
-                        result.covered.append(key)
-            if isInEffect(self.segmentationNode, step.mark):
-                keepStep(self.segmentationNode, step)
-                result.mark = step.mark
+                for key, spec, mask in masks:
+                    found[key] = self._applyOne(grid, asked, mask, spec, modify, step.mark)
         finally:
-            self._select(selected or next((each for each in result.segmentIds.values() if each), ""))
+            self._select(selected or next((each for each in found.values() if each), ""))
+        return found
+
+    def _take(self, found: dict[str, str | None], step: ImportStep, result: ImportResult) -> None:
+        """What was changed is the result."""
+        result.segmentIds |= found
+        result.covered += [key for key, segmentId in found.items() if segmentId is None]
+        if isInEffect(self.segmentationNode, step.mark):
+            keepStep(self.segmentationNode, step)
+            result.mark = step.mark
 
     def _select(self, segmentId: str) -> None:
         if (
