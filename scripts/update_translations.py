@@ -35,6 +35,7 @@ LANGUAGES = ("it",)
 _MOST_SHOWN = 40
 
 _SHOWN_BY = ("panels",)  # what these import, directly or not, may speak to the person
+_NOT_SHOWN = ("api.index_cases", "cohort.manifest")  # working folders of many cases, which only the command line and scripts make
 _RAISED = (
     "Error",
     "Fault",
@@ -88,7 +89,7 @@ def shown_files() -> list[Path]:
         path = waiting.pop()
         if path not in found:
             found.add(path)
-            waiting += [files[name] for name in _imports(path) if name in files]
+            waiting += [files[name] for name in _imports(path) if name in files and ".".join(name) not in _NOT_SHOWN]
     return sorted(path for path in found if path.parent.name not in _SHOWN_BY)
 
 

@@ -108,7 +108,7 @@ def test_an_adapter_is_trained_evaluated_and_applied_in_the_tab(adapters, tmp_pa
     truth = [known[number][0] for number in numbers.tolist()]
     shown = {name: value for name, value, _interval in rows(host.find("figuresTable"))}
     assert shown["Accuracy"] == f"{accuracy_score(truth, told):.3f}"
-    assert "the figures flatter" in adapters.text("figuresNoteLabel")
+    assert "trained on part of these images" in adapters.text("figuresNoteLabel")
 
     for button in ("rocPlotButton", "reliabilityPlotButton", "confusionTableButton"):
         host.click(button)

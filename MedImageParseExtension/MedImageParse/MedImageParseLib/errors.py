@@ -99,6 +99,9 @@ class ConsentError(MedImageParseError):
     code = "consent"
 
 
+MOST_FAILURES = 5  # of the endpoint in a row; then a run over many images stops, as going on helps nobody
+
+
 class EndpointError(MedImageParseError):
     """The endpoint could not be reached, refused, or failed.
 

@@ -260,7 +260,10 @@ class MeasureOptions:
 
     labels: str = option("", help="the set of labels (default: the one it learned from)", metavar="SET")
     part: str = option(
-        "test", help="test: kept for it; new: never met, such as another hospital's index; all flatters", choices=("test", "new", "all")
+        "test",
+        help="test: images held out for testing; new: images it has never seen, such as another hospital's index; all: every image, also those"
+        " that it was trained on, for which the figures are too good",
+        choices=("test", "new", "all"),
     )
     patients: str = option("", help="the set of labels that tells patients apart", metavar="SET")
     picture: Path_ | None = option(None, help="curves, confusion and reliability", metavar="CHART.png")

@@ -13,13 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import Cancelled, EndpointError, MedImageParseError
+from ..errors import MOST_FAILURES, Cancelled, EndpointError, MedImageParseError
 from ..progress import Cancellation, Progress, no_progress
 from .cases import Case
 from .manifest import Manifest
 
 PREPARING = 2  # cases in work beyond those at the endpoint: read and ready, or being written
-MOST_FAILURES = 5  # in a row, that the endpoint is to blame for; then nobody is helped by going on
 
 
 @dataclass(slots=True)

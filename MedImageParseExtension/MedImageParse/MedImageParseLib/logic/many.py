@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from ..cohort.batch import MOST_FAILURES
-from ..errors import EndpointError, InputError, MedImageParseError
+from ..errors import MOST_FAILURES, EndpointError, InputError, MedImageParseError
 from ..files.dicom import NO_IMAGE_MODALITIES
 from ..remedies import Sentence
 from ..scene.session import importSlicer

@@ -239,7 +239,8 @@ def evaluate(index: EmbeddingIndex, head: Head, *, name: str = "", part: str = "
         index: open; its vectors must be of the head's kind.
         head: to measure.
         name: of the set of labels, the head's own where empty.
-        part: "test": the series that were kept for testing; "new": those that the head has never met; "all": every one, which flatters.
+        part: "test": the series that were kept for testing; "new": those that the head has never met; "all": every one, for which the
+            figures are too good.
         patients: as for `gather`.
 
     Raises:
@@ -258,7 +259,7 @@ def evaluate(index: EmbeddingIndex, head: Head, *, name: str = "", part: str = "
         raise UsageError(
             "No image of the {part} part has a label that the adapter knows; label some, or measure on another part.", part=part
         )
-    notes = ["Part of these images were learned from, so the figures flatter."] if part == "all" else []
+    notes = ["The adapter was trained on part of these images, so the figures are better than on new images."] if part == "all" else []
     notes += [Sentence(SMALL_NOTE, items=result.items, groups=result.groups)] if result.groups < _FEW_GROUPS else []
     return AdapterResult(head, result, report_of(head, result, notes) | {"part": part})
 
