@@ -214,3 +214,21 @@ def voxelsOf(segmentationNode: Any, name: str) -> bytes:
 def namesOf(segmentationNode: Any) -> list[str]:
     segmentation = segmentationNode.GetSegmentation()
     return [segmentation.GetNthSegment(number).GetName() for number in range(segmentation.GetNumberOfSegments())]
+
+
+def destroyQtObjects(*objects: Any) -> None:
+    """Destroy widgets, timers and the like, as Qt may when Slicer ends, before those who hold them are closed."""
+    import shiboken6
+
+    for each in objects:
+        if shiboken6.isValid(each):
+            shiboken6.delete(each)
+
+
+def timers() -> list[Any]:
+    """Every timer that somebody holds."""
+    import gc
+
+    from PySide6 import QtCore
+
+    return [each for each in gc.get_objects() if isinstance(each, QtCore.QTimer)]

@@ -10,6 +10,7 @@ pytest.importorskip("slicer", reason="slicer-core is not installed: there is no 
 pytest.importorskip("PySide6", reason="PySide6 is not installed: there is no Qt to test against")
 
 from effect_support import EFFECT
+from panel_support import destroyQtObjects
 from places import ROOT
 
 
@@ -33,6 +34,19 @@ def test_the_module_is_hidden_and_registers_one_effect_that_each_editor_clones(o
         assert effects[0] is not effects[1] and effects[0].self().box.logic is not effects[1].self().box.logic
     finally:
         second.cleanUp()
+
+
+def test_the_effect_closes_without_a_fault_where_qt_has_destroyed_its_widgets_before(opened):
+    import slicer
+
+    second = slicer.qMRMLSegmentEditorWidget()
+    box = second.effectByName("Text prompt").self().box
+    try:
+        destroyQtObjects(box.widget, *(each._timer._timer for each in (box, box.segments)))
+        second.cleanUp()
+        assert box._isClosed and box.logic.isIdle
+    finally:
+        second.deleteLater()
 
 
 def test_the_effect_is_a_thin_client_of_the_same_logic():

@@ -143,6 +143,25 @@ def test_a_segmentation_of_surfaces_is_refused_before_anything_is_sent(annotator
     assert not endpoint[1].seen and segmentation.GetSegment(made).GetRepresentation(surface).GetNumberOfPoints() == before
 
 
+def test_an_endpoint_that_refuses_leads_from_the_effect_to_its_settings(annotator, endpoint):
+    annotator.addSegment("cube")
+    endpoint[1].tamper = lambda _reply: (404, "application/json", b"{}")
+    assert annotator.run().state == "failed"
+    parts = [annotator.host.find(f"promptMessage{part}") for part in ("Icon", "CopyButton", "HelpButton")]
+    assert all(each.visible for each in parts) and parts[2].text == "Open endpoint settings"
+    annotator.host.click("promptMessageCopyButton")
+    copied = annotator.host.qt.QApplication.clipboard().text()
+    assert copied.startswith(annotator.message) and "Request " in copied
+    annotator.host.click("promptMessageHelpButton")
+    panel = slicer.modules.MedImageParseWidget.panel
+    assert panel.settings.dialog.visible and panel.settings.ui.nameEdit.text == "Ward 3"
+    panel.settings.dialog.hide()
+    annotator.host.open_segment_editor()
+    endpoint[1].tamper = None
+    annotator.run()
+    assert not any(each.visible for each in parts)
+
+
 def test_escape_while_nothing_runs_changes_nothing(annotator):
     annotator.addSegment("cube")
     before = annotator.everything()

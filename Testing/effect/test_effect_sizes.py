@@ -11,6 +11,8 @@ pytest.importorskip("PySide6", reason="PySide6 is not installed: there is no Qt 
 
 from panel_support import WIDEST, settled, wideOnes
 
+from MedImageParseLib.errors import EndpointError
+
 LONG = "an endpoint with a very long name in a subscription with many others in western europe, department 7"
 NAME = "a structure with a name that goes on and on without any end that one could foresee"
 
@@ -59,7 +61,8 @@ def done(annotator):
 
 
 def failed(annotator):
-    annotator.box._say("Could not reach " + LONG + ". " + LONG)
+    annotator.box._message.sayError(EndpointError("Could not reach " + LONG + ". " + LONG, request_id="4711"))
+    assert annotator.host.find("promptMessageCopyButton").visible and annotator.host.find("promptMessageHelpButton").visible
 
 
 @pytest.mark.parametrize("state", [idle, everyChoice, newSegments, demoEndpoint, longEndpoint, running, done, failed])

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+import shiboken6
 from PySide6 import QtCore
 
 # Signatures that the Qt 5 of Slicer knows and Qt 6 no longer has.
@@ -184,6 +185,8 @@ def connect(sender: Any, signature: str, *target: Any) -> bool:
 
 def disconnect(sender: Any, signature: str | None = None, *target: Any) -> bool:
     """Undo connect() for one function, for a whole signal, or for everything."""
+    if isinstance(sender, QtCore.QObject) and not shiboken6.isValid(sender):
+        raise ValueError(f"Trying to call 'disconnect' on a destroyed {type(sender).__name__} object")
     function = _function(target) if target else None
     found = signature
     if signature is not None and (signal := _signal(sender, signature)) is not None:

@@ -94,6 +94,7 @@ def test_missing_quota_is_told_with_its_numbers_and_a_refusal_with_the_role(dial
     dialog.host.click("deployMakeButton")
     ended(dialog)
     assert "role Contributor on the resource group" in dialog.text("deployNoteLabel") and plane.endpoints == {}
+    assert not any(dialog.host.find(f"deployNoteMessage{part}").isHidden() for part in ("Icon", "CopyButton"))
 
 
 def test_waiting_can_be_stopped_and_the_next_run_goes_on(dialog, plane):
@@ -104,6 +105,7 @@ def test_waiting_can_be_stopped_and_the_next_run_goes_on(dialog, plane):
     dialog.host.click("deployStopButton")
     ended(dialog)
     assert "continues what was started, and it costs money" in dialog.text("deployNoteLabel")
+    assert dialog.host.find("deployNoteMessageIcon").isHidden(), "stopping is no error"
     plane.finish_all()
     plane.looks = 1
     seen(dialog)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
-from panel_support import GRAYS, Gate, namesOf, openedPanel
+from panel_support import GRAYS, Gate, destroyQtObjects, namesOf, openedPanel, timers
 
 from doubles import fault_server
 from doubles.endpoint import EndpointDouble
@@ -187,3 +187,18 @@ def test_reload_brings_a_working_module_with_everything_new():
         assert sys.modules["MedImageParseLib.panels.segment_panel"] is not old
         opened.makeReady(url, "cube")
         assert opened.run().state == "done"
+
+
+def test_the_panel_closes_without_a_fault_where_qt_has_destroyed_its_widgets_before(opened):
+    host, panel = opened.host, opened.panel
+    opened.addVolume()
+    host.click("settingsButton")
+    panel.settings.openDeploy()
+    host.click("browseButton")
+    host.find("moduleTabBar").setCurrentIndex(1)
+    host.process()
+    panel.endpoint.demo._process = process = host.qt.QProcess()
+    tabs, dialogs = host.widget.tabs, (panel.settings, panel.settings._deploy, panel.prompts._browser)
+    destroyQtObjects(tabs.widget, process, *(each.dialog for each in dialogs), *timers())
+    tabs.close()
+    assert panel.endpoint.demo._process is None and panel.logic.isIdle

@@ -21,6 +21,12 @@ def fillIn(opened, name="Ward 3", url="https://ward3.example/score"):
     opened.host.type("urlEdit", url)
 
 
+def shown(opened, prefix):
+    """What stands around a message."""
+    parts = ("MessageIcon", "MessageHelpButton", "MessageCopyButton")
+    return [part for part in parts if not opened.host.find(prefix + part).isHidden()]
+
+
 def stored():
     from MedImageParseLib.profiles.profiles import ProfileStore
 
@@ -48,9 +54,17 @@ def test_what_is_wrong_with_a_profile_is_told_and_nothing_is_kept(settings):
     fillIn(settings, url="http://ward3.example/score")
     settings.host.click("saveButton")
     assert "plain http" in settings.text("noteLabel") and "Settings" in settings.text("noteLabel")
+    assert shown(settings, "note") == ["MessageIcon", "MessageHelpButton", "MessageCopyButton"]
+    settings.host.click("noteMessageCopyButton")
+    assert settings.host.qt.QApplication.clipboard().text() == settings.text("noteLabel")
+    settings.host.click("noteMessageHelpButton")
+    assert settings.host.find("plainHttpCheckBox").visible, "what helps was folded away"
     settings.host.type("urlEdit", "https://ward3.example/score?code=abc")
     settings.host.click("saveButton")
     assert "holds a key" in settings.text("noteLabel") and set(stored()) == {"Local demo"}
+    assert shown(settings, "note") == ["MessageIcon", "MessageCopyButton"]
+    settings.host.click("newButton")
+    assert settings.text("noteLabel") and shown(settings, "note") == [], "that is no error"
 
 
 def test_a_typed_key_is_masked_stays_in_memory_and_is_never_shown_again(settings):
@@ -219,6 +233,7 @@ def test_finding_endpoints_without_the_azure_package_says_what_to_do(settings, m
     settings.host.click("findButton")
     settings.host.wait_until(lambda: settings.text("findButton") == "Find my endpoints", 60)
     assert "azure-identity" in settings.text("findNoteLabel")
+    assert shown(settings, "findNote") == ["MessageIcon", "MessageCopyButton"]
 
 
 def test_a_damaged_file_of_endpoints_is_told_and_the_demo_remains(tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ from slicer.i18n import tr as _
 
 from ..prompts import completion
 from ..prompts.catalogue import lookup
-from .widgets import Choice, plain, setPlain
+from .widgets import Choice, dispose, plain, setPlain
 
 _SIZE = (300, 480)  # pixels
 _MODALITIES = ("CT", "MR", "US", "PT", "DX", "GM", "SM", "ES", "DMS", "OP", "OPT")
@@ -83,8 +83,7 @@ class BrowseDialog:
 
     def close(self) -> None:
         """The panel is closed."""
-        self.dialog.hide()
-        self.dialog.deleteLater()
+        dispose(self.dialog)
 
     def _fill(self) -> None:
         typed = self.filterEdit.text.strip()

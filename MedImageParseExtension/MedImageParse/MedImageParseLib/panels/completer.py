@@ -16,7 +16,7 @@ from ..models import SLICES, VOLUMES
 from ..prompts import completion
 from ..prompts.catalogue import lookup
 from ..scene.volumes import modalityOf
-from .widgets import plain
+from .widgets import ifNotDestroyed, plain
 
 _WIDEST, _NARROWEST = 420, 240  # pixels
 _MEANING_SHOWN = 44  # characters
@@ -80,8 +80,9 @@ class Completer:
     def stop(self) -> None:
         """The field goes: listen to it no more."""
         self._onClosed = None
-        self.close()
-        self._edit.removeEventFilter(self._keys)
+        with ifNotDestroyed():
+            self.close()
+            self._edit.removeEventFilter(self._keys)
 
     def typed(self) -> None:
         """The next change of the text is a person's."""

@@ -17,10 +17,11 @@ from ..azure.plan import Plan
 from ..logic.jobs import POLL_MS, Job, JobQueue
 from ..options import about
 from ..progress import Cancellation, Progress
+from .message_row import MessageRow, noHelp
 from .profile_form import entraMethods
-from .sentences import jobWords, signInText, worded
+from .sentences import signInText, worded
 from .tab import loadWidgets
-from .widgets import Choice, makeTimer, plain, setTip, showRich, showSentence
+from .widgets import Choice, StatusIcons, Timer, dispose, plain, setTip, showRich, showSentence
 
 _SIZE = (460, 640)  # pixels
 _AUTOMATIC = ""
@@ -33,15 +34,17 @@ class DeployDialog:
         uiPath: DeployEndpoint.ui.
         onMade: called with the name of the profile of an endpoint that was made.
         onDeleted: called after an endpoint was deleted.
+        icons: the status pictures.
 
     Attributes:
         dialog: the window.
     """
 
-    def __init__(self, uiPath: str | Path, onMade: Callable[[str], object], onDeleted: Callable[[], object]):
+    def __init__(self, uiPath: str | Path, onMade: Callable[[str], object], onDeleted: Callable[[], object], icons: StatusIcons):
         widget = loadWidgets(str(uiPath))
         self.ui = ui = slicer.util.childWidgetVariables(widget)
         self._onMade, self._onDeleted = onMade, onDeleted
+        self._note = MessageRow.around(ui.deployNoteLabel, "deployNote", icons, noHelp)
         self._queue = JobQueue()
         self._job: Job | None = None
         self._plan: tuple[Plan, DeployOptions] | None = None  # what the person has seen, and would agree to
@@ -66,7 +69,7 @@ class DeployDialog:
         ):  # fmt: skip
             button.connect("clicked()", slot)
         ui.deployList.connect("itemSelectionChanged()", self._show)
-        self._timer = makeTimer(self._poll, POLL_MS, isOnce=False)
+        self._timer = Timer(self._poll, POLL_MS, isOnce=False)
         self.dialog = _window(widget)
         self._modelChosen(self._model.key)
 
@@ -80,8 +83,7 @@ class DeployDialog:
         """The panel is closed: nothing is waited for any longer. What was begun goes on in Azure."""
         self._timer.stop()
         self._queue.close()
-        self.dialog.hide()
-        self.dialog.deleteLater()
+        dispose(self.dialog)
 
     # --- what the person wants ---------------------------------------------------------------------------------------
 
@@ -140,8 +142,7 @@ class DeployDialog:
         def made(job: Job) -> None:
             if not self._ended(job):
                 if job.state == "cancelled":
-                    showSentence(
-                        self.ui.deployNoteLabel,
+                    self._note.say(
                         _(
                             "Azure continues what was started, and it costs money. Press Create endpoint again to continue, or delete the endpoint."
                         ),
@@ -150,7 +151,7 @@ class DeployDialog:
             result: Made = job.result
             notes = [result.check, *result.notes] if result.check else result.notes
             self._changed()
-            showSentence(self.ui.deployNoteLabel, "\n".join(worded(note) for note in notes if note))
+            self._note.say("\n".join(worded(note) for note in notes if note))
             self._onMade(result.profile)
 
         self._begin(Job("Make an endpoint", work=work, callback=made), _("Creating the endpoint. This takes 10 to 30 minutes…"))
@@ -170,7 +171,7 @@ class DeployDialog:
                 [plain(f"{each.name} ({each.workspace}): {each.state}. {worded(each.reminder())}") for each in self._found]
             )
             if not self._found:
-                showSentence(self.ui.deployNoteLabel, _("No endpoint created by this program was found."))
+                self._note.say(_("No endpoint created by this program was found."))
             self._show()
 
         self._begin(Job("List endpoints", work=work, callback=listed), _("Searching…"))
@@ -192,7 +193,7 @@ class DeployDialog:
             if self._ended(job):
                 self._found = [each for each in self._found if each is not chosen]
                 self.ui.deployList.takeItem(row)
-                showSentence(self.ui.deployNoteLabel, _("{name} was deleted and no longer costs anything.").format(name=chosen.name))
+                self._note.say(_("{name} was deleted and no longer costs anything.").format(name=chosen.name))
                 self._onDeleted()
 
         self._begin(Job("Delete an endpoint", work=work, callback=deleted), _("Deleting the endpoint…"))
@@ -201,7 +202,7 @@ class DeployDialog:
         if self._job is not None:
             return
         self._job = self._queue.add(job)
-        showSentence(self.ui.deployNoteLabel, sentence)
+        self._note.say(sentence)
         self._show()
         self._timer.start()
 
@@ -212,7 +213,10 @@ class DeployDialog:
     def _ended(self, job: Job) -> bool:
         """Whether it went well; says why where it did not."""
         self._job = None
-        showSentence(self.ui.deployNoteLabel, "" if job.state == "done" else jobWords(job))
+        if job.state == "done":
+            self._note.say("")
+        else:
+            self._note.sayWhyNot(job)
         self._show()
         return job.state == "done"
 
@@ -223,8 +227,7 @@ class DeployDialog:
         job = self._job
         if job is not None and job.stage and job.stage != "asking it a tiny question":
             minutes = int(job.elapsed // 60)
-            showSentence(
-                self.ui.deployNoteLabel,
+            self._note.say(
                 _("Azure is working: {stage}, {minutes} min so far.").format(stage=_stageText(job.stage), minutes=minutes),
             )
         if self._queue.is_idle:

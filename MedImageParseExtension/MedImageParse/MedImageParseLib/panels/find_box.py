@@ -16,9 +16,10 @@ from ..progress import Cancellation, Progress
 from ..signin.auth import session_keys
 from ..signin.entra import EntraOptions
 from ..signin.methods import entra_session
+from .message_row import MessageRow, noHelp
 from .profile_form import entraMethods
-from .sentences import jobWords, signInText, worded, words
-from .widgets import Choice, plain, showRich, showSentence
+from .sentences import signInText, worded
+from .widgets import Choice, StatusIcons, plain, showRich
 
 _CLOUD = CLOUDS["public"]
 
@@ -31,13 +32,15 @@ class FindBox:
         chores: the queue to work in; its owner polls and closes it.
         onAdded: called with the name of a profile that was made.
         wake: asks for polls.
+        icons: the status pictures.
     """
 
-    def __init__(self, ui: Any, chores: JobQueue, onAdded: Any, wake: Any):
+    def __init__(self, ui: Any, chores: JobQueue, onAdded: Any, wake: Any, icons: StatusIcons):
         self._ui, self._queue, self._onAdded, self._wake = ui, chores, onAdded, wake
         self._job: Job | None = None
         self._codes: list[str] = []  # written by the worker, shown by `poll`
         self._found: list[tuple[FoundEndpoint, FoundDeployment | None]] = []
+        self._note = MessageRow.around(ui.findNoteLabel, "findNote", icons, noHelp)
         self._method = Choice(ui.findMethodComboBox, entraMethods())
         ui.findButton.connect("clicked()", self._findOrStop)
         ui.addFoundButton.connect("clicked()", self._add)
@@ -74,7 +77,7 @@ class FindBox:
         self._job = self._queue.add(job)
         self._ui.findButton.setText(_("Stop"))
         self._ui.addFoundButton.setEnabled(False)
-        showSentence(self._ui.findNoteLabel, sentence)
+        self._note.say(sentence)
         self._wake()
 
     def _options(self) -> EntraOptions:
@@ -89,7 +92,10 @@ class FindBox:
         """Whether it went well; says why where it did not."""
         self._job = None
         self._ui.findButton.setText(_("Find my endpoints"))
-        showSentence(self._ui.findNoteLabel, "" if job.state == "done" else jobWords(job))
+        if job.state == "done":
+            self._note.say("")
+        else:
+            self._note.sayWhyNot(job)
         self._selected()
         return job.state == "done"
 
@@ -103,7 +109,7 @@ class FindBox:
         ui.foundList.setVisible(bool(self._found))
         ui.addFoundButton.setVisible(bool(self._found))
         notes = [worded(warning) for warning in discovery.warnings]
-        showSentence(ui.findNoteLabel, "\n".join(notes if self._found or notes else [_("No endpoint was found.")]))
+        self._note.say("\n".join(notes if self._found or notes else [_("No endpoint was found.")]))
 
     def _made(self, job: Job) -> None:
         if not self._ended(job):
@@ -114,9 +120,9 @@ class FindBox:
             if made.key:
                 session_keys.remember(made.profile.name, made.profile.url, made.key, made.profile.route)
         except MedImageParseError as error:
-            showSentence(self._ui.findNoteLabel, words(error))
+            self._note.sayError(error)
             return
-        showSentence(self._ui.findNoteLabel, "\n".join(worded(note) for note in made.notes))
+        self._note.say("\n".join(worded(note) for note in made.notes))
         self._onAdded(made.profile.name)
 
     def _selected(self) -> None:

@@ -21,6 +21,7 @@ from ..engines.store import Added, engines_folder
 from ..imaging.volume import Volume
 from ..program import python_executable
 from ..scene.volumes import nodeFromVolume
+from .widgets import ifNotDestroyed
 
 _STOP_MS = 2000
 _KEPT_BYTES, _LONGEST_LINE = 4096, 200  # of what it writes to its standard error
@@ -87,12 +88,13 @@ class DemoProcess:
         self.url = self.fault = ""
         if process is None:
             return
-        process.disconnect("finished(int,QProcess::ExitStatus)", self._ended)
-        process.disconnect("errorOccurred(QProcess::ProcessError)", self._failed)
-        process.disconnect("readyReadStandardOutput()", self._listen)
-        process.disconnect("readyReadStandardError()", self._listenToErrors)
-        process.kill()  # it keeps no state, and on Windows nothing gentler reaches a program without a window
-        process.waitForFinished(_STOP_MS)
+        with ifNotDestroyed():  # Qt ends what it destroys
+            process.disconnect("finished(int,QProcess::ExitStatus)", self._ended)
+            process.disconnect("errorOccurred(QProcess::ProcessError)", self._failed)
+            process.disconnect("readyReadStandardOutput()", self._listen)
+            process.disconnect("readyReadStandardError()", self._listenToErrors)
+            process.kill()  # it keeps no state, and on Windows nothing gentler reaches a program without a window
+            process.waitForFinished(_STOP_MS)
 
     def _listen(self) -> None:
         if self._process is None:

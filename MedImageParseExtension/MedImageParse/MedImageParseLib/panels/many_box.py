@@ -58,10 +58,14 @@ class ManyBox:
 
     def clear(self) -> None:
         """Stop the list and forget it: its nodes are going."""
+        self.stop()
+        self.showCases()
+
+    def stop(self) -> None:
+        """Stop the list; nothing is shown of it any more."""
         runs, self.runs = self.runs, None
         if runs is not None and runs.isRunning:
             runs.cancel()
-        self.showCases()
 
     def showReady(self, whyNot: str) -> None:
         """Args: whyNot: why nothing can be run now, "" where it can."""

@@ -8,10 +8,11 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
-from ..errors import ConsentError, EndpointError
+from ..errors import ConsentError, EndpointError, MedImageParseError
+from ..logic.jobs import Job
 from ..profiles.profiles import LOCAL_DEMO
 from ..signin.auth import SIGN_INS, SignInError
-from .sentences import requestId
+from .sentences import jobWords, requestId, words
 from .widgets import StatusIcons, setTip, showSentence
 from .wrapping_row import WrappingRow
 
@@ -113,6 +114,17 @@ class MessageRow:
         if self._help is not None:
             self._helpButton.setText(self._help[0])
 
+    def sayError(self, error: BaseException) -> None:
+        """Show the person what is wrong."""
+        self.say(words(error), error)
+
+    def sayWhyNot(self, job: Job, cancelled: str = "") -> None:
+        """Say why a job that is not done ended. Args: job: it. cancelled: the sentence where the person stopped it."""
+        if job.state == "cancelled":
+            self.say(cancelled or jobWords(job))
+        else:
+            self.say(jobWords(job), job.error or MedImageParseError(job.sentence))
+
     def _copy(self) -> None:
         lines = [self._label.text]
         if self._requestId:
@@ -122,6 +134,11 @@ class MessageRow:
     def _helpClicked(self) -> None:
         if self._help is not None:
             self._help[1]()
+
+
+def noHelp(_error: BaseException) -> Help | None:
+    """Where no button helps against an error."""
+    return None
 
 
 def _holderOf(widget: Any, layout: Any) -> Any:

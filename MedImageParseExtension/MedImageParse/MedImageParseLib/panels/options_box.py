@@ -21,7 +21,7 @@ from . import preview
 from .input_box import RANGE, VOLUME, InputBox
 from .parameters import PanelParameters
 from .sentences import megabytes, words
-from .widgets import Choice, makeTimer, setPlain, signalsBlocked
+from .widgets import Choice, Timer, setPlain, signalsBlocked
 
 _DELAY_MS = 150  # typing and turning a wheel make many changes; the picture follows when they pause
 _OWN = "own"
@@ -51,7 +51,7 @@ class OptionsBox:
             spinBox.connect("valueChanged(double)", self._rangeChanged)
         ui.regionSelector.connect("currentNodeChanged(vtkMRMLNode*)", lambda node: chooseNode("Region", node))
         ui.optionsButton.connect("contentsCollapsed(bool)", self._opened)
-        self._timer = makeTimer(self.drawPreview, _DELAY_MS)
+        self._timer = Timer(self.drawPreview, _DELAY_MS)
 
     def close(self) -> None:
         """Draw nothing any more."""

@@ -24,7 +24,7 @@ class PrivacyBox:
 
     Args:
         ui: the settings' widgets.
-        say: shows the person a sentence.
+        say: say(sentence, error) shows the person a sentence, and what is about an error as one.
     """
 
     def __init__(self, ui: Any, say: Any):
@@ -69,7 +69,8 @@ class PrivacyBox:
             self._say(
                 _("The consent could not be withdrawn ({reason}); it is still in effect.").format(
                     reason=error.strerror or type(error).__name__
-                )
+                ),
+                error,
             )
             return
         self._say(_("You will be asked again before anything is sent to {host}.").format(host=host))
@@ -79,7 +80,7 @@ class PrivacyBox:
         try:
             AuditLog().switch(on)
         except OSError as error:
-            self._say(_("This setting could not be saved ({reason}).").format(reason=error.strerror or type(error).__name__))
+            self._say(_("This setting could not be saved ({reason}).").format(reason=error.strerror or type(error).__name__), error)
         self.show()
 
     def _openAudit(self) -> None:

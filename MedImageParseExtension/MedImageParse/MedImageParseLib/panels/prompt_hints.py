@@ -8,7 +8,7 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from ..prompts import advice, grammar, grouping
-from .widgets import makeTimer, plain, setTip, showSentence
+from .widgets import Timer, plain, setTip, showSentence
 
 _DELAY_MS = 400  # after the last key; looking for what is written alike takes up to 20 ms a prompt
 _MOST_PROMPTS, _MOST_SHOWN = 40, 2
@@ -37,7 +37,7 @@ class PromptHints:
         self._apply: Callable[[], object] | None = None
         self._shown: tuple = ()
         ui.hintButton.connect("clicked()", self._clicked)
-        self._timer = makeTimer(self.show, _DELAY_MS)
+        self._timer = Timer(self.show, _DELAY_MS)
         self._say([], "", None)
 
     def later(self) -> None:

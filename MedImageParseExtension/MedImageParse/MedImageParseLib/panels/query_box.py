@@ -14,7 +14,7 @@ from .search_choices import AUTO, OFF, ON
 from .search_context import SearchContext
 from .sentences import worded
 from .task_box import TaskBox
-from .widgets import Choice, makeTimer, plain, showSentence, signalsBlocked
+from .widgets import Choice, Timer, plain, showSentence, signalsBlocked
 
 SLICE, REGION, TEXT = "slice", "region", "text"
 _PAUSE_MS = 250  # a person who scrolls through slices asks for the one where the mouse wheel rests
@@ -36,7 +36,7 @@ class QueryBox:
         self.grid = HitsGrid(ui.hitsList, lambda hit: onOpen(hit, self.task))
         self._asked = ""
         self._askedSlice: Any = None
-        self._pause = makeTimer(self._followNow, _PAUSE_MS)
+        self._pause = Timer(self._followNow, _PAUSE_MS)
         self._segments: list[str] = []
         self._mode = Choice(
             ui.queryModeComboBox,

@@ -43,7 +43,7 @@ class ResultsBox:
         history: the runs into the scene's segmentations, those of the Segment Editor's effect among them.
         chosen: gives (segmentation, volume) as they are chosen now.
         runAgain: called with a RunRecord.
-        say: shows the person a sentence.
+        say: say(sentence, error) shows the person a sentence, and what is about an error as one.
     """
 
     def __init__(
@@ -249,7 +249,7 @@ class ResultsBox:
         try:
             moved = how(node, editor=segment_editor.openEditor(node))
         except UsageError as error:
-            self._say(words(error))
+            self._say(words(error), error)
             return
         self.show()
         self._say(done if moved else notDone)

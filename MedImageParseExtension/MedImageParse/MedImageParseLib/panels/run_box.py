@@ -10,7 +10,7 @@ from slicer.i18n import tr as _
 from ..errors import MedImageParseError
 from ..logic.jobs import Job
 from .message_row import Help, MessageRow
-from .sentences import fractionDone, jobWords, stageText, worded, words
+from .sentences import fractionDone, stageText, worded
 from .widgets import StatusIcons, hideProgress, setTip, showProgress, showSentence
 
 
@@ -69,14 +69,16 @@ class RunBox:
 
     def sayError(self, error: MedImageParseError) -> None:
         """Show the person what is wrong."""
-        self.say(words(error), error)
+        self._message.sayError(error)
+
+    def sayWhyNot(self, job: Job) -> None:
+        """Say why a job that is not done ended."""
+        self._message.sayWhyNot(job)
 
     def sayOutcome(self, job: Job) -> None:
         """Say what came of a run."""
-        if job.state == "cancelled":
-            self.say(_("Cancelled. Nothing was added."))
-        elif job.state != "done":
-            self.say(jobWords(job), job.error or MedImageParseError(job.sentence))
+        if job.state != "done":
+            self._message.sayWhyNot(job, _("Cancelled. Nothing was added."))
         elif job.result.failure:
             self.say(
                 _("Only part of the run was completed, and is kept: {why}").format(why=worded(job.result.failure)), MedImageParseError()

@@ -11,7 +11,7 @@ from slicer.i18n import tr as _
 
 from ..errors import MedImageParseError
 from ..scene import tables
-from .sentences import words
+from .sentences import worded, words
 from .widgets import addAction, setReady
 
 
@@ -22,10 +22,10 @@ class SaveMenu:
         ui: the panel's widgets.
         logic: writes and measures.
         chosen: gives (segmentation, volume) as they are chosen now.
-        say: shows the person a sentence.
+        say: say(sentence, error) shows the person a sentence, and what is about an error as one.
     """
 
-    def __init__(self, ui: Any, logic: Any, chosen: Callable[[], tuple[Any, Any]], say: Callable[[str], object]):
+    def __init__(self, ui: Any, logic: Any, chosen: Callable[[], tuple[Any, Any]], say: Callable[..., object]):
         self._ui, self._logic, self._chosen, self._say = ui, logic, chosen, say
         self._menu = qt.QMenu(ui.saveResultsButton)
         ui.saveResultsButton.setMenu(self._menu)
@@ -61,14 +61,14 @@ class SaveMenu:
         try:
             saved = self._logic.saveResults(node, volumeNode, **files)
         except MedImageParseError as error:
-            self._say(words(error))
+            self._say(words(error), error)
             return
         count = len(saved.paths)
         done = _("Saved {path}.").format(path=saved.paths[0]) if count == 1 else _("Saved {count} files.").format(count=count)
-        self._say(" ".join([done, *saved.warnings]))
+        self._say(" ".join([done, *map(worded, saved.warnings)]))
 
     def _showStatistics(self) -> None:
         try:
             tables.showTable(self._logic.statistics(*self._chosen()))
         except MedImageParseError as error:
-            self._say(words(error))
+            self._say(words(error), error)

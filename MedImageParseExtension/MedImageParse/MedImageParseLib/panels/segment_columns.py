@@ -14,7 +14,7 @@ import qt
 from slicer.i18n import tr as _
 
 from .pixmaps import Watcher
-from .widgets import makeTimer, plain, plainTip
+from .widgets import Timer, plain, plainTip
 
 _STATE, _VOLUME, _AGREEMENT = range(3)
 _NAME, _OPACITY = 3, 2  # Slicer's columns, where its model does not say
@@ -62,7 +62,7 @@ class SegmentColumns:
         self._name, self._opacity = getattr(own, "nameColumn", _NAME), getattr(own, "opacityColumn", _OPACITY)
         table.setAccessibleName(view.accessibleName)
         table.setHorizontalScrollBarPolicy(qt.Qt.ScrollBarAlwaysOff)
-        self._timer = makeTimer(self.fill, 0)
+        self._timer = Timer(self.fill, 0)
         self._watcher = Watcher(onResize=self._timer.start)
         table.installEventFilter(self._watcher)
         table.verticalHeader().connect("sectionResized(int,int,int)", lambda *_sizes: self._timer.start())

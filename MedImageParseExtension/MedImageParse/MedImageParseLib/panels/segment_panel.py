@@ -31,7 +31,6 @@ from .results_box import ResultsBox
 from .run_box import RunBox
 from .segment_editor import runAgainInEditor, saveEditorState
 from .segments_follower import SegmentsFollower
-from .sentences import jobWords
 from .settings_panel import SettingsPanel
 from .slice_follower import SliceFollower
 from .tab import Tab, volumeInView
@@ -91,7 +90,7 @@ class SegmentPanel(Tab):
         self.history.unlisten(self._historyChanged)
         self.segments.stop()
         self.results.stop()
-        self.manyBox.clear()
+        self.manyBox.stop()
         self.options.close()
         self.prompts.stop()
         self.endpoint.close()
@@ -305,7 +304,7 @@ class SegmentPanel(Tab):
         self.ui.sampleButton.setEnabled(True)
         self.ui.sampleButton.setText(_("Load sample"))
         if job.state != "done":
-            self.runBox.say(jobWords(job), job.error)
+            self.runBox.sayWhyNot(job)
             return
         self.parameters.setNodeFor("InputVolume", job.result)
         if not self.prompts.text.strip():

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import qt
 import slicer
 from slicer.util import VTKObservationMixin
+
+from .widgets import Timer
 
 
 class SegmentsFollower(VTKObservationMixin):
@@ -20,10 +21,7 @@ class SegmentsFollower(VTKObservationMixin):
     def __init__(self, onChange: Callable[[], object]):
         VTKObservationMixin.__init__(self)
         self._node: Any = None
-        self._timer = qt.QTimer()
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(0)
-        self._timer.connect("timeout()", onChange)
+        self._timer = Timer(onChange, 0)
 
     def follow(self, segmentationNode: Any) -> None:
         """Follow this one from now on, None for none."""

@@ -12,19 +12,21 @@ from slicer.i18n import tr as _
 from ..errors import MedImageParseError
 from ..logic.jobs import JobQueue
 from ..profiles.profiles import LOCAL_DEMO, Profile, ProfileStore
+from ..remedies import ALLOW_PLAIN_HTTP, GIVE_AUTHORITY, GIVE_PEM, ONE_DEPLOYMENT, RAISE_TIMEOUT, Remedy
 from ..signin.auth import SIGN_INS
 from ..signin.methods import sign_out
 from ..transport.address import parse_address
 from .endpoint_box import EndpointBox, costs
 from .find_box import FindBox
+from .message_row import Help, MessageRow
 from .privacy_box import PrivacyBox
 from .profile_form import KeyBox, ProfileForm
-from .sentences import words
 from .tab import loadWidgets
-from .widgets import showSentence
+from .widgets import StatusIcons, dispose, showSentence
 
 _EMPTY = Profile(name="", url="")
 _DIALOG = (420, 620)  # pixels
+_UNDER_MORE = {each.name for each in (ALLOW_PLAIN_HTTP, GIVE_AUTHORITY, GIVE_PEM, ONE_DEPLOYMENT, RAISE_TIMEOUT)}
 
 
 class SettingsPanel:
@@ -49,8 +51,10 @@ class SettingsPanel:
         self._shown: Profile | None = None  # None while a new one is being described
         self._key = KeyBox(ui)
         self._form = ProfileForm(ui, self._signInChosen)
-        self._find = FindBox(ui, chores, self._added, wake)
-        self._privacy = PrivacyBox(ui, self._say)
+        self._icons = StatusIcons(str(self._folder.parent / "Icons"))
+        self._note = MessageRow.around(ui.noteLabel, "note", self._icons, self._helpFor)
+        self._find = FindBox(ui, chores, self._added, wake, self._icons)
+        self._privacy = PrivacyBox(ui, self._note.say)
         for button, slot in (
             (ui.saveButton, self._save), (ui.newButton, self._new), (ui.removeButton, self._remove),
             (ui.importButton, self._import), (ui.exportButton, self._export), (ui.signOutButton, self._signOut),
@@ -73,7 +77,7 @@ class SettingsPanel:
         if self._deploy is None:
             from .deploy_dialog import DeployDialog  # not at file scope: it brings everything for Azure
 
-            self._deploy = DeployDialog(self._folder / "DeployEndpoint.ui", self._made, self._costsChanged)
+            self._deploy = DeployDialog(self._folder / "DeployEndpoint.ui", self._made, self._costsChanged, self._icons)
         self._deploy.open()
 
     def _made(self, name: str) -> None:
@@ -88,8 +92,7 @@ class SettingsPanel:
         """The panel is closed, and its dialogs with it."""
         if self._deploy is not None:
             self._deploy.close()
-        self.dialog.hide()
-        self.dialog.deleteLater()
+        dispose(self.dialog)
 
     def poll(self) -> None:
         """Show what a worker has asked to show."""
@@ -112,7 +115,7 @@ class SettingsPanel:
         ui.removeButton.setEnabled(profile is not None and not isDemo)
         ui.saveButton.setToolTip(_("The local demo needs no settings.") if isDemo else _("Save this endpoint."))
         self._signInChosen(self._form.signIn)
-        self._say("")
+        self._note.say("")
 
     def _signInChosen(self, signIn: str) -> None:
         self.ui.keyBox.setVisible(SIGN_INS[signIn].asks_for == "key")
@@ -120,7 +123,7 @@ class SettingsPanel:
 
     def _new(self) -> None:
         self._describe(None)
-        self._say(_("Fill in the name and the URL, then press Save."))
+        self._note.say(_("Fill in the name and the URL, then press Save."))
         self.ui.nameEdit.setFocus()
 
     def _save(self) -> None:
@@ -137,10 +140,10 @@ class SettingsPanel:
                 self._key.forget(before)
                 store.remove(before.name)
         except MedImageParseError as error:
-            self._say(words(error))
+            self._note.sayError(error)
             return
         self._added(profile.name)
-        self._say(_("Saved. Test the connection next."))
+        self._note.say(_("Saved. Test the connection next."))
 
     def _remove(self) -> None:
         profile = self._shown
@@ -150,11 +153,11 @@ class SettingsPanel:
             self._key.forget(profile)
             ProfileStore().remove(profile.name)
         except MedImageParseError as error:
-            self._say(words(error))
+            self._note.sayError(error)
             return
         self._endpoint.forget(profile.name)
         self._added(LOCAL_DEMO)
-        self._say(_("{name} and its key were removed.").format(name=profile.name))
+        self._note.say(_("{name} and its key were removed.").format(name=profile.name))
 
     def _import(self) -> None:
         path = qt.QFileDialog.getOpenFileName(self.widget, _("Import endpoints"), "", _("Endpoints (*.json)"))
@@ -163,11 +166,11 @@ class SettingsPanel:
         try:
             brought = ProfileStore().import_file(path, clash="rename")
         except MedImageParseError as error:
-            self._say(words(error))
+            self._note.sayError(error)
             return
         if brought.names:
             self._added(brought.names[0])
-        self._say("\n".join(brought.notes) or _("There is no endpoint in this file."))
+        self._note.say("\n".join(brought.notes) or _("There is no endpoint in this file."))
 
     def _export(self) -> None:
         path = qt.QFileDialog.getSaveFileName(self.widget, _("Export endpoints"), "endpoints.json", _("Endpoints (*.json)"))
@@ -176,15 +179,17 @@ class SettingsPanel:
         try:
             names = ProfileStore().export(path)
         except MedImageParseError as error:
-            self._say(words(error))
+            self._note.sayError(error)
             return
-        self._say(_("Exported {names} to {file}. The file does not contain a key.").format(names=", ".join(names), file=Path(path).name))
+        self._note.say(
+            _("Exported {names} to {file}. The file does not contain a key.").format(names=", ".join(names), file=Path(path).name)
+        )
 
     def _signOut(self) -> None:
         sign_out()
         if self._shown is not None:
             self._key.show(self._shown)
-        self._say(_("You are signed out, and typed keys were removed."))
+        self._note.say(_("You are signed out, and typed keys were removed."))
 
     def _added(self, name: str) -> None:
         self._endpoint.forget(name)
@@ -193,8 +198,19 @@ class SettingsPanel:
         self._shown = None
         self.show()
 
-    def _say(self, sentence: str) -> None:
-        showSentence(self.ui.noteLabel, sentence)
+    def _helpFor(self, error: BaseException) -> Help | None:
+        """The button that helps against an error: what is to be changed may be folded away."""
+        named: set[str] = set()
+
+        def noted(remedy: Remedy) -> str:
+            named.add(remedy.name)
+            return remedy
+
+        if isinstance(error, MedImageParseError):
+            error.worded(noted)
+        if not self.ui.moreButton.collapsed or not named & _UNDER_MORE:
+            return None
+        return _("Show More"), lambda: self.ui.moreButton.setCollapsed(False)
 
 
 def _dialog(widget: Any) -> Any:

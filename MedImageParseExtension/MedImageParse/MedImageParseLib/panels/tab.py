@@ -15,7 +15,7 @@ from slicer.util import VTKObservationMixin
 from ..errors import MedImageParseError
 from ..logic.jobs import POLL_MS, JobQueue
 from .parameters import PanelParameters
-from .widgets import makeTimer, signalsBlocked
+from .widgets import Timer, signalsBlocked
 
 
 class Tab(VTKObservationMixin):
@@ -48,7 +48,7 @@ class Tab(VTKObservationMixin):
         self._chores = JobQueue()  # what need not wait for a run: the sample, finding endpoints
         self._isClosed = self._isUpdating = self._isPolling = False
         self._shortcuts: list[Any] = []
-        self._timer = makeTimer(self._poll, POLL_MS, isOnce=False)
+        self._timer = Timer(self._poll, POLL_MS, isOnce=False)
 
     def _begin(self, onRun: Callable[[], object], onCancel: Callable[[], object]) -> None:
         keys = (("Ctrl+Return", onRun), ("Ctrl+Enter", onRun), ("Esc", onCancel))

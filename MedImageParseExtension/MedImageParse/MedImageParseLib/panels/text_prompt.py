@@ -20,6 +20,7 @@ from ..imaging.geometry import SliceView
 from ..imaging.volume import Volume
 from ..logic.history import RunRecord, historyOf
 from ..logic.jobs import POLL_MS, Job
+from ..logic.runs import RunResult
 from ..logic.segmentation import MedImageParseLogic
 from ..profiles.profiles import LOCAL_DEMO
 from ..prompts import grammar
@@ -30,13 +31,14 @@ from ..scene.undo import isInEffect
 from ..scene.volumes import volumeFromNode
 from .completer import Completer, askedOf
 from .endpoint_box import EndpointBox, whyModelDoesNotFit
+from .message_row import MessageRow, helpAgainst
 from .parameters import MODULE_NAME
 from .privacy_box import mayBeSent
 from .segments_follower import SegmentsFollower
-from .sentences import fractionDone, jobWords, stageText, worded, words
+from .sentences import fractionDone, stageText, worded, words
 from .slice_follower import SliceFollower, sliceCount
 from .tab import loadWidgets
-from .widgets import Choice, StatusIcons, hideProgress, makeTimer, plain, setTip, showProgress, showSentence, signalsBlocked
+from .widgets import Choice, StatusIcons, Timer, hideProgress, plain, setTip, showProgress, showSentence, signalsBlocked
 
 SELECTED, NEW = "selected", "new"
 VOLUME, SLICE, RANGE = "volume", "slice", "range"
@@ -111,7 +113,7 @@ class TextPrompt:
         self._mark = ""  # of the run that the message is about, see scene.undo
         self.follower = SliceFollower(slicer.mrmlScene, self.update)
         self.segments = SegmentsFollower(self._segmentsChanged)
-        self._timer = makeTimer(self._poll, POLL_MS, isOnce=False)
+        self._timer = Timer(self._poll, POLL_MS, isOnce=False)
         self._prompt = ui.promptEdit
         self.completer = Completer(self._prompt, self._asked)
         self._prompt.connect("textChanged(QString)", lambda text: self._choose("Prompt", text))
@@ -135,6 +137,9 @@ class TextPrompt:
         # The Segment Editor has an Esc of its own, which leaves the effect; Qt then calls neither, but says so.
         for signal in ("activated()", "activatedAmbiguously()"):
             self._escape.connect(signal, self.cancel)
+        self._message = MessageRow.around(
+            ui.messageLabel, "prompt", icons, lambda error: helpAgainst(error, self.endpoint, self._openSettings)
+        )
         self._say("")
         self.update()
 
@@ -318,7 +323,7 @@ class TextPrompt:
                 return
             self.job = self._start(slices)
         except MedImageParseError as error:
-            self._say(words(error))
+            self._message.sayError(error)
             return
         self._say("")
         self.update()
@@ -373,14 +378,26 @@ class TextPrompt:
         if job.state == "done":
             record = RunRecord.of(job, choices, is3d=choices["Extent"] == VOLUME, isFromEditor=True)
             historyOf(slicer.mrmlScene).add(record)
-        self._say(_outcome(job), job.result.mark if job.state == "done" else "")
+        if job.state == "done":
+            self._say(_outcome(job.result), job.result.mark, MedImageParseError() if job.result.failure else None)
+        else:
+            self._say("")
+            self._message.sayWhyNot(job, _("Cancelled. Nothing was changed."))
         if not self._isActive:
             slicer.util.showStatusMessage(self.ui.messageLabel.text, _STATUS_MS)
         self.update()
 
-    def _say(self, sentence: str, mark: str = "") -> None:
+    def _say(self, sentence: str, mark: str = "", error: MedImageParseError | None = None) -> None:
         self._mark = mark
-        showSentence(self.ui.messageLabel, sentence)
+        self._message.say(sentence, error)
+
+    def _openSettings(self) -> None:
+        """Show the settings of the endpoint that is chosen here: they are the module's."""
+        slicer.util.selectModule(MODULE_NAME)
+        panel = slicer.modules.MedImageParseWidget.panel
+        if panel is not None:
+            panel.endpoint.choose(self.endpoint.name)
+            panel.settings.open()
 
     def _segmentsChanged(self) -> None:
         """A segment was added, removed or renamed, or a run taken back, by whomever."""
@@ -429,22 +446,18 @@ def slicesRegion(volume: Volume, plane: str, first: int, last: int, region: str 
     return ",".join(f"{low}:{high}" for low, high in pairs)
 
 
-def _outcome(job: Job) -> str:
-    if job.state == "cancelled":
-        return _("Cancelled. Nothing was changed.")
-    if job.state != "done":
-        return jobWords(job)
-    if job.result.failure:
-        return _("Only a part was done, and is kept: {why}").format(why=worded(job.result.failure))
-    absent = [row.name for row in job.result.rows if row.state == "absent"]
-    covered = [row.name for row in job.result.rows if row.state == "covered"]
-    found = [row.name for row in job.result.found]
+def _outcome(result: RunResult) -> str:
+    if result.failure:
+        return _("Only a part was done, and is kept: {why}").format(why=worded(result.failure))
+    absent = [row.name for row in result.rows if row.state == "absent"]
+    covered = [row.name for row in result.rows if row.state == "covered"]
+    found = [row.name for row in result.found]
     lines = [_("Found: {names}.").format(names=", ".join(found))] if found else []
     if absent:
         lines.append(_("Not found, nothing was changed for: {names}.").format(names=", ".join(absent)))
     if covered:
         lines.append(_("The masking leaves nothing to change for: {names}.").format(names=", ".join(covered)))
-    return "\n".join([*lines, *(worded(warning) for warning in job.result.warnings)])
+    return "\n".join([*lines, *(worded(warning) for warning in result.warnings)])
 
 
 def _options() -> dict[str, tuple[str, list[tuple[str, str]]]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import qt
@@ -54,15 +54,6 @@ def addAction(menu: Any, text: str, slot: Callable[[], object], tip: str = "") -
         setTip(action, tip)
     action.connect("triggered()", lambda: slot())
     menu.addAction(action)
-
-
-def makeTimer(slot: Callable[[], object], milliseconds: int, *, isOnce: bool = True) -> Any:
-    """A timer that calls `slot` so long after it was started, or again and again; it is not started yet."""
-    timer = qt.QTimer()
-    timer.setSingleShot(isOnce)
-    timer.setInterval(milliseconds)
-    timer.connect("timeout()", slot)
-    return timer
 
 
 class Choice:
@@ -114,6 +105,49 @@ def signalsBlocked(*widgets: Any) -> Iterator[None]:
     finally:
         for widget, was in zip(widgets, before):
             widget.blockSignals(was)
+
+
+class Timer:
+    """Calls a function after a pause, or again and again.
+
+    Args:
+        slot: what to call.
+        milliseconds: of the pause; 0 is as soon as Slicer is idle.
+        isOnce: once after each start, not until it is stopped.
+    """
+
+    def __init__(self, slot: Callable[[], object], milliseconds: int, *, isOnce: bool = True):
+        self._timer = qt.QTimer()
+        self._timer.setSingleShot(isOnce)
+        self._timer.setInterval(milliseconds)
+        self._timer.connect("timeout()", slot)
+
+    def start(self) -> None:
+        """Begin the pause, anew where it has begun already."""
+        self._timer.start()
+
+    def isActive(self) -> bool:
+        """Whether it waits for the end of the pause."""
+        return bool(self._timer.isActive())
+
+    def stop(self) -> None:
+        """Call nobody any more."""
+        with ifNotDestroyed():
+            self._timer.stop()
+
+
+@contextmanager
+def ifNotDestroyed() -> Iterator[None]:
+    """For what tidies up: when Slicer ends, Qt may have destroyed a widget or a timer before whoever holds it is closed."""
+    with suppress(ValueError):  # what PythonQt raises
+        yield
+
+
+def dispose(dialog: Any) -> None:
+    """A window of its own goes with its panel."""
+    with ifNotDestroyed():
+        dialog.hide()
+        dialog.deleteLater()
 
 
 class StatusIcons:

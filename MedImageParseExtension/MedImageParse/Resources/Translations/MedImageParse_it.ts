@@ -917,10 +917,6 @@ left kidney</translation>
         <translation>, {count} hanno perso un percorso o una miniatura</translation>
     </message>
     <message>
-        <source>--redo takes failed, changed or all.</source>
-        <translation>--redo accetta failed, changed o all.</translation>
-    </message>
-    <message>
         <source>1 of {total} files of the series cannot be read (empty, cut off or damaged) and is missing from the volume: {named}.</source>
         <translation>1 dei {total} file della serie non può essere letto (vuoto, troncato o danneggiato) e manca dal volume: {named}.</translation>
     </message>
@@ -943,10 +939,6 @@ left kidney</translation>
     <message>
         <source>A DICOM image states directions that make no sense; export the series again.</source>
         <translation>Un&apos;immagine DICOM indica direzioni prive di senso; esportare di nuovo la serie.</translation>
-    </message>
-    <message>
-        <source>A connection or key cannot be sent to other computers; give an endpoint or profile, and the key as key_file or MEDIMAGEPARSE_KEY there.</source>
-        <translation>Una connessione o una chiave non può essere inviata ad altri computer; indicare un endpoint o un profilo, e lì la chiave come key_file o MEDIMAGEPARSE_KEY.</translation>
     </message>
     <message>
         <source>A cropped mask is not stored as a full array, so numpy cannot have it without a copy.</source>
@@ -1073,10 +1065,6 @@ left kidney</translation>
         <translation>Un vettore è nullo o contiene numeri non finiti; la risposta del modello per quell&apos;immagine non è utilizzabile.</translation>
     </message>
     <message>
-        <source>A working folder keeps account of files; leave it out for images in memory.</source>
-        <translation>Una cartella di lavoro tiene conto di file; non indicarla per immagini in memoria.</translation>
-    </message>
-    <message>
         <source>Abdominal organs of AMOS in MRI</source>
         <translation>Organi addominali di AMOS in RM</translation>
     </message>
@@ -1127,10 +1115,6 @@ left kidney</translation>
     <message>
         <source>Another program is changing the profiles: close its dialog, then try again.</source>
         <translation>Un altro programma sta modificando i profili: chiudere la sua finestra, poi riprovare.</translation>
-    </message>
-    <message>
-        <source>Another run is at work in {folder}; wait until it has ended, or choose another output folder.</source>
-        <translation>Un&apos;altra esecuzione è in corso in {folder}; attendere che finisca, o scegliere un&apos;altra cartella di uscita.</translation>
     </message>
     <message>
         <source>Answers can be kept in an index only.</source>
@@ -1353,10 +1337,6 @@ left kidney</translation>
         <translation>Indicare almeno un&apos;immagine, un volume o una cartella da elaborare.</translation>
     </message>
     <message>
-        <source>Name at least one image: files, folders, a cases.csv, or - for paths on standard input.</source>
-        <translation>Indicare almeno un&apos;immagine: file, cartelle, un cases.csv, o - per percorsi dall&apos;input standard.</translation>
-    </message>
-    <message>
         <source>Name at least one volume to index.</source>
         <translation>Indicare almeno un volume da indicizzare.</translation>
     </message>
@@ -1373,20 +1353,12 @@ left kidney</translation>
         <translation>I nomi già in uso si possono trattare con &quot;ask&quot;, &quot;rename&quot; o &quot;replace&quot;, non con &quot;{clash}&quot;.</translation>
     </message>
     <message>
-        <source>No Dask scheduler answers at {address}; start one with `dask scheduler` and give its address, such as tcp://host:8786.</source>
-        <translation>Nessuno scheduler Dask risponde a {address}; avviarne uno con `dask scheduler` e indicarne l&apos;indirizzo, per esempio tcp://host:8786.</translation>
-    </message>
-    <message>
         <source>No answer came from {who}: a firewall may be in the way, so check the URL, the VPN, and whether a proxy is needed.</source>
         <translation>Nessuna risposta da {who}: forse un firewall la blocca, quindi controllare l&apos;URL, la VPN e se serve un proxy.</translation>
     </message>
     <message>
         <source>No browser could be opened for the sign-in: use the device code instead.</source>
         <translation>Non è stato possibile aprire un browser per l&apos;accesso: usare invece il codice dispositivo.</translation>
-    </message>
-    <message>
-        <source>No file fits the pattern {pattern}; check it.</source>
-        <translation>Nessun file corrisponde al modello {pattern}; controllarlo.</translation>
     </message>
     <message>
         <source>No image has the label &apos;{label}&apos; of the set &apos;{name}&apos;; see `index labels`.</source>
@@ -1411,10 +1383,6 @@ left kidney</translation>
     <message>
         <source>No slice view is shown; choose a layout with slice views, or another region.</source>
         <translation>Nessuna vista di sezione è visibile; scegliere una disposizione con viste di sezione, o un&apos;altra regione.</translation>
-    </message>
-    <message>
-        <source>No worker of the scheduler could finish this case ({why}); see the workers&apos; logs.</source>
-        <translation>Nessun worker dello scheduler ha potuto completare questo caso ({why}); vedere i registri dei worker.</translation>
     </message>
     <message>
         <source>Nobody finished the sign-in in time: start again, and enter the code or answer the browser within its time.</source>
@@ -1497,10 +1465,6 @@ left kidney</translation>
         <translation>Parquet richiede il pacchetto pyarrow, che non è installato; usare invece un file che termina con .npz.</translation>
     </message>
     <message>
-        <source>Part of these images were learned from, so the figures flatter.</source>
-        <translation>Una parte di queste immagini è stata usata per l&apos;addestramento, quindi i valori sono ottimistici.</translation>
-    </message>
-    <message>
         <source>Parts of a glioma</source>
         <translation>Parti di un glioma</translation>
     </message>
@@ -1527,10 +1491,6 @@ left kidney</translation>
     <message>
         <source>Results in DICOM are written for one frame at a time: give --frame with its number.</source>
         <translation>I risultati in DICOM si scrivono per un fotogramma alla volta: indicare --frame con il suo numero.</translation>
-    </message>
-    <message>
-        <source>Row {number} of {name} names no image.</source>
-        <translation>La riga {number} di {name} non indica un&apos;immagine.</translation>
     </message>
     <message>
         <source>Say what to search for: --image INPUT or --text &quot;…&quot;, one of the two.</source>
@@ -1641,10 +1601,6 @@ left kidney</translation>
         <translation>L&apos;ID risorsa di Azure deve avere la forma /subscriptions/…/onlineEndpoints/NAME: creare di nuovo il profilo con discover.</translation>
     </message>
     <message>
-        <source>The BIDS data set {path} holds no volumes below its sub- folders; check the path.</source>
-        <translation>L&apos;insieme di dati BIDS {path} non contiene volumi nelle sue cartelle sub-; controllare il percorso.</translation>
-    </message>
-    <message>
         <source>The CA bundle is {ca_bundle}</source>
         <translation>Il pacchetto di CA è {ca_bundle}</translation>
     </message>
@@ -1675,10 +1631,6 @@ left kidney</translation>
     <message>
         <source>The DICOM file {name} stores its colors in a way that is not read here; export it as 8-bit RGB.</source>
         <translation>Il file DICOM {name} memorizza i colori in un modo che qui non viene letto; esportarlo come RGB a 8 bit.</translation>
-    </message>
-    <message>
-        <source>The Dask scheduler has no workers; start some with `dask worker`.</source>
-        <translation>Lo scheduler Dask non ha worker; avviarne alcuni con `dask worker`.</translation>
     </message>
     <message>
         <source>The NIfTI file goes on after its last voxel: its header and its data do not fit together.</source>
@@ -1731,6 +1683,10 @@ left kidney</translation>
     <message>
         <source>The adapter was made for vectors of {own} numbers, and these have {given}; use the model that it was trained with.</source>
         <translation>L&apos;adattatore è stato creato per vettori di {own} numeri, e questi ne hanno {given}; usare il modello con cui è stato addestrato.</translation>
+    </message>
+    <message>
+        <source>The adapter was trained on part of these images, so the figures are better than on new images.</source>
+        <translation>L&apos;adattatore è stato addestrato su una parte di queste immagini, quindi i valori sono migliori che su immagini nuove.</translation>
     </message>
     <message>
         <source>The adapter was trained on vectors of {own}, and these are of {given}; use the same model and preprocessing, or train anew.</source>
@@ -1795,10 +1751,6 @@ left kidney</translation>
     <message>
         <source>The cloud &apos;{cloud}&apos; is not known: choose one of {known}.</source>
         <translation>Il cloud &apos;{cloud}&apos; non è noto: scegliere uno tra {known}.</translation>
-    </message>
-    <message>
-        <source>The columns {listed} of {name} are not known and were passed over.</source>
-        <translation>Le colonne {listed} di {name} non sono note e sono state ignorate.</translation>
     </message>
     <message>
         <source>The connection to {place} broke before the request was sent: check the network, the VPN and the proxy.</source>
@@ -2145,16 +2097,8 @@ left kidney</translation>
         <translation>Il file {name} si espande a più di quanto qui viene decompresso; decomprimerlo a mano.</translation>
     </message>
     <message>
-        <source>The file {path} cannot be read ({why}).</source>
-        <translation>Il file {path} non può essere letto ({why}).</translation>
-    </message>
-    <message>
         <source>The file {path} cannot be written ({value}); choose another place.</source>
         <translation>Il file {path} non può essere scritto ({value}); scegliere un&apos;altra posizione.</translation>
-    </message>
-    <message>
-        <source>The file {path} cannot be written ({why}); make room there.</source>
-        <translation>Il file {path} non può essere scritto ({why}); fare spazio.</translation>
     </message>
     <message>
         <source>The file {path} does not have the tables of an index, or others as well; choose another file or restore a copy.</source>
@@ -2217,18 +2161,6 @@ left kidney</translation>
         <translation>La cartella {parent} non esiste; crearla o sceglierne un&apos;altra.</translation>
     </message>
     <message>
-        <source>The folder {path} cannot be written ({why}).</source>
-        <translation>La cartella {path} non può essere scritta ({why}).</translation>
-    </message>
-    <message>
-        <source>The folder {path} does not exist; create it or choose another.</source>
-        <translation>La cartella {path} non esiste; crearla o sceglierne un&apos;altra.</translation>
-    </message>
-    <message>
-        <source>The folder {path} holds no image that can be read; check the path.</source>
-        <translation>La cartella {path} non contiene immagini leggibili; controllare il percorso.</translation>
-    </message>
-    <message>
         <source>The folder {path} holds no image that can be read; give a folder with volumes, pictures or DICOM files.</source>
         <translation>La cartella {path} non contiene immagini leggibili; indicare una cartella con volumi, immagini o file DICOM.</translation>
     </message>
@@ -2243,10 +2175,6 @@ left kidney</translation>
     <message>
         <source>The four chambers of the heart and the myocardium</source>
         <translation>Le quattro camere cardiache e il miocardio</translation>
-    </message>
-    <message>
-        <source>The frame in row {number} of {name} is not a number counted from 0.</source>
-        <translation>Il fotogramma nella riga {number} di {name} non è un numero contato da 0.</translation>
     </message>
     <message>
         <source>The group &apos;{options}&apos; is not known; give {listed}.</source>
@@ -2431,10 +2359,6 @@ left kidney</translation>
     <message>
         <source>The index {path} was made by a newer version of MedImageParse (format {version}; this one reads up to {own_version}); update the extension: the file was not touched.</source>
         <translation>L&apos;indice {path} è stato creato da una versione più recente di MedImageParse (formato {version}; questa legge fino al {own_version}); aggiornare l&apos;estensione: il file non è stato toccato.</translation>
-    </message>
-    <message>
-        <source>The kept reply {path} cannot be read; delete that file.</source>
-        <translation>La risposta conservata {path} non può essere letta; eliminare questo file.</translation>
     </message>
     <message>
         <source>The key file{path} can be read by other users of this computer: run `chmod 600` on it.</source>
@@ -2713,10 +2637,6 @@ left kidney</translation>
         <translation>Le probabilità hanno dimensioni {shape} e il volume {shape_kji} (kji); devono essere uguali.</translation>
     </message>
     <message>
-        <source>The process that sends the requests has ended; run the same command again, which goes on from here.</source>
-        <translation>Il processo che invia le richieste è terminato; eseguire di nuovo lo stesso comando, che prosegue da qui.</translation>
-    </message>
-    <message>
         <source>The profile &quot;{name}&quot; asks Entra for a token for {scope}, which is not Azure ML&apos;s, and its host would get it: if you trust that host with it, {name_scope}.</source>
         <translation>Il profilo &quot;{name}&quot; chiede a Entra un token per {scope}, che non è quello di Azure ML, e il suo host lo riceverebbe: se si considera attendibile questo host, {name_scope}.</translation>
     </message>
@@ -2743,10 +2663,6 @@ left kidney</translation>
     <message>
         <source>The profile wants to sign in at {host}, which is not one of Microsoft&apos;s sign-in hosts: if you trust it with your account, say so in the profile (allow_other_authority).</source>
         <translation>Il profilo chiede di accedere presso {host}, che non è un host di accesso di Microsoft: se lo si ritiene affidabile per il proprio account, indicarlo nel profilo (allow_other_authority).</translation>
-    </message>
-    <message>
-        <source>The program itself failed in this case ({kind}); report it.</source>
-        <translation>Il programma stesso non è riuscito in questo caso ({kind}); segnalarlo.</translation>
     </message>
     <message>
         <source>The prompt {prompt} holds {separators}, which separates nothing; for several structures write {advised}.</source>
@@ -2969,14 +2885,6 @@ left kidney</translation>
         <translation>Il risultato {path} sostituirebbe {read}, che viene letto: scegliere un&apos;altra cartella per i risultati.</translation>
     </message>
     <message>
-        <source>The results cannot be written ({why}).</source>
-        <translation>I risultati non possono essere scritti ({why}).</translation>
-    </message>
-    <message>
-        <source>The results of {one} and {other} would both be named {id}: give the cases ids of their own in a cases.csv (columns image, id).</source>
-        <translation>I risultati di {one} e {other} si chiamerebbero entrambi {id}: dare ai casi ID propri in un cases.csv (colonne image, id).</translation>
-    </message>
-    <message>
         <source>The scaling factor {scaling_factor} is not usable; it is a logarithm near 4.5 for the published model.</source>
         <translation>Il fattore di scala {scaling_factor} non è utilizzabile; è un logaritmo vicino a 4.5 per il modello pubblicato.</translation>
     </message>
@@ -3025,14 +2933,6 @@ left kidney</translation>
         <translation>Il nome della segmentazione deve terminare con {suffix}, e &apos;{name}&apos; no; per una mappa di etichette usare --labels.</translation>
     </message>
     <message>
-        <source>The sender failed ({kind}).</source>
-        <translation>L&apos;invio non è riuscito ({kind}).</translation>
-    </message>
-    <message>
-        <source>The sender has no connection.</source>
-        <translation>Chi invia non ha una connessione.</translation>
-    </message>
-    <message>
         <source>The sequence has no such frame any more.</source>
         <translation>La sequenza non ha più questo fotogramma.</translation>
     </message>
@@ -3063,10 +2963,6 @@ left kidney</translation>
     <message>
         <source>The set has {count} different labels, and an adapter tells at most {most} apart; name only those that matter.</source>
         <translation>L&apos;insieme ha {count} etichette diverse, e un adattatore ne distingue al massimo {most}; indicare solo quelle che contano.</translation>
-    </message>
-    <message>
-        <source>The shard &apos;{shard}&apos; is not K/N with K from 1 to N, such as 2/8.</source>
-        <translation>La parte &apos;{shard}&apos; non è K/N con K da 1 a N, per esempio 2/8.</translation>
     </message>
     <message>
         <source>The shares for testing and for choosing must be 0 or more, and together at most 0.8.</source>
@@ -3131,34 +3027,6 @@ left kidney</translation>
     <message>
         <source>The system&apos;s keyring refused ({name}): unlock it and try again, or keep the key in {key_variable} or a file.</source>
         <translation>Il portachiavi del sistema ha rifiutato ({name}): sbloccarlo e riprovare, o conservare la chiave in {key_variable} o in un file.</translation>
-    </message>
-    <message>
-        <source>The table {name} cannot be read ({why}).</source>
-        <translation>La tabella {name} non può essere letta ({why}).</translation>
-    </message>
-    <message>
-        <source>The table {name} has no column named image; its first line names the columns.</source>
-        <translation>La tabella {name} non ha una colonna image; la sua prima riga dà i nomi alle colonne.</translation>
-    </message>
-    <message>
-        <source>The table {name} holds no cases; write a line of columns (image, id, prompt) and one a case.</source>
-        <translation>La tabella {name} non contiene casi; scrivere una riga di colonne (image, id, prompt) e una per caso.</translation>
-    </message>
-    <message>
-        <source>The table {name} is damaged near line {line}.</source>
-        <translation>La tabella {name} è danneggiata vicino alla riga {line}.</translation>
-    </message>
-    <message>
-        <source>The table {name} is no list of objects; write a list of objects with image, id and prompt.</source>
-        <translation>La tabella {name} non è un elenco di oggetti; scrivere un elenco di oggetti con image, id e prompt.</translation>
-    </message>
-    <message>
-        <source>The table {name} is no text in UTF-8; save it as CSV UTF-8.</source>
-        <translation>La tabella {name} non è testo in UTF-8; salvarla come CSV UTF-8.</translation>
-    </message>
-    <message>
-        <source>The table {name} is not JSON; write a list of objects with image, id and prompt.</source>
-        <translation>La tabella {name} non è JSON; scrivere un elenco di oggetti con image, id e prompt.</translation>
     </message>
     <message>
         <source>The tenant id or the sign-in host has a form that none has: check both in the profile.</source>
@@ -3271,14 +3139,6 @@ left kidney</translation>
     <message>
         <source>The window &apos;{setting}&apos; is not known; give auto, raw, percentile, a site ({sites}) or LOW,HIGH with LOW below HIGH.</source>
         <translation>La finestra &apos;{setting}&apos; non è nota; indicare auto, raw, percentile, una sede ({sites}) o LOW,HIGH con LOW minore di HIGH.</translation>
-    </message>
-    <message>
-        <source>The workers of the Dask scheduler cannot load medimageparse ({kind}); install it there with pip.</source>
-        <translation>I worker dello scheduler Dask non possono caricare medimageparse ({kind}); installarlo lì con pip.</translation>
-    </message>
-    <message>
-        <source>The workers of the Dask scheduler have medimageparse {theirs}, and here it is {ours}; install the same version everywhere.</source>
-        <translation>I worker dello scheduler Dask hanno medimageparse {theirs}, e qui è {ours}; installare ovunque la stessa versione.</translation>
     </message>
     <message>
         <source>The {count} images of the series lie at {places} positions, {size} at each (phases, echoes or times?): choose one volume with --frame 0 to {size2}.</source>
@@ -3431,10 +3291,6 @@ left kidney</translation>
     <message>
         <source>There is no workspace &apos;{name}&apos; among those you can see: {listed}.</source>
         <translation>Non esiste l&apos;area di lavoro &apos;{name}&apos; tra quelle visibili: {listed}.</translation>
-    </message>
-    <message>
-        <source>There is not enough memory for this case; crop it, or lower --at-once.</source>
-        <translation>Non c&apos;è abbastanza memoria per questo caso; ritagliarlo, o ridurre --at-once.</translation>
     </message>
     <message>
         <source>There is not enough memory for this; close other volumes, or choose a smaller region.</source>
@@ -4495,10 +4351,6 @@ left kidney</translation>
     <message>
         <source>{path} holds no cases.</source>
         <translation>{path} non contiene casi.</translation>
-    </message>
-    <message>
-        <source>{path} is a file; give a folder for the work.</source>
-        <translation>{path} è un file; indicare una cartella per il lavoro.</translation>
     </message>
     <message>
         <source>{path} is a folder; give the name of a file.</source>
@@ -7563,6 +7415,10 @@ Ora: {time}</translation>
     <message>
         <source>Saved. Test the connection next.</source>
         <translation>Salvato. Ora provare la connessione.</translation>
+    </message>
+    <message>
+        <source>Show More</source>
+        <translation>Mostra Altro</translation>
     </message>
     <message>
         <source>The local demo needs no settings.</source>
