@@ -10,7 +10,7 @@ import pytest
 import SimpleITK as sitk
 from exactness_support import itk_points, values_at
 
-from MedImageParseLib import InputError, UsageError, Volume, classify, embed, index_add, index_search, segment
+from MedImageParseLib import InputError, UsageError, Volume, batch, classify, embed, index_add, index_search, segment
 from MedImageParseLib.api.inputs import as_volume, listed
 
 PROMPT = "cube & rod & corner"
@@ -134,6 +134,16 @@ def test_anything_else_is_one_sentence_and_nothing_is_sent(thing, served, url):
             call()
         assert "\n" not in str(caught.value) and str(caught.value).endswith((".", "mm"))
     assert not served[0].seen
+
+
+@pytest.mark.parametrize("call", [
+    lambda: segment("", "liver", model="medimageparse3d", endpoint="http://127.0.0.1:9/score"),
+    lambda: embed([""], endpoint="http://127.0.0.1:9/score"),
+    lambda: batch([""], "liver", model="medimageparse3d", output_dir="out", endpoint="http://127.0.0.1:9/score"),
+], ids=["segment", "embed", "batch"])  # fmt: skip
+def test_an_empty_path_is_not_the_current_folder(call):
+    with pytest.raises(UsageError, match="is empty"):
+        call()
 
 
 def test_a_bare_array_is_told_to_bring_its_affine():

@@ -150,9 +150,29 @@ def test_an_output_that_cannot_be_written_is_told_before_anything_is_sent(bench,
 
 
 def test_a_window_with_a_leading_minus_works_with_the_space_and_with_the_equals_sign(bench):
-    for words in (["--window", "-160,240"], ["--window=-160,240"], ["--window", "-160.5,-20"]):
+    for words in (["--window", "-160,240"], ["--window=-160,240"], ["--window", "-160.5,-20"], ["--window", "-.5,20"]):
         assert bench.segment("--prompt", "cube", "--report", bench.path("report.json"), *words) == 0
-        assert words[-1].removeprefix("--window=").replace(",", " to ") in bench.report()["window"]
+        assert words[-1].removeprefix("--window=").replace(",", " to ").replace("-.", "-0.") in bench.report()["window"]
+
+
+@pytest.mark.parametrize("words", [
+    ("batch", "", "--model", "medimageparse3d", "--prompt", "cube", "--output-dir", "out"), ("embed", "--quiet", "", "--output", "v.npz"),
+    ("index", "add", "i.index", ""), ("index", "add", "", "phantom.nii.gz"), ("classify", "", "--label", "a"),
+    ("index", "search", "i.index", "--image", ""), ("segment", "", "--model", "medimageparse3d", "--prompt", "cube", "--labels", "l.nii.gz"),
+    ("segment", "phantom.nii.gz", "--model", "medimageparse3d", "--prompt", "cube", "--labels", "", "--masks", "m"),
+    ("segment", "phantom.nii.gz", "--model", "medimageparse3d", "--prompt", "cube", "--masks", "m", "--report="),
+    ("segment", "phantom.nii.gz", "--model", "medimageparse3d", "--prompt", "cube", "--masks", "m", "--key-file", ""),
+], ids=" ".join)  # fmt: skip
+def test_an_empty_name_as_of_an_unset_variable_is_not_the_current_folder_and_not_left_out(bench, words, monkeypatch):
+    monkeypatch.chdir(bench.folder)
+    assert bench.run(*words, "--endpoint", bench.url) == 2
+    assert "is empty" in assert_one_error_line(bench)
+    assert not bench.new_files() and not bench.double.seen
+
+
+def test_an_empty_value_of_another_option_is_as_if_it_were_not_given(bench):
+    words = ["--deployment", "", "--modality=", "--series", ""]
+    assert bench.segment("--prompt", "cube", "--labels", bench.path("labels.nii.gz"), *words) == 0
 
 
 def test_slices_are_required_for_the_2d_model_on_a_volume(bench):

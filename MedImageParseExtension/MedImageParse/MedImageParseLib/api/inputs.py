@@ -57,6 +57,10 @@ def listed(things: object) -> list[Any]:
 def check_kind(thing: object) -> None:
     """Raises UsageError unless a thing is a path or something that `as_volume` takes."""
     kind = _kind_of(thing)
+    if isinstance(thing, str) and not thing:
+        from ..files.read import EMPTY_NAME
+
+        raise UsageError(EMPTY_NAME)
     if kind == "array":
         raise UsageError("A numpy array alone does not say where it lies in the patient; {taken}.", taken=TAKEN, code="image-kind")
     if not kind and not is_path(thing):

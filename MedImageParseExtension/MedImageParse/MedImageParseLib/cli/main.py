@@ -7,11 +7,12 @@ import argparse
 import difflib
 import importlib
 import logging
+import re
 import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from typing import Any
 
@@ -48,6 +49,9 @@ COMMANDS = (
     "batch-azure",
 )
 
+# What the help calls a value that is the name of a file or folder.
+_PLACE = re.compile(r"FILE|DIR|FOLDER|PATH|INDEX|INPUT|OUT|REF|PRED|\.(npz|png|csv|json)")
+
 # `batch export-azure …` is a command of its own, as `batch` itself takes inputs there.
 _AZURE_BATCH = {"export-azure": "export", "submit-azure": "submit", "import-azure": "import"}
 
@@ -70,6 +74,7 @@ def _main(argv: list[str]) -> int:
     try:
         _guess_command(argv)
         parser = build_parser(command=argv[0] if argv else "")
+        _refuse_empty(argv, parser)
         arguments, rest = parser.parse_known_args(_bind_negative_values(argv))
         if rest:
             _refuse(rest, parser, argv[0] if argv else "")
@@ -156,6 +161,31 @@ def _guess_command(argv: list[str]) -> None:
     )
 
 
+def _refuse_empty(argv: list[str], parser: Parser) -> None:
+    """Raises UsageError for a file or folder whose name is empty, as that of a shell's variable that is not set: as a path it would stand for
+    the whole folder that the command runs in."""
+    options = {
+        option: action for part in _parts(parser) for action in part._actions if action.nargs != 0 for option in action.option_strings
+    }
+    before = ""
+    for word in argv:
+        option, equals, value = word.partition("=") if word.startswith("--") else (before, "=", word)
+        action = options.get(option)
+        if equals and not value and (action is None or _PLACE.search(str(action.metavar))):
+            named = "The name of a file or folder" if action is None else f"The name after {option}"
+            raise UsageError("{named} is empty: write the name, or leave the word out.", named=named)
+        before = word
+
+
+def _parts(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """A parser and those of its commands and their parts."""
+    yield parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for part in action.choices.values():
+                yield from _parts(part)
+
+
 def _refuse(rest: list[str], parser: Parser, command: str) -> None:
     """Raises UsageError for words that no option takes. What was typed beside an option may be a secret: only options are repeated."""
     unknown = [word.partition("=")[0] for word in rest if word.startswith("-")]
@@ -189,7 +219,7 @@ def _bind_negative_values(argv: list[str]) -> list[str]:
     """`--window -160,240` as `--window=-160,240`: argparse takes what begins with a minus for an option."""
     bound: list[str] = []
     for word in argv:
-        if bound and bound[-1] == "--window" and word.startswith("-") and word[1:2].isdigit():
+        if bound and bound[-1] == "--window" and re.match(r"-\.?\d", word):
             bound[-1] = f"--window={word}"
         else:
             bound.append(word)

@@ -21,7 +21,7 @@ from pathlib import Path
 from ..errors import InputError, UsageError
 from ..files.dicom import is_dicom_file, series_of
 from ..files.packed import MGH_EXTENSIONS, PACKED_EXTENSIONS
-from ..files.read import ITK_EXTENSIONS, NIFTI_EXTENSIONS, PICTURE_EXTENSIONS, known_extension
+from ..files.read import EMPTY_NAME, ITK_EXTENSIONS, NIFTI_EXTENSIONS, PICTURE_EXTENSIONS, known_extension
 from ..files.write import safe_file_stem
 from ..remedies import Sentence
 
@@ -105,6 +105,8 @@ def find_cases(
     given = [os.fspath(one) for one in inputs]
     found, results = Cases(), frozenset(results)
     for name in given:
+        if not name:
+            raise UsageError(EMPTY_NAME)
         if name == "-":
             found.cases += [_file_case(Path(line.strip()).expanduser()) for line in lines if line.strip()]
             continue

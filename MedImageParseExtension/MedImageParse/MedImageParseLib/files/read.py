@@ -45,6 +45,8 @@ READABLE = (
     ".nii, .nii.gz, .nrrd, .nhdr, .mha, .mhd, .gipl, .hdr/.img, .mgz, .png, .jpg, .tif, .bmp, a DICOM file (also .dcm.gz or a DICOMDIR), "
     "a folder with one DICOM series, or a .zip of one"
 )
+# As a path it would be the current folder, and all of it would be sent.
+EMPTY_NAME = "The name of an image is empty, which would stand for the whole current folder; name the image."
 _SAME = 1e-6  # the rounding of the numbers in a header
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 

@@ -2513,6 +2513,10 @@ left kidney</translation>
         <translation>Il nome &apos;{name}&apos; è usato da un altro endpoint: sceglierne un altro con --name.</translation>
     </message>
     <message>
+        <source>The name of an image is empty, which would stand for the whole current folder; name the image.</source>
+        <translation>Il nome di un&apos;immagine è vuoto e indicherebbe l&apos;intera cartella corrente; indicare l&apos;immagine.</translation>
+    </message>
+    <message>
         <source>The name {host}</source>
         <translation>Il nome {host}</translation>
     </message>
