@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import InputError
-from ..files.drawing import BACKGROUND, TEXT, png_of
-from ..files.drawing import font as font_of
+from ..files.drawing import BACKGROUND, TEXT, font_of, png_of
 from ..files.picture import Color, Panel, choose_panels, display_window, draw_panel, eroded
 from ..files.read import read_image
 from ..imaging.volume import CroppedMask, Volume

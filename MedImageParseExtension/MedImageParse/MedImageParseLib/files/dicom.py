@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import warnings as python_warnings
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -132,11 +133,11 @@ def _look_at(paths: list[Path]) -> _Found:
             if path.name.upper() != "DICOMDIR" and _is_cut_short(path):
                 found.damaged.append(path)
             continue
-        header = _header(path)
+        header = read_header(path, _TAGS)
         kind = _other_object(header) if header is not None else ""
         if kind:
             found.others[path] = kind
-        elif header is not None and _number(header, "Rows", 0) > 0 and _number(header, "Columns", 0) > 0:
+        elif header is not None and has_pixels(header):
             found.images.append(_Image(path, header))
         elif header is None or not _is_directory(header, path):
             found.damaged.append(path)
@@ -157,17 +158,29 @@ def _is_directory(header: Dataset, path: Path) -> bool:
     return path.name.upper() == "DICOMDIR" or str(header.get("SOPClassUID") or "") == "1.2.840.10008.1.3.10"
 
 
-def _header(path: Path) -> Dataset | None:
-    """The tags of one object, or None where the file holds no readable DICOM."""
+def read_header(path: Path, tags: Sequence[str] | None = None) -> Dataset | None:
+    """The header of one object, or None where the file holds no readable DICOM.
+
+    Args:
+        path: the file.
+        tags: keywords of what is read of it; None for all but the pixels.
+    """
     import pydicom
 
     try:
-        return pydicom.dcmread(path, force=True, stop_before_pixels=True, specific_tags=_TAGS)
+        with python_warnings.catch_warnings():
+            python_warnings.simplefilter("ignore")  # pydicom's remarks on odd values quote them
+            return pydicom.dcmread(path, force=True, stop_before_pixels=True, specific_tags=None if tags is None else list(tags))
     except MemoryError:
         raise  # no reason to leave the file out
     except Exception as error:  # damaged files bring pydicom to raise nearly anything
         _log.info("a DICOM header cannot be read (%s)", type(error).__name__)
         return None
+
+
+def has_pixels(header: Dataset) -> bool:
+    """Whether it is the header of an image."""
+    return _number(header, "Rows", 0) > 0 and _number(header, "Columns", 0) > 0
 
 
 def _other_object(header: Dataset) -> str:

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InputError, UsageError
-from ..imaging.volume import CroppedMask, Volume
+from ..imaging.volume import LPS_TO_RAS, CroppedMask, Volume
 from ..packages import require
 from ..prompts import catalogue
 from .contours import outlines
-from .dicom import frame_geometries, is_dicom_file
+from .dicom import frame_geometries, has_pixels, is_dicom_file, read_header
 from .write import check_writable, write_atomically
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 DICOM_EXTENSIONS = (".dcm",)
 MANUFACTURER = "MedImageParse for 3D Slicer"
 _TISSUE = ("SCT", "85756007", "Tissue")
-_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _SAME_PLACE = 0.05  # of a voxel
 _STRUCTURE_SET, _SEGMENTATION = "1.2.840.10008.5.1.4.1.1.481.3", "1.2.840.10008.5.1.4.1.1.66.4"
 
@@ -232,17 +231,8 @@ _PATIENT_AND_STUDY = (
 
 def _header(path: Path) -> Dataset | None:
     """All of an image's header but its pixels; None for what is no image."""
-    import pydicom
-
-    if not is_dicom_file(path):
-        return None
-    try:
-        with python_warnings.catch_warnings():
-            python_warnings.simplefilter("ignore")
-            header = pydicom.dcmread(path, force=True, stop_before_pixels=True)
-            return header if int(header.get("Rows", 0) or 0) and int(header.get("Columns", 0) or 0) else None
-    except Exception:  # whatever pydicom raises on a damaged file: it is none of the series' images then
-        return None
+    header = read_header(path) if is_dicom_file(path) else None
+    return header if header is not None and has_pixels(header) else None
 
 
 def _placed(images: list[Dataset], volume: Volume) -> list[tuple[int, int]] | None:
@@ -260,10 +250,10 @@ def _placed(images: list[Dataset], volume: Volume) -> list[tuple[int, int]] | No
         for place, frame in enumerate(frames):
             if frame.position is None:
                 return {0: [(number, place)]}.get(volume.shape_kji[0] - 1) if len(images) == len(frames) == 1 else None
-            corner = _LPS_TO_RAS[:3, :3] @ frame.position
+            corner = LPS_TO_RAS[:3, :3] @ frame.position
             i, j, k = inverse[:3, :3] @ corner + inverse[:3, 3]
-            right = inverse[:3, :3] @ (_LPS_TO_RAS[:3, :3] @ (frame.right * frame.step_right))
-            down = inverse[:3, :3] @ (_LPS_TO_RAS[:3, :3] @ (frame.down * frame.step_down))
+            right = inverse[:3, :3] @ (LPS_TO_RAS[:3, :3] @ (frame.right * frame.step_right))
+            down = inverse[:3, :3] @ (LPS_TO_RAS[:3, :3] @ (frame.down * frame.step_down))
             straight = np.allclose(right, [1, 0, 0], atol=_SAME_PLACE) and np.allclose(down, [0, 1, 0], atol=_SAME_PLACE)
             near = round(float(k))
             # Slices may stand at uneven distances: the nearest is meant, as long as each has one.

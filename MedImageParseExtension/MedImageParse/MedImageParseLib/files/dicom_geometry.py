@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import InputError
+from ..imaging.volume import LPS_TO_RAS
 from ..remedies import Sentence
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _SAME_PLACE_MM = 1e-3
 _IRREGULAR = 0.05  # of the slice distance: beyond this slices are resampled
 _MOST_TIMES = 6  # how many slices resampling may make of one, before the usual distance is taken
@@ -141,7 +141,7 @@ def stack_geometry(frames: Sequence[FrameGeometry], names: Sequence[str], warnin
     matrix[:3, 1] = first.down * first.step_down
     matrix[:3, 2] = step
     matrix[:3, 3] = 0.0 if start is None else start
-    return Stack(order, _LPS_TO_RAS @ matrix, heights, count)
+    return Stack(order, LPS_TO_RAS @ matrix, heights, count)
 
 
 def groups_by_place(frames: Sequence[FrameGeometry]) -> list[list[int]]:

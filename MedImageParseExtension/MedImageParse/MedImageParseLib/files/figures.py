@@ -19,10 +19,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..imaging.volume import three
-from .drawing import BACKGROUND, BAR, FRAME, QUIET, TEXT, write_png
+from .drawing import BACKGROUND, BAR, FRAME, QUIET, TEXT, fitted, font_of, new_sheet, wrapped, write_png
 
 if TYPE_CHECKING:
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import Image, ImageDraw
+
+    from .drawing import Font
 
 _EDGE, _LINE = 32, 30  # pixels, of all figures here
 _TILE, _COLUMNS, _GAP = 240, 5, 22
@@ -66,8 +68,6 @@ def write_result_grid(path: str | os.PathLike, query: Tile | None, found: Sequen
 
 def render_result_grid(query: Tile | None, found: Sequence[Tile], *, title: str = "", note: str = "") -> Image.Image:
     """What `write_result_grid` writes, as a Pillow RGB image."""
-    from PIL import Image, ImageDraw, ImageFont
-
     columns = max(1, min(_COLUMNS, len(found)))
     rows = -(-len(found) // columns)
     left = _EDGE + (_TILE + 2 * _GAP if query else 0)
@@ -75,36 +75,33 @@ def render_result_grid(query: Tile | None, found: Sequence[Tile], *, title: str 
     tile_height = _TILE + 3 * _LINE + _GAP
     width = max(left + columns * (_TILE + _GAP) - _GAP + _EDGE, 640)
     height = top + max(1, rows) * tile_height + (_LINE + 6 if note else 0) + _EDGE // 2
-    sheet = Image.new("RGB", (width, height), BACKGROUND)
-    draw = ImageDraw.Draw(sheet)
+    sheet, draw = new_sheet(width, height)
     if title:
-        font = ImageFont.load_default(27)
+        font = font_of(27)
         draw.text((_EDGE, _EDGE - 6), fitted(title, font, width - 2 * _EDGE), TEXT, font)
     if query:
         _draw_tile(sheet, draw, query, _EDGE, top, 0)
         middle = _EDGE + _TILE + _GAP
         draw.line((middle, top, middle, height - _EDGE - (_LINE if note else 0)), fill=FRAME)
     if not found:
-        draw.text((left, top + _TILE // 2), "Nothing was found.", QUIET, ImageFont.load_default(22))
+        draw.text((left, top + _TILE // 2), "Nothing was found.", QUIET, font_of(22))
     for number, tile in enumerate(found):
         _draw_tile(sheet, draw, tile, left + number % columns * (_TILE + _GAP), top + number // columns * tile_height, number + 1)
     if note:
-        font = ImageFont.load_default(18)
+        font = font_of(18)
         draw.text((_EDGE, height - _EDGE // 2 - _LINE), fitted(note, font, width - 2 * _EDGE), QUIET, font)
     return sheet
 
 
 def _draw_tile(sheet: Image.Image, draw: ImageDraw.ImageDraw, tile: Tile, x: int, y: int, number: int) -> None:
     """The picture in its frame, a bar as long as the similarity, and the lines of text."""
-    from PIL import ImageFont
-
     picture = open_thumbnail(tile.image, _TILE)
     if picture is None:
-        draw.text((x + _TILE // 2, y + _TILE // 2), "no picture kept", QUIET, ImageFont.load_default(18), anchor="mm")
+        draw.text((x + _TILE // 2, y + _TILE // 2), "no picture kept", QUIET, font_of(18), anchor="mm")
     else:
         sheet.paste(picture, (x + (_TILE - picture.width) // 2, y + (_TILE - picture.height) // 2))
     draw.rectangle((x - 1, y - 1, x + _TILE, y + _TILE), outline=FRAME)
-    small, large = ImageFont.load_default(18), ImageFont.load_default(21)
+    small, large = font_of(18), font_of(21)
     below = y + _TILE + 6
     if tile.similarity is None:
         draw.text((x, below), "Query", TEXT, large)
@@ -130,17 +127,6 @@ def open_thumbnail(data: bytes, side: int) -> Image.Image | None:
             return picture.resize((width, height), Image.Resampling.BICUBIC)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None  # one damaged thumbnail does not cost the person the rest
-
-
-def fitted(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float) -> str:
-    """The text, its middle left out where it is wider than `width` pixels: both ends of a file's name tell it apart."""
-    text = " ".join(text.split())[:300]
-    if font.getlength(text) <= width:
-        return text
-    kept = len(text)
-    while kept > 2 and font.getlength(f"{text[: -(-kept // 2)]}...{text[len(text) - kept // 2 :]}") > width:
-        kept -= 1
-    return f"{text[: -(-kept // 2)]}...{text[len(text) - kept // 2 :]}"
 
 
 _WIDTH, _ROW, _STRIP, _PICTURE = 1180, 36, 22, 240  # pixels
@@ -180,33 +166,28 @@ def render_label_chart(
     thumbnail: bytes = b"",
 ) -> Image.Image:
     """What `write_label_chart` writes, as a Pillow RGB image."""
-    from PIL import Image, ImageDraw, ImageFont
-
     order = np.argsort(-np.asarray(volume), kind="stable")[:_MOST]
     picture = open_thumbnail(thumbnail, _PICTURE)
     left = _EDGE + (_PICTURE + _EDGE if picture else 0)
     top = _EDGE + (44 if title else 0)
     bars = max(len(order) * _ROW, _PICTURE if picture else 0)
     strips = len(order) * _STRIP + 70 if len(slices) > 1 else 0
-    lines = _wrapped(note, ImageFont.load_default(17), _WIDTH - 2 * _EDGE)
-    sheet = Image.new("RGB", (_WIDTH, top + bars + strips + 24 * len(lines) + 2 * _EDGE), BACKGROUND)
-    draw = ImageDraw.Draw(sheet)
+    lines = wrapped(note, font_of(17), _WIDTH - 2 * _EDGE)
+    sheet, draw = new_sheet(_WIDTH, top + bars + strips + 24 * len(lines) + 2 * _EDGE)
     if title:
-        draw.text((_EDGE, _EDGE - 6), fitted(title, ImageFont.load_default(26), _WIDTH - 2 * _EDGE), TEXT, ImageFont.load_default(26))
+        draw.text((_EDGE, _EDGE - 6), fitted(title, font_of(26), _WIDTH - 2 * _EDGE), TEXT, font_of(26))
     if picture:
         sheet.paste(picture, (_EDGE, top))
     _draw_bars(draw, [(names[place], float(volume[place])) for place in order], left, top)
     if strips:
         _draw_strips(sheet, draw, [names[place] for place in order], np.asarray(slices)[:, order], indices, top + bars + 40)
     for number, line in enumerate(lines):
-        draw.text((_EDGE, top + bars + strips + _EDGE // 2 + 24 * number), line, QUIET, ImageFont.load_default(17))
+        draw.text((_EDGE, top + bars + strips + _EDGE // 2 + 24 * number), line, QUIET, font_of(17))
     return sheet
 
 
 def _draw_bars(draw: ImageDraw.ImageDraw, entries: list[tuple[str, float]], left: int, top: int) -> None:
-    from PIL import ImageFont
-
-    font = ImageFont.load_default(20)
+    font = font_of(20)
     start, end = left + 300, _WIDTH - _EDGE - 90
     for number, (name, value) in enumerate(entries):
         y = top + number * _ROW + _ROW // 2
@@ -220,9 +201,9 @@ def _draw_strips(
     sheet: Image.Image, draw: ImageDraw.ImageDraw, names: list[str], shares: np.ndarray, indices: Sequence[int], top: int
 ) -> None:
     """One strip a label, slices from left to right, black 0 % to blue 100 %."""
-    from PIL import Image, ImageFont
+    from PIL import Image
 
-    font = ImageFont.load_default(17)
+    font = font_of(17)
     start, end = _EDGE + 300, _WIDTH - _EDGE - 90
     draw.text((start, top - 26), f"Each slice, {indices[0]} to {indices[-1]} (black 0 %, blue 100 %)", QUIET, font)
     ink = np.rint(shares.T[..., None] * np.array(BAR)).astype(np.uint8)
@@ -232,16 +213,6 @@ def _draw_strips(
         strip = Image.fromarray(ink[number : number + 1]).resize((end - start, _STRIP - 4), Image.Resampling.NEAREST)
         sheet.paste(strip, (start, y + 2))
         draw.rectangle((start - 1, y + 1, end, y + _STRIP - 2), outline=FRAME)
-
-
-def _wrapped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float) -> list[str]:
-    lines: list[str] = []
-    for word in text.split():
-        if lines and font.getlength(f"{lines[-1]} {word}") <= width:
-            lines[-1] += f" {word}"
-        else:
-            lines.append(word)
-    return lines
 
 
 _SIZE, _LIST = 820, 420  # pixels
@@ -279,15 +250,12 @@ def write_index_map(path: str | os.PathLike, points: Sequence[MapPoint], *, titl
 
 def render_index_map(points: Sequence[MapPoint], *, title: str = "", note: str = "") -> Image.Image:
     """What `write_index_map` writes, as a Pillow RGB image."""
-    from PIL import Image, ImageDraw, ImageFont
-
-    sheet = Image.new("RGB", (_SIZE + _LIST + 3 * _EDGE, _SIZE + 3 * _EDGE + 44), BACKGROUND)
-    draw = ImageDraw.Draw(sheet)
-    large, small = ImageFont.load_default(26), ImageFont.load_default(18)
+    sheet, draw = new_sheet(_SIZE + _LIST + 3 * _EDGE, _SIZE + 3 * _EDGE + 44)
+    large, small = font_of(26), font_of(18)
     top = _EDGE + 44
     draw.text((_EDGE, _EDGE - 4), fitted(title, large, sheet.width - 2 * _EDGE), TEXT, large)
     draw.rectangle((_EDGE, top, _EDGE + _SIZE, top + _SIZE), outline=FRAME)
-    places = _places(points, top)
+    places = _scaled(points, (_EDGE + _SIZE / 2, top + _SIZE / 2), _SIZE - 80)
     others = _draw_points(draw, points, places, 4)
     left = _SIZE + 2 * _EDGE
     _legend(draw, left, top, small)
@@ -314,15 +282,12 @@ def render_small_map(points: Sequence[MapPoint], side: int, numbered: int = _NAM
     Returns:
         (Pillow RGB image, for each point its place in it (x, y) in pixels), so that a click can be told to a point.
     """
-    from PIL import Image, ImageDraw, ImageFont
-
-    sheet = Image.new("RGB", (side, side), BACKGROUND)
-    draw = ImageDraw.Draw(sheet)
+    sheet, draw = new_sheet(side, side)
     draw.rectangle((0, 0, side - 1, side - 1), outline=FRAME)
     places = _scaled(points, (side / 2, side / 2), max(side - 48, 8))
     others = _draw_points(draw, points, places, 3)
     taken: list[tuple[float, float]] = []
-    font = ImageFont.load_default(13)
+    font = font_of(13)
     for rank, number in enumerate(others[::-1][:numbered], start=1):
         taken.append(_tag_place(places[number], taken))
         draw.text(taken[-1], str(rank), TEXT, font, anchor="mm", stroke_width=1, stroke_fill=BACKGROUND)
@@ -347,11 +312,6 @@ def _draw_points(draw: ImageDraw.ImageDraw, points: Sequence[MapPoint], places: 
     return others
 
 
-def _places(points: Sequence[MapPoint], top: int) -> list[tuple[float, float]]:
-    """Where the points lie on the sheet."""
-    return _scaled(points, (_EDGE + _SIZE / 2, top + _SIZE / 2), _SIZE - 80)
-
-
 def _scaled(points: Sequence[MapPoint], center: tuple[float, float], side: float) -> list[tuple[float, float]]:
     """One scale for both axes, so that distances can be compared."""
     coordinates = np.array([(point.x, point.y) for point in points], float).reshape(-1, 2)
@@ -369,7 +329,7 @@ def _tag_place(place: tuple[float, float], taken: list[tuple[float, float]]) -> 
     return (free or candidates)[0]
 
 
-def _legend(draw: ImageDraw.ImageDraw, left: int, top: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> None:
+def _legend(draw: ImageDraw.ImageDraw, left: int, top: int, font: Font) -> None:
     for number, (color, words) in enumerate(((_USUAL, "reference set"), (_NEAR, "near to it"), (_FAR, "far from it"))):
         y = top + number * _LINE
         _dot(draw, (left + 8, y + 10), 6, color)

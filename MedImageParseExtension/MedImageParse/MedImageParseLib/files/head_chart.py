@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .drawing import BACKGROUND, FRAME, QUIET, TEXT, write_png
-from .drawing import font as font_of
-from .figures import fitted
+from .drawing import FRAME, QUIET, TEXT, fitted, font_of, new_sheet, write_png
 
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw
@@ -47,11 +45,8 @@ def write_head_chart(path: str | os.PathLike, figures: Figures, *, title: str = 
 
 def render_head_chart(figures: Figures, *, title: str = "", note: str = "") -> Image.Image:
     """What `write_head_chart` writes, as a Pillow RGB image."""
-    from PIL import Image, ImageDraw
-
     width = 3 * _SIDE + 2 * _GAP + 3 * _EDGE
-    sheet = Image.new("RGB", (width, _TABLE + _SIDE + 150), BACKGROUND)
-    draw = ImageDraw.Draw(sheet)
+    sheet, draw = new_sheet(width, _TABLE + _SIDE + 150)
     draw.text((_EDGE, 22), fitted(title, font_of(26), width - 2 * _EDGE), TEXT, font_of(26))
     for number, (name, words) in enumerate(_WORDS.items()):
         y = 66 + 24 * number
@@ -75,22 +70,19 @@ def render_head_chart(figures: Figures, *, title: str = "", note: str = "") -> I
 
 def render_confusion(figures: Figures) -> Image.Image:
     """Only the confusion matrix, for the panel, as a Pillow RGB image."""
-    from PIL import Image, ImageDraw
-
-    sheet = Image.new("RGB", (_SIDE + 20, _SIDE + 90), BACKGROUND)
-    _draw_confusion(ImageDraw.Draw(sheet), figures, 10, 40)
+    sheet, draw = new_sheet(_SIDE + 20, _SIDE + 90)
+    _draw_confusion(draw, figures, 10, 40)
     return sheet
 
 
-def _frame(draw: ImageDraw.ImageDraw, left: int, top: int, title: str, across: str, side: int = _SIDE) -> None:
-
-    draw.rectangle((left, top, left + side, top + side), outline=FRAME)
+def _frame(draw: ImageDraw.ImageDraw, left: int, top: int, title: str, across: str) -> None:
+    """The square of a chart, with its title above and what runs across below."""
+    draw.rectangle((left, top, left + _SIDE, top + _SIDE), outline=FRAME)
     draw.text((left, top - 28), title, TEXT, font_of(19))
-    draw.text((left + side // 2, top + side + 24), across, QUIET, font_of(16), anchor="mt")
+    draw.text((left + _SIDE // 2, top + _SIDE + 24), across, QUIET, font_of(16), anchor="mt")
 
 
 def _ticks(draw: ImageDraw.ImageDraw, left: int, top: int) -> None:
-
     font = font_of(14)
     for share in (0.0, 0.5, 1.0):
         draw.text((left + share * _SIDE, top + _SIDE + 4), f"{share:g}", QUIET, font, anchor="mt")
@@ -115,7 +107,6 @@ def _draw_curves(draw: ImageDraw.ImageDraw, figures: Figures, named: Sequence[st
 
 def _draw_confusion(draw: ImageDraw.ImageDraw, figures: Figures, left: int, top: int) -> None:
     """Rows are what is true. Of findings that may stand beside one another: hits, misses, false alarms and the rest, a row each."""
-
     table = figures.confusion
     names = figures.labels
     if table.ndim == 3:
@@ -133,12 +124,7 @@ def _draw_confusion(draw: ImageDraw.ImageDraw, figures: Figures, left: int, top:
             if min(high, wide) > 14:
                 draw.text((x + wide / 2, y + high / 2), f"{table[row, column]}", TEXT, font, anchor="mm")
         if high > 24 and wide > 60:
-            draw.text(
-                (left + 5, top + row * high + 3),
-                fitted(names[row], font_of(12), wide - 8),
-                TEXT,
-                font_of(12),
-            )
+            draw.text((left + 5, top + row * high + 3), fitted(names[row], font_of(12), wide - 8), TEXT, font_of(12))
 
 
 def _draw_reliability(draw: ImageDraw.ImageDraw, figures: Figures, left: int, top: int) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from ..errors import UsageError
-from .dicom import is_dicom_file
+from .dicom import is_dicom_file, read_header
 
 _MOST_FILES = 20_000  # of a folder that are looked at for a series
 _LONGEST_VALUE = 200  # letters
@@ -43,7 +41,7 @@ def read_fields(path: str | Path, fields: Sequence[str], series: str = "") -> di
         the values of those fields that are there and not empty; None where there is no DICOM image.
     """
     for one in _files(Path(path)):
-        header = _header(one, [*fields, "SeriesInstanceUID", "Rows"])
+        header = read_header(one, [*fields, "SeriesInstanceUID", "Rows"])
         if header is None or "Rows" not in header or (series and str(header.get("SeriesInstanceUID", "")).strip() != series):
             continue
         found = {}
@@ -59,20 +57,6 @@ def _files(path: Path) -> list[Path]:
     if path.is_dir():
         return [one for one in sorted(path.iterdir())[:_MOST_FILES] if one.is_file() and is_dicom_file(one)]
     return [path] if path.is_file() and is_dicom_file(path) else []
-
-
-def _header(path: Path, fields: Sequence[str]) -> Any:
-    """The header, None where it cannot be read."""
-    import pydicom
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return pydicom.dcmread(path, force=True, stop_before_pixels=True, specific_tags=list(fields))
-    except MemoryError:
-        raise
-    except Exception:  # damaged files bring pydicom to raise nearly anything; the file is passed over
-        return None
 
 
 def _text(value: object) -> str:

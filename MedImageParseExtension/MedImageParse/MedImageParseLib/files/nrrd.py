@@ -12,6 +12,7 @@ from typing import BinaryIO
 import numpy as np
 
 from ..imaging.gzipping import gzip_pieces
+from ..imaging.volume import LPS_TO_RAS
 
 _PIECE = 1 << 20  # bytes
 _TYPES = {"u1": "uint8", "u2": "uint16", "f4": "float"}
@@ -40,7 +41,7 @@ def write_nrrd(
         fields: further keys and values of the header, any text.
         level: of gzip, 1 (fast) to 9.
     """
-    ijk_to_lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ np.asarray(ijk_to_ras, dtype=float)
+    ijk_to_lps = LPS_TO_RAS @ np.asarray(ijk_to_ras, dtype=float)
     listed = layers > 1
     lines = [
         "NRRD0005",  # 0004 knows no spatial axes behind one of values

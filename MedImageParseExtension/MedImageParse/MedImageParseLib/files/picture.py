@@ -21,10 +21,12 @@ import numpy as np
 from ..imaging.geometry import PLANES, AxisMap, SliceView, nearest_directions
 from ..imaging.volume import CroppedMask, Volume
 from ..imaging.windows import Window, apply_window, looks_like_ct, percentile_window
-from .drawing import BACKGROUND, FRAME, QUIET, TEXT, write_png
+from .drawing import FRAME, QUIET, TEXT, font_of, new_sheet, wrapped, write_png
 
 if TYPE_CHECKING:
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import Image, ImageDraw
+
+    from .drawing import Font
 
 
 _WIDTH, _TALLEST = 1600, 900  # pixels: the panels together, without legend and margins
@@ -57,18 +59,17 @@ def write_picture(path: str | os.PathLike, volume: Volume, masks: Sequence[tuple
 
 def render_picture(volume: Volume, masks: Sequence[tuple[str, Color, CroppedMask]], *, title: str = "") -> Image.Image:
     """What `write_picture` writes, as a Pillow RGB image."""
-    from PIL import Image, ImageDraw
+    from PIL import Image
 
     panels = choose_panels(volume, [mask for _name, _color, mask in masks])
     window = display_window(volume)
     placed, width, bottom = _arrange(panels, volume, top=_EDGE + (46 if title else 0))
-    legend = _Legend(masks, _font(23), width)
-    notes = _wrapped(_notes(volume, window), _font(19), width - 2 * _EDGE)
+    legend = _Legend(masks, font_of(23), width)
+    notes = wrapped(_notes(volume, window), font_of(19), width - 2 * _EDGE)
     height = bottom + legend.height + 26 * len(notes) + 2 * _EDGE
-    sheet = Image.new("RGB", (width, height), BACKGROUND)
-    draw = ImageDraw.Draw(sheet)
+    sheet, draw = new_sheet(width, height)
     if title:
-        draw.text((_EDGE, _EDGE), _shortened(title, _font(28), width - 2 * _EDGE), TEXT, _font(28))
+        draw.text((_EDGE, _EDGE), _shortened(title, font_of(28), width - 2 * _EDGE), TEXT, font_of(28))
     shown: set[int] = set()
     for panel, (x, y, size) in placed:
         raster = draw_panel(volume, panel, [(color, mask) for _name, color, mask in masks], window, size)
@@ -78,7 +79,7 @@ def render_picture(volume: Volume, masks: Sequence[tuple[str, Color, CroppedMask
         shown |= {number for number, _inside in raster.shown}
     legend.draw(draw, bottom + _EDGE // 2, shown)
     for number, line in enumerate(notes):
-        draw.text((_EDGE, bottom + legend.height + _EDGE + 26 * number), line, QUIET, _font(19))
+        draw.text((_EDGE, bottom + legend.height + _EDGE + 26 * number), line, QUIET, font_of(19))
     return sheet
 
 
@@ -147,9 +148,9 @@ def _frame(draw: ImageDraw.ImageDraw, panel: Panel, x: int, y: int, size: tuple[
     caption = f"{panel.plane.capitalize()}, slice {panel.axis_name} = {panel.index}"
     if panel.tilt >= _CLEAR_TILT:
         caption += f", tilted {panel.tilt:.0f}\N{DEGREE SIGN}"
-    draw.text((x, y - _LETTER - _CAPTION + 4), caption, TEXT, _font(23))
+    draw.text((x, y - _LETTER - _CAPTION + 4), caption, TEXT, font_of(23))
     left, right, top, bottom = tuple(panel.letters)
-    font = _font(25)
+    font = font_of(25)
     draw.text((x - _LETTER // 2 - 1, y + height // 2), left, TEXT, font, anchor="mm")
     draw.text((x + width + _LETTER // 2 + 1, y + height // 2), right, TEXT, font, anchor="mm")
     draw.text((x + width // 2, y - _LETTER // 2 + 1), top, TEXT, font, anchor="mm")
@@ -162,7 +163,7 @@ def _number(draw: ImageDraw.ImageDraw, raster: Raster, x: int, y: int) -> None:
     Where structures lie inside one another, the larger one's number stands where no smaller one is.
     """
     taken: list[tuple[float, float, float, float]] = []
-    font = _font(21)
+    font = font_of(21)
     height, width = raster.pixels.shape[:2]
     covered = np.zeros((height, width), bool)
     for _mask, inside in raster.shown:
@@ -221,7 +222,7 @@ class _Legend:
     """Names in columns below the panels: number, color swatch, name; absent structures say so."""
 
     masks: Sequence[tuple[str, Color, CroppedMask]]
-    font: ImageFont.FreeTypeFont | ImageFont.ImageFont
+    font: Font
     width: int
 
     _LINE = 36
@@ -268,13 +269,7 @@ def _notes(volume: Volume, window: Window) -> str:
     return f"Radiological view: R is the patient's right. {shown}Voxels {spacing} mm."
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    from PIL import ImageFont
-
-    return ImageFont.load_default(size)
-
-
-def _shortened(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float) -> str:
+def _shortened(text: str, font: Font, width: float) -> str:
     """The text, cut with "..." where it is wider than `width` pixels."""
     text = " ".join(text.split())[:400]  # no sheet holds more, and measuring costs time
     if font.getlength(text) <= width:
@@ -282,17 +277,6 @@ def _shortened(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, wi
     while text and font.getlength(text + "...") > width:
         text = text[:-1]
     return text.rstrip() + "..."
-
-
-def _wrapped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float) -> list[str]:
-    lines = [""]
-    for word in text.split():
-        longer = f"{lines[-1]} {word}".strip()
-        if font.getlength(longer) <= width or not lines[-1]:
-            lines[-1] = longer
-        else:
-            lines.append(word)
-    return lines
 
 
 Color = tuple[float, float, float]
@@ -416,20 +400,14 @@ def _panel(volume: Volume, plane: str, index: int) -> Panel:
     size_mm = (volume.shape_kji[rows] * spacing[rows], volume.shape_kji[columns] * spacing[columns])
     if volume.is_picture:
         return Panel("", axes, index, size_mm, "", "k", 0.0)
-    directions = [
-        have if not flip else _OPPOSITE[have]
-        for have, flip in zip((nearest_directions(volume.ijk_to_ras)[source] for source in axes.order), axes.flips)
-    ]
-    down, right = directions[1], directions[2]
+    have = nearest_directions(volume.ijk_to_ras)
+    normal_to, down, right = (_OPPOSITE[have[source]] if flip else have[source] for source, flip in zip(axes.order, axes.flips))
     matrix = np.asarray(volume.ijk_to_ras, dtype=float)[:3, :3]
     normal = np.cross(matrix[:, 2 - rows], matrix[:, 2 - columns])
-    cosine = abs(normal["RAS".find(_named(directions[0]))]) / np.linalg.norm(normal)
+    along = normal_to if normal_to in "RAS" else _OPPOSITE[normal_to]
+    cosine = abs(normal["RAS".find(along)]) / np.linalg.norm(normal)
     tilt = float(np.degrees(np.arccos(min(cosine, 1.0))))
     return Panel(plane, axes, index, size_mm, _OPPOSITE[right] + right + _OPPOSITE[down] + down, "kji"[slices], tilt)
-
-
-def _named(letter: str) -> str:
-    return letter if letter in "RAS" else _OPPOSITE[letter]
 
 
 def _areas(axes: AxisMap, masks: Sequence[CroppedMask], volume: Volume) -> np.ndarray:

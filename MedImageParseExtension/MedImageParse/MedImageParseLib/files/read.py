@@ -18,7 +18,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..imaging.nifti import NiftiHeader, decode_nifti, qform_matrix, sform_matrix
-from ..imaging.volume import Volume, usable_matrix
+from ..imaging.volume import LPS_TO_RAS, Volume, usable_matrix
 from ..remedies import Sentence
 from .frames import EVERY_FRAME, ONE_VOLUME, one_volume, split_frames
 from .packed import MGH_EXTENSIONS, PACKED_EXTENSIONS, only_image, read_mgh, unpacked
@@ -48,7 +48,6 @@ READABLE = (
 # As a path it would be the current folder, and all of it would be sent.
 EMPTY_NAME = "The name of an image is empty, which would stand for the whole current folder; name the image."
 _SAME = 1e-6  # the rounding of the numbers in a header
-_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 def read_image(path: str | os.PathLike, *, series: str = "", frame: int | None = None) -> tuple[Volume, list[str]]:
@@ -264,7 +263,7 @@ def itk_geometry(image: sitk.Image | sitk.ImageFileReader) -> np.ndarray:
     directions = np.array(image.GetDirection()).reshape(dimension, dimension)[:used, :used]
     matrix[:used, :used] = directions * np.array(image.GetSpacing())[:used]
     matrix[:used, 3] = image.GetOrigin()[:used]
-    return _LPS_TO_RAS @ matrix
+    return LPS_TO_RAS @ matrix
 
 
 def _stated_modality(image: sitk.Image) -> str:
@@ -279,7 +278,7 @@ def _stated_modality(image: sitk.Image) -> str:
 PICTURE_EXTENSIONS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 # Column i runs to the picture's right and row j down, which LPS readers such as Slicer and ITK show upright: i to the patient's
 # left, j to the back, 1 mm each. A picture's file says nothing about the patient; this only makes geometry well defined.
-PICTURE_IJK_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+PICTURE_IJK_TO_RAS = LPS_TO_RAS
 _EXIF_ORIENTATION = 0x0112
 _TIFF_PHOTOMETRIC, _TIFF_BITS = 262, 258
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .nifti import NiftiForms
 
 Value = TypeVar("Value")
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])  # and back: patient coordinates of DICOM, ITK and NRRD to those of NIfTI and Slicer, mm
 
 
 def three(values: Iterable[Value]) -> tuple[Value, Value, Value]:

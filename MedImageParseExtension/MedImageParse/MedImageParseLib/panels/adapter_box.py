@@ -16,7 +16,7 @@ from ..logic.jobs import Job
 from ..scene import tables
 from . import adapter_plots
 from .hits_grid import nameText, placeText
-from .pixmaps import Watcher, pixmapFromPng, pngFromImage
+from .pixmaps import Watcher, pixmapFromImage
 from .search_context import SearchContext
 from .sentences import worded
 from .task_box import TaskBox
@@ -111,7 +111,7 @@ class AdapterFile:
         picture = render_confusion(self.figures)
         if picture.width > room:
             picture = picture.resize((room, round(picture.height * room / picture.width)))
-        label.setPixmap(pixmapFromPng(pngFromImage(picture)))
+        label.setPixmap(pixmapFromImage(picture))
         label.setFixedHeight(picture.height)
 
     def folder(self) -> str:

@@ -13,7 +13,7 @@ from ..files.figures import MapPoint, render_small_map
 from ..logic.jobs import Job
 from ..tasks.outliers import OutlierResult, RankedItem
 from .hits_grid import nameText, placeText
-from .pixmaps import Watcher, pixmapFromPng, pngFromImage
+from .pixmaps import Watcher, pixmapFromImage
 from .search_context import SearchContext
 from .task_box import TaskBox
 from .widgets import Choice, fillTable, plain, setUpTable, showSentence, signalsBlocked
@@ -86,7 +86,7 @@ class OutliersBox:
             distance = item.distance if not outside or not item.in_reference else None
             points.append(MapPoint(*item.point, "", distance, item.distance if item.in_reference else None))
         image, self._places = render_small_map(points, side)
-        label.setPixmap(pixmapFromPng(pngFromImage(image)))
+        label.setPixmap(pixmapFromImage(image))
         label.setFixedHeight(side)
 
     def itemAt(self, x: int, y: int) -> RankedItem | None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
-import io
 from collections.abc import Callable
 from typing import Any
 
 import qt
 from slicer.i18n import tr as _
+
+from ..files.drawing import font_of, png_of
 
 _SIDE = 128  # pixels
 
@@ -22,22 +23,20 @@ def pixmapFromPng(data: bytes) -> Any:
     return pixmap
 
 
-def pngFromImage(image: Any) -> bytes:
-    """PNG bytes of a Pillow image."""
-    buffer = io.BytesIO()
-    image.save(buffer, format="PNG", compress_level=1)
-    return buffer.getvalue()
+def pixmapFromImage(image: Any) -> Any:
+    """A qt.QPixmap of a Pillow image."""
+    return pixmapFromPng(png_of(image, level=1))
 
 
 @functools.lru_cache(maxsize=1)
 def _noPicture(text: str) -> bytes:
     """A gray tile with a few words, good on light and dark."""
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import Image, ImageDraw
 
     tile = Image.new("RGB", (_SIDE, _SIDE), (128, 128, 128))
     draw = ImageDraw.Draw(tile)
-    draw.text((_SIDE // 2, _SIDE // 2), text, (255, 255, 255), ImageFont.load_default(17), anchor="mm")
-    return pngFromImage(tile)
+    draw.text((_SIDE // 2, _SIDE // 2), text, (255, 255, 255), font_of(17), anchor="mm")
+    return png_of(tile, level=1)
 
 
 class Watcher(qt.QObject):

@@ -6,6 +6,7 @@ import ast
 import json
 import math
 import zipfile
+import zlib
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from ..remedies import Sentence
 
 UNFOLDS = 20  # times its own size a file may hold; vectors are hardly compressible
 FREE_BYTES = 16 * 2**20
+UNREADABLE = (OSError, ValueError, KeyError, EOFError, IndexError, TypeError, MemoryError, RecursionError)  # what odd contents raise
+NO_ARCHIVE = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError)  # RuntimeError: encrypted
 _LONGEST_HEADER = 4096  # bytes of an array's header; NumPy writes 128
 
 

@@ -120,8 +120,7 @@ def ranked(probabilities: np.ndarray, labels: Sequence[str]) -> Classified:
 
 
 def _float64_units(vectors: np.ndarray) -> np.ndarray:
-    rows = unit_rows(vectors).astype(np.float64)
-    return rows
+    return unit_rows(vectors).astype(np.float64)
 
 
 METHODS = ("auto", "pca", "umap")

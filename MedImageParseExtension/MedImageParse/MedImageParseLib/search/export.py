@@ -19,7 +19,6 @@ from __future__ import annotations
 import json
 import os
 import zipfile
-import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext, suppress
 from pathlib import Path
@@ -30,7 +29,7 @@ import numpy as np
 from ..errors import InputError, UsageError
 from ..files.write import check_writable, write_whole
 from ..remedies import Sentence
-from .archive import FREE_BYTES, UNFOLDS, check_size, json_bytes, read_array, read_json
+from .archive import FREE_BYTES, NO_ARCHIVE, UNFOLDS, UNREADABLE, check_size, json_bytes, read_array, read_json
 from .faults import IndexFault
 from .info import IndexInfo
 from .labels import MOST_LABELS, PlaceLabel
@@ -105,9 +104,9 @@ def import_(index: Index, path: str | os.PathLike) -> int:
         if name.endswith(".npz") and is_embed_file(path):
             read = _read_vectors
         parts, labels = read(path)
-    except (OSError, ValueError, KeyError, EOFError, IndexError, TypeError, MemoryError, RecursionError) as error:
+    except UNREADABLE as error:
         raise _not_ours(path, str(error)) from error
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:  # RuntimeError: encrypted
+    except NO_ARCHIVE as error:
         raise _not_ours(path) from error
     added = sum(index.add(records, provenance, factor=factor) for provenance, records, factor in parts)
     if labels:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import zipfile
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +19,7 @@ from ..errors import InputError, UsageError
 from ..files.write import check_writable, write_whole
 from ..remedies import Sentence
 from . import linear, network
-from .archive import check_size, json_bytes, read_array, read_json
+from .archive import NO_ARCHIVE, UNREADABLE, check_size, json_bytes, read_array, read_json
 from .labels import LONGEST_LABEL
 from .measures import auroc, macro
 from .records import LONGEST_VECTOR, Provenance, are_names, is_text
@@ -312,14 +311,9 @@ def load_head(path: str | os.PathLike) -> Head:
         with zipfile.ZipFile(path) as archive:
             check_size(archive, path.stat().st_size)
             return _head_of(archive, read_json(archive, "about", dict))
-    except (OSError, ValueError, KeyError, EOFError, IndexError, TypeError, MemoryError, RecursionError) as error:
-        raise _not_ours(path) from error
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
-        raise _not_ours(path) from error
-
-
-def _not_ours(path: Path) -> InputError:
-    return InputError("The file {path} is no adapter, or it is damaged or cut short; train it again or restore a copy.", path=path)
+    except (*UNREADABLE, *NO_ARCHIVE) as error:
+        sentence = "The file {path} is no adapter, or it is damaged or cut short; train it again or restore a copy."
+        raise InputError(sentence, path=path) from error
 
 
 def _head_of(archive: zipfile.ZipFile, about: dict[str, Any]) -> Head:
