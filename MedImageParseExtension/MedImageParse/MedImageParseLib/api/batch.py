@@ -25,7 +25,7 @@ from ..progress import Cancellation, Progress, no_progress
 from ..prompts import catalogue
 from ..tasks.run import Report, facts_of
 from .batch_cases import WRITES, Settings, checked_writes, shared_options
-from .batch_runs import Plan, run_here, run_on_workers
+from .batch_runs import Plan, run_plan
 from .calls import in_sentences
 from .connections import connected
 from .inputs import files_of
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from ..transport.client import EndpointClient
 
 AT_ONCE, MOST_AT_ONCE = 4, 64
-_MOST_WARNINGS = 20
 
 
 @dataclass(slots=True)
@@ -153,10 +152,7 @@ def batch(
             return _rehearsed(plan, cases, found)
         with Manifest(Path(settings.folder)).held(shard) if not found.bids_root else _bids_folder(settings.folder, shard):
             manifest = Manifest(Path(settings.folder))
-            if scheduler:
-                tally = run_on_workers(plan, cases, manifest, scheduler, at_once, where, client)
-            else:
-                tally = run_here(plan, cases, manifest, at_once, where, client)
+            tally = run_plan(plan, cases, manifest, scheduler, at_once=at_once, where=where, client=client)
             return _result(plan, tally, manifest, found)
 
 
@@ -246,8 +242,7 @@ def _result(plan: Plan[Settings], tally: Tally, manifest: Manifest, found: Cases
         first = f" The first: {tally.first_error}" if tally.first_error else ""
         failure = f"{failed} of {tally.total} cases failed; {manifest.path} says why, and --redo failed tries them again.{first}"
     status = 0 if not failure else 4 if done else 3
-    counts = {name: getattr(tally, name) for name in ("total", "done", "failed", "done_before", "failed_before", "requests")}
-    report = _report(plan, found, cases=counts)
+    report = _report(plan, found, cases=tally.counts())
     report.outputs, report.bytes_sent, report.engine = [str(manifest.path), str(table)], tally.bytes_sent, "; ".join(plan.engines) or None
     if failure:
         report.kind, report.error, report.exit_status = "endpoint", failure, status

@@ -24,7 +24,7 @@ from ..files.write import make_folder, write_atomically, write_whole
 from ..models import SEGMENTING
 from ..progress import Cancellation, Progress, no_progress
 from ..tasks.run import NotSent, Report
-from .batch_cases import Settings, checked_writes, do_case, fingerprint_of, shared_options
+from .batch_cases import Settings, checked_writes, shared_options
 from .calls import in_sentences
 from .segment import check_options, segment
 from .segment_options import RequestOptions
@@ -194,7 +194,7 @@ def batch_import_azure(
             progress("cases", number, len(cases))
             rows = [RowPlace(**place) for place in entry["rows"]]
             replayer = Replayer(name, rows, found.cells, has_changed=content_digest(case.input) != entry["content"])
-            line = do_case(case, settings, replayer, fingerprint_of(case, settings, entry["content"], name), cancellation)
+            line = settings.do(case, replayer, settings.fingerprint(case, entry["content"], name), cancellation)
             manifest.append(line)
             result.done += line["state"] == "done"
             if line["state"] != "done":

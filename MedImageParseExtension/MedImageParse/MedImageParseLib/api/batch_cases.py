@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from ..options import names_of
 from ..progress import Cancellation
 from ..prompts.presets import with_preset
 from ..tasks.results import SegmentationResult
-from .batch_runs import do_on_worker, settled
+from .batch_runs import blank_line, settled
 from .segment import segment
 from .segment_options import ImageOptions, RequestOptions, SegmentOptions
 
@@ -73,22 +72,31 @@ class Settings(ImageOptions):
             )
         return with_preset(self.preset, self.texts, self.model)
 
-    @property
-    def there(self) -> Callable[[dict], dict]:
-        """See batch_runs.Settings, as for the next three."""
-        return do_case_there
-
     def fingerprint(self, case: Case, content: str, endpoint: str) -> str:
-        """What the result of a case depends on."""
-        return fingerprint_of(case, self, content, endpoint)
+        """See batch_runs.Settings, as for the next two."""
+        image = self.options(case)
+        options = {name: getattr(image, name) for name in (*names_of(ImageOptions), "series", "frame")}
+        options |= {"model": self.model, "write": sorted(self.write)}
+        return fingerprint(content, self.prompts(case), options, endpoint, __version__)
 
-    def blank(self, case: Case, wanted: str) -> dict:
+    def blank(self, case: Case, fingerprint: str) -> dict:
         """A case's line before anything is known."""
-        return blank_entry(case, self, wanted)
+        modality, reference = case.modality or self.modality or None, case.reference or None
+        return blank_line(case, fingerprint, self.model, window=None, modality=modality, reference=reference, prompts=[])
 
-    def do(self, case: Case, client: Any, wanted: str, cancellation: Cancellation | None = None) -> dict:
+    def do(self, case: Case, client: Any, fingerprint: str, cancellation: Cancellation | None = None) -> dict:
         """Segment a case and write its results; gives its line."""
-        return do_case(case, self, client, wanted, cancellation)
+        return settled(self.blank(case, fingerprint), lambda: self._segmented(case, client, cancellation))
+
+    def _segmented(self, case: Case, client: Any, cancellation: Cancellation | None) -> dict:
+        Path(self.folder, case.place).mkdir(parents=True, exist_ok=True)
+        outputs = self.outputs(case)
+        given: dict[str, Any] = {_ARGUMENTS.get(kind, kind): path for kind, path in outputs.items()}
+        options = replace(self.options(case), **given)
+        masks_before = _dates(outputs.get("masks"))
+        result = segment(case.input, self.prompts(case), model=self.model, client=client, cancellation=cancellation, options=options)
+        _remove_old(masks_before)
+        return _entry_of(result)
 
     def outputs(self, case: Case) -> dict[str, Path]:
         """Where the results of a case go, by what they are."""
@@ -105,68 +113,6 @@ def shared_options(options: RequestOptions) -> dict[str, Any]:
     """The options of all cases as plain values for Settings."""
     plain = {name: getattr(options, name) for name in names_of(ImageOptions) if hasattr(options, name)}
     return plain | {"slabs": None if options.slabs is None else str(options.slabs)}
-
-
-def fingerprint_of(case: Case, settings: Settings, content: str, endpoint: str) -> str:
-    """What the result of a case depends on."""
-    image = settings.options(case)
-    options = {name: getattr(image, name) for name in (*names_of(ImageOptions), "series", "frame")}
-    options |= {"model": settings.model, "write": sorted(settings.write)}
-    return fingerprint(content, settings.prompts(case), options, endpoint, __version__)
-
-
-def do_case(case: Case, settings: Settings, client: Any, wanted: str, cancellation: Cancellation | None = None) -> dict:
-    """Segment one case and write its results.
-
-    Args:
-        case: what to segment.
-        settings: of the batch.
-        client: a connection.
-        wanted: the case's fingerprint.
-        cancellation: stops it.
-
-    Returns:
-        its line for the manifest; a case that failed is no exception.
-    """
-
-    def work() -> dict:
-        Path(settings.folder, case.place).mkdir(parents=True, exist_ok=True)
-        outputs = settings.outputs(case)
-        given: dict[str, Any] = {_ARGUMENTS.get(kind, kind): path for kind, path in outputs.items()}
-        options = replace(settings.options(case), **given)
-        masks_before = _dates(outputs.get("masks"))
-        result = segment(
-            case.input, settings.prompts(case), model=settings.model, client=client, cancellation=cancellation, options=options
-        )
-        _remove_old(masks_before)
-        return _entry_of(result)
-
-    return settled(blank_entry(case, settings, wanted), work)
-
-
-def blank_entry(case: Case, settings: Settings, wanted: str) -> dict:
-    """A case's line before anything is known."""
-    return {
-        "id": case.id,
-        "input": case.input,
-        "state": "failed",
-        "kind": None,
-        "error": None,
-        "outputs": [],
-        "request_ids": [],
-        "seconds": 0.0,
-        "bytes_sent": 0,
-        "fingerprint": wanted,
-        "model": settings.model,
-        "engine": None,
-        "window": None,
-        "modality": case.modality or settings.modality or None,
-        "reference": case.reference or None,
-        "prompts": [],
-        "warnings": [],
-        "version": __version__,
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-    }
 
 
 def _entry_of(result: SegmentationResult) -> dict:
@@ -207,8 +153,3 @@ def _remove_old(before: dict[Path, int]) -> None:
     for path, date in before.items():
         if path.exists() and path.stat().st_mtime_ns == date:
             path.unlink()
-
-
-def do_case_there(told: dict) -> dict:
-    """Do a case on a Dask worker; see batch_runs.do_on_worker."""
-    return do_on_worker(told, Settings)

@@ -11,9 +11,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar, cast
 
+from .. import __version__
 from ..cohort.batch import Tally, finish_case, outcome_of, pass_over, run_cases
 from ..cohort.cases import Case, content_digest, content_state
 from ..cohort.courier import CaseClient, Courier, DirectSender
@@ -34,21 +37,33 @@ class Settings(Protocol):
     def model(self) -> str:
         """Which model the connection is for."""
 
-    @property
-    def there(self) -> Callable[[dict], dict]:
-        """Does a case on a worker: a function that can be imported there, made with `do_on_worker`."""
-
     def fingerprint(self, case: Case, content: str, endpoint: str) -> str:
         """What the result of a case depends on."""
 
-    def blank(self, case: Case, wanted: str) -> dict:
+    def blank(self, case: Case, fingerprint: str) -> dict:
         """A case's line before anything is known."""
 
-    def do(self, case: Case, client: Any, wanted: str, cancellation: Cancellation | None = None) -> dict:
+    def do(self, case: Case, client: Any, fingerprint: str, cancellation: Cancellation | None = None) -> dict:
         """Do a case; gives its line. A case that failed is no exception."""
 
 
 _Settings = TypeVar("_Settings", bound=Settings)
+
+
+def blank_line(case: Case, fingerprint: str, model: str, **own: Any) -> dict:
+    """A case's line before anything is known.
+
+    Args:
+        case: whose line it is.
+        fingerprint: what its result depends on.
+        model: which is asked.
+        own: what only this kind of run says, by key.
+    """
+    return {
+        "id": case.id, "input": case.input, "state": "failed", "kind": None, "error": None, "outputs": [], "request_ids": [],
+        "seconds": 0.0, "bytes_sent": 0, "fingerprint": fingerprint, "model": model, "engine": None, **own, "warnings": [],
+        "version": __version__, "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }  # fmt: skip
 
 
 def settled(entry: dict, work: Callable[[], dict]) -> dict:
@@ -123,67 +138,66 @@ class Plan(Generic[_Settings]):
             self.engines.append(entry["engine"])
 
 
-def run_here(plan: Plan, cases: list[Case], manifest: Manifest, at_once: int, where: tuple, client: Any, cases_at_once: int = 0) -> Tally:
-    """Do the cases in this process; requests leave through a process of their own, unless the connection was given.
+def run_plan(
+    plan: Plan,
+    cases: list[Case],
+    manifest: Manifest,
+    scheduler: str = "",
+    *,
+    at_once: int,
+    where: tuple,
+    client: Any,
+    cases_at_once: int = 0,
+) -> Tally:
+    """Do the cases, here or on the workers of a Dask scheduler; the account is kept here either way.
 
     Args:
         plan: of the run.
         cases: to do, in order.
         manifest: held by the caller.
-        at_once: most requests at the endpoint at the same time.
+        scheduler: its address; "" for this process, whose requests leave through a process of their own, unless the connection was given.
+        at_once: most requests at the endpoint at the same time; with a scheduler those of one worker, and most cases given out.
         where: endpoint, profile and further options of `connect`.
-        client: the connection that was given, None for one of its own.
+        client: the connection that was given, None for one of its own; a scheduler's workers can have none of this computer's.
         cases_at_once: cases at the endpoint at the same time, where that is not the same as requests.
     """
+    try:
+        if scheduler:
+            return _run_on_workers(plan, cases, manifest, scheduler, at_once, _for_workers(plan, where, client, at_once))
+        return _run_here(plan, cases, manifest, at_once, where, client, cases_at_once or at_once)
+    except Cancelled:
+        manifest.write_table()
+        raise
+
+
+def _run_here(plan: Plan, cases: list[Case], manifest: Manifest, at_once: int, where: tuple, client: Any, cases_at_once: int) -> Tally:
     endpoint, profile, connection = where
     options = {"model": plan.settings.model, **{name: value for name, value in connection.items() if name != "show_device_code"}}
     plan.client.max_in_flight = at_once
     sender = DirectSender(client) if client else Courier(endpoint, profile, options, at_once, connection.get("show_device_code"))
     forget = plan.cancellation.on_cancel(sender.cancel)
 
-    def work(case: Case, wanted: str, about_to_send: Callable[[], None]) -> dict:
+    def work(case: Case, fingerprint: str, about_to_send: Callable[[], None]) -> dict:
         sender.begin()
         to_send = CaseClient(plan.client, sender, manifest.replies_of(case.id), about_to_send)
-        entry = plan.settings.do(case, to_send, wanted, plan.cancellation)
+        entry = plan.settings.do(case, to_send, fingerprint, plan.cancellation)
         plan.note(entry)
         return entry
 
     try:
         return run_cases(
-            cases,
-            plan.find(manifest),
-            work,
-            manifest,
-            at_once=cases_at_once or at_once,
-            redo=plan.redo,
-            stop=sender.drop,
-            progress=plan.progress,
+            cases, plan.find(manifest), work, manifest, at_once=cases_at_once, redo=plan.redo, stop=sender.drop, progress=plan.progress,
             cancellation=plan.cancellation,
-        )
-    except Cancelled:
-        manifest.write_table()
-        raise
+        )  # fmt: skip
     finally:
         forget()
         sender.close()
 
 
-def run_on_workers(plan: Plan, cases: list[Case], manifest: Manifest, scheduler: str, at_once: int, where: tuple, client: Any) -> Tally:
-    """Do the cases on the workers of a Dask scheduler; the account is kept here.
-
-    Args:
-        plan: of the run.
-        cases: to do, in order.
-        manifest: held by the caller.
-        scheduler: its address.
-        at_once: most cases given out at the same time, and most requests at the endpoint of one worker.
-        where: endpoint, profile and further options of `connect`.
-        client: must be None: a connection cannot be sent to other computers.
-    """
+def _run_on_workers(plan: Plan, cases: list[Case], manifest: Manifest, scheduler: str, at_once: int, common: dict[str, Any]) -> Tally:
     from ..cohort.scheduler import Job, run_on_cluster
 
     tally, find = Tally(len(cases)), plan.find(manifest)
-    common = _for_workers(plan, where, client, at_once)
     by_id = {case.id: case for case in cases}
     ended: list[str] = []  # their lines stay until the end: the scheduler may give out a case again that it has lost
 
@@ -192,11 +206,13 @@ def run_on_workers(plan: Plan, cases: list[Case], manifest: Manifest, scheduler:
 
     def jobs() -> Iterator[Job]:
         for case in cases:
-            wanted = find(case)
-            if manifest.is_due(case.id, wanted, plan.redo):
+            fingerprint = find(case)
+            if manifest.is_due(case.id, fingerprint, plan.redo):
                 if plan.redo:
                     manifest.forget_replies(case.id)
-                yield Job(case.id, common | {"case": asdict(case), "replies": str(manifest.replies_of(case.id)), "fingerprint": wanted})
+                yield Job(
+                    case.id, common | {"case": asdict(case), "replies": str(manifest.replies_of(case.id)), "fingerprint": fingerprint}
+                )
             else:
                 pass_over(case.id, manifest, tally)
                 settle()
@@ -211,20 +227,10 @@ def run_on_workers(plan: Plan, cases: list[Case], manifest: Manifest, scheduler:
         return plan.settings.blank(by_id[job.id], job.told["fingerprint"]) | outcome_of(error)
 
     settle()
-    try:
-        run_on_cluster(
-            scheduler,
-            jobs(),
-            plan.settings.there,
-            took,
-            failed,
-            at_once=at_once,
-            is_stopped=lambda: bool(tally.stopped),
-            cancellation=plan.cancellation,
-        )
-    except Cancelled:
-        manifest.write_table()
-        raise
+    work = partial(do_on_worker, kind=type(plan.settings))
+    run_on_cluster(
+        scheduler, jobs(), work, took, failed, at_once=at_once, is_stopped=lambda: bool(tally.stopped), cancellation=plan.cancellation
+    )
     for case_id in ended:
         manifest.forget_replies(case_id)
     return tally
@@ -254,8 +260,8 @@ def do_on_worker(told: dict, kind: Callable[..., Settings]) -> dict:
     """Do a case on a Dask worker.
 
     Args:
-        kind: class of the settings.
         told: "case", "settings", "endpoint", "profile", "options" of `connect`, "at_once", "replies" (folder), "fingerprint".
+        kind: class of the settings.
 
     Returns:
         the case's line for the manifest.

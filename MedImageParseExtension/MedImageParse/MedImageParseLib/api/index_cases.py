@@ -7,10 +7,9 @@ one transaction. So a kill, a full disk or a bad volume costs only what it must,
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +26,7 @@ from ..tasks.indexing import IndexingOptions, IndexingResult, embed_sources
 from ..tasks.run import Report
 from ..tasks.sinks import PartSink
 from ..tasks.tally import InputTally
-from .batch_runs import Plan, do_on_worker, run_here, run_on_workers, settled
+from .batch_runs import Plan, blank_line, run_plan, settled
 from .connections import connected
 from .inputs import files_of, is_path
 from .insight_options import IndexOptions, KeepOptions
@@ -56,32 +55,23 @@ class Settings(KeepOptions):
         """Which model the connection is for."""
         return MODEL
 
-    @property
-    def there(self) -> Callable[[dict], dict]:
-        """See batch_runs.Settings, as for the next three."""
-        return do_case_there
-
     def part(self, case: Case) -> Path:
         """Where the vectors of a volume go."""
         return Path(self.folder, case.place, f"{case.id}.index")
 
     def fingerprint(self, case: Case, content: str, endpoint: str) -> str:
-        """What the vectors of a volume depend on."""
+        """See batch_runs.Settings, as for the next two."""
         options = {name: getattr(self, name) for name in names_of(KeepOptions) if name not in ("at_once", "batch")}
         options |= {name: value for name in ("series", "frame", "modality") if (value := getattr(case, name)) not in ("", None)}
         return fingerprint(content, [], options | {"model": MODEL}, endpoint, __version__)
 
-    def blank(self, case: Case, wanted: str) -> dict:
+    def blank(self, case: Case, fingerprint: str) -> dict:
         """A volume's line before anything is known."""
-        return {
-            "id": case.id, "input": case.input, "state": "failed", "kind": None, "error": None, "outputs": [], "request_ids": [],
-            "seconds": 0.0, "bytes_sent": 0, "fingerprint": wanted, "model": MODEL, "engine": None, "pictures": {}, "warnings": [],
-            "version": __version__, "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        }  # fmt: skip
+        return blank_line(case, fingerprint, MODEL, pictures={})
 
-    def do(self, case: Case, client: Any, wanted: str, cancellation: Cancellation | None = None) -> dict:
+    def do(self, case: Case, client: Any, fingerprint: str, cancellation: Cancellation | None = None) -> dict:
         """Embed a volume into its part; gives its line."""
-        return settled(self.blank(case, wanted), lambda: self._embedded(case, client, cancellation))
+        return settled(self.blank(case, fingerprint), lambda: self._embedded(case, client, cancellation))
 
     def _embedded(self, case: Case, client: Any, cancellation: Cancellation | None) -> dict:
         part = self.part(case)
@@ -101,11 +91,6 @@ class Settings(KeepOptions):
         if result.failure:  # pictures that the endpoint refuses are no reason to stop asking it
             return entry | {"state": "failed", "kind": "input" if pictures["refused"] else "endpoint", "error": str(result.failure)}
         return entry | {"state": "done"}
-
-
-def do_case_there(told: dict) -> dict:
-    """Embed a volume on a Dask worker; see batch_runs.do_on_worker."""
-    return do_on_worker(told, Settings)
 
 
 def add_many(
@@ -141,10 +126,9 @@ def add_many(
         manifest = Manifest(folder)
         before = dict(manifest.entries)
         how = (endpoint, profile, connection)
-        if options.scheduler:
-            ended = run_on_workers(plan, cases, manifest, options.scheduler, options.at_once, how, client)
-        else:
-            ended = run_here(plan, cases, manifest, options.at_once, how, client, _VOLUMES_AT_ONCE)
+        ended = run_plan(
+            plan, cases, manifest, options.scheduler, at_once=options.at_once, where=how, client=client, cases_at_once=_VOLUMES_AT_ONCE
+        )
         manifest.write_table()
         if not options.shard:
             merge_parts(index, parts_of(manifest, {case.id for case in cases}), progress)
@@ -221,14 +205,13 @@ def _result(
     error = EndpointError if "endpoint" in kinds else InputError
     if failure and not any(tally.embedded or tally.already_there for tally in tallies):
         raise error("{failure}", failure=failure)
-    names = ("total", "done", "failed", "done_before", "failed_before", "requests")
     report = Report(
         kind=error.kind if failure else None, model=MODEL, endpoint=plan.client.name, dialect=plan.client.dialect, window=plan.settings.window, bytes_sent=ended.bytes_sent,
         engine="; ".join(plan.engines) or None, warnings=[*found.warnings, *plan.warnings],
         outputs=[str(manifest.path), str(manifest.folder / TABLE)],
         details={
             "inputs": [tally.report() for tally in tallies], "preprocessing": plan.settings.preprocessing.text,
-            "cases": {name: getattr(ended, name) for name in names}, "embedded": sum(tally.embedded for tally in tallies),
+            "cases": ended.counts(), "embedded": sum(tally.embedded for tally in tallies),
             "already_there": sum(tally.already_there for tally in tallies),
         },
     )  # fmt: skip

@@ -187,12 +187,10 @@ def _write(
         raise _failed(manager, plan, code, words)
     if state == "InProgress":
         raise ControlPlaneError(
-            Sentence(
-                "Azure is still working on {what} after {hours:g} hours: look with `deploy status {name}`, or delete it.",
-                what=what,
-                hours=_LONGEST_S / 3600,
-                name=plan.name,
-            ),
+            "Azure is still working on {what} after {hours:g} hours: look with `deploy status {name}`, or delete it.",
+            what=what,
+            hours=_LONGEST_S / 3600,
+            name=plan.name,
             code="slow",
         )
     watch.until_settled(path, what, stage)
@@ -203,13 +201,11 @@ def _with_role(error: ControlPlaneError, workspace: Workspace) -> ControlPlaneEr
     if error.status != 403:
         return error
     return ControlPlaneError(
-        Sentence(
-            "{error} Ask for the role Contributor on the resource group {group} (subscription {subscription}); its "
-            "owner, or a User Access Administrator, can give it.",
-            error=error,
-            group=workspace.group,
-            subscription=workspace.subscription,
-        ),
+        "{error} Ask for the role Contributor on the resource group {group} (subscription {subscription}); its "
+        "owner, or a User Access Administrator, can give it.",
+        error=error,
+        group=workspace.group,
+        subscription=workspace.subscription,
         status=403,
         code=error.code,
         permission=error.permission,
@@ -226,15 +222,13 @@ def _failed(manager: ResourceManager, plan: Plan, code: str, words: str) -> Cont
         last = []
     log = Sentence(" The container's last line was: {last}.", last=last[0][:200]) if last else ""
     return ControlPlaneError(
-        Sentence(
-            'The deployment of "{name}" failed: {reason}{said}.{log} What is half made can be deleted with '
-            "`{delete_command}`; the same deploy command tries again.",
-            name=plan.name,
-            reason=reason or Sentence("Azure gave this reason"),
-            said=said,
-            log=log,
-            delete_command=plan.delete_command,
-        ),
+        'The deployment of "{name}" failed: {reason}{said}.{log} What is half made can be deleted with '
+        "`{delete_command}`; the same deploy command tries again.",
+        name=plan.name,
+        reason=reason or Sentence("Azure gave this reason"),
+        said=said,
+        log=log,
+        delete_command=plan.delete_command,
         code=code or "failed",
     )
 
@@ -375,7 +369,9 @@ def _remove(manager: ResourceManager, resource_id: str, what: str, watch: _Watch
     if state != "Succeeded":
         _code, words = error_words(fault)
         raise ControlPlaneError(
-            Sentence("Azure could not delete {what}: {words}. It may still cost money.", what=what, words=words or state),
+            "Azure could not delete {what}: {words}. It may still cost money.",
+            what=what,
+            words=words or state,
             code="failed",
         )
     watch.until_settled(resource_id, what, stage)
@@ -420,11 +416,8 @@ def grant(manager: ResourceManager, endpoint_id: str, person_id: str, *, kind: s
             return
         if error.status == 403:
             raise ControlPlaneError(
-                Sentence(
-                    "{error} Granting takes the role User Access Administrator (or Owner) on the endpoint, its workspace or "
-                    "resource group.",
-                    error=error,
-                ),
+                "{error} Granting takes the role User Access Administrator (or Owner) on the endpoint, its workspace or resource group.",
+                error=error,
                 status=403,
                 code=error.code,
                 permission=error.permission,

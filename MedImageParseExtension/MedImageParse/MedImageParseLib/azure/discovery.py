@@ -145,10 +145,8 @@ def discover(
         }
     if not names:
         raise ControlPlaneError(
-            Sentence(
-                "You are signed in, but you can see no Azure subscription: ask its owner for the role Reader, or {another_tenant}.",
-                another_tenant=ANOTHER_TENANT,
-            ),
+            "You are signed in, but you can see no Azure subscription: ask its owner for the role Reader, or {another_tenant}.",
+            another_tenant=ANOTHER_TENANT,
             code="no-subscriptions",
         )
     workspaces: list[tuple[str, dict[str, Any]]] = []

@@ -46,8 +46,8 @@ class ControlPlaneError(EndpointError):
         permission: the action that a 403 was about, "" otherwise.
     """
 
-    def __init__(self, sentence: str = "", *, status: int = 0, code: str = "", permission: str = ""):
-        super().__init__(sentence, status=status, code=code or (str(status) if status else "control-plane"))
+    def __init__(self, template: str = "", /, *, status: int = 0, code: str = "", permission: str = "", **params: Any):
+        super().__init__(template, status=status, code=code or (str(status) if status else "control-plane"), **params)
         self.permission = permission
 
 
@@ -249,11 +249,9 @@ class ResourceManager:
         following = urljoin(url, link)
         if origin(following) != origin(self._base):
             raise ControlPlaneError(
-                Sentence(
-                    "Azure Resource Manager's list of {what} continues at another host, which is not followed: check the "
-                    "network and the proxy.",
-                    what=what,
-                )
+                "Azure Resource Manager's list of {what} continues at another host, which is not followed: check the "
+                "network and the proxy.",
+                what=what,
             )
         return following
 
@@ -281,7 +279,7 @@ class ResourceManager:
             content = reply.json()
         except ValueError as error:
             raise ControlPlaneError(
-                Sentence("{host} answered with something that is not JSON: check whether a proxy is in the way.", host=self._host)
+                "{host} answered with something that is not JSON: check whether a proxy is in the way.", host=self._host
             ) from error
         return content if isinstance(content, dict) else {}
 
@@ -303,20 +301,18 @@ class ResourceManager:
             return self._session.request(method, url, auth=sign, json=body, timeout=_TIMEOUTS_S, allow_redirects=False)
         except requests.exceptions.SSLError as error:
             raise ControlPlaneError(
-                Sentence(
-                    "The certificate of {host} is not trusted: where a proxy of your organization replaces certificates, {give_authority}.",
-                    host=self._host,
-                    give_authority=GIVE_AUTHORITY,
-                ),
+                "The certificate of {host} is not trusted: where a proxy of your organization replaces certificates, {give_authority}.",
+                host=self._host,
+                give_authority=GIVE_AUTHORITY,
                 code="tls",
             ) from error
         except requests.exceptions.ProxyError as error:
             raise ControlPlaneError(
-                Sentence("The proxy did not let a request to {host} through: check its address and sign-in.", host=self._host), code="proxy"
+                "The proxy did not let a request to {host} through: check its address and sign-in.", host=self._host, code="proxy"
             ) from error
         except requests.exceptions.RequestException as error:
             raise ControlPlaneError(
-                Sentence("{host} cannot be reached: check the network and the proxy, then try again.", host=self._host), code="unreachable"
+                "{host} cannot be reached: check the network and the proxy, then try again.", host=self._host, code="unreachable"
             ) from error
 
 
@@ -357,9 +353,7 @@ def _refused_change(status: int, host: str, what: str, permission: str, content:
     action = permission if "/" in permission and permission.startswith("Microsoft.") else f"{_PROVIDER}/{permission}" if permission else ""
     if status == 403:
         asked = Sentence(" (it takes the permission {action})", action=action) if action else ""
-        return ControlPlaneError(
-            Sentence("You may not change {what}{asked}.", what=what, asked=asked), status=403, code=code, permission=action
-        )
+        return ControlPlaneError("You may not change {what}{asked}.", what=what, asked=asked, status=403, code=code, permission=action)
     if status in (401, 404, 429) or status >= 500:
         return _refusal(status, host, what, permission)
     return ControlPlaneError(
@@ -416,8 +410,6 @@ def _text(reply: dict[str, Any], name: str, what: str) -> str:
     value = reply.get(name)
     if not isinstance(value, str) or not value:
         raise ControlPlaneError(
-            Sentence(
-                "Azure Resource Manager sent no {name} when asked for {what}: check the endpoint's sign-in mode.", name=name, what=what
-            )
+            "Azure Resource Manager sent no {name} when asked for {what}: check the endpoint's sign-in mode.", name=name, what=what
         )
     return value

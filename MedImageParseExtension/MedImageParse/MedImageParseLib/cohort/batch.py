@@ -52,6 +52,10 @@ class Tally:
         """Cases that are settled, by this run or before."""
         return self.done + self.failed + self.done_before + self.failed_before
 
+    def counts(self) -> dict[str, int]:
+        """What a report says of it."""
+        return {name: getattr(self, name) for name in ("total", "done", "failed", "done_before", "failed_before", "requests")}
+
     def add_before(self, state: str) -> None:
         """A case that an earlier run has ended."""
         with self._lock:
@@ -133,8 +137,8 @@ def run_cases(
             progress("cases", tally.ended, tally.total)
 
     def one(case: Case) -> None:
-        wanted = find(case)
-        if not manifest.is_due(case.id, wanted, redo):
+        fingerprint = find(case)
+        if not manifest.is_due(case.id, fingerprint, redo):
             pass_over(case.id, manifest, tally)
             settle()
             return
@@ -142,7 +146,7 @@ def run_cases(
             manifest.forget_replies(case.id)
         permit = _Permit(processors)
         try:
-            entry = work(case, wanted, permit.give_back)
+            entry = work(case, fingerprint, permit.give_back)
         finally:
             permit.give_back()
         finish_case(entry, manifest, tally)

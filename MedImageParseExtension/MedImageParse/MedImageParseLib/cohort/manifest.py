@@ -83,17 +83,17 @@ class Manifest:
                 "The file {path} cannot be read ({why}).", path=self.path, why=error.strerror or Sentence("unknown reason")
             ) from error
 
-    def is_due(self, case_id: str, wanted: str, redo: str = "") -> bool:
+    def is_due(self, case_id: str, fingerprint: str, redo: str = "") -> bool:
         """Whether a case is to be done.
 
         Args:
             case_id: of the case.
-            wanted: its fingerprint now.
+            fingerprint: what its result depends on now.
             redo: "" does what has not ended with this fingerprint; "failed" the failed ones as well; "changed" also those whose results
                 are missing; "all" everything.
         """
         entry = self.entries.get(case_id)
-        if redo == "all" or entry is None or entry.get("state") not in ("done", "failed") or entry.get("fingerprint") != wanted:
+        if redo == "all" or entry is None or entry.get("state") not in ("done", "failed") or entry.get("fingerprint") != fingerprint:
             return True
         if entry["state"] == "failed":
             return redo == "failed"

@@ -12,7 +12,6 @@ from typing import Any
 
 from ..configuration import locked, write_atomically
 from ..errors import InputError
-from ..remedies import Sentence
 
 _LARGEST_FILE = 4 * 2**20  # bytes
 
@@ -60,15 +59,15 @@ def parse_document(path: Path) -> dict[str, Any]:
             raise InputError("{name} is far too large for a profile file: name one that `profiles export` has written.", name=path.name)
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DamagedFile(Sentence("{name} is not a profile file: it is not text.", name=path.name)) from error
+        raise DamagedFile("{name} is not a profile file: it is not text.", name=path.name) from error
     except OSError as error:
         raise InputError("The profile file {path} cannot be read: {strerror}.", path=path, strerror=error.strerror) from error
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise DamagedFile(Sentence("{name} is not a profile file: it is not JSON.", name=path.name)) from error
+        raise DamagedFile("{name} is not a profile file: it is not JSON.", name=path.name) from error
     if not isinstance(document, dict) or not isinstance(document.get("schema"), int) or document["schema"] < 1:
-        raise DamagedFile(Sentence("{name} is not a profile file: it names no schema.", name=path.name))
+        raise DamagedFile("{name} is not a profile file: it names no schema.", name=path.name)
     if document["schema"] > SCHEMA:
         raise InputError(
             "{path} was written by a newer version (schema {document}, this one knows {schema}): update this extension; the file has not been touched.",
@@ -78,7 +77,7 @@ def parse_document(path: Path) -> dict[str, Any]:
         )
     entries = document.get("profiles")
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise DamagedFile(Sentence("{name} is not a profile file: it lists no profiles.", name=path.name))
+        raise DamagedFile("{name} is not a profile file: it lists no profiles.", name=path.name)
     return document
 
 

@@ -441,12 +441,10 @@ def _refuse_secret(where: str, name: str, value: Any, *, known: bool) -> None:
     looks_secret = not known and (words & _SECRET_WORDS or name.lower() in _SECRET_WORDS)
     if looks_secret or (isinstance(value, str) and _SECRET_VALUE.search(value)):
         raise UsageError(
-            Sentence(
-                '{where}: the field "{name}" looks like a secret, which a profile never keeps; {key_not_in_profile}.',
-                where=where,
-                name=name,
-                key_not_in_profile=KEY_NOT_IN_PROFILE,
-            )
+            '{where}: the field "{name}" looks like a secret, which a profile never keeps; {key_not_in_profile}.',
+            where=where,
+            name=name,
+            key_not_in_profile=KEY_NOT_IN_PROFILE,
         )
     if isinstance(value, dict):
         for inner, content in value.items():

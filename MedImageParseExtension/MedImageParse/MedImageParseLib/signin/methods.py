@@ -17,7 +17,7 @@ from ..errors import UsageError
 from ..profiles.profiles import AZURE_ML_SCOPES, DEFAULT_SCOPE, Profile
 from ..progress import Cancellation
 from ..redaction import redactor
-from ..remedies import GIVE_KEY, NAME_SCOPE, Sentence
+from ..remedies import GIVE_KEY, NAME_SCOPE
 from .auth import (
     SIGN_INS,
     AuthProvider,
@@ -86,12 +86,10 @@ def make_auth(
     if not secret:
         what = "key" if how == "key" else "token"
         raise UsageError(
-            Sentence(
-                "The endpoint asks for a {what} and none was given: {give_key} ({how_to_get_one}).",
-                what=what,
-                give_key=GIVE_KEY,
-                how_to_get_one=_HOW_TO_GET_ONE,
-            )
+            "The endpoint asks for a {what} and none was given: {give_key} ({how_to_get_one}).",
+            what=what,
+            give_key=GIVE_KEY,
+            how_to_get_one=_HOW_TO_GET_ONE,
         )
     return StaticKey(secret) if how == "key" else _aml_token(secret, key_file)
 
@@ -161,13 +159,11 @@ def _checked_scope(profile: Profile) -> str:
     """A token for another audience would open whatever that is to whoever runs the profile's host."""
     if profile.scope not in AZURE_ML_SCOPES and not profile.allow_other_scope:
         raise UsageError(
-            Sentence(
-                'The profile "{name}" asks Entra for a token for {scope}, which is not Azure ML\'s, and its host would get '
-                "it: if you trust that host with it, {name_scope}.",
-                name=profile.name,
-                scope=redactor.quote(profile.scope, 100),
-                name_scope=NAME_SCOPE,
-            )
+            'The profile "{name}" asks Entra for a token for {scope}, which is not Azure ML\'s, and its host would get '
+            "it: if you trust that host with it, {name_scope}.",
+            name=profile.name,
+            scope=redactor.quote(profile.scope, 100),
+            name_scope=NAME_SCOPE,
         )
     return profile.scope
 
@@ -179,10 +175,8 @@ def _aml_token(value: str, key_file: str | os.PathLike[str]) -> RefreshingToken:
         token = token_from_text(read_key_file(key_file) if key_file else value)
         if token.expires_at <= token.fetched_at and not force:
             raise SignInError(
-                Sentence(
-                    "The Azure ML token has expired, by this computer's clock: get a new one ({how_to_get_one}).",
-                    how_to_get_one=_HOW_TO_GET_ONE,
-                )
+                "The Azure ML token has expired, by this computer's clock: get a new one ({how_to_get_one}).",
+                how_to_get_one=_HOW_TO_GET_ONE,
             )
         return token
 

@@ -418,9 +418,7 @@ def embed_pictures(maker: PictureMaker, embedder: Embedder, selection: Selection
     )
     if not found:
         raise UsageError(
-            Sentence(
-                "Nothing is seen on any of the chosen slices; choose others, or {keep_empty_slices}.", keep_empty_slices=KEEP_EMPTY_SLICES
-            )
+            "Nothing is seen on any of the chosen slices; choose others, or {keep_empty_slices}.", keep_empty_slices=KEEP_EMPTY_SLICES
         )
     vectors = np.stack([one.vector for one in found])
     if (pool := maker.preprocessing.pool) != "none":

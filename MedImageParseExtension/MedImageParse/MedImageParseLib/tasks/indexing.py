@@ -182,10 +182,7 @@ class _Run:
             raise first
         if first is None and not done:
             raise UsageError(
-                Sentence(
-                    "Nothing is seen on any of the chosen slices; choose others, or {keep_empty_slices}.",
-                    keep_empty_slices=KEEP_EMPTY_SLICES,
-                )
+                "Nothing is seen on any of the chosen slices; choose others, or {keep_empty_slices}.", keep_empty_slices=KEEP_EMPTY_SLICES
             )
         what = what_failed(self._tallies, self._given_up, failure)
         kind = first.kind if first is not None else EndpointError.kind if what else None
@@ -390,11 +387,9 @@ class _Run:
             return
         if not found:
             error = UsageError(
-                Sentence(
-                    "Nothing is seen on any of the chosen slices of {name}; choose others, or {keep_empty_slices}.",
-                    name=tally.name,
-                    keep_empty_slices=KEEP_EMPTY_SLICES,
-                )
+                "Nothing is seen on any of the chosen slices of {name}; choose others, or {keep_empty_slices}.",
+                name=tally.name,
+                keep_empty_slices=KEEP_EMPTY_SLICES,
             )
             tally.error = str(error)
             self._errors.append(error)

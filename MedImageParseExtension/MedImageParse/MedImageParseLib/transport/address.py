@@ -91,11 +91,9 @@ def parse_address(url: str, *, allow_plain_http: bool = False) -> Address:
         host = (parts.hostname or "").lower()
         before = host if host and _HOST.fullmatch(host) else Sentence("the host")
         raise UsageError(
-            Sentence(
-                "The endpoint's URL holds a user name or password before {before}: take it out, and {key_not_in_url}.",
-                before=before,
-                key_not_in_url=KEY_NOT_IN_URL,
-            )
+            "The endpoint's URL holds a user name or password before {before}: take it out, and {key_not_in_url}.",
+            before=before,
+            key_not_in_url=KEY_NOT_IN_URL,
         )
     host = checked_host(parts.hostname or "", Sentence("The endpoint's URL"))
     is_https = parts.scheme == "https"
@@ -113,14 +111,12 @@ def parse_address(url: str, *, allow_plain_http: bool = False) -> Address:
         )
     if not is_https and not address.is_loopback and not allow_plain_http:
         raise UsageError(
-            Sentence(
-                "The endpoint's URL is plain http, so images would cross the network readable by anyone: if the server "
-                "speaks https, use https://{bracketed}{port}{path}; else {allow_plain_http}.",
-                bracketed=bracketed,
-                port=f":{port}" if port else "",
-                path=parts.path,
-                allow_plain_http=ALLOW_PLAIN_HTTP,
-            )
+            "The endpoint's URL is plain http, so images would cross the network readable by anyone: if the server "
+            "speaks https, use https://{bracketed}{port}{path}; else {allow_plain_http}.",
+            bracketed=bracketed,
+            port=f":{port}" if port else "",
+            path=parts.path,
+            allow_plain_http=ALLOW_PLAIN_HTTP,
         )
     return address
 
