@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _chosen: list[Path] = []
@@ -55,11 +55,41 @@ def write_atomically(path: Path, text: str) -> None:
             os.fsync(stream.fileno())
         os.replace(temporary, path)
     except BaseException:
-        try:
+        with suppress(OSError):  # the first error is the one to tell
             os.unlink(temporary)
-        except OSError:
-            pass  # the first error is the one to tell
         raise
+
+
+def append_line(path: Path, line: bytes, *, mode: int = 0o666, is_synced: bool = True) -> None:
+    """Add a line to a file, all of it or nothing. A line before it that was torn (a crash, a full disk) is closed first.
+
+    Args:
+        path: the file, made where there is none; whoever else may write to it is kept out with `locked`.
+        line: with its line break.
+        mode: rights of a new file.
+        is_synced: whether it must be on the disk when this returns.
+
+    Raises:
+        OSError: it could not be written; what a full disk left of it is taken back.
+    """
+    handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), mode)
+    try:
+        size = os.fstat(handle).st_size
+        if size:
+            os.lseek(handle, size - 1, os.SEEK_SET)
+            line = line if os.read(handle, 1) == b"\n" else b"\n" + line
+        try:
+            rest = memoryview(line)
+            while rest:
+                rest = rest[os.write(handle, rest) :]
+            if is_synced:
+                os.fsync(handle)
+        except OSError:
+            with suppress(OSError):  # the next line begins on a line of its own in any case
+                os.ftruncate(handle, size)
+            raise
+    finally:
+        os.close(handle)
 
 
 @contextmanager
@@ -86,11 +116,12 @@ def locked(path: Path) -> Iterator[None]:
             _unlock(stream.fileno())
 
 
-def try_lock(handle: int) -> bool:
+def try_lock(handle: int, *, is_shared: bool = False) -> bool:
     """Take the lock of an open file if nobody has it; closing the file gives it back.
 
     Args:
         handle: the file's descriptor.
+        is_shared: others may hold it too who share it. Windows has no such lock here: nothing is taken then.
 
     Returns:
         whether it was taken.
@@ -99,11 +130,12 @@ def try_lock(handle: int) -> bool:
         if sys.platform == "win32":
             import msvcrt
 
-            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+            if not is_shared:
+                msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
         else:
             import fcntl
 
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, (fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except OSError:
         return False
     return True

@@ -17,14 +17,13 @@ import json
 import os
 import re
 import shutil
-import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from ..configuration import locked
+from ..configuration import append_line, locked, try_lock
 from ..errors import UsageError
 from ..files.write import csv_cell, write_atomically
 from ..remedies import Sentence
@@ -109,7 +108,7 @@ class Manifest:
         with self._lock:
             try:
                 with locked(self.folder / WORK / "manifest"):
-                    _append(self.path, line.encode("utf-8", "replace"))
+                    append_line(self.path, line.encode("utf-8", "replace"))
             except (OSError, TimeoutError) as error:
                 why = getattr(error, "strerror", None) or "another program holds it"
                 raise UsageError("The file {path} cannot be written ({why}); make room there.", path=self.path, why=why) from error
@@ -155,7 +154,7 @@ class Manifest:
                 names.append((f"shard-{number}-of-{total}.lock", False))
             for name, is_shared in names:
                 file = held.enter_context(open(work / name, "a+b"))
-                if not _try_hold(file.fileno(), is_shared):
+                if not try_lock(file.fileno(), is_shared=is_shared):  # on Windows the shards' own locks keep them apart
                     raise UsageError(
                         "Another run is at work in {folder}; wait until it has ended, or choose another output folder.", folder=self.folder
                     )
@@ -190,43 +189,6 @@ def _entries(lines: Iterator[str]) -> Iterator[dict]:
             continue
         if isinstance(entry, dict) and isinstance(entry.get("id"), str) and entry.get("state") in STATES:
             yield entry
-
-
-def _append(path: Path, line: bytes) -> None:
-    """All of the line or nothing of it, on the disk; a torn line before it is closed first."""
-    handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
-    try:
-        size = os.fstat(handle).st_size
-        if size:
-            os.lseek(handle, size - 1, os.SEEK_SET)
-            line = line if os.read(handle, 1) == b"\n" else b"\n" + line
-        try:
-            rest = memoryview(line)
-            while rest:
-                rest = rest[os.write(handle, rest) :]
-            os.fsync(handle)
-        except OSError:
-            with suppress(OSError):
-                os.ftruncate(handle, size)
-            raise
-    finally:
-        os.close(handle)
-
-
-def _try_hold(handle: int, is_shared: bool) -> bool:
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            if not is_shared:  # Windows has no shared lock here; the shards' own locks keep them apart
-                msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(handle, (fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
 
 
 def table_text(entries: Any) -> str:

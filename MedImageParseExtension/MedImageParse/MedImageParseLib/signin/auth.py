@@ -99,15 +99,7 @@ class StaticKey:
     __slots__ = ("_key",)
 
     def __init__(self, key: str) -> None:
-        word, _, rest = key.strip().partition(" ")
-        text = rest.strip() if word.lower() == "bearer" else key.strip()
-        if not text:
-            raise UsageError("The key is empty: copy the endpoint's primary key from its Consume page.")
-        if not re.fullmatch(r"[\x21-\x7e]+", text):
-            raise UsageError(
-                "The key holds a space, a line break or an accented letter, so it was not copied right: copy the endpoint's key again."
-            )
-        self._key = text
+        self._key = clean_key(key, "The key")
 
     def header(self) -> str:
         return f"Bearer {self._key}"

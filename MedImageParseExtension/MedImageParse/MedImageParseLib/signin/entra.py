@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -19,10 +18,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from ..errors import Cancelled, InputError, MedImageParseError, UsageError
+from ..errors import Cancelled, MedImageParseError, UsageError
 from ..progress import Cancellation
 from ..remedies import GIVE_AUTHORITY, Sentence
 from .auth import RefreshingToken, SignInError, Token
+from .trust import tls_context
 
 if TYPE_CHECKING:
     import requests
@@ -369,12 +369,12 @@ def make_session(ca_bundle: str = "", proxy: str = "") -> requests.Session:
         proxy: proxy URL, "" for the environment's.
 
     Raises:
-        InputError: the bundle is missing or holds no certificate.
+        UsageError: the bundle is missing or holds no certificate.
     """
     import requests
     from requests.adapters import HTTPAdapter
 
-    context = _context(ca_bundle)
+    context = tls_context(ca_bundle)
 
     class TrustingAdapter(HTTPAdapter):
         """requests adds its own bundle to the context it is given here; verification stays on."""
@@ -393,24 +393,3 @@ def make_session(ca_bundle: str = "", proxy: str = "") -> requests.Session:
     if proxy:
         session.proxies = {"http": proxy, "https": proxy}
     return session
-
-
-def _context(ca_bundle: str) -> ssl.SSLContext:
-    try:
-        import truststore
-
-        context: ssl.SSLContext = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    except ImportError:
-        context = ssl.create_default_context()
-    if ca_bundle:
-        if not os.path.exists(ca_bundle):
-            raise InputError(
-                "The CA bundle {ca_bundle} does not exist: give a PEM file with the certificate authority.", ca_bundle=ca_bundle
-            )
-        try:
-            context.load_verify_locations(**{"capath" if os.path.isdir(ca_bundle) else "cafile": ca_bundle})
-        except (ssl.SSLError, OSError) as error:
-            raise InputError(
-                "The CA bundle {ca_bundle} holds no certificate that can be read: give a PEM file.", ca_bundle=ca_bundle
-            ) from error
-    return context

@@ -16,7 +16,7 @@ import threading
 from datetime import datetime, timezone
 from pathlib import Path
 
-from ..configuration import configuration_folder, locked, write_atomically
+from ..configuration import append_line, configuration_folder, locked, write_atomically
 from ..remedies import Sentence
 
 AUDIT_FILE = "audit.jsonl"
@@ -86,7 +86,7 @@ class AuditLog:
         if not self.is_on:
             return
         line = {
-            "time": _now(),
+            "time": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
             "host": host,
             "model": model,
             "bytes": bytes_sent,
@@ -109,19 +109,12 @@ class AuditLog:
                 _log.warning("The audit file could not be written (%s).", type(error).__name__)
 
     def _append(self, line: dict[str, object]) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         with locked(self.path):
             self._rotate()
-            handle = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
-            try:
-                text = json.dumps(line) + "\n"
-                if self.not_recorded:
-                    text = json.dumps({"time": line["time"], "not_recorded": self.not_recorded}) + "\n" + text
-                if not _ends_with_line_break(handle):
-                    text = "\n" + text
-                _write_all(handle, text.encode("ascii"))
-            finally:
-                os.close(handle)
+            text = json.dumps(line) + "\n"
+            if self.not_recorded:
+                text = json.dumps({"time": line["time"], "not_recorded": self.not_recorded}) + "\n" + text
+            append_line(self.path, text.encode("ascii"), mode=0o600, is_synced=False)
         self.not_recorded = 0
         self.trouble = ""
 
@@ -140,30 +133,3 @@ class AuditLog:
     @property
     def _switch(self) -> Path:
         return self.path.with_name(_SWITCH_FILE)
-
-
-def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-
-
-def _ends_with_line_break(handle: int) -> bool:
-    size = os.fstat(handle).st_size
-    if size == 0:
-        return True
-    os.lseek(handle, size - 1, os.SEEK_SET)
-    return os.read(handle, 1) == b"\n"
-
-
-def _write_all(handle: int, data: bytes) -> None:
-    """All of it, or OSError; what a full disk left of it is taken back, so that the file ends with a whole line."""
-    size = os.fstat(handle).st_size
-    try:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(handle, view) :]
-    except OSError:
-        try:
-            os.ftruncate(handle, size)
-        except OSError:
-            pass  # the next line begins on a line of its own in any case
-        raise

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..redaction import redactor
 from ..remedies import GIVE_PEM, Sentence
-from .faults import Fault, duration
+from .faults import Fault, duration, make_fault
 
 # OpenSSL's X509_V_ERR_ numbers.
 _NOT_YET_VALID, _EXPIRED = 9, 10
@@ -51,48 +51,51 @@ def refused(error: ssl.SSLCertVerificationError, place: str, peer: PeerCertifica
     message = str(getattr(error, "verify_message", "") or error).lower()
     if code == _NOT_YET_VALID or "not yet valid" in message:
         since = Sentence(" only in {duration}", duration=duration(peer.not_before - now)) if peer.not_before else Sentence(" later")
-        sentence = Sentence(
+        return make_fault(
+            "certificate-not-yet-valid",
             "The certificate of {place} becomes valid{since} by this computer's clock ({now}): the clock is probably behind, so set it.",
             place=place,
             since=since,
             now=_date(now),
+            detail=detail,
         )
-        return Fault("certificate-not-yet-valid", sentence, detail=detail)
     if code == _EXPIRED or "expired" in message:
         ago = Sentence(" {duration} ago", duration=duration(now - peer.not_after)) if peer.not_after else ""
-        sentence = Sentence(
+        return make_fault(
+            "certificate-expired",
             "The certificate of {place} expired{ago} by this computer's clock ({now}): set the clock if that is "
             "wrong, else its owner has to renew it.",
             place=place,
             ago=ago,
             now=_date(now),
+            detail=detail,
         )
-        return Fault("certificate-expired", sentence, detail=detail)
     if code in _OTHER_HOST or "match" in message:
-        whose = f" ({peer.subject})" if peer.subject else ""
-        sentence = Sentence(
+        return make_fault(
+            "certificate-other-host",
             "The certificate shown by {place} belongs to another name{whose}: check the URL, and whether a proxy is in between.",
             place=place,
-            whose=whose,
+            whose=f" ({peer.subject})" if peer.subject else "",
+            detail=detail,
         )
-        return Fault("certificate-other-host", sentence, detail=detail)
     if peer.issuer and peer.issuer == peer.subject:
-        sentence = Sentence(
+        return make_fault(
+            "certificate-untrusted",
             "The certificate of {place} is self-signed by “{issuer}”, so it is not trusted: {give_pem} if you know it to be right.",
             place=place,
             issuer=peer.issuer,
             give_pem=GIVE_PEM,
+            detail=detail,
         )
-    else:
-        by = Sentence(", which “{issuer}” issued,", issuer=peer.issuer) if peer.issuer else ""
-        sentence = Sentence(
-            "The certificate of {place}{by} is not trusted on this computer: if that is your hospital's or company's "
-            "own authority (a proxy that reads TLS), {give_pem}.",
-            place=place,
-            by=by,
-            give_pem=GIVE_PEM,
-        )
-    return Fault("certificate-untrusted", sentence, detail=detail)
+    return make_fault(
+        "certificate-untrusted",
+        "The certificate of {place}{by} is not trusted on this computer: if that is your hospital's or company's "
+        "own authority (a proxy that reads TLS), {give_pem}.",
+        place=place,
+        by=Sentence(", which “{issuer}” issued,", issuer=peer.issuer) if peer.issuer else "",
+        give_pem=GIVE_PEM,
+        detail=detail,
+    )
 
 
 def _name(parts: Any) -> str:

@@ -14,6 +14,7 @@ from ..progress import Cancellation, Progress, no_progress
 from ..redaction import RedactingFilter, redactor
 from ..remedies import Sentence, annotated
 from ..signin.auth import AuthProvider, NoAuth, StaticKey
+from ..signin.trust import check_bundle
 from . import faults, sockets
 from .about import About, ask
 from .address import parse_address, resolve_dialect
@@ -132,7 +133,7 @@ class EndpointClient:
         self._lock = threading.Lock()
         self._refresh_lock = threading.Lock()
         _check_deployment(self.deployment)
-        sockets.check_bundle(ca_bundle)
+        check_bundle(ca_bundle)
         if not self.address.is_loopback and (sentence := sockets.old_library()):
             self.warnings.append(sentence)
 

@@ -6,7 +6,6 @@ requests' own conveniences that would send something nobody asked for are off: r
 from __future__ import annotations
 
 import functools
-import os
 import ssl
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
@@ -14,16 +13,15 @@ from urllib.parse import quote, unquote, urlsplit
 from ..errors import UsageError
 from ..redaction import is_plain, redactor
 from ..remedies import Sentence
+from ..signin.trust import tls_context
 from . import watch as watched
 from .address import Address, checked_host
 
 if TYPE_CHECKING:
     import requests
 
-# Certificate authorities that requests users name in the environment, besides SSL_CERT_FILE, which OpenSSL reads itself.
 # Older ones can unfold packed data without a bound: CVE-2025-66418, CVE-2025-66471, CVE-2026-21441, and CVE-2026-44432, mended in 2.7.0.
 OLDEST_URLLIB3 = (2, 7, 0)
-_BUNDLE_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
 def open_session(ca_bundle: str = "", connections: int = 10, *, uses_tls: bool = True) -> requests.Session:
@@ -45,7 +43,7 @@ def open_session(ca_bundle: str = "", connections: int = 10, *, uses_tls: bool =
         def get_redirect_target(self, resp: Any) -> None:
             """No redirects; asked for one, requests would also read (and unpack) the whole reply first, and stumble over a strange Location."""
 
-    adapter = _adapter_class()(tls_context(ca_bundle) if uses_tls else None, connections)
+    adapter = _adapter_class()(_tls_context(ca_bundle) if uses_tls else None, connections)
     session = Session()
     session.trust_env = False  # no ~/.netrc; proxies and CA bundles of the environment are read here, on purpose
     session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
@@ -76,20 +74,9 @@ def old_library() -> str:
     )
 
 
-def tls_context(ca_bundle: str = "") -> ssl.SSLContext:
-    """Trust of the operating system (through truststore where that is installed), of certifi, and of `ca_bundle`.
-
-    Raises:
-        UsageError: the bundle is missing or not PEM.
-    """
-    context = _system_context()
-    for variable in _BUNDLE_VARIABLES:
-        named = os.environ.get(variable, "")
-        if named and os.path.exists(named):
-            _trust(context, named, Sentence("{variable} names the certificate file {named}", variable=variable, named=named))
-    check_bundle(ca_bundle)
-    if ca_bundle:
-        _trust(context, ca_bundle, Sentence("The CA bundle is {ca_bundle}", ca_bundle=ca_bundle))
+def _tls_context(ca_bundle: str) -> ssl.SSLContext:
+    """The trust of `signin.trust`, whose sockets are watched."""
+    context = tls_context(ca_bundle)
     # truststore keeps its real context inside; where that ever moves, only the handshake loses its slices.
     getattr(context, "_ctx", context).sslsocket_class = watched.WatchedTLSSocket
     return context
@@ -167,39 +154,6 @@ def _proxy_secrets(user: str) -> list[str]:
     """What of a proxy's URL must never be shown: all that stands before the host, and the password alone, as typed and decoded."""
     password = user.partition(":")[2]
     return [text for text in dict.fromkeys((user, password, unquote(password))) if text] if password else []
-
-
-def _system_context() -> ssl.SSLContext:
-    try:
-        import truststore
-    except ImportError:
-        context = ssl.create_default_context()
-        try:
-            import certifi
-        except ImportError:
-            return context
-        # Slicer's own Python looks for the system's store where its build machine kept it, so it often finds nothing.
-        context.load_verify_locations(certifi.where())
-        return context
-    return truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-
-
-def check_bundle(path: str) -> None:
-    """Raises UsageError where a CA bundle is named that is not there."""
-    if path and not os.path.exists(path):
-        raise UsageError("The CA bundle is {path}, and there is no such file: name a PEM file.", path=path)
-
-
-def _trust(context: ssl.SSLContext, path: str, what: str) -> None:
-    try:
-        if os.path.isdir(path):
-            context.load_verify_locations(capath=path)
-        else:
-            context.load_verify_locations(cafile=path)
-    except (OSError, ssl.SSLError):
-        raise UsageError(
-            "{what}, and that cannot be read as certificates: it must be a PEM file ('-----BEGIN CERTIFICATE-----').", what=what
-        ) from None
 
 
 @functools.cache

@@ -53,6 +53,22 @@ class Answer:
     has_key: bool = False
 
 
+_REDIRECTED = "{place} redirects{target} ({status}), which an endpoint never does, so nothing was sent on: check the URL, and whether a sign-in page is in between."
+_NO_DEPLOYMENT = "{place} has nothing at this address (404): check that the URL ends in /score (or /invocations), and that the deployment '{deployment}' exists."
+_RESTARTING = "{place} failed ({status}{said}); it may be restarting, so try again in a few minutes or see its log."
+_NOT_ACCEPTED = "{place} did not accept the request ({status}{said}): check that the URL, the model and the dialect belong together."
+_SENTENCES = {
+    404: "{place} has nothing at this address (404): check that the URL ends in /score (or /invocations), and that a deployment gets traffic.",
+    407: "A proxy before {place} asks for a sign-in (407): put the proxy's name and password into HTTPS_PROXY, or ask its administrators to let {place} through.",
+    408: "The model took longer than its deployment allows ({shown}, after {duration}): send a smaller volume, fewer prompts or a smaller batch, or have its request timeout raised to 180 s.",
+    413: "{place} rejected the request as too large ({shown}): {smaller}.",
+    429: "{place} is busy ({shown}): try again later, or have its owner give the deployment more instances.",
+    431: "{place} rejected the request's headers as too long (431): check the key and the deployment's name.",
+    500: "{place} failed ({status}{said}); see the endpoint's log.",
+    504: "{place} gave up waiting for the model after {duration} ({status}{said}), and the model may still be computing: wait some minutes, send less at once (a smaller volume, fewer prompts, a smaller batch), or have the deployment's request timeout raised.",
+}
+
+
 def refused_by_status(answer: Answer) -> Fault:
     """The sentence for a reply other than 200."""
     kind, sentence = _by_status(answer)
@@ -64,13 +80,32 @@ def _by_status(answer: Answer) -> tuple[str, str]:
     if status == 424 and answer.model_status in _MODEL_STATUS_COUNTS:
         status = answer.model_status
     if 300 <= status < 400:
-        return "redirect", _redirected(answer)
+        return "redirect", _filled(_REDIRECTED, answer)
     if status == 401:
         return _sign_in(answer)
-    if status == 504 or (status >= 500 and answer.said.lower().startswith(_STREAM_TIMEOUT)):
-        return "504", _gave_up(answer)
+    if status >= 500 and answer.said.lower().startswith(_STREAM_TIMEOUT):
+        status = 504
     kind = "proxy-sign-in" if status == 407 else str(status)
-    return kind, _READERS.get(status, _failed if status >= 500 else _not_accepted)(answer)
+    if status in _READERS:
+        return kind, _READERS[status](answer)
+    if status == 404 and answer.deployment:
+        return kind, _filled(_NO_DEPLOYMENT, answer)
+    return kind, _filled(_SENTENCES.get(status, _RESTARTING if status >= 500 else _NOT_ACCEPTED), answer)
+
+
+def _filled(template: str, answer: Answer) -> str:
+    """A template of the table below with what the answer says."""
+    return Sentence(
+        template,
+        place=answer.place,
+        status=answer.status,
+        said=_quoted(answer.said),
+        shown=_shown(answer),
+        duration=duration(answer.seconds),
+        deployment=answer.deployment,
+        target=Sentence(" to {location}", location=answer.location) if answer.location else "",
+        smaller=SMALLER,
+    )
 
 
 def _quoted(said: str) -> str:
@@ -82,99 +117,6 @@ def _shown(answer: Answer) -> str:
     if answer.status != 424:
         return str(answer.status)
     return Sentence("424, the model's status {status}{reason}", status=answer.model_status, reason=_quoted(answer.model_reason))
-
-
-def _redirected(answer: Answer) -> str:
-    target = Sentence(" to {location}", location=answer.location) if answer.location else ""
-    return Sentence(
-        "{place} redirects{target} ({status}), which an endpoint never does, so nothing was sent on: check the "
-        "URL, and whether a sign-in page is in between.",
-        place=answer.place,
-        target=target,
-        status=answer.status,
-    )
-
-
-def _before_proxy(answer: Answer) -> str:
-    return Sentence(
-        "A proxy before {place} asks for a sign-in (407): put the proxy's name and password into HTTPS_PROXY, or "
-        "ask its administrators to let {place} through.",
-        place=answer.place,
-    )
-
-
-def _gave_up(answer: Answer) -> str:
-    return Sentence(
-        "{place} gave up waiting for the model after {duration} ({status}{said}), and the model may still be "
-        "computing: wait some minutes, send less at once (a smaller volume, fewer prompts, a smaller batch), or "
-        "have the deployment's request timeout raised.",
-        place=answer.place,
-        duration=duration(answer.seconds),
-        status=answer.status,
-        said=_quoted(answer.said),
-    )
-
-
-def _nothing_there(answer: Answer) -> str:
-    if not answer.deployment:
-        return Sentence(
-            "{place} has nothing at this address (404): check that the URL ends in /score (or /invocations), and that a deployment gets "
-            "traffic.",
-            place=answer.place,
-        )
-    return Sentence(
-        "{place} has nothing at this address (404): check that the URL ends in /score (or /invocations), and that the deployment "
-        "'{deployment}' exists.",
-        place=answer.place,
-        deployment=answer.deployment,
-    )
-
-
-def _too_long(answer: Answer) -> str:
-    return Sentence(
-        "The model took longer than its deployment allows ({shown}, after {duration}): send a smaller volume, "
-        "fewer prompts or a smaller batch, or have its request timeout raised to 180 s.",
-        shown=_shown(answer),
-        duration=duration(answer.seconds),
-    )
-
-
-def _too_large(answer: Answer) -> str:
-    return Sentence(
-        "{place} rejected the request as too large ({shown}): {smaller}.", place=answer.place, shown=_shown(answer), smaller=SMALLER
-    )
-
-
-def _busy(answer: Answer) -> str:
-    return Sentence(
-        "{place} is busy ({shown}): try again later, or have its owner give the deployment more instances.",
-        place=answer.place,
-        shown=_shown(answer),
-    )
-
-
-def _headers_too_long(answer: Answer) -> str:
-    return Sentence(
-        "{place} rejected the request's headers as too long (431): check the key and the deployment's name.", place=answer.place
-    )
-
-
-def _failed(answer: Answer) -> str:
-    failed = (
-        "{place} failed ({status}{said}); see the endpoint's log."
-        if answer.status == 500
-        else "{place} failed ({status}{said}); it may be restarting, so try again in a few minutes or see its log."
-    )
-    return Sentence(failed, place=answer.place, status=answer.status, said=_quoted(answer.said))
-
-
-def _not_accepted(answer: Answer) -> str:
-    return Sentence(
-        "{place} did not accept the request ({status}{said}): check that the URL, the model and the dialect belong together.",
-        place=answer.place,
-        status=answer.status,
-        said=_quoted(answer.said),
-    )
 
 
 def _sign_in(answer: Answer) -> tuple[str, str]:
@@ -273,13 +215,4 @@ def _model_failed(answer: Answer) -> str:
     )
 
 
-_READERS: dict[int, Callable[[Answer], str]] = {
-    403: _forbidden,
-    404: _nothing_there,
-    407: _before_proxy,
-    408: _too_long,
-    413: _too_large,
-    424: _model_failed,
-    429: _busy,
-    431: _headers_too_long,
-}
+_READERS: dict[int, Callable[[Answer], str]] = {403: _forbidden, 424: _model_failed}
