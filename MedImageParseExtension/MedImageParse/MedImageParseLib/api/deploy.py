@@ -16,7 +16,7 @@ from typing import Any
 
 from ..azure import deploy as steps
 from ..azure import offers
-from ..azure.discovery import CLOUDS, Cloud, FoundDeployment, FoundEndpoint, MadeProfile, make_profile
+from ..azure.discovery import CLOUDS, Cloud, FoundDeployment, MadeProfile, found_endpoint, make_profile
 from ..azure.plan import Plan, Workspace, find_workspace, make_plan
 from ..azure.resource_manager import ControlPlaneError, ResourceManager, arm_scope
 from ..configuration import configuration_folder, write_atomically
@@ -78,6 +78,34 @@ class AzureOptions:
     ca_bundle: str = option("", help="extra certificate authorities (PEM)", metavar="FILE", group=_AZURE)
     proxy: str = option("", help="proxy, where the environment names none", metavar="URL", group=_AZURE)
 
+    @property
+    def where(self) -> Cloud:
+        """The cloud of that name. Raises UsageError where there is none."""
+        if self.cloud not in CLOUDS:
+            raise UsageError("The cloud '{cloud}' is not known: choose one of {known}.", cloud=self.cloud, known=", ".join(CLOUDS))
+        return CLOUDS[self.cloud]
+
+    @property
+    def address(self) -> str:
+        """Where Azure Resource Manager is."""
+        return self.arm_url or self.where.arm_url
+
+    @property
+    def entra(self) -> EntraOptions:
+        """Who signs in where."""
+        authority = self.authority or self.where.authority
+        return EntraOptions(self.method, self.tenant, self.client_id, authority, bool(self.authority), self.ca_bundle, self.proxy)
+
+    def manager(self, prompt: Prompt | None = None, cancellation: Cancellation | None = None) -> ResourceManager:
+        """Azure Resource Manager on behalf of whoever signs in.
+
+        Args:
+            prompt: shows a device code.
+            cancellation: ends waiting for the sign-in and for Azure.
+        """
+        auth = entra_session(self.entra, prompt, cancellation).auth(arm_scope(self.address))
+        return ResourceManager(auth, self.address, ca_bundle=self.ca_bundle, proxy=self.proxy, cancellation=cancellation)
+
 
 @dataclass(slots=True)
 class Made:
@@ -110,19 +138,7 @@ def sign_in_to_azure(
     Raises:
         UsageError: unknown words. SignInError: no sign-in came about.
     """
-    if options.cloud not in CLOUDS:
-        raise UsageError("The cloud '{cloud}' is not known: choose one of {known}.", cloud=options.cloud, known=", ".join(CLOUDS))
-    where = CLOUDS[options.cloud]
-    entra = EntraOptions(
-        options.method, options.tenant, options.client_id, options.authority or where.authority, bool(options.authority), options.ca_bundle,
-        options.proxy,
-    )  # fmt: skip
-    address = options.arm_url or where.arm_url
-    session = entra_session(entra, prompt, cancellation)
-    manager = ResourceManager(
-        session.auth(arm_scope(address)), address, ca_bundle=options.ca_bundle, proxy=options.proxy, cancellation=cancellation
-    )
-    return Azure(manager, options=entra, cloud=where, arm_url=address)
+    return Azure(options.manager(prompt, cancellation), options=options.entra, cloud=options.where, arm_url=options.address)
 
 
 class Azure:
@@ -188,24 +204,14 @@ class Azure:
             Cancelled: see `cancellation`.
         """
         described = steps.carry_out(self._manager, plan, progress=progress, cancellation=cancellation, poll_s=self._poll_s)
-        properties = described.get("properties") or {}
         deployment = FoundDeployment(
             steps.DEPLOYMENT, plan.offer.model, plan.offer.model_id(plan.version), "Succeeded", 100, plan.offer.request_timeout_s
         )
-        endpoint = FoundEndpoint(
-            name=plan.name, workspace=plan.workspace.name, subscription=plan.workspace.subscription, location=plan.workspace.location,
-            resource_id=plan.endpoint_id, url=str(properties.get("scoringUri") or ""), sign_in=plan.sign_in,
-            state=str(properties.get("provisioningState") or ""), deployments=[deployment],
-        )  # fmt: skip
+        endpoint = found_endpoint(described, plan.workspace.name, plan.workspace.subscription)
         made = make_profile(
-            self._manager,
-            endpoint,
-            deployment,
-            name=options.profile_name,
-            options=self._options,
-            scope=self._cloud.scope,
+            self._manager, endpoint, deployment, name=options.profile_name, options=self._options, scope=self._cloud.scope,
             arm_url=self._arm_url,
-        )
+        )  # fmt: skip
         result = Made(made.profile.name, made.profile.url, notes=made.notes)
         try:
             remember(made.profile.name, steps.describe(self._manager, plan.workspace, described))

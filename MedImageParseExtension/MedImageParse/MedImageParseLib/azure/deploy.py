@@ -65,7 +65,7 @@ def carry_out(
         plan.exists = ""  # it was being deleted, and is gone
     if not plan.exists:
         permission = "workspaces/onlineEndpoints/write"
-        _write(manager, plan, "PUT", plan.endpoint_id, what, permission, _endpoint(plan, {}), watch, "making the endpoint")
+        _write(manager, plan, plan.endpoint_id, what, permission, _endpoint(plan, {}), watch, "making the endpoint")
     if plan.exists == "failed deployment":
         _remove(
             manager,
@@ -77,7 +77,7 @@ def carry_out(
     deployment = Sentence('the deployment of "{name}"', name=plan.name)
     if plan.exists != "deployment":
         permission = "workspaces/onlineEndpoints/deployments/write"
-        _write(manager, plan, "PUT", plan.deployment_id, deployment, permission, _deployment(plan), watch, "making the deployment")
+        _write(manager, plan, plan.deployment_id, deployment, permission, _deployment(plan), watch, "making the deployment")
     else:
         watch.until_settled(plan.deployment_id, deployment, "making the deployment")
     made = manager.read(plan.deployment_id, deployment, version=VERSION)
@@ -87,7 +87,7 @@ def carry_out(
     traffic = (described.get("properties") or {}).get("traffic") or {}
     if traffic.get(DEPLOYMENT) != 100:
         body = _endpoint(plan, {DEPLOYMENT: 100}, described)
-        _write(manager, plan, "PUT", plan.endpoint_id, what, "workspaces/onlineEndpoints/write", body, watch, "directing the traffic")
+        _write(manager, plan, plan.endpoint_id, what, "workspaces/onlineEndpoints/write", body, watch, "directing the traffic")
         described = manager.read(plan.endpoint_id, what, version=VERSION)
     return described
 
@@ -169,7 +169,6 @@ class _Watch:
 def _write(
     manager: ResourceManager,
     plan: Plan,
-    method: str,
     path: str,
     what: str,
     permission: str,
@@ -178,7 +177,7 @@ def _write(
     stage: str,
 ) -> None:
     try:
-        written = manager.write(method, path, what, permission, body, version=VERSION)
+        written = manager.write("PUT", path, what, permission, body, version=VERSION)
     except ControlPlaneError as error:
         raise _with_role(error, plan.workspace) from error
     state, fault = watch.operation(written.operation, what, stage) if written.operation else ("Succeeded", {})

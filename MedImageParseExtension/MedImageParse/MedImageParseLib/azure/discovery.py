@@ -264,21 +264,32 @@ def _obvious_deployment(endpoint: FoundEndpoint) -> FoundDeployment | None:
 def _look_into(manager: ResourceManager, subscription: str, workspace: dict[str, Any], found: Discovery) -> None:
     identifier = str(workspace.get("id") or "")
     for item in _unless_refused(manager.endpoints, identifier, found.warnings):
-        properties = item.get("properties") or {}
-        endpoint = FoundEndpoint(
-            name=str(item.get("name") or ""),
-            workspace=str(workspace.get("name") or ""),
-            subscription=subscription,
-            location=str(item.get("location") or ""),
-            resource_id=str(item.get("id") or ""),
-            url=str(properties.get("scoringUri") or ""),
-            sign_in=_SIGN_IN_OF_MODE.get(str(properties.get("authMode") or "").lower(), ""),
-            state=str(properties.get("provisioningState") or ""),
-        )
-        traffic = properties.get("traffic") or {}
+        endpoint = found_endpoint(item, str(workspace.get("name") or ""), subscription)
+        traffic = (item.get("properties") or {}).get("traffic") or {}
         for deployed in _unless_refused(manager.deployments, endpoint.resource_id, found.warnings):
             endpoint.deployments.append(_deployment(deployed, traffic))
         found.endpoints.append(endpoint)
+
+
+def found_endpoint(item: dict[str, Any], workspace: str, subscription: str) -> FoundEndpoint:
+    """An endpoint as Azure describes it, without its deployments.
+
+    Args:
+        item: from Azure Resource Manager.
+        workspace: its name.
+        subscription: in words.
+    """
+    properties = item.get("properties") or {}
+    return FoundEndpoint(
+        name=str(item.get("name") or ""),
+        workspace=workspace,
+        subscription=subscription,
+        location=str(item.get("location") or ""),
+        resource_id=str(item.get("id") or ""),
+        url=str(properties.get("scoringUri") or ""),
+        sign_in=_SIGN_IN_OF_MODE.get(str(properties.get("authMode") or "").lower(), ""),
+        state=str(properties.get("provisioningState") or ""),
+    )
 
 
 def _deployment(item: dict[str, Any], traffic: dict[str, Any]) -> FoundDeployment:

@@ -32,10 +32,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     result = reported(arguments, terminal, work, [arguments.input, *([arguments.labels] if arguments.labels else [])])
     names = [label.name for label in result.labels]
-    print("\t".join(["slice", *names]))
-    for index, row in zip(result.indices, result.slices):
-        print("\t".join([str(index), *(f"{value:.4f}" for value in row)]))
-    print("\t".join(["all", *(f"{value:.4f}" for value in result.volume)]))
+    print("slice", *names, sep="\t")
+    for index, row in [*zip(result.indices, result.slices), ("all", result.volume)]:
+        print(index, *(f"{value:.4f}" for value in row), sep="\t")
     if arguments.picture:
         print(arguments.picture)
     terminal.say(f"note: {result.report['note']}")

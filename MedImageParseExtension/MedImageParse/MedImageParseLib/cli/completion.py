@@ -20,7 +20,6 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser("completion", help="print a completion script for a shell")
     parser.set_defaults(run=run)
     parser.add_argument("shell", choices=SHELLS, metavar="SHELL", help=", ".join(SHELLS))
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -13,7 +13,6 @@ from ..api.deploy import Azure, AzureOptions, DeployOptions, sign_in_to_azure
 from ..azure.offers import OFFERS
 from ..errors import Cancelled, UsageError
 from ..options import add_options, options_from
-from ..progress import Cancellation
 from ..tasks.run import Report
 from .options import RefuseKey, add_common
 from .terminal import Terminal, print_prompt, reported
@@ -90,27 +89,17 @@ def _make(arguments: argparse.Namespace, azure: Azure) -> dict:
 
 def _list(arguments: argparse.Namespace, azure: Azure) -> dict:
     found = azure.deployments(arguments.workspace, arguments.subscription)
+    report = {"deployments": [asdict(each) for each in found]}
     if arguments.json:
-        print(json.dumps([asdict(each) for each in found], indent=2))
-        return {"deployments": [asdict(each) for each in found]}
+        print(json.dumps(report["deployments"], indent=2))
+        return report
     for each in found:
-        print(
-            "\t".join(
-                (
-                    each.name,
-                    each.model,
-                    each.state,
-                    f"{each.count} x {each.instance or '?'}",
-                    each.made[:10],
-                    each.delete_by,
-                    each.workspace,
-                )
-            )
-        )
+        machines = f"{each.count} x {each.instance or '?'}"
+        print(each.name, each.model, each.state, machines, each.made[:10], each.delete_by, each.workspace, sep="\t")
         _remind(arguments, each.reminder())
     if not found:
         print("No endpoint made by this program was found.")
-    return {"deployments": [asdict(each) for each in found]}
+    return report
 
 
 def _status(arguments: argparse.Namespace, azure: Azure) -> dict:
@@ -178,6 +167,3 @@ def _minutes(terminal: Terminal) -> Callable[[str, float, float], None]:
             terminal.say(f"{stage}: {now[1]} min (usually 10 to 30 in all; {int((time.monotonic() - begun) // 60)} so far)")
 
     return tell
-
-
-__all__ = ["Cancellation", "add_parser", "run"]

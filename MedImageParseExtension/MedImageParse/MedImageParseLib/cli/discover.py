@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from dataclasses import asdict
 
-from ..azure.discovery import CLOUDS, Discovery, FoundDeployment, FoundEndpoint, discover, make_profile
-from ..azure.resource_manager import ResourceManager, arm_scope
+from ..api.deploy import AzureOptions
+from ..azure.discovery import Discovery, FoundDeployment, FoundEndpoint, discover, make_profile
 from ..errors import UsageError
-from ..profiles.profiles import ENTRA_METHODS, ProfileStore
+from ..options import add_options, options_from
+from ..profiles.profiles import ProfileStore
 from ..program import command_name
-from ..progress import Cancellation
 from ..signin.auth import save_in_keyring
-from ..signin.entra import EntraOptions
-from ..signin.methods import entra_session
+from .json_answer import answered
 from .options import RefuseKey
 from .terminal import print_prompt
 
@@ -28,48 +26,32 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Signs in to Microsoft Entra, lists the online endpoints of your Azure ML workspaces and says which run MedImageParse, "
         "MedImageParse 3D or MedImageInsight.",
     )
-    parser.add_argument("--method", choices=ENTRA_METHODS, default="default", help="how to sign in (default: default, which tries several)")
-    parser.add_argument("--tenant", metavar="ID", default="", help="Entra tenant, where you belong to several organizations")
-    parser.add_argument("--client-id", metavar="ID", default="", help="application, or user-assigned managed identity, to sign in with")
-    parser.add_argument("--cloud", choices=tuple(CLOUDS), default="public", help="which of Azure's clouds (default: public)")
-    parser.add_argument("--authority", metavar="HOST", default="", help="another sign-in host, which you trust with your account")
-    parser.add_argument("--arm-url", metavar="URL", default="", help="another Azure Resource Manager")
     parser.add_argument("--subscription", metavar="ID", default="", help="look into this subscription only")
     parser.add_argument("--save", metavar="NAME", nargs="+", default=[], help="keep a profile of these: ENDPOINT or ENDPOINT/DEPLOYMENT")
     parser.add_argument("--replace", action="store_true", help="--save may replace a profile of the same name")
     parser.add_argument("--keep-key", action="store_true", help="--save also keeps the endpoint's key in the system's keyring")
-    parser.add_argument("--json", action="store_true", help="print what was found as JSON")
-    parser.add_argument("--ca-bundle", metavar="FILE", default="", help="extra certificate authorities")
-    parser.add_argument("--proxy", metavar="URL", default="", help="proxy, where the environment names none")
     parser.add_argument("--quiet", action="store_true", help="nothing on stderr but an error, and a code to sign in with")
+    add_options(parser, AzureOptions)
     parser.add_argument("--key", action=RefuseKey, nargs="?", help=argparse.SUPPRESS)
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     parser.set_defaults(run=run)
     return parser
 
 
-def run(arguments: argparse.Namespace, cancellation: Cancellation | None = None) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Sign in, look, print one line a deployment, save what was asked for. Returns the exit status 0, or raises MedImageParseError."""
-    cloud = CLOUDS[arguments.cloud]
-    arm_url = arguments.arm_url or cloud.arm_url
-    options = EntraOptions(
-        arguments.method, arguments.tenant, arguments.client_id, arguments.authority or cloud.authority,
-        bool(arguments.authority), arguments.ca_bundle, arguments.proxy,
-    )  # fmt: skip
+    azure = options_from(AzureOptions, arguments)
     store = ProfileStore()
     known = {profile.name for profile in store.profiles()} if arguments.save else set()
-    session = entra_session(options, print_prompt, cancellation)
-    manager = ResourceManager(
-        session.auth(arm_scope(arm_url)), arm_url, ca_bundle=arguments.ca_bundle, proxy=arguments.proxy, cancellation=cancellation
-    )
-    found = discover(manager, subscription=arguments.subscription, cancellation=cancellation)
+    manager = azure.manager(print_prompt, arguments.cancellation)
+    found = discover(manager, subscription=arguments.subscription, cancellation=arguments.cancellation)
     if not arguments.save:
-        print_found(found, as_json=arguments.json)
+        _print_found(found)
+        answered(arguments, {"endpoints": [asdict(endpoint) for endpoint in found.endpoints], "warnings": found.warnings})
     for name in arguments.save:
         endpoint, deployment = _pick(found, name)
         if endpoint.name in known and not arguments.replace:
             raise UsageError('There is already a profile "{name}": add --replace, or remove the old one first.', name=endpoint.name)
-        made = make_profile(manager, endpoint, deployment, options=options, scope=cloud.scope, arm_url=arm_url)
+        made = make_profile(manager, endpoint, deployment, options=azure.entra, scope=azure.where.scope, arm_url=azure.address)
         if made.key and arguments.keep_key:
             save_in_keyring(made.profile.name, made.profile.url, made.key, made.profile.route)
             made.profile.key_in_keyring = True
@@ -83,16 +65,13 @@ def run(arguments: argparse.Namespace, cancellation: Cancellation | None = None)
     return 0
 
 
-def print_found(found: Discovery, *, as_json: bool = False) -> None:
-    """One line a deployment: endpoint/deployment, model, way to sign in, state, URL, workspace; or JSON with everything that is known."""
-    if as_json:
-        print(json.dumps({"endpoints": [asdict(endpoint) for endpoint in found.endpoints], "warnings": found.warnings}, indent=2))
-        return
+def _print_found(found: Discovery) -> None:
+    """One line a deployment: endpoint/deployment, model, way to sign in, state, URL, workspace."""
     for endpoint in found.endpoints:
         for deployment in endpoint.deployments:
-            print("\t".join(_columns(endpoint, deployment)))
+            print(*_columns(endpoint, deployment), sep="\t")
         if not endpoint.deployments:
-            print("\t".join(_columns(endpoint, None)))
+            print(*_columns(endpoint, None), sep="\t")
     if not found.endpoints:
         print("No online endpoint was found.")
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable
 
 from ..api import engines
 from ..errors import EndpointError, UsageError
 from ..program import command_name
-from ..progress import Cancellation
-from .options import Parser
+from .json_answer import answered
+from .options import Parser, add_part, add_quiet
 from .terminal import Terminal
 
 
@@ -19,8 +18,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     """Declare the command's options."""
     parser = commands.add_parser("engine", help="models on this computer for `serve --engine`: list, add, remove, check")
     parts = parser.add_subparsers(title="what to do", required=True, metavar="WHAT", parser_class=Parser)
-    listed = _add(parts, "list", "the engines of this computer, and those that can be added", _list)
-    listed.add_argument("--json", action="store_true", help="everything that is known of each, machine-readable")
+    _add(parts, "list", "the engines of this computer, and those that can be added", _list)
     add = _add(parts, "add", "add one, with an environment of its own", _add_engine)
     add.add_argument("engine", metavar="NAME|FILE.py:Class", help="one that `engine list` shows, or a class of your own")
     add.add_argument("--name", default="", help="what to call it (default: its own name)")
@@ -40,20 +38,16 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 
 def _add(parts: argparse._SubParsersAction, name: str, words: str, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
-    parser = parts.add_parser(name, help=words)
-    parser.set_defaults(run=run)
-    parser.add_argument("--quiet", action="store_true", help="stderr carries the error line only")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    parser = add_part(parts, name, words, run, index="")
+    add_quiet(parser)
     return parser
 
 
 def _list(arguments: argparse.Namespace) -> int:
     rows = engines.engine_list()
-    if arguments.json:
-        print(json.dumps(rows, indent=1, ensure_ascii=False))
-        return 0
+    answered(arguments, rows)
     for row in rows:
-        print("\t".join((row["name"], row["state"], row["licence"] or "licence not said", ", ".join(row["models"]), row["finds"])))
+        print(row["name"], row["state"], row["licence"] or "licence not said", ", ".join(row["models"]), row["finds"], sep="\t")
         for option, help in row["needs"].items():
             print(f"\t--{option}\t{help}")
     return 0
@@ -70,7 +64,7 @@ def _add_engine(arguments: argparse.Namespace) -> int:
     try:
         added = engines.engine_add(
             arguments.engine, name=arguments.name, options=options, python=arguments.python, accept_licence=arguments.accept_licence,
-            progress=terminal.progress, cancellation=arguments.cancellation or Cancellation(),
+            progress=terminal.progress, cancellation=arguments.cancellation,
         )  # fmt: skip
     finally:
         terminal.end()

@@ -12,7 +12,7 @@ from ..errors import InputError, UsageError
 from ..options import add_options, options_from
 from ..tasks.find_similar import name_of, place_of
 from .json_answer import answered
-from .options import INPUT_HELP, Parser, add_common, add_connection, add_part, connection_options
+from .options import INPUT_HELP, Parser, add_common, add_connection, add_part, add_quiet, connection_options
 from .terminal import Terminal, raise_if_partly, reported
 
 
@@ -51,8 +51,7 @@ def _add_plain(
     parts: argparse._SubParsersAction, name: str, words: str, run: Callable[[argparse.Namespace], int]
 ) -> argparse.ArgumentParser:
     parser = add_part(parts, name, words, run)
-    parser.add_argument("--quiet", action="store_true", help="stderr carries the error line only")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    add_quiet(parser)
     return parser
 
 
@@ -91,13 +90,13 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
     result = reported(arguments, Terminal(arguments.quiet), work, [])
     names = list(next(iter(result.rankings.values())).mean)
-    print("\t".join(["ranking", *names]))
-    for ranking, figures in result.rankings.items():
-        print("\t".join([ranking, *(f"{figures.mean[name]:.4f}" for name in names)]))
-    for label, own in result.rankings["vectors"].by_label.items():
-        print("\t".join([f"label {label}", *(f"{own[name]:.4f}" for name in names)]))
-    for plane, own in result.rankings["vectors"].by_plane.items():
-        print("\t".join([f"plane {plane or 'picture'}", *(f"{own[name]:.4f}" for name in names)]))
+    vectors = result.rankings["vectors"]
+    rows = {ranking: figures.mean for ranking, figures in result.rankings.items()}
+    rows |= {f"label {label}": own for label, own in vectors.by_label.items()}
+    rows |= {f"plane {plane or 'picture'}": own for plane, own in vectors.by_plane.items()}
+    print("ranking", *names, sep="\t")
+    for title, own in rows.items():
+        print(title, *(f"{own[name]:.4f}" for name in names), sep="\t")
     if arguments.picture:
         print(arguments.picture)
     return 0
@@ -225,7 +224,7 @@ def _compact(arguments: argparse.Namespace) -> int:
 def _prepare(arguments: argparse.Namespace) -> int:
     terminal = Terminal(arguments.quiet)
     options = options_from(PrepareOptions, arguments)
-    prepared = embed.index_prepare(arguments.index, options=options, progress=terminal.progress)
+    prepared = embed.index_prepare(arguments.index, options=options, progress=terminal.progress, cancellation=arguments.cancellation)
     print(f"{prepared} vectors prepared")
     return 0
 

@@ -14,14 +14,16 @@ from ..errors import MedImageParseError
 WITHOUT_RESULT = ("serve", "completion", "mcp", "try-it")
 
 
-def add_json(parser: argparse.ArgumentParser) -> None:
-    """Give `--json` to a command, or to each of its parts; one that has its own keeps it."""
+def add_debug_and_json(parser: argparse.ArgumentParser, has_result: bool) -> None:
+    """Give `--debug`, and `--json` where a result is printed, to a command, or to each of its parts; one that has its own keeps it."""
     parts = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
     for action in parts:
         for part in action.choices.values():
-            add_json(part)
-    if not parts and "--json" not in parser._option_string_actions:
-        parser.add_argument("--json", dest="as_json", action="store_true", help="print the result as one JSON value")
+            add_debug_and_json(part, has_result)
+    if not parts:
+        parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        if has_result and "--json" not in parser._option_string_actions:
+            parser.add_argument("--json", dest="as_json", action="store_true", help="print the result as one JSON value")
 
 
 def answered(arguments: argparse.Namespace, value: Any) -> None:

@@ -21,7 +21,7 @@ from ..errors import Cancelled, MedImageParseError, UsageError
 from ..packages import missing_package
 from ..program import command_name
 from ..progress import Cancellation
-from .json_answer import WITHOUT_RESULT, add_json
+from .json_answer import WITHOUT_RESULT, add_debug_and_json
 from .json_answer import run_command as run_as_asked
 from .options import Parser
 from .terminal import PlainStream
@@ -141,8 +141,7 @@ def build_parser(program: str = "", command: str = "") -> Parser:
         importlib.import_module(f".{name.replace('-', '_')}", __package__).add_parser(commands)
     parser.commands = dict(commands.choices)
     for name, each in commands.choices.items():
-        if name not in WITHOUT_RESULT:
-            add_json(each)
+        add_debug_and_json(each, name not in WITHOUT_RESULT)
     return parser
 
 

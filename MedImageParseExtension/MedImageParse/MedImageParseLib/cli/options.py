@@ -53,10 +53,14 @@ def add_part(
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
-    """--report, --quiet and --debug."""
+    """--report and --quiet."""
     parser.add_argument("--report", metavar="FILE.json", help="write what was done, machine-readable")
+    add_quiet(parser)
+
+
+def add_quiet(parser: argparse.ArgumentParser) -> None:
+    """--quiet."""
     parser.add_argument("--quiet", action="store_true", help="stderr carries the error line only")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
 
 def add_connection(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,6 @@ import sys
 from ..errors import UsageError
 from ..profiles.profiles import AZURE_ML_SCOPES, DIALECTS, ENTRA_METHODS, MODELS, Profile, ProfileStore
 from ..profiles.sharing import TRUST_SETTINGS
-from ..progress import Cancellation
 from ..signin.auth import SIGN_INS, delete_from_keyring, environment_key, key_file_warning, read_key_file, save_in_keyring
 from ..transport.address import parse_address
 from .json_answer import answered
@@ -47,7 +46,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )  # fmt: skip
     for action in actions.choices.values():
         action.add_argument("--key", action=RefuseKey, nargs="?", help=argparse.SUPPRESS)
-        action.add_argument("--debug", action="store_true", help="show the traceback of an error")
     parser.set_defaults(run=run)
     return parser
 
@@ -81,7 +79,7 @@ def _add_add_parser(actions: argparse._SubParsersAction[argparse.ArgumentParser]
     parser.add_argument("--replace", action="store_true", help="a profile of the same name may be replaced")
 
 
-def run(arguments: argparse.Namespace, _cancellation: Cancellation | None = None) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Do what the action says. Returns the exit status 0, or raises MedImageParseError."""
     store = ProfileStore()
     if arguments.action == "list":

@@ -23,7 +23,6 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         help="who answers: one that `engine list` shows, or a class of your own (default classical)",
     )
     parser.add_argument("--quiet", action="store_true", help="print the URL only")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 
 from ..api.targets import presets, targets
 from ..errors import UsageError
 from ..models import SEGMENTING
 from ..prompts.presets import Preset, add_presets, read_presets, remove_preset
+from .json_answer import answered
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -17,8 +17,6 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.set_defaults(run=run)
     parser.add_argument("--modality", default="", metavar="M", help="only those recommended for it: CT, MR, US, X-ray, …")
     parser.add_argument("--model", default="", choices=("", *SEGMENTING), metavar="MODEL", help=f"only those of {' or '.join(SEGMENTING)}")
-    parser.add_argument("--json", action="store_true", help="everything that is known of each, machine-readable")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     lists = parser.add_argument_group("presets: named lists of prompts, for `segment --preset NAME`")
     what = lists.add_mutually_exclusive_group()
     what.add_argument("--presets", action="store_true", help="list them")
@@ -35,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.prompt and not arguments.add_preset:
         raise UsageError("--prompt belongs to --add-preset NAME.")
     if arguments.presets:
-        _list_presets(arguments.model, arguments.json)
+        _list_presets(arguments)
     elif arguments.add_preset or arguments.import_presets or arguments.remove_preset:
         _change_presets(arguments)
     else:
@@ -45,22 +43,18 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _list_targets(arguments: argparse.Namespace) -> None:
     found = targets(arguments.modality, arguments.model)
-    if arguments.json:
-        print(json.dumps(found, indent=1, ensure_ascii=False))
-        return
+    answered(arguments, found)
     for target in found:
         code = target["terminology"].get("type", {})
-        print("\t".join([target["name"], ", ".join(target["modalities"]), f"{code.get('scheme', '')} {code.get('value', '')}".strip()]))
+        print(target["name"], ", ".join(target["modalities"]), f"{code.get('scheme', '')} {code.get('value', '')}".strip(), sep="\t")
 
 
-def _list_presets(model: str, as_json: bool) -> None:
-    found = presets(model)
-    if as_json:
-        print(json.dumps(found, indent=1, ensure_ascii=False))
-        return
+def _list_presets(arguments: argparse.Namespace) -> None:
+    found = presets(arguments.model)
+    answered(arguments, found)
     for preset in found:
         title = preset["title"] or ("your own" if preset["is_own"] else "")
-        print("\t".join([preset["name"], f"{len(preset['prompts'])} prompts", preset["modality"], preset["model"], title]))
+        print(preset["name"], f"{len(preset['prompts'])} prompts", preset["modality"], preset["model"], title, sep="\t")
 
 
 def _change_presets(arguments: argparse.Namespace) -> None:

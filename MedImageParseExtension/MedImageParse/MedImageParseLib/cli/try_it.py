@@ -36,7 +36,6 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "--prompt", action="append", metavar='"A & B"', help=f"what to look for (default: {PROMPTS}; in a picture: {PICTURE_PROMPTS})"
     )
     parser.add_argument("--output", metavar="FOLDER", default="try_it_output", help="folder for the results (default try_it_output)")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
 
 def run(arguments: argparse.Namespace) -> int:
