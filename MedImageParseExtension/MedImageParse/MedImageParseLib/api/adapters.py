@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv as csv_format
-import io
 from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -12,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import UsageError
 from ..files.collisions import check_outputs
-from ..files.write import after_requests, check_writable, csv_cell, write_atomically
+from ..files.write import after_requests, check_writable, csv_text, write_atomically
 from ..progress import Cancellation, Progress, no_progress
 from .calls import in_sentences
 from .embed import embed, open_index
@@ -214,24 +212,13 @@ def _described(one: Told, head: Head) -> dict:
 def _table(answers: list[Told], head: Head) -> str:
     from ..tasks.find_similar import name_of
 
-    text = io.StringIO()
-    writer = csv_format.writer(text, lineterminator="\n")
-    writer.writerow(["name", "source", "series", "plane", "slice", "best", *(csv_cell(label) for label in head.labels)])
+    rows = []
     for one in answers:
         record = one.record
         place = [record.plane, record.slice_index] if head.by == "slice" else ["", ""]
-        best = one.ranked(head.labels)[0][0]
-        writer.writerow(
-            [
-                csv_cell(name_of(record)),
-                csv_cell(record.source),
-                record.series,
-                *place,
-                csv_cell(best),
-                *(f"{share:.6f}" for share in one.probabilities),
-            ]
-        )
-    return text.getvalue()
+        shares = [f"{share:.6f}" for share in one.probabilities]
+        rows.append([name_of(record), record.source, record.series, *place, one.ranked(head.labels)[0][0], *shares])
+    return csv_text(["name", "source", "series", "plane", "slice", "best", *head.labels], rows)
 
 
 def _draw(path: Path | None, head: Head, figures: Figures | None) -> None:

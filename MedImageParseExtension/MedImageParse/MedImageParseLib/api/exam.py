@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv as csv_format
-import io
 from collections.abc import Iterable
 from contextlib import nullcontext
 from pathlib import Path
@@ -11,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import UsageError
 from ..files.collisions import check_outputs
-from ..files.write import after_requests, check_folder, check_writable, csv_cell, make_folder, write_atomically
+from ..files.write import after_requests, check_folder, check_writable, csv_text, make_folder, write_atomically
 from ..progress import Cancellation, Progress, no_progress
 from .adapters import is_one_index
 from .calls import in_sentences
@@ -132,10 +130,8 @@ def exam_apply(
 
 
 def _table(rows: list[ExamRow]) -> str:
-    text = io.StringIO()
-    writer = csv_format.writer(text, lineterminator="\n")
-    writer.writerow(["source", "series", "attribute", "pixels", "probability", "tag", "header", "state"])
-    for row in rows:
-        own = [row.record.source, row.record.series, row.attribute, row.pixels, f"{row.probability:.4f}", row.tag, row.header, row.state]
-        writer.writerow([csv_cell(cell) for cell in own])
-    return text.getvalue()
+    cells = (
+        [row.record.source, row.record.series, row.attribute, row.pixels, f"{row.probability:.4f}", row.tag, row.header, row.state]
+        for row in rows
+    )
+    return csv_text(["source", "series", "attribute", "pixels", "probability", "tag", "header", "state"], cells)

@@ -316,32 +316,21 @@ class ResourceManager:
             ) from error
 
 
+_REFUSALS = {
+    401: "{host} does not accept the sign-in for {what}: sign in again, and {name_tenant} where you have several organizations.",
+    403: "You may not read {what}{asked}: ask the owner of the subscription or the workspace.",
+    404: "{host} does not know {what}: it may have been deleted meanwhile.",
+    429: "{host} was asked too often while reading {what}: wait a minute, then try again.",
+}
+_ELSEWHERE = "{host} sent the request for {what} elsewhere, which is not followed: check whether a proxy asks for a sign-in."
+_FAILED = "{host} failed with status {status} while reading {what}: try again later."
+
+
 def _refusal(status: int, host: str, what: str, permission: str) -> ControlPlaneError:
     action = f"{_PROVIDER}/{permission}" if permission else ""
-    if status == 401:
-        sentence: str = Sentence(
-            "{host} does not accept the sign-in for {what}: sign in again, and {name_tenant} where you have several organizations.",
-            host=host,
-            what=what,
-            name_tenant=NAME_TENANT,
-        )
-    elif status == 403:
-        asked = Sentence(" (it takes the permission {action})", action=action) if action else ""
-        sentence = Sentence("You may not read {what}{asked}: ask the owner of the subscription or the workspace.", what=what, asked=asked)
-    elif status == 404:
-        sentence = Sentence("{host} does not know {what}: it may have been deleted meanwhile.", host=host, what=what)
-    elif status == 429:
-        sentence = Sentence("{host} was asked too often while reading {what}: wait a minute, then try again.", host=host, what=what)
-    elif 300 <= status < 400:
-        sentence = Sentence(
-            "{host} sent the request for {what} elsewhere, which is not followed: check whether a proxy asks for a sign-in.",
-            host=host,
-            what=what,
-        )
-    else:
-        sentence = Sentence(
-            "{host} failed with status {status} while reading {what}: try again later.", host=host, status=status, what=what
-        )
+    asked = Sentence(" (it takes the permission {action})", action=action) if action else ""
+    template = _REFUSALS.get(status, _ELSEWHERE if 300 <= status < 400 else _FAILED)
+    sentence = Sentence(template, host=host, what=what, asked=asked, status=status, name_tenant=NAME_TENANT)
     return ControlPlaneError(sentence, status=status, permission=action if status == 403 else "")
 
 

@@ -10,9 +10,7 @@ and, while a case is in work, the replies that have come for it (see `courier`),
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 import os
 import re
@@ -25,7 +23,7 @@ from typing import Any
 
 from ..configuration import append_line, locked, try_lock
 from ..errors import UsageError
-from ..files.write import csv_cell, write_atomically
+from ..files.write import csv_text, write_atomically
 from ..remedies import Sentence
 from .cases import parse_shard
 
@@ -73,8 +71,7 @@ class Manifest:
     def read(self) -> None:
         """Take the file's lines anew; those that are no whole JSON object are passed over."""
         try:
-            with open(self.path, encoding="utf-8", errors="replace") as lines:
-                self.entries = {str(entry["id"]): entry for entry in _entries(lines)}
+            self.entries = read_entries(self.path)
         except FileNotFoundError:
             self.entries = {}
         except OSError as error:
@@ -181,14 +178,22 @@ def _remove_halves(folder: Path) -> None:
                     os.unlink(os.path.join(below, name))
 
 
-def _entries(lines: Iterator[str]) -> Iterator[dict]:
-    for line in lines:
-        try:
-            entry = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(entry, dict) and isinstance(entry.get("id"), str) and entry.get("state") in STATES:
-            yield entry
+def read_entries(path: Path) -> dict[str, dict]:
+    """The last line of each case of a batch.jsonl, by the case's id. Raises OSError.
+
+    Args:
+        path: the file; lines that are no whole JSON object of a case are passed over.
+    """
+    entries = {}
+    with open(path, encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            try:
+                entry = json.loads(line)
+            except (ValueError, RecursionError):  # half a line, where the program was killed while it wrote
+                continue
+            if isinstance(entry, dict) and isinstance(entry.get("id"), str) and entry.get("state") in STATES:
+                entries[entry["id"]] = entry
+    return entries
 
 
 def table_text(entries: Any) -> str:
@@ -197,14 +202,12 @@ def table_text(entries: Any) -> str:
     Args:
         entries: lines of the manifest.
     """
-    text = io.StringIO()
-    writer = csv.DictWriter(text, TABLE_COLUMNS, restval="", lineterminator="\n")
-    writer.writeheader()
+    rows = []
     for entry in entries:
-        common = {"id": csv_cell(entry["id"]), "state": entry["state"], "error": csv_cell(str(entry.get("error") or ""))}
+        common = {"id": entry["id"], "state": entry["state"], "error": str(entry.get("error") or "")}
         for one in entry.get("prompts") or [{}]:
-            row = {name: csv_cell(str(one.get(key, ""))) for name, key in (("prompt", "text"), ("name", "name"))}
             found = one.get("found")
-            numbers = {name: one[name] for name in ("voxels", "volume_ml", "mean", "sd") if one.get(name) is not None}
-            writer.writerow({**common, **row, **numbers, "found": "" if found is None else int(bool(found))})
-    return text.getvalue()
+            numbers = {name: one.get(name) for name in ("voxels", "volume_ml", "mean", "sd")}
+            texts = {"prompt": str(one.get("text", "")), "name": str(one.get("name", ""))}
+            rows.append({**common, **texts, **numbers, "found": None if found is None else bool(found)})
+    return csv_text(TABLE_COLUMNS, rows)

@@ -10,8 +10,8 @@ from pathlib import Path
 from ..errors import InputError, UsageError
 from ..files.read import known_extension
 from .labels import LABEL_FILES, digit_names
+from .manifest import MANIFEST, read_entries
 
-MANIFEST = "batch.jsonl"
 _MARKS = ("seg", "labels", "label", "gt", "mask", "masks", "segmentation", "pred", "prediction", "reference", "ref")
 
 
@@ -139,18 +139,10 @@ def plain_name(key: str) -> str:
 
 def _manifest(path: Path) -> list[Candidate]:
     """The cases of a batch.jsonl, the last line of each; those that have no result come with path None."""
-    last: dict[str, dict] = {}
-    with open(path, encoding="utf-8") as lines:
-        for line in lines:
-            try:
-                entry = json.loads(line)
-            except ValueError:
-                continue  # half a line, where the program was killed while it wrote
-            if isinstance(entry, dict) and entry.get("id"):
-                last[str(entry["id"])] = entry
-    if not last:
+    entries = read_entries(path)
+    if not entries:
         raise InputError("{path} holds no cases.", path=path)
-    return [_manifest_case(entry, path.parent) for entry in last.values()]
+    return [_manifest_case(entry, path.parent) for entry in entries.values()]
 
 
 def _manifest_case(entry: dict, folder: Path) -> Candidate:

@@ -6,8 +6,6 @@ the number of voxels times the volume of one. The median is the middle value its
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..files.write import check_writable, csv_cell, write_atomically
+from ..files.write import check_writable, csv_text, write_atomically
 from ..imaging.volume import CroppedMask, Volume, three
 
 STATISTICS_EXTENSIONS = (".csv", ".json")
@@ -118,12 +116,7 @@ def as_row(name: str, one: Statistics) -> list:
 
 def as_csv(rows: Sequence[tuple[str, Statistics]]) -> str:
     """A CSV text with a header; empty cells where there is no value."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for name, one in rows:
-        writer.writerow(["" if cell is None else int(cell) if isinstance(cell, bool) else cell for cell in as_row(csv_cell(name), one)])
-    return text.getvalue()
+    return csv_text(COLUMNS, (as_row(name, one) for name, one in rows))
 
 
 def _values(values: np.ndarray) -> dict[str, float]:

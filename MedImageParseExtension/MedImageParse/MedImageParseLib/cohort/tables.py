@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 
-from ..files.write import csv_cell
+from ..files.write import csv_text
 from .evaluate import Evaluation, by_modality, mean_and_interval
 from .labels import structure_key
 
@@ -34,22 +32,20 @@ def csv_table(evaluation: Evaluation) -> str:
 
     Numbers have all their digits; a value that does not exist is empty, an infinite distance is "inf".
     """
-    text = io.StringIO()
-    writer = csv.DictWriter(text, CSV_COLUMNS, restval="", lineterminator="\n")
-    writer.writeheader()
+    rows: list[dict] = []
     common = {"protocol": evaluation.protocol, "tolerance_mm": evaluation.tolerance_mm}
     for case in evaluation.cases:
         for row in evaluation.rows:
             if row.case == case.case:
-                measures = {name: _cell(getattr(row.overlap, name)) for name in _MEASURES}
-                writer.writerow({"case": csv_cell(row.case), "structure": csv_cell(row.structure), **measures, **common})
-        whole = {"dice": _cell(case.dice), "nsd": _cell(case.nsd), "failure": csv_cell(case.failure)}
+                measures = {name: getattr(row.overlap, name) for name in _MEASURES}
+                rows.append({"case": row.case, "structure": row.structure, **measures, **common})
+        whole: dict = {"dice": case.dice, "nsd": case.nsd, "failure": case.failure}
         if case.instances:
             found = case.instances
             whole |= {"instance_f1": found.f1, "dsc_tp": found.dice_of_hits, "hits": found.hits}
             whole |= {"false_positives": found.false_positives, "false_negatives": found.false_negatives}
-        writer.writerow({"case": csv_cell(case.case), "structure": WHOLE_CASE, **whole, **common})
-    return text.getvalue()
+        rows.append({"case": case.case, "structure": WHOLE_CASE, **whole, **common})
+    return csv_text(CSV_COLUMNS, rows)
 
 
 def markdown_table(evaluation: Evaluation) -> str:
@@ -197,7 +193,3 @@ def _given(number: float | None) -> str:
 def _text(words: str) -> str:
     """Text that cannot break a table."""
     return words.replace("|", "/").replace("\n", " ")
-
-
-def _cell(value: float | str) -> float | str:
-    return "" if isinstance(value, float) and np.isnan(value) else value

@@ -17,7 +17,7 @@ import re
 import secrets
 import shutil
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -38,6 +38,29 @@ _FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")  # the last four are the 
 def csv_cell(text: str) -> str:
     """A text from outside as the cell of a table that a spreadsheet may open: none takes it for a formula."""
     return f"'{text}" if text.lstrip(" ").startswith(_FORMULA) else text
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Sequence[object] | Mapping[str, object]]) -> str:
+    """A table as CSV with a header: texts as `csv_cell` has them, truth values as 1 and 0, empty cells for None and NaN.
+
+    Args:
+        columns: the header.
+        rows: cells in the order of the columns, or by their names; a name that a row lacks is an empty cell.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(map(csv_cell, columns))
+    for row in rows:
+        writer.writerow(map(_cell, (row.get(name) for name in columns) if isinstance(row, Mapping) else row))
+    return text.getvalue()
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, str):
+        return csv_cell(value)
+    if value is None or (isinstance(value, float) and value != value):
+        return ""
+    return int(value) if isinstance(value, bool) else value
 
 
 def check_writable(path: str | os.PathLike, extensions: tuple[str, ...] = ()) -> Path:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 
 from ..errors import ReplyError
-from .envelope import build_body, check_cost, enough_memory, quote
+from .envelope import build_body, check_cost, enough_memory, load_json, quote
 
 _LARGEST_ROW = 1_000_000  # bytes of a reply, an image
 _MOST_LABELS = 10_000
@@ -36,14 +35,7 @@ def parse_reply(body: bytes, rows_sent: int) -> list[dict[str, float]]:
         ReplyError: anything else than a list of {label, score} an image.
     """
     check_cost(body, rows_sent * _MOST_LABELS * _VALUES_A_LABEL)
-    try:
-        outer = json.loads(body)
-    except (ValueError, RecursionError):
-        raise ReplyError(
-            "The endpoint answered with no valid JSON; check that the URL is the scoring URL. It began: {body}",
-            body=quote(body),
-            code="not-json",
-        ) from None
+    outer = load_json(body)
     if isinstance(outer, dict) and isinstance(outer.get("predictions"), list):
         outer = outer["predictions"]
     if isinstance(outer, list) and rows_sent == 1 and outer and isinstance(outer[0], dict) and {"label", "score"} <= set(outer[0]):

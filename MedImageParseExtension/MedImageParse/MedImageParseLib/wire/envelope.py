@@ -21,6 +21,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -156,16 +157,7 @@ def parse_rows(body: bytes, expected: int, numbers: int = 0) -> Rows:
             would fill the memory.
     """
     check_cost(body, _MOST_VALUES * expected + numbers)
-    try:
-        outer = json.loads(body)
-    except (ValueError, RecursionError):
-        kind = "HTML" if body[:200].lstrip()[:1] == b"<" else Sentence("no valid JSON")
-        raise ReplyError(
-            "The endpoint answered with {kind}; check that the URL is the scoring URL. It began: {body}",
-            kind=kind,
-            body=quote(body),
-            code="not-json",
-        ) from None
+    outer = load_json(body)
     if _is_classification(outer):
         raise ReplyError(
             "This is a classification endpoint (it answers with labels and scores), which neither segments nor embeds: choose an endpoint of the model. Its reply began: {body}",
@@ -188,6 +180,20 @@ def parse_rows(body: bytes, expected: int, numbers: int = 0) -> Rows:
             code="reply-form",
         )
     return Rows(outer, form)
+
+
+def load_json(body: bytes) -> Any:
+    """A reply unfolded, once its cost has been measured. Raises ReplyError where it is no JSON."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        kind = "HTML" if body[:200].lstrip()[:1] == b"<" else Sentence("no valid JSON")
+        raise ReplyError(
+            "The endpoint answered with {kind}; check that the URL is the scoring URL. It began: {body}",
+            kind=kind,
+            body=quote(body),
+            code="not-json",
+        ) from None
 
 
 def check_cost(body: bytes, most_values: int) -> None:
