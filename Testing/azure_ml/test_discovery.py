@@ -12,7 +12,7 @@ import pytest
 from doubles.entra import AZURE_VARIABLES, CLIENT_ID, TENANT, EntraDouble
 from MedImageParseLib.azure.discovery import CLOUDS, FoundEndpoint, discover, make_profile, seconds_of
 from MedImageParseLib.azure.resource_manager import ControlPlaneError, ResourceManager, arm_scope
-from MedImageParseLib.cli.main import main
+from MedImageParseLib.cli.main import main, run_command
 from MedImageParseLib.errors import Cancelled, UsageError
 from MedImageParseLib.models import recognize_model
 from MedImageParseLib.profiles.profiles import ProfileStore
@@ -340,6 +340,14 @@ def test_the_command_tells_what_it_cannot_find(azure, capsys, monkeypatch):
     assert main(command(azure)) == 3
     told = capsys.readouterr()
     assert told.err.startswith("error: Microsoft Entra refused the sign-in") and told.err.count("\n") == 1 and told.out == ""
+
+
+def test_an_interrupt_stops_the_command_before_azure_is_asked(azure):
+    cancellation = Cancellation()
+    cancellation.cancel()
+    with pytest.raises(Cancelled):
+        run_command(command(azure), cancellation)
+    assert not azure.requests
 
 
 def test_the_command_shows_the_device_code_on_stderr_even_when_quiet(azure, capsys):

@@ -15,6 +15,10 @@ import pytest
 from places import ROOT
 
 from MedImageParseLib.cli.main import main
+from MedImageParseLib.engines import store
+from MedImageParseLib.engines.hosting import Host
+from MedImageParseLib.engines.interface import Facts
+from MedImageParseLib.local_endpoint import server
 
 
 @pytest.fixture
@@ -62,6 +66,16 @@ def test_the_url_comes_first_then_each_models_address_and_failures_leave_lines_o
     assert output == "" and serving.returncode == 0
     lines = errors.splitlines()
     assert len(lines) == 3 and all(line.startswith("warning: POST /score 500: The body is not JSON") for line in lines)
+
+
+def test_only_the_addresses_of_models_that_the_engine_answers_as_are_listed(monkeypatch, capsys):
+    host = Host()
+    host.facts = Facts(models=("medimageinsight",))
+    monkeypatch.setattr(store, "find_engine", lambda *_, **__: host)
+    monkeypatch.setattr(server, "serve", lambda port, ready, **_: ready(f"http://127.0.0.1:{port}/score"))
+    assert main(["serve", "--port", "5999"]) == 0
+    root = "http://127.0.0.1:5999"
+    assert capsys.readouterr().out.splitlines() == [f"{root}/score", f"MedImageInsight: {root}/medimageinsight/score"]
 
 
 def test_a_picture_is_segmented_at_the_bare_address_and_at_its_models_own(serving, picture, tmp_path, capsys):

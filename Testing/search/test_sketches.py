@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from MedImageParseLib.errors import UsageError
+from MedImageParseLib.errors import Cancelled, UsageError
+from MedImageParseLib.progress import Cancellation
 from MedImageParseLib.search import sketch as sketches
 from MedImageParseLib.search.index import EmbeddingIndex
 from MedImageParseLib.search.records import Provenance, Record
@@ -127,9 +128,13 @@ def test_bits_are_counted_alike_with_and_without_numpy_2():
         assert way(words, np.empty(len(words), np.uint8)).tolist() == truth
 
 
-def test_the_command_prepares_an_index(prepared, capsys):
-    from MedImageParseLib.cli.main import main
+def test_the_command_prepares_an_index_unless_it_is_interrupted(prepared, capsys):
+    from MedImageParseLib.cli.main import main, run_command
 
+    cancellation = Cancellation()
+    cancellation.cancel()
+    with pytest.raises(Cancelled):
+        run_command(["index", "prepare", str(prepared[0]), "--quiet"], cancellation)
     assert main(["index", "prepare", str(prepared[0]), "--quiet"]) == 0
     assert capsys.readouterr().out == f"{_COUNT + 50} vectors prepared\n"
 

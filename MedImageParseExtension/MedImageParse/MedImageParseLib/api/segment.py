@@ -142,7 +142,7 @@ def check(
 def serve(port: int = 5001, *, quiet: bool = False, engine: str = "") -> None:
     """Run the local endpoint in the foreground, on loopback, until interrupted.
 
-    Its URL is printed first, then the address of each model. Requests that failed leave a line on stderr.
+    Its URL is printed first, then the address of each model that the engine answers as. Requests that failed leave a line on stderr.
 
     Args:
         port: 0 takes a free one.
@@ -158,15 +158,16 @@ def serve(port: int = 5001, *, quiet: bool = False, engine: str = "") -> None:
 
     def tell(url: str) -> None:
         print(url, flush=True)
-        if not quiet:
-            for model, address in model_urls(url).items():
+        for model, address in [] if quiet else model_urls(url).items():
+            if model in (host.facts.models or MODEL_NAMES):  # somebody's own class tells only once it is loaded
                 print(f"{MODEL_NAMES[model]}: {address}", flush=True)
 
     def say(sentence: str) -> None:
         if not quiet:
             print(f"engine: {sentence}", file=sys.stderr, flush=True)
 
-    run(port, tell, quiet=quiet, engine=find_engine(engine, on_change=say))
+    host = find_engine(engine, on_change=say)
+    run(port, tell, quiet=quiet, engine=host)
 
 
 def _question(
