@@ -15,7 +15,7 @@ from pathlib import Path
 
 from .. import __version__
 from ..azure.batch_jobs import PREDICTIONS, BatchEndpoint
-from ..cohort.azure_rows import Recorder, Replayer, RowPlace, RowWriter, places_as_json, read_predictions
+from ..cohort.azure_rows import Recorder, Replayer, RowPlace, RowWriter, read_predictions
 from ..cohort.cases import Case, content_digest, find_cases, lines_of_stdin
 from ..cohort.manifest import MANIFEST, TABLE, Manifest
 from ..errors import Cancelled, EndpointError, InputError, MedImageParseError, UsageError
@@ -127,7 +127,7 @@ def batch_export_azure(
             result.errors[case.id] = str(error)
             continue
         result.done += 1
-        entries.append({"case": asdict(case), "content": content_digest(case.input), "rows": places_as_json(recorder.places)})
+        entries.append({"case": asdict(case), "content": content_digest(case.input), "rows": [asdict(place) for place in recorder.places]})
     writer.flush()
     if not entries:
         raise InputError("No case could be exported: {why}", why=next(iter(result.errors.values())))

@@ -34,6 +34,8 @@ from ..tasks.check_endpoint import check_endpoint
 RECORD = "deployments.json"
 _PROBE_TRIES = 6
 _PROBE_PAUSE_S = 20.0
+# Faults of an endpoint that was made a moment ago, and may still come round.
+_MAY_PASS = {"404", "429", "502", "503", "504", "424", "name", "refused", "unreachable", "lost"}
 
 
 _WHERE, _MADE, _AZURE = "where", "what to make", "signing in to Azure"
@@ -245,7 +247,7 @@ class Azure:
                     result.check = check_endpoint(client, plan.offer.model, cancellation=waiting).sentence
                 return
             except EndpointError as error:
-                if attempt == _PROBE_TRIES - 1 or not _may_pass(error):
+                if attempt == _PROBE_TRIES - 1 or str(error.code) not in _MAY_PASS:
                     result.notes.append(Sentence("The endpoint is made and costs money, but its first answer was: {error}", error=error))
                     return
             except MedImageParseError as error:
@@ -344,11 +346,6 @@ def _keep(made: MadeProfile, *, keep_key: bool) -> None:
             save_in_keyring(profile.name, profile.url, made.key, profile.route)
             profile.key_in_keyring = True
     store.add(profile, replace=any(each.name == profile.name and each.url == profile.url for each in store.profiles()))
-
-
-def _may_pass(error: EndpointError) -> bool:
-    """Whether an endpoint that was made a moment ago may still come round."""
-    return str(error.code) in {"404", "429", "502", "503", "504", "424", "name", "refused", "unreachable", "lost"}
 
 
 # -- what was made from this computer, so that a person can be reminded without signing in -----------------------------------------------

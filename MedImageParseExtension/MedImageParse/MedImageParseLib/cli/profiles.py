@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 
@@ -13,15 +14,6 @@ from ..signin.auth import SIGN_INS, delete_from_keyring, environment_key, key_fi
 from ..transport.address import parse_address
 from .json_answer import answered
 from .options import RefuseKey
-
-# Option of `profiles add` → field of a profile. What is not given keeps the profile's own default.
-_FIELD_OF_OPTION = {
-    "endpoint": "url", "model": "model", "dialect": "dialect", "deployment": "deployment", "auth": "sign_in", "method": "entra_method",
-    "scope": "scope", "authority": "authority", "tenant": "tenant_id", "client_id": "client_id", "ca_bundle": "ca_bundle",
-    "proxy": "proxy", "connect_timeout": "connect_timeout_s", "timeout": "reply_timeout_s", "retries": "tries",
-    "body_limit": "body_limit", "max_in_flight": "max_in_flight", "allow_plain_http": "allow_plain_http", "consent": "consent",
-    "resource_id": "resource_id", "arm_url": "arm_url",
-}  # fmt: skip
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
@@ -53,23 +45,25 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def _add_add_parser(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = actions.add_parser("add", help="keep a new profile")
     parser.add_argument("name", metavar="NAME", help="what it is called")
-    parser.add_argument("--endpoint", metavar="URL", required=True, help="scoring URL")
+    parser.add_argument("--endpoint", dest="url", metavar="URL", required=True, help="scoring URL")
     parser.add_argument("--model", choices=MODELS, help="which model runs there (default: any may be asked for)")
     parser.add_argument("--dialect", choices=DIALECTS, help="how the endpoint is spoken to (default auto)")
     parser.add_argument("--deployment", metavar="NAME", help="sent as azureml-model-deployment")
-    parser.add_argument("--auth", choices=tuple(SIGN_INS), help="how to sign in (default: none)")
-    parser.add_argument("--method", choices=ENTRA_METHODS, help="how to sign in to Entra")
+    parser.add_argument("--auth", dest="sign_in", choices=tuple(SIGN_INS), help="how to sign in (default: none)")
+    parser.add_argument("--method", dest="entra_method", choices=ENTRA_METHODS, help="how to sign in to Entra")
     parser.add_argument("--scope", help="scope of Entra tokens, for endpoints in other clouds")
     parser.add_argument("--authority", metavar="HOST", help="sign-in host of another cloud, which you trust with your account")
-    parser.add_argument("--tenant", metavar="ID", help="Entra tenant to sign in to")
+    parser.add_argument("--tenant", dest="tenant_id", metavar="ID", help="Entra tenant to sign in to")
     parser.add_argument("--client-id", metavar="ID", help="of the application, or of the managed identity, that signs in")
     parser.add_argument("--resource-id", metavar="ID", help="Azure resource id of the endpoint, to read its key or token through")
     parser.add_argument("--arm-url", metavar="URL", help="Azure Resource Manager of another cloud")
     parser.add_argument("--ca-bundle", metavar="FILE", help="extra certificate authorities")
     parser.add_argument("--proxy", metavar="URL", help="proxy that requests go through")
-    parser.add_argument("--connect-timeout", metavar="S", type=float, help="seconds until the connection stands")
-    parser.add_argument("--timeout", metavar="S", type=float, help="seconds from the last byte sent to the last byte received")
-    parser.add_argument("--retries", metavar="N", type=int, help="total tries, the first included")
+    parser.add_argument("--connect-timeout", dest="connect_timeout_s", metavar="S", type=float, help="seconds until the connection stands")
+    parser.add_argument(
+        "--timeout", dest="reply_timeout_s", metavar="S", type=float, help="seconds from the last byte sent to the last byte received"
+    )
+    parser.add_argument("--retries", dest="tries", metavar="N", type=int, help="total tries, the first included")
     parser.add_argument("--body-limit", metavar="BYTES", type=int, help="largest request that the endpoint takes")
     parser.add_argument("--max-in-flight", metavar="N", type=int, help="most requests at the same time")
     parser.add_argument("--allow-plain-http", action="store_true", default=None, help="plain http to another computer is all right")
@@ -118,8 +112,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _add(store: ProfileStore, arguments: argparse.Namespace) -> None:
-    given = {name: getattr(arguments, option) for option, name in _FIELD_OF_OPTION.items() if getattr(arguments, option) is not None}
-    profile = Profile(name=arguments.name, **given)
+    # The options are called as the fields of a profile; what is not given keeps the profile's own default.
+    given = {each.name: getattr(arguments, each.name, None) for each in dataclasses.fields(Profile)}
+    profile = Profile(**{name: value for name, value in given.items() if value is not None})
     # Whoever types a sign-in host or a scope vouches for it; one that comes with an imported profile is left out.
     profile.allow_other_authority = bool(profile.authority)
     profile.allow_other_scope = profile.scope not in AZURE_ML_SCOPES

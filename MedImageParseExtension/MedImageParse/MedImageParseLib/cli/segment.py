@@ -8,6 +8,7 @@ import re
 from typing import TYPE_CHECKING
 
 from ..api import segment
+from ..api.outputs import FILES
 from ..api.segment_options import SegmentOptions
 from ..errors import UsageError
 from ..models import SEGMENTING, WHICH_SEGMENTS
@@ -17,9 +18,6 @@ from .terminal import Terminal, raise_if_partly, reported
 
 if TYPE_CHECKING:
     from ..tasks.results import SegmentationResult
-
-
-OUTPUTS = ("output", "labels", "picture", "statistics", "dicom_seg", "rtstruct")
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -37,7 +35,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Returns the exit status."""
-    result = reported(arguments, terminal := Terminal(arguments.quiet), lambda: _segment(arguments, terminal), [arguments.input], OUTPUTS)
+    result = reported(arguments, terminal := Terminal(arguments.quiet), lambda: _segment(arguments, terminal), [arguments.input], FILES)
     for entry in result.report["prompts"]:
         print(_line(entry))
     for path in result.report["outputs"]:
@@ -49,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _segment(arguments: argparse.Namespace, terminal: Terminal) -> SegmentationResult:
     if not arguments.prompt and not arguments.preset:
         raise UsageError('Say what to look for: --prompt "liver & spleen", or --preset NAME (`targets --presets` lists them).')
-    if not any(getattr(arguments, name) for name in (*OUTPUTS, "probability", "masks", "report")):
+    if not any(getattr(arguments, name) for name in (*FILES, "probability", "masks", "report")):
         raise UsageError("Say what to write: --output OUT.seg.nrrd, --labels FILE, --picture FILE.png or --report FILE.json.")
     if re.search(r"[*?]|\[[^\]]+\]", arguments.input) and not os.path.lexists(arguments.input):
         raise UsageError("The input is a pattern for several files, and segment takes one image: give one, or use `batch` for all of them.")

@@ -16,7 +16,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -258,8 +258,3 @@ def _parsed(line: list[str], files: set[str]) -> tuple[tuple[str, int], dict[str
 def _has_shape(cell: str) -> bool:
     """Whether a dictionary holds an array, which has a shape, and not a NIfTI file. Only its ends are looked at: the middle is base64."""
     return any(f"{quote}shape{quote}" in part for part in (cell[:300], cell[-300:]) for quote in "\"'")
-
-
-def places_as_json(places: Sequence[RowPlace]) -> list[dict]:
-    """For the export's own file."""
-    return [asdict(place) for place in places]

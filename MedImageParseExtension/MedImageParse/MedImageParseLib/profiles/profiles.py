@@ -23,13 +23,12 @@ from ..models import MODEL_NAMES
 from ..redaction import is_plain, plain
 from ..remedies import KEY_NOT_IN_PROFILE, Sentence
 from ..signin.auth import SIGN_INS, origin
-from ..transport.address import checked_host, parse_address
+from ..transport.address import DIALECTS, checked_host, parse_address
 from .document import SCHEMA, held, load_document, parse_document, write_document
 from .sharing import PERSONAL, check_export, check_trust, describe_place, is_demo_name, received
 
 FILE_NAME = "profiles.json"
 MODELS = tuple(MODEL_NAMES)
-DIALECTS = ("auto", "azureml", "mlflow")
 ENTRA_METHODS = ("browser", "device-code", "azure-cli", "managed-identity", "environment", "default")
 # The audience of Azure ML's scoring front end; management.azure.com tokens are refused there (endpoints in other clouds have their own).
 DEFAULT_SCOPE = "https://ml.azure.com/.default"

@@ -191,7 +191,10 @@ def _quiet_libraries() -> None:
 
 
 def _build(identity: Any, options: EntraOptions, prompt: Prompt, authority: str) -> Any:
-    common: dict[str, Any] = {"transport": _transport(options), "retry_total": 3}
+    from azure.core.pipeline.transport import RequestsTransport
+
+    transport = RequestsTransport(session=make_session(options.ca_bundle, options.proxy), session_owner=False)
+    common: dict[str, Any] = {"transport": transport, "retry_total": 3}
     if options.proxy:
         common["proxies"] = {"http": options.proxy, "https": options.proxy}
     if options.method == "managed-identity":
@@ -215,13 +218,6 @@ def _build(identity: Any, options: EntraOptions, prompt: Prompt, authority: str)
     if options.method == "device-code":
         return identity.DeviceCodeCredential(prompt_callback=prompt, **common)
     return identity.InteractiveBrowserCredential(timeout=300, **common)
-
-
-def _transport(options: EntraOptions) -> Any:
-    """azure-core's own transport over a session that trusts the profile's certificate authorities beside the usual ones."""
-    from azure.core.pipeline.transport import RequestsTransport
-
-    return RequestsTransport(session=make_session(options.ca_bundle, options.proxy), session_owner=False)
 
 
 def _checked_authority(options: EntraOptions) -> str:

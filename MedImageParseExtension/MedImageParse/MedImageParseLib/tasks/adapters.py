@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,7 +10,6 @@ import numpy as np
 from ..errors import UsageError
 from ..progress import Cancellation, Progress, no_progress
 from ..remedies import Sentence
-from ..search.compare import study_vector, volume_vector
 from ..search.heads import Head, Learning, fit, truth_table
 from ..search.index import EmbeddingIndex
 from ..search.labels import PlaceLabel, label_of_record
@@ -18,6 +17,7 @@ from ..search.measures import Figures, figures
 from ..search.records import Provenance, Record
 from ..search.splits import PARTS, joined_groups, split
 from .choosing import largest_space
+from .embed import pool_vectors
 from .run import Report
 
 BY = ("slice", "mean", "statistics")
@@ -116,13 +116,12 @@ def _by_series(
     members: dict[str, list[int]] = {}
     for place, number in enumerate(ids):
         members.setdefault(records[number].series or str(number), []).append(place)
-    pool = volume_vector if by == "mean" else study_vector
     own = []
     for places in members.values():
         given = {labels.get(ids[place], ()) for place in places}
         own.append(given.pop() if len(given) == 1 else ())
     heads = [places[0] for places in members.values()]
-    pooled = np.stack([pool(vectors[places]) for places in members.values()])
+    pooled = np.stack([pool_vectors(vectors[places], by) for places in members.values()])
     return Examples([ids[place] for place in heads], records, pooled, own, groups[heads], space)
 
 
@@ -318,8 +317,7 @@ def apply_to_records(records: Sequence[Record], head: Head, provenance: Provenan
     by_series: dict[str, list[Record]] = {}
     for record in records:
         by_series.setdefault(record.series, []).append(record)
-    pool: Callable[[np.ndarray], np.ndarray] = volume_vector if head.by == "mean" else study_vector
-    vectors = np.stack([pool(np.stack([record.vector for record in own])) for own in by_series.values()])
+    vectors = np.stack([pool_vectors(np.stack([record.vector for record in own]), head.by) for own in by_series.values()])
     heads = [own[len(own) // 2] for own in by_series.values()]
     return [Told(number, record, own) for number, (record, own) in enumerate(zip(heads, head.probabilities(vectors), strict=True))]
 

@@ -384,6 +384,13 @@ def pool_vectors(vectors: np.ndarray, how: str) -> np.ndarray:
     raise UsageError("The pooling '{how}' is not known; give mean or statistics.", how=how)
 
 
+def nothing_seen() -> UsageError:
+    """The error where no slice is left that shows anything."""
+    return UsageError(
+        "Nothing is seen on any of the chosen slices; choose others, or {keep_empty_slices}.", keep_empty_slices=KEEP_EMPTY_SLICES
+    )
+
+
 def embed_volume(
     volume: Volume, embedder: Embedder, preprocessing: Preprocessing = Preprocessing(), selection: Selection = Selection()
 ) -> tuple[list[Picture], np.ndarray]:
@@ -417,9 +424,7 @@ def embed_pictures(maker: PictureMaker, embedder: Embedder, selection: Selection
         (one for some in embedder.images(pictures_of(maker, selection), count) for one in some), key=lambda one: one.picture.index
     )
     if not found:
-        raise UsageError(
-            "Nothing is seen on any of the chosen slices; choose others, or {keep_empty_slices}.", keep_empty_slices=KEEP_EMPTY_SLICES
-        )
+        raise nothing_seen()
     vectors = np.stack([one.vector for one in found])
     if (pool := maker.preprocessing.pool) != "none":
         vectors = pool_vectors(vectors, pool)[None]

@@ -23,7 +23,7 @@ from ..progress import Cancellation, Progress, no_progress
 from ..remedies import KEEP_EMPTY_SLICES, Sentence
 from ..search.faults import IndexFault
 from ..search.records import Provenance, Record, content_hash, series_name
-from .embed import AT_ONCE, BATCH, MODEL, Embedded, Embedder, Picture, Selection, pictures_of, pool_vectors
+from .embed import AT_ONCE, BATCH, MODEL, Embedded, Embedder, Picture, Selection, nothing_seen, pictures_of, pool_vectors
 from .preprocessing import SIDE, PictureMaker, Preprocessing, make_thumbnail
 from .run import Client, RunLog
 from .sinks import Sink
@@ -181,9 +181,7 @@ class _Run:
                 raise PartlyDone("{error} The endpoint had answered by then.", error=failure, cause=failure) from failure
             raise first
         if first is None and not done:
-            raise UsageError(
-                "Nothing is seen on any of the chosen slices; choose others, or {keep_empty_slices}.", keep_empty_slices=KEEP_EMPTY_SLICES
-            )
+            raise nothing_seen()
         what = what_failed(self._tallies, self._given_up, failure)
         kind = first.kind if first is not None else EndpointError.kind if what else None
         return IndexingResult(self._tallies, self._report() | {"kind": kind}, what)

@@ -9,10 +9,9 @@ import numpy as np
 from ..errors import UsageError
 from ..imaging.volume import Volume
 from ..progress import Cancellation, Progress, no_progress
-from ..search.compare import study_vector, volume_vector
 from ..search.index import EmbeddingIndex
 from ..search.records import Hit, Record, series_name
-from .embed import MODEL, Embedder, Selection
+from .embed import MODEL, Embedder, Selection, pool_vectors
 from .find_similar import Narrow, SearchResult, choose_space, describe_hit, finished, known_or_embedded, recipe_of, require_same_model
 from .preprocessing import PictureMaker, Preprocessing, make_thumbnail
 from .run import Client, RunLog
@@ -119,8 +118,7 @@ def _compared(query: np.ndarray, held: np.ndarray, groups: dict[str, list[int]],
     nearest = [int(rows[start + int(np.argmax(peak[start:end]))]) for start, end in zip(starts, ends, strict=True)]
     if way == "vote":
         return best / len(query), votes, nearest
-    pool = volume_vector if way == "mean" else study_vector
-    asked = pool(query).astype(np.float64)
-    pooled = np.stack([pool(held[own]) for own in groups.values()]).astype(np.float64)
+    asked = pool_vectors(query, way).astype(np.float64)
+    pooled = np.stack([pool_vectors(held[own], way) for own in groups.values()]).astype(np.float64)
     scores = pooled @ asked if way == "mean" else 1.0 / (1.0 + np.linalg.norm(pooled - asked, axis=1))
     return scores, votes, nearest
