@@ -76,7 +76,7 @@ def test_a_key_file_gives_its_key_without_what_editors_add(tmp_path, content):
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (None, "does not exist"), (b"", "is empty"), (b" \n\t\n", "is empty"), (b"hunter2\nhunter3\n", "more than one line"),
+        (None, "does not exist"), (b"", "is empty"), (b" \n\t\n", "is empty"), (b"Bearer \n", "is empty"), (b"hunter2\nhunter3\n", "more than one line"),
         (b"hunter2 hunter3", "characters that no key has"), ("hunter2é".encode(), "characters that no key has"),
         (b"hunter2\x00", "characters that no key has"), (b"\xff\xfe\x00", "not text"), (b"hunter2" * 10000, "too large"),
     ],

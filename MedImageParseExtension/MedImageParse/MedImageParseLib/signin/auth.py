@@ -136,8 +136,9 @@ def clean_key(text: str, source: str) -> str:
         UsageError: nothing there, more than one line, or characters that no key has. The sentence never quotes the content.
     """
     key = text.strip().lstrip("\ufeff").strip()
-    if key[:7].lower() == "bearer ":
-        key = key[7:].strip()
+    word, _, rest = key.partition(" ")
+    if word.lower() == "bearer":
+        key = rest.strip()
     if not key:
         raise UsageError("{source} is empty: put the endpoint's key or token into it.", source=source)
     if "\n" in key or "\r" in key:
