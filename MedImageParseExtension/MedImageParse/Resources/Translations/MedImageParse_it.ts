@@ -1609,14 +1609,6 @@ left kidney</translation>
         <translation>Il file delle autorità di certificazione è {path}, e non esiste: indicare un file PEM.</translation>
     </message>
     <message>
-        <source>The CA bundle {ca_bundle} does not exist: give a PEM file with the certificate authority.</source>
-        <translation>Il file delle autorità di certificazione {ca_bundle} non esiste: indicare un file PEM con l&apos;autorità di certificazione.</translation>
-    </message>
-    <message>
-        <source>The CA bundle {ca_bundle} holds no certificate that can be read: give a PEM file.</source>
-        <translation>Il file delle autorità di certificazione {ca_bundle} non contiene certificati leggibili: indicare un file PEM.</translation>
-    </message>
-    <message>
         <source>The DICOM database holds no series of images yet; import some in the DICOM module.</source>
         <translation>Il database DICOM non contiene ancora serie di immagini; importarne alcune nel modulo DICOM.</translation>
     </message>
@@ -1835,10 +1827,6 @@ left kidney</translation>
     <message>
         <source>The endpoint answered with a vector that is zero or holds numbers that are not finite, so it cannot be used.</source>
         <translation>L&apos;endpoint ha risposto con un vettore nullo o con numeri non finiti, quindi non utilizzabile.</translation>
-    </message>
-    <message>
-        <source>The endpoint answered with no valid JSON; check that the URL is the scoring URL. It began: {body}</source>
-        <translation>L&apos;endpoint non ha risposto con un JSON valido; controllare che l&apos;URL sia quello di assegnazione dei punteggi. La risposta iniziava: {body}</translation>
     </message>
     <message>
         <source>The endpoint answered with {kind}; check that the URL is the scoring URL. It began: {body}</source>
@@ -2383,14 +2371,6 @@ left kidney</translation>
     <message>
         <source>The key file{shown} is too large to be a key: name the file that holds only the key.</source>
         <translation>Il file della chiave{shown} è troppo grande per essere una chiave: indicare il file che contiene solo la chiave.</translation>
-    </message>
-    <message>
-        <source>The key holds a space, a line break or an accented letter, so it was not copied right: copy the endpoint&apos;s key again.</source>
-        <translation>La chiave contiene uno spazio, un&apos;interruzione di riga o una lettera accentata, quindi non è stata copiata bene: copiare di nuovo la chiave dell&apos;endpoint.</translation>
-    </message>
-    <message>
-        <source>The key is empty: copy the endpoint&apos;s primary key from its Consume page.</source>
-        <translation>La chiave è vuota: copiare la chiave primaria dell&apos;endpoint dalla sua pagina Utilizzo (Consume).</translation>
     </message>
     <message>
         <source>The key or token holds a line break or an accented letter, so it was not copied right: copy it again.</source>
