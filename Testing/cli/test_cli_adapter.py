@@ -40,6 +40,7 @@ def write_index(path, space: Provenance = SPACE, studies: int = 45, noise: float
                 [
                     PlaceLabel("part", KINDS[kind], f"series-{study:03d}"),
                     PlaceLabel("patient", f"patient {study // 2}", f"series-{study:03d}"),
+                    PlaceLabel("hospital", "ours", f"series-{study:03d}"),
                 ]
             )
 
@@ -64,12 +65,31 @@ def test_training_finds_the_known_answers_and_keeps_patients_apart(made):
 
 
 def test_evaluating_on_the_kept_part_gives_the_figures_of_training(made, capsys):
-    words = ["adapter", "evaluate", str(made / "head.npz"), str(made / "a.index"), "--patients", "patient"]
+    words = ["adapter", "evaluate", str(made / "head.npz"), str(made / "a.index")]  # patients told apart as in training
     assert main([*words, "--report", str(made / "again.json"), "--quiet"]) == 0
     again, first = json.loads((made / "again.json").read_text()), json.loads((made / "train.json").read_text())
     assert again["figures"] == first["figures"] and "balanced_accuracy\t" in capsys.readouterr().out
     assert main([*words, "--part", "new"]) == 2
     assert "No image of the new part" in capsys.readouterr().err
+
+
+def test_other_images_of_patients_that_an_adapter_has_met_are_not_measured_on(made, tmp_path, capsys):
+    (tmp_path / "a.index").write_bytes((made / "a.index").read_bytes())
+    parts = load_head(made / "head.npz").split
+    met, kept = parts["train"][0], parts["test"][0]
+    with EmbeddingIndex.open(tmp_path / "a.index", create=False) as index:
+        vectors, owner = unit_vectors(3, 32, seed=9), f"patient {int(met[-3:]) // 2}"
+        for number, series in enumerate(("later", "stranger", "shared")):
+            index.add([Record(hash_of(9000 + number), kind="picture", series=series, vector=vectors[number])], SPACE)
+            index.add_labels([PlaceLabel("part", "lung", series)])
+        index.add_labels([PlaceLabel("patient", owner, "later")])
+        index.add_labels([PlaceLabel("doubtful", owner, series) for series in (kept, met)])
+    words = ["adapter", "evaluate", str(made / "head.npz"), str(tmp_path / "a.index"), "--report", str(tmp_path / "r.json")]
+    assert main([*words, "--part", "new"]) == 0
+    assert json.loads((tmp_path / "r.json").read_text())["figures"]["items"] == 2
+    assert "1 of these images were left out" in capsys.readouterr().err
+    assert main([*words, "--patients", "doubtful"]) == 0  # by which a series of the test part is of a patient who was learned from
+    assert json.loads((tmp_path / "r.json").read_text())["figures"]["items"] == 4 * len(parts["test"]) - 4
 
 
 def test_applying_to_an_index_keeps_the_answers_in_a_set_of_their_own(made, capsys):
@@ -104,6 +124,10 @@ def test_findings_that_stand_beside_one_another_are_learned_as_such(made, tmp_pa
     assert main(["adapter", "train", str(made / "a.index"), "--labels", "finding", "--output", str(tmp_path / "f.npz"), "--quiet"]) == 0
     head = load_head(tmp_path / "f.npz")
     assert not head.exclusive and head.labels == ("any", "lung", "none") and head.figures["overall"]["auroc"] > 0.95
+    words = ["--only", "lung", "--several", "many", "--output", str(tmp_path / "g.npz"), "--quiet"]
+    assert main(["adapter", "train", str(made / "a.index"), "--labels", "finding", *words]) == 0
+    alone = load_head(tmp_path / "g.npz").figures  # told from the images that have other labels
+    assert 0 < alone["support"][0] < alone["items"] and alone["overall"]["auroc"] > 0.95
 
 
 def test_pictures_are_embedded_by_the_heads_own_recipe_and_another_model_is_refused(made, tmp_path, capsys):
@@ -136,7 +160,9 @@ def test_pictures_are_embedded_by_the_heads_own_recipe_and_another_model_is_refu
     [
         (["--labels", "nothing"], "no set of labels 'nothing'; it has"),
         (["--labels", "part", "--only", "heart"], "No image has the label 'heart'"),
-        (["--labels", "part", "--only", "lung"], "the same label (lung)"),
+        (["--labels", "part", "--only", "lung"], "Only the label lung was named"),
+        (["--labels", "hospital"], "the same label (ours)"),
+        (["--labels", "part", "--seed", "-1"], "The seed must be a whole number of 0 or more"),
         (["--labels", "part", "--test", "0.9"], "together at most 0.8"),
         (["--labels", "part", "--epochs", "0"], "must be at least 1"),
     ],

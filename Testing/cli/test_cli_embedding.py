@@ -93,7 +93,10 @@ def test_a_turned_and_noisy_copy_finds_its_original_first(real_index, local_endp
         turned = np.asarray(picture.convert("L").rotate(4, Image.Resampling.BICUBIC), float)
     noisy = np.clip(turned + np.random.default_rng(2).normal(0, 12, turned.shape), 0, 255).astype(np.uint8)
     Image.fromarray(noisy).save(tmp_path / "copy.png")
-    assert main(["index", "search", real_index, "--image", str(tmp_path / "copy.png"), "--endpoint", local_endpoint]) == 0
+    words = ["index", "search", real_index, "--image", str(tmp_path / "copy.png"), "--endpoint", local_endpoint]
+    assert main([*words, "--least", "1.5"]) == 0
+    assert "warning: Nothing was found" in (said := capsys.readouterr()).err and not said.out
+    assert main(words) == 0
     assert found_lines(capsys)[0][2] == name
 
 
@@ -109,7 +112,9 @@ def test_the_local_endpoint_says_itself_that_it_takes_no_text(real_index, local_
 def test_the_odd_pictures_are_the_outliers_of_a_ct(real_index, capsys, tmp_path):
     report = tmp_path / "r.json"
     assert main(["outliers", real_index, "--reference", "ct_abdomen*", "--map", str(tmp_path / "map.png"), "--report", str(report)]) == 0
-    assert {line[3] for line in found_lines(capsys)} == set(PICTURES)
+    said = capsys.readouterr()
+    assert {line.split("\t")[3] for line in said.out.splitlines()[:-1]} == set(PICTURES)
+    assert "note: 4 of 4 are beyond 0." in said.err and "the threshold for 5 % false alarms" in said.err
     assert len(json.loads(report.read_text())["outliers"]) == 4 and (tmp_path / "map.png").exists()
 
 

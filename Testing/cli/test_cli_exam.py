@@ -71,6 +71,8 @@ def test_a_folder_without_exam_parameters_and_an_unknown_attribute_are_one_sente
     assert "holds no exam parameters" in capsys.readouterr().err
     assert main(["exam", "train", str(made / "a.index"), "--output", str(tmp_path / "x"), "--attribute", "mood"]) == 2
     assert "no exam parameter 'mood'" in capsys.readouterr().err and not (tmp_path / "x").exists()
+    assert main(["exam", "train", str(made / "a.index"), "--output", str(tmp_path / "x"), "--attribute", "field strength"]) == 2
+    assert "No DICOM header of the index's files tells the field strength." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -88,8 +88,9 @@ def test_a_dicom_field_becomes_a_label_and_one_that_identifies_only_a_number(fol
     ("words", "sentence"),
     [
         (["--dicom", "NoSuchField"], "DICOM has no field 'NoSuchField'"),
-        (["--dicom", "PatientComments"], "No label was given"),
-        (["--label", "x", "--source", "nowhere"], "No label was given"),
+        (["--dicom", "PatientComments"], "No label was given, as no image of the index has a DICOM file with that field"),
+        (["--label", "x", "--source", "nowhere"], "No label was given, as nothing in the index has these names"),
+        (["--folders", "99"], "No label was given, as no file of the index lies in so many folders"),
         (["--csv", "no-header.csv"], "needs a header with a column `label`"),
         (["--csv", "odd-slice.csv"], "which is no whole number"),
         (["--segments", "other-size.nii.gz"], "no volume of the segmentation's size"),

@@ -54,6 +54,7 @@ def test_a_classifier_is_sent_images_alone_and_its_scores_are_printed(classifier
     assert seen[0]["columns"] == ["image"] and json.loads((tmp_path / "r.json").read_text())["volume"]["best"] == "nodule"
     assert main([*words, "--tuned", "--label", "a"]) == 2 and "labels of its own" in capsys.readouterr().err
     assert main(words) == 2 and len(seen) == 1
+    assert main([*words, "--label", "a", "--label", "b"]) == 3 and "ask it with `classify --tuned`" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,11 @@ def test_no_key_goes_through_the_scheduler_and_a_scheduler_that_is_not_there_is_
         batch(tmp_path / "a.nii.gz", "liver", scheduler="tcp://127.0.0.1:9", key="a-key-of-a-person", auth="key", **options)
     with pytest.raises(UsageError, match="No Dask scheduler answers"):
         batch(tmp_path / "a.nii.gz", "liver", scheduler="tcp://127.0.0.1:9", **options)
+    monkeypatch.setattr(
+        "distributed.Client", lambda *_, **__: pytest.fail("A client of no address prints a traceback when the program ends")
+    )
+    with pytest.raises(UsageError, match="No Dask scheduler answers at here"):
+        batch(tmp_path / "a.nii.gz", "liver", scheduler="here", **options)
 
 
 def test_workers_embed_volumes_whose_vectors_then_go_into_one_index(tmp_path, cluster):

@@ -77,7 +77,7 @@ def test_filters_hold_in_a_prepared_index(prepared):
 
 
 @pytest.mark.parametrize("method", ["sketches", "faiss"])
-def test_what_is_shown_at_several_places_is_found_at_all_of_them_in_a_prepared_index(tmp_path, method):
+def test_what_is_shown_at_several_places_is_found_at_all_of_them_in_a_prepared_index(tmp_path, method, capfd):
     if method == "faiss":
         pytest.importorskip("faiss", reason="the extra [faiss] is not installed")
     vectors = unit(np.random.default_rng(4).normal(size=(300, 64)))
@@ -93,6 +93,7 @@ def test_what_is_shown_at_several_places_is_found_at_all_of_them_in_a_prepared_i
         index.add(again, MADE)
         truth = [hits(index), hits(index, exclude_series="again"), hits(index, one_each=True)]
         index.prepare(method=method)
+        assert capfd.readouterr() == ("", "")  # FAISS has nothing to say of few vectors
         index.add([replace(record(7, vectors[7]), series="later")], MADE)
     with EmbeddingIndex.open(path) as index:
         assert [hits(index), hits(index, exclude_series="again"), hits(index, one_each=True)] == truth

@@ -73,5 +73,7 @@ def test_the_threshold_lets_the_expected_share_of_the_reference_pass(index):
 
 
 def test_a_truth_that_calls_nothing_unusual_is_one_sentence(index):
-    with pytest.raises(UsageError, match="name its unusual labels"):
+    with pytest.raises(UsageError, match="name its unusual labels: those outside the reference set have ill, well"):
         find_outliers(index, ["usual*"], labels="truth")
+    with pytest.raises(UsageError, match="no set of labels 'nothing'; it has truth"):
+        find_outliers(index, ["usual*"], labels="nothing", unusual=["ill"])

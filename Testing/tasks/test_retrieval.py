@@ -54,6 +54,15 @@ def test_a_search_that_is_right_throughout_is_told_from_chance(index):
         evaluate_search(index, "nothing")
 
 
+def test_labels_that_one_patient_alone_has_are_left_out_and_a_set_of_such_labels_is_one_sentence(index):
+    index.add_labels([PlaceLabel("part", "rare", "series-5"), PlaceLabel("alone", "x", "series-0"), PlaceLabel("alone", "y", "series-1")])
+    found = evaluate_search(index, "part", depths=(1,))
+    assert list(found.rankings["vectors"].by_label) == ["a", "b"] and found.queries == 16  # c and rare have one series each
+    assert found.report["warnings"][-1].endswith("find them in no other: 2.")
+    with pytest.raises(UsageError, match="one of which two patients have"):
+        evaluate_search(index, "alone")
+
+
 def test_of_each_volume_only_the_best_slice_may_be_shown_and_nothing_below_a_similarity(index):
     query = index.vectors(SPACE)[1][0]
     every = index.search(query, provenance=SPACE, top=24)

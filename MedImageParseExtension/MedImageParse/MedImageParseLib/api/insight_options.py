@@ -238,7 +238,7 @@ class TrainOptions:
     by: str = option("slice", help="each slice, or one vector a series", choices=("slice", "mean", "statistics"))
     patients: str = option("", help="the set of labels that tells patients apart (default: each series is one)", metavar="SET")
     only: Iterable[str] = option((), help="a label to learn; may be given several times (default all)", metavar="LABEL", many=True)
-    several: str = option("auto", help="labels an image", choices=("auto", "one", "many"))
+    several: str = option("auto", help="labels an image; many: also to tell some labels from all others", choices=("auto", "one", "many"))
     weights: str = option("none", help="balanced: rare labels count more", choices=("none", "balanced"))
     strength: float = option(0.0, help="of the linear head (scikit-learn's C); 0 (default) chooses it", metavar="C")
     engine: str = option("auto", help="of the linear head", choices=("auto", "scikit-learn", "scipy"))
@@ -265,7 +265,7 @@ class MeasureOptions:
         " that it was trained on, for which the figures are too good",
         choices=("test", "new", "all"),
     )
-    patients: str = option("", help="the set of labels that tells patients apart", metavar="SET")
+    patients: str = option("", help="the set of labels that tells patients apart (default: as in training)", metavar="SET")
     picture: Path_ | None = option(None, help="curves, confusion and reliability", metavar="CHART.png")
 
 

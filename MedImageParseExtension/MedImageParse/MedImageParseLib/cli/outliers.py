@@ -30,11 +30,16 @@ def run(arguments: argparse.Namespace) -> int:
     def work():
         return compare.outliers(arguments.index, reference=arguments.reference, options=options_from(OutlierOptions, arguments))
 
-    result = reported(arguments, Terminal(arguments.quiet), work, [arguments.index])
+    terminal = Terminal(arguments.quiet)
+    result = reported(arguments, terminal, work, [arguments.index])
     for rank, item in enumerate(result.items[: arguments.top], start=1):
         entry = describe_item(rank, item)
         above = "-" if entry["percentile"] is None else f"{entry['percentile']:.1f} %"
         print(f"{rank}\t{item.distance:.4f}\t{above}\t{entry['name']}\t{entry['place']}\t{entry['source']}")
+    if (threshold := result.report["threshold"]) is not None:
+        rate = 100 * result.report["false_alarms_expected"]
+        beyond = f"{result.report['beyond']} of {len(result.items)} are beyond {threshold:.4f}"
+        terminal.say(f"note: {beyond}, the threshold for {rate:.3g} % false alarms.")
     if (known := result.report.get("known")) is not None:
         print(f"AUROC {known['auroc']:.4f} of {known['items']}, {known['unusual']} of them unusual")
     if arguments.map:

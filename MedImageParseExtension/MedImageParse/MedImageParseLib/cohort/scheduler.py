@@ -102,8 +102,10 @@ def _result_of(future: Any, job: Job, failed: Callable[[Job, EndpointError], dic
 
 def _connected(address: str) -> Any:
     from distributed import Client
+    from distributed.comm import get_address_host_port
 
     try:
+        get_address_host_port(address)  # a client of an address that is none never ends, and says so at the end of the program
         return Client(address, timeout=_PATIENCE_S, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         raise UsageError(

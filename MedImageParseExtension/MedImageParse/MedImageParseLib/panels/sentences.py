@@ -53,6 +53,7 @@ def panelRemedies() -> dict[str, str]:
     return {
         "request-id": "",  # it stands in the message's tool tip and on the clipboard
         "give-key": _("type it in Settings"),
+        "ask-classifier": _("ask it on the command line, with classify"),
         "sign-in-somehow": _("type the key in Settings, or choose another sign-in there"),
         "key-not-in-url": _("type the key in Settings"),
         "key-not-in-profile": _("type it as the key instead"),

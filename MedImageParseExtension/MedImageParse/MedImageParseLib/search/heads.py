@@ -20,7 +20,7 @@ from ..files.write import check_writable, write_whole
 from ..remedies import Sentence
 from . import linear, network
 from .archive import NO_ARCHIVE, UNREADABLE, check_size, json_bytes, read_array, read_json
-from .labels import LONGEST_LABEL
+from .labels import LONGEST_LABEL, is_label
 from .measures import auroc, macro
 from .records import LONGEST_VECTOR, Provenance, are_names, is_text
 
@@ -320,10 +320,11 @@ def _head_of(archive: zipfile.ZipFile, about: dict[str, Any]) -> Head:
     """Everything looked at before it is believed. Raises ValueError, KeyError, TypeError."""
     labels, names, length, settings = about["labels"], about["provenance"], about["length"], about["settings"]
     good = about["format"] == FORMAT and about["kind"] in KINDS and isinstance(about["exclusive"], bool)
-    good = good and isinstance(labels, list) and 1 <= len(labels) <= MOST_LABELS and all(is_text(label, LONGEST_LABEL) for label in labels)
+    good = good and isinstance(labels, list) and 1 <= len(labels) <= MOST_LABELS and all(map(is_label, labels))
     good = good and len(set(labels)) == len(labels) and isinstance(names, list) and len(names) == 4 and are_names(names)
     good = good and type(length) is int and 1 <= length <= 7 * LONGEST_VECTOR and about["by"] in ("slice", "mean", "statistics")
     good = good and is_text(about["name"], LONGEST_LABEL) and isinstance(settings, dict) and isinstance(about["figures"], dict)
+    good = good and is_text(settings.get("patients", ""))
     split = about["split"]
     good = good and isinstance(split, dict) and set(split) <= set(_PARTS) and all(isinstance(one, list) for one in split.values())
     if not good or not all(is_text(series) for part in split.values() for series in part):

@@ -117,6 +117,7 @@ def make_lists(path: Path, vectors: Vectors, count: int, length: int, told: Call
     sample = np.concatenate(some)
     tried = np.zeros(len(sample), bool)
     tried[:: max(2, len(sample) // _TRIALS)] = len(sample) > 1
+    lists.cp.min_points_per_centroid = 1  # FAISS prints a warning of small indexes, whose lists do not matter
     lists.train(sample[~tried])  # without those that are queries below: the lists must not know them any better than new images
     trials = _Trials(sample[tried][:_TRIALS])
     del some, sample

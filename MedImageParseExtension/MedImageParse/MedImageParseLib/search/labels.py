@@ -23,6 +23,11 @@ LONGEST_LABEL = 200  # letters
 MOST_LABELS = 5_000_000  # of one index
 
 
+def is_label(value: object) -> bool:
+    """Whether this may be a label, or the name of a set: a text of usual length on one line, without characters that a terminal obeys."""
+    return is_text(value, LONGEST_LABEL) and isinstance(value, str) and bool(value.strip()) and value.isprintable()
+
+
 @dataclass(slots=True, frozen=True)
 class PlaceLabel:
     """One label of one place.
@@ -44,7 +49,7 @@ class PlaceLabel:
     def fault(self) -> str:
         """What is wrong with it, as a clause; "" for nothing."""
         for words, value in (("the set's name", self.set), ("the label", self.label)):
-            if not is_text(value, LONGEST_LABEL) or not value.strip() or not value.isprintable():
+            if not is_label(value):
                 return Sentence("{words} is not a text of 1 to {longest_label} printable letters", words=words, longest_label=LONGEST_LABEL)
         if not is_text(self.series) or not self.series or not is_text(self.plane):
             return "it belongs to no series"

@@ -1,13 +1,13 @@
 """Parts for learning and for testing, apart by patient: no patient, and no picture, is ever on both sides.
 
 Slices of one patient are alike; a head that has seen some of them knows the others. What belongs together is joined first: records of one
-group (a patient, else a series), and groups that show the very same picture.
+patient or one series, and those that show the very same picture.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 
 import numpy as np
 
@@ -16,12 +16,11 @@ from ..errors import UsageError
 PARTS = ("train", "validate", "test")
 
 
-def joined_groups(groups: Sequence[Hashable], contents: Sequence[Hashable]) -> np.ndarray:
-    """A number for what must stay together, int64 (items,): equal for equal groups, and for groups that share a content.
+def joined_groups(owners: Sequence[Iterable[Hashable]]) -> np.ndarray:
+    """A number for what must stay together, int64 (items,): equal for items that share an owner, and for those that share one with these.
 
     Args:
-        groups: one an item: its patient or series.
-        contents: one an item: the hash of its picture.
+        owners: of each item, at least one: its patients, its series, the hash of its picture, each kind distinct from the others.
     """
     parent: dict[Hashable, Hashable] = {}
 
@@ -31,10 +30,13 @@ def joined_groups(groups: Sequence[Hashable], contents: Sequence[Hashable]) -> n
             node = parent[node]
         return node
 
-    for group, content in zip(groups, contents, strict=True):
-        parent[root(("content", content))] = root(("group", group))
+    firsts = []
+    for first, *others in owners:
+        firsts.append(first)
+        for other in others:
+            parent[root(other)] = root(first)
     numbers: dict[Hashable, int] = {}
-    return np.array([numbers.setdefault(root(("group", group)), len(numbers)) for group in groups], np.int64)
+    return np.array([numbers.setdefault(root(first), len(numbers)) for first in firsts], np.int64)
 
 
 def split(groups: np.ndarray, labels: Sequence[Sequence[str]], *, test: float = 0.2, validate: float = 0.15, seed: int = 0) -> np.ndarray:
@@ -54,11 +56,13 @@ def split(groups: np.ndarray, labels: Sequence[Sequence[str]], *, test: float = 
         int8 (items,).
 
     Raises:
-        UsageError: shares that cannot be, or fewer groups than parts.
+        UsageError: shares or a seed that cannot be, or fewer groups than parts.
     """
     shares = np.array([1.0 - test - validate, validate, test])
     if not (np.isfinite(shares).all() and min(test, validate) >= 0 and test + validate <= 0.8):
         raise UsageError("The shares for testing and for choosing must be 0 or more, and together at most 0.8.")
+    if seed < 0:
+        raise UsageError("The seed must be a whole number of 0 or more.")
     numbers = np.unique(groups)
     wanted = np.flatnonzero(shares > 0)
     if len(numbers) < len(wanted):

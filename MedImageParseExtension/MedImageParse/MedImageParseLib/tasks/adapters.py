@@ -16,7 +16,7 @@ from ..search.labels import PlaceLabel, label_of_record
 from ..search.measures import Figures, figures
 from ..search.records import Provenance, Record
 from ..search.splits import PARTS, joined_groups, split
-from .choosing import largest_space
+from .choosing import largest_space, require_set
 from .embed import pool_vectors
 from .run import Report
 
@@ -24,6 +24,7 @@ BY = ("slice", "mean", "statistics")
 SERIES_NOTE = "The index does not know which series are of one patient, so each series counts as a patient of its own; name a set of labels that tells the patients where that is wrong."  # fmt: skip
 SMALL_NOTE = "The test part has {items} images of {groups} patients: too few to rely on these figures."
 UNTESTED_NOTE = "Nothing was kept for testing, so nobody knows how good the adapter is; label images of more patients."
+LEFT_OUT_NOTE = "{count} of these images were left out, as the adapter has met other images of their patients."
 _FEW_GROUPS = 20
 
 
@@ -87,11 +88,8 @@ def gather(
     """
     if by not in BY:
         raise UsageError("An adapter looks at each slice, or at a series by mean or statistics, not by '{by}'.", by=by)
-    sets = [one.set for one in index.label_sets()]
-    for wanted in (name, patients):
-        if wanted and wanted not in sets:
-            held = Sentence("it has {listed}", listed=", ".join(sets)) if sets else Sentence("it has none; make one with `index label`")
-            raise UsageError("The index has no set of labels '{wanted}'; {held}.", wanted=wanted[:80], held=held)
+    for wanted in filter(None, (name, patients)):
+        require_set(index, wanted)
     space = provenance or largest_space(index, recipe)
     numbers, vectors = index.vectors(space)
     records = index.records(int(number) for number in numbers)
@@ -100,8 +98,14 @@ def gather(
     labels = index.labels_of(ids, name) if name else {}
     owners = index.labels_of(ids, patients) if patients else {}
     groups = joined_groups(
-        [owners[number] if number in owners else records[number].series or number for number in ids],
-        [records[number].content_hash for number in ids],
+        [
+            (
+                ("series", records[number].series or number),
+                ("content", records[number].content_hash),
+                *(("patient", one) for one in owners.get(number, ())),
+            )
+            for number in ids
+        ]
     )
     vectors = vectors if len(rows) == len(vectors) else vectors[rows]
     if by == "slice":
@@ -140,7 +144,8 @@ def train(
         patients: the set of labels that says which images are of one patient, as for `gather`.
         recipe: which of several recipes, as for `gather`.
         only: which of the labels, all where empty.
-        several: "auto", "one" (labels exclude one another) or "many" (findings that may stand beside one another).
+        several: "auto", "one" (labels exclude one another) or "many" (findings that may stand beside one another; images with other labels
+            of the set are examples without any).
         test: share of the patients to test with, see splits.split.
         validate: share of the patients to choose by.
         seed: of the split and of the learning's chance.
@@ -155,7 +160,8 @@ def train(
         raise UsageError("The labels of an image are one, many or auto, not '{several}'.", several=several)
     found = gather(index, name, by=by, patients=patients, recipe=recipe)
     labels, found, exclusive = _to_tell_apart(found, only, name, several)
-    parts = split(found.groups, found.labels, test=test, validate=validate, seed=seed)
+    learned = [tuple(set(own) & set(labels)) or ("",) for own in found.labels]  # "" for examples of a finding that is not there
+    parts = split(found.groups, learned, test=test, validate=validate, seed=seed)
     cancelled = cancellation or Cancellation()
     total = how.recipe.epochs if how.kind == "network" else 0
 
@@ -182,16 +188,21 @@ def train(
 
 
 def _to_tell_apart(found: Examples, only: Sequence[str], name: str, several: str) -> tuple[list[str], Examples, bool]:
-    """The labels to learn, the examples that have one of them, and whether they exclude one another. Raises UsageError."""
+    """The labels to learn, the examples, and whether the labels exclude one another: then each example has one of them; of findings, what
+    has another label of the set is an example that none of them is there. Raises UsageError."""
     labels = _chosen(found.labels, only, name)
-    wanted = set(labels)
-    found.labels = [tuple(label for label in own if label in wanted) for own in found.labels]
-    found = found.taken(np.array([bool(own) for own in found.labels]))
-    exclusive = several == "one" or (several == "auto" and all(len(own) == 1 for own in found.labels))
-    twice = sum(len(own) > 1 for own in found.labels)
+    counts = [len(set(own) & set(labels)) for own in found.labels]
+    twice = sum(count > 1 for count in counts)
+    exclusive = several == "one" or (several == "auto" and not twice)
+    found = found.taken(np.array(counts) > 0 if exclusive else np.array([bool(own) for own in found.labels]))
     if exclusive and twice:
         raise UsageError(
             "{twice} images have several labels of the set, which is not possible where only one is right; use many.", twice=twice
+        )
+    if exclusive and len(labels) < 2 and only:
+        raise UsageError(
+            "Only the label {label} was named, and an adapter needs at least two to tell apart; name more, or learn it as a finding (many).",
+            label=labels[0],
         )
     if exclusive and len(labels) < 2:
         raise UsageError(
@@ -218,14 +229,11 @@ def _chosen(given: Sequence[tuple[str, ...]], only: Sequence[str], name: str) ->
 
 def measure(head: Head, examples: Examples) -> Figures | None:
     """Figures of a head on labelled examples; None where there are none."""
-    known = set(head.labels)
-    examples = examples.taken(np.array([bool(set(own) & known) for own in examples.labels], bool))
-    if not examples.ids:
-        return None
     truth = truth_table(examples.labels, head.labels)
-    if head.exclusive:
-        keep = truth.sum(axis=1) == 1
-        examples, truth = examples.taken(keep), truth[keep]
+    if not truth.any():
+        return None
+    keep = truth.sum(axis=1) == 1 if head.exclusive else np.array([bool(own) for own in examples.labels])
+    examples, truth = examples.taken(keep), truth[keep]
     if not len(truth):
         return None
     return figures(head.probabilities(examples.vectors), truth, head.labels, examples.groups, exclusive=head.exclusive)
@@ -240,7 +248,8 @@ def evaluate(index: EmbeddingIndex, head: Head, *, name: str = "", part: str = "
         name: of the set of labels, the head's own where empty.
         part: "test": the series that were kept for testing; "new": those that the head has never met; "all": every one, for which the
             figures are too good.
-        patients: as for `gather`.
+        patients: as for `gather`; the set that the head was trained with where empty and the index has it. What is of a patient whose
+            other images the head has met is left out of "test" and "new".
 
     Raises:
         UsageError: nothing to measure on, or vectors of another kind.
@@ -249,18 +258,32 @@ def evaluate(index: EmbeddingIndex, head: Head, *, name: str = "", part: str = "
         raise UsageError("An adapter is measured on test, new or all, not on '{part}'.", part=part)
     if head.provenance not in index.spaces():
         head.require(largest_space(index, ""))
+    trained_with = head.settings.get("patients", "")
+    patients = patients or (trained_with if trained_with in [one.set for one in index.label_sets()] else "")
     found = gather(index, name or head.name, by=head.by, patients=patients, provenance=head.provenance)
+    notes = ["The adapter was trained on part of these images, so the figures are better than on new images."] if part == "all" else []
     if part != "all":
-        met = {series for own in (("test",) if part == "test" else PARTS) for series in head.split.get(own, [])}
-        found = found.taken(np.array([(series in met) == (part == "test") for series in found.series()], bool))
+        found, left_out = _unmet(head, found, part)
+        notes += [Sentence(LEFT_OUT_NOTE, count=left_out)] if left_out else []
     result = measure(head, found)
     if result is None:
         raise UsageError(
             "No image of the {part} part has a label that the adapter knows; label some, or measure on another part.", part=part
         )
-    notes = ["The adapter was trained on part of these images, so the figures are better than on new images."] if part == "all" else []
+    notes += [] if patients else [SERIES_NOTE]
     notes += [Sentence(SMALL_NOTE, items=result.items, groups=result.groups)] if result.groups < _FEW_GROUPS else []
     return AdapterResult(head, result, report_of(head, result, notes) | {"part": part})
+
+
+def _unmet(head: Head, found: Examples, part: str) -> tuple[Examples, int]:
+    """Those of a part ("test" or "new") whose patients the head has not met otherwise, and how many that leaves out."""
+    belongs = {series: place for place, own in enumerate(PARTS) for series in head.split.get(own, [])}
+    parts = np.array([belongs.get(series, -1) for series in found.series()], int)
+    test = PARTS.index("test")
+    inside = parts == (test if part == "test" else -1)
+    met = (parts >= 0) & (parts != test) if part == "test" else parts >= 0
+    keep = inside & ~np.isin(found.groups, found.groups[met])
+    return found.taken(keep), int(inside.sum() - keep.sum())
 
 
 @dataclass(slots=True, frozen=True)

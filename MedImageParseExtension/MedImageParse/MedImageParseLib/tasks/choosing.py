@@ -6,6 +6,7 @@ import fnmatch
 import os
 from collections.abc import Sequence
 
+from ..errors import UsageError
 from ..remedies import Sentence
 from ..search.faults import IndexFault
 from ..search.index import EmbeddingIndex
@@ -25,6 +26,14 @@ def largest_space(index: EmbeddingIndex, recipe: str) -> Provenance:
         what = Sentence("no vectors of the recipe '{recipe}'", recipe=recipe) if recipe else Sentence("no vectors")
         raise IndexFault(Sentence("The index holds {what}; add images to it first.", what=what), "empty")
     return max(spaces, key=lambda space: space.records).provenance
+
+
+def require_set(index: EmbeddingIndex, name: str) -> None:
+    """Raise UsageError where the index has no set of labels of this name; it says which there are."""
+    sets = [one.set for one in index.label_sets()]
+    if name not in sets:
+        held = Sentence("it has {listed}", listed=", ".join(sets)) if sets else Sentence("it has none; make one with `index label`")
+        raise UsageError("The index has no set of labels '{wanted}'; {held}.", wanted=name[:80], held=held)
 
 
 def belongs(record: Record, reference: Sequence[str]) -> bool:

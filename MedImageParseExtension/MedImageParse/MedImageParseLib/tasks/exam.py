@@ -205,8 +205,11 @@ def train_exam(
         UsageError: none could be learned; the first reason.
     """
     result, notes, first = ExamResult(), list[str](), None
+    sets = {one.set for one in index.label_sets()}
     for attribute in attributes:
         try:
+            if PREFIX + attribute not in sets:
+                raise UsageError("No DICOM header of the index's files tells the {attribute}.", attribute=attribute)
             result.heads[attribute] = train(index, PREFIX + attribute, how, by="mean", patients=patients, recipe=recipe, seed=seed)
         except UsageError as error:
             first = first or error

@@ -135,6 +135,7 @@ def search_image(
     require_same_model(index, found, embedder)
     excluded = series_name(volume.voxels, volume.ijk_to_ras) if other_volumes else ""
     hits = index.search(vectors[0], provenance=found, top=top, exclude_series=excluded, **narrow.options(index))
+    warn_of_nothing(hits, log)
     middle = pictures[len(pictures) // 2]
     detail = (
         ""
@@ -173,6 +174,7 @@ def search_text(
     found = Provenance(asked.model, asked.deployment, embedder.engine or "", asked.preprocessing)
     require_same_model(index, found, embedder)
     hits = index.search(vector, provenance=found, top=top, **narrow.options(index))
+    warn_of_nothing(hits, log)
     log.timings["total"] = time.perf_counter() - began
     nothing = Volume(np.zeros((1, 1, 1), np.uint8))
     report = log.report(nothing, client, "", query={"plane": None, "slices": None, "text": text})
@@ -264,6 +266,12 @@ def recipe_of(provenance: Provenance) -> Preprocessing:
             preprocessing=provenance.preprocessing,
         )
     return made
+
+
+def warn_of_nothing(hits: list[Hit], log: RunLog) -> None:
+    """Warn where a search that could be done found nothing."""
+    if not hits:
+        log.warn("Nothing was found: all that fits the conditions is left out or less similar than asked for.")
 
 
 def finished(hits: list[Hit], found: Provenance, report: Report, thumbnail: bytes = b"", detail: str = "") -> SearchResult:

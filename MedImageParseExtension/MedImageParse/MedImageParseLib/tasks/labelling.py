@@ -15,6 +15,7 @@ import numpy as np
 from ..errors import UsageError
 from ..imaging.geometry import SliceView
 from ..imaging.volume import CroppedMask, Volume
+from ..remedies import Sentence
 from ..search.labels import LONGEST_LABEL, PlaceLabel, label_of_record
 from ..search.records import Record
 from .choosing import belongs
@@ -67,7 +68,7 @@ def by_choice(records: Mapping[int, Record], name: str, label: str, ids: Iterabl
     made.labels = [label_of_record(name, label, records[number]) for number in ids if number in records]
     series = {record.series for record in records.values() if names and belongs(record, names)} - {""}
     made.labels += [PlaceLabel(name, label, one) for one in sorted(series)]
-    return _found(made, "these names or numbers")
+    return _found(made, Sentence("nothing in the index has these names or numbers"))
 
 
 def from_table(records: Mapping[int, Record], rows: Sequence[Sequence[str]], name: str, folder: Path) -> Labelling:
@@ -102,7 +103,7 @@ def from_table(records: Mapping[int, Record], rows: Sequence[Sequence[str]], nam
         for place in places:
             made.labels += [replace(place, set=cells.get("set") or name, label=label[:LONGEST_LABEL]) for label in labels]
     made.labels = list(dict.fromkeys(made.labels))
-    return _found(made, "the table's lines")
+    return _found(made, Sentence("no line of the table fits an image of the index"))
 
 
 def _finder(records: Mapping[int, Record], key: str, folder: Path) -> Callable[[str], list[Record]]:
@@ -155,7 +156,8 @@ def from_folders(records: Mapping[int, Record], name: str, level: int = 1) -> La
             made.labels.append(PlaceLabel(name, folder[:LONGEST_LABEL], series))
         else:
             made.unmatched.append(os.path.basename(path))
-    return _found(made, "the index, which keeps no paths")
+    why = Sentence("no file of the index lies in so many folders") if made.unmatched else Sentence("the index knows no paths of its images")
+    return _found(made, why)
 
 
 def from_headers(
@@ -184,7 +186,7 @@ def from_headers(
         made.labels.append(PlaceLabel(name, value[:LONGEST_LABEL], series))
     if is_identifying:
         made.notes.append(f"The values identify people, so the index keeps numbers in their place ({numbered} 1, {numbered} 2, …).")
-    return _found(made, "the headers of the index's files")
+    return _found(made, Sentence("no image of the index has a DICOM file with that field"))
 
 
 def _files_of(records: Mapping[int, Record]) -> list[tuple[str, str, str]]:
@@ -235,7 +237,7 @@ def from_segments(
         counts = pixels[record.plane]
         seen = [segment for segment, by_slice in counts.items() if by_slice[record.slice_index] >= least]
         made.labels += [label_of_record(name, segment[:LONGEST_LABEL], record) for segment in seen or [absent] if segment]
-    return _found(made, "the slices: no segment is seen on any")
+    return _found(made, Sentence("no segment is seen on any slice"))
 
 
 def _pixels_by_slice(grid: Volume, masks: Mapping[str, CroppedMask], plane: str) -> dict[str, np.ndarray]:
@@ -253,7 +255,7 @@ def _pixels_by_slice(grid: Volume, masks: Mapping[str, CroppedMask], plane: str)
     return found
 
 
-def _found(made: Labelling, where: str) -> Labelling:
+def _found(made: Labelling, why: Sentence) -> Labelling:
     if not made.labels:
-        raise UsageError("No label was given, as no image of the index fits {where}; see `index info` for what it holds.", where=where)
+        raise UsageError("No label was given, as {why}; see `index info` for what it holds.", why=why)
     return made

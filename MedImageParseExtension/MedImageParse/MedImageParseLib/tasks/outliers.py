@@ -15,7 +15,7 @@ from ..search.index import EmbeddingIndex
 from ..search.measures import auroc, roc_curve
 from ..search.records import Provenance, Record
 from ..search.unusual import knn_distances, ranked_by, study_vector
-from .choosing import belongs, largest_space
+from .choosing import belongs, largest_space, require_set
 from .find_similar import name_of, place_of
 from .run import Report
 
@@ -191,13 +191,16 @@ def _threshold(result: OutlierResult, false_alarms: float) -> dict:
 def _known(index: EmbeddingIndex, items: Sequence[RankedItem], labels: str, unusual: Sequence[str], threshold: float | None) -> dict:
     """ROC and confusion where it is known what is unusual: at the demo's operating point (the one after that nearest to (0, 1)), and at the
     threshold of the reference set."""
+    require_set(index, labels)
     given = index.labels_of([item.id for item in items], labels)
     chosen = [item for item in items if item.id in given]
     truth = np.array([bool(set(given[item.id]) & set(unusual)) for item in chosen], bool)
     if not unusual or truth.all() or not truth.any():
+        ranked = sorted({label for own in given.values() for label in own})
         raise UsageError(
-            "The set '{labels}' must call some of the ranked images unusual and others not; name its unusual labels.",
+            "The set '{labels}' must call some of the ranked images unusual and others not; name its unusual labels: those outside the reference set have {listed}.",
             labels=labels[:80],
+            listed=", ".join(ranked[:10]) + (", …" if len(ranked) > 10 else "") if ranked else Sentence("none"),
         )
     scores = np.array([item.distance for item in chosen])
     false, true, thresholds = roc_curve(scores, truth)

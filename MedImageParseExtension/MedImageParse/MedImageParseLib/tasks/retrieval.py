@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from ..errors import UsageError
+from ..remedies import Sentence
 from ..search.heads import truth_table
 from ..search.index import EmbeddingIndex
 from ..search.records import Record
@@ -15,6 +17,7 @@ from .adapters import SERIES_NOTE, Examples, gather
 from .choosing import largest_space
 from .run import Report
 
+ALONE_NOTE = "Labels that only one patient has were left out, as a search can find them in no other: {count}."
 MOST_QUERIES = 2000  # of a large index, drawn
 WORST = 5
 _AT_ONCE = 64
@@ -83,12 +86,15 @@ def evaluate_search(
         raise UsageError("Give the numbers of results to look at as whole numbers of at least 1, such as 1,3,5.")
     found = gather(index, name, patients=patients, provenance=largest_space(index, recipe))
     found = found.taken(np.array([bool(own) for own in found.labels], bool))
-    labels = sorted({label for own in found.labels for label in own})
-    if len(labels) < 2 or len(np.unique(found.groups)) < 2:
-        raise UsageError("A search is measured with at least two labels and two patients; label more images of the index.")
+    every = {label for own in found.labels for label in own}
+    owners = {(label, group) for own, group in zip(found.labels, found.groups.tolist(), strict=True) for label in own}
+    counts = Counter(label for label, _group in owners)
+    labels = sorted(label for label, count in counts.items() if count > 1)  # what one patient alone has cannot be found
+    if len(every) < 2 or not labels:
+        raise UsageError("A search is measured with at least two labels, one of which two patients have; label more images of the index.")
     truth = truth_table(found.labels, labels)
     rng = np.random.default_rng(seed)
-    queries = np.arange(len(truth))
+    queries = np.flatnonzero(truth.any(axis=1))
     if len(queries) > MOST_QUERIES:
         queries = np.sort(rng.choice(queries, MOST_QUERIES, replace=False))
     ways: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -107,6 +113,7 @@ def evaluate_search(
                            "by_plane": {plane: _plain(own) for plane, own in one.by_plane.items()}} for way, one in rankings.items()},
     }  # fmt: skip
     warnings = [] if patients else [SERIES_NOTE]
+    warnings += [Sentence(ALONE_NOTE, count=len(every) - len(labels))] if len(labels) < len(every) else []
     report = Report(model=found.provenance.model, engine=found.provenance.engine or None, warnings=warnings, details=details)
     return RetrievalResult(rankings, worst, len(queries), report.as_dict())
 
@@ -140,7 +147,7 @@ def _rank(
 
     by_label = {label: means(truth[queries, place]) for place, label in enumerate(labels)}
     plane_of = np.array(planes)[queries]
-    by_plane = {str(plane): means(plane_of == plane) for plane in sorted(set(planes))}
+    by_plane = {str(plane): means(plane_of == plane) for plane in sorted(set(plane_of.tolist()))}
     mean = {name: float(np.nanmean([own[name] for own in by_label.values()])) for name in names}
     return Ranking(mean, by_label, by_plane, np.nan_to_num(table[:, names.index("mAP")], nan=2.0))
 

@@ -12,7 +12,17 @@ from ..progress import Cancellation, Progress, no_progress
 from ..search.index import EmbeddingIndex
 from ..search.records import Hit, Record, series_name
 from .embed import MODEL, Embedder, Selection, pool_vectors
-from .find_similar import Narrow, SearchResult, choose_space, describe_hit, finished, known_or_embedded, recipe_of, require_same_model
+from .find_similar import (
+    Narrow,
+    SearchResult,
+    choose_space,
+    describe_hit,
+    finished,
+    known_or_embedded,
+    recipe_of,
+    require_same_model,
+    warn_of_nothing,
+)
 from .preprocessing import PictureMaker, Preprocessing, make_thumbnail
 from .run import Client, RunLog
 
@@ -77,6 +87,7 @@ def search_volumes(
         number = int(ids[nearest[place]])
         if scores[place] >= narrow.least:
             hits.append(Hit(float(scores[place]), records[number], number))
+    warn_of_nothing(hits, log)
     log.timings["total"] = time.perf_counter() - began
     query = {"plane": pictures[0].plane or None, "slices": len(pictures), "text": None}
     report = log.report(volume, client, recipe.window, query=query)

@@ -27,7 +27,7 @@ import numpy as np
 
 from ..errors import ReplyError
 from ..redaction import brief, redactor
-from ..remedies import Sentence
+from ..remedies import ASK_CLASSIFIER, Sentence
 from .literal import NotALiteral, read_literal
 
 DIALECTS = ("azureml", "mlflow")
@@ -160,7 +160,8 @@ def parse_rows(body: bytes, expected: int, numbers: int = 0) -> Rows:
     outer = load_json(body)
     if _is_classification(outer):
         raise ReplyError(
-            "This is a classification endpoint (it answers with labels and scores), which neither segments nor embeds: choose an endpoint of the model. Its reply began: {body}",
+            "This is a classification endpoint (it answers with labels and scores), which neither segments nor embeds: {remedy}, or choose an endpoint of the model. Its reply began: {body}",
+            remedy=ASK_CLASSIFIER,
             body=quote(body),
             code="classification",
         )

@@ -1441,8 +1441,16 @@ left kidney</translation>
         <translation>Non è stato trovato nulla.</translation>
     </message>
     <message>
+        <source>Nothing was found: all that fits the conditions is left out or less similar than asked for.</source>
+        <translation>Non è stato trovato nulla: tutto ciò che soddisfa le condizioni è escluso o meno simile di quanto richiesto.</translation>
+    </message>
+    <message>
         <source>Nothing was kept for testing, so nobody knows how good the adapter is; label images of more patients.</source>
         <translation>Nulla è stato riservato per la prova, quindi non si sa quanto sia buono l&apos;adattatore; etichettare immagini di più pazienti.</translation>
+    </message>
+    <message>
+        <source>Only the label {label} was named, and an adapter needs at least two to tell apart; name more, or learn it as a finding (many).</source>
+        <translation>È stata indicata solo l&apos;etichetta {label}, e un adattatore ne richiede almeno due da distinguere; indicarne altre, oppure apprenderla come reperto (many).</translation>
     </message>
     <message>
         <source>Optic disc and cup on a fundus photograph</source>
@@ -2881,6 +2889,10 @@ left kidney</translation>
         <translation>La scena è stata chiusa durante il lavoro, quindi il risultato è stato scartato.</translation>
     </message>
     <message>
+        <source>The seed must be a whole number of 0 or more.</source>
+        <translation>Il seme deve essere un numero intero maggiore o uguale a 0.</translation>
+    </message>
+    <message>
         <source>The segment &quot;{name}&quot; is empty; choose another.</source>
         <translation>Il segmento &quot;{name}&quot; è vuoto; sceglierne un altro.</translation>
     </message>
@@ -2933,8 +2945,8 @@ left kidney</translation>
         <translation>Alla serie manca ciò che una segmentazione DICOM deve ripetere ({reason}).</translation>
     </message>
     <message>
-        <source>The set &apos;{labels}&apos; must call some of the ranked images unusual and others not; name its unusual labels.</source>
-        <translation>L&apos;insieme &apos;{labels}&apos; deve indicare come insolite alcune delle immagini ordinate e altre no; indicare le sue etichette insolite.</translation>
+        <source>The set &apos;{labels}&apos; must call some of the ranked images unusual and others not; name its unusual labels: those outside the reference set have {listed}.</source>
+        <translation>L&apos;insieme &apos;{labels}&apos; deve indicare come insolite alcune delle immagini ordinate e altre no; indicare le sue etichette insolite: quelle fuori dall&apos;insieme di riferimento hanno {listed}.</translation>
     </message>
     <message>
         <source>The set &apos;{write}&apos; is what the adapter learned from; give its answers a set of their own.</source>
@@ -3329,8 +3341,8 @@ left kidney</translation>
         <translation>Questo computer non ha abbastanza memoria per leggere la risposta: chiudere altri programmi, o inviare meno dati alla volta.</translation>
     </message>
     <message>
-        <source>This is a classification endpoint (it answers with labels and scores), which neither segments nor embeds: choose an endpoint of the model. Its reply began: {body}</source>
-        <translation>Questo è un endpoint di classificazione (risponde con etichette e punteggi), che non segmenta e non produce vettori: scegliere un endpoint del modello. La sua risposta iniziava: {body}</translation>
+        <source>This is a classification endpoint (it answers with labels and scores), which neither segments nor embeds: {remedy}, or choose an endpoint of the model. Its reply began: {body}</source>
+        <translation>Questo è un endpoint di classificazione (risponde con etichette e punteggi), che non segmenta e non produce vettori: {remedy}, oppure scegliere un endpoint del modello. La sua risposta iniziava con: {body}</translation>
     </message>
     <message>
         <source>This module has been closed or reloaded; start the job from the module as it is now.</source>
@@ -3773,6 +3785,10 @@ left kidney</translation>
         <translation>nessun vettore della ricetta &apos;{recipe}&apos;</translation>
     </message>
     <message>
+        <source>none</source>
+        <translation>nessuna</translation>
+    </message>
+    <message>
         <source>none yet</source>
         <translation>ancora nessuno</translation>
     </message>
@@ -4087,6 +4103,10 @@ left kidney</translation>
     <message>
         <source>{count} days</source>
         <translation>{count} giorni</translation>
+    </message>
+    <message>
+        <source>{count} of these images were left out, as the adapter has met other images of their patients.</source>
+        <translation>{count} di queste immagini sono state escluse, perché l&apos;adattatore ha già incontrato altre immagini dei loro pazienti.</translation>
     </message>
     <message>
         <source>{count} of {chosen} pictures could not be embedded, and the next run tries them again: {reasons}</source>
@@ -7296,6 +7316,10 @@ Ora: {time}</translation>
     <message>
         <source>allow an unencrypted connection in Settings, under More</source>
         <translation>consentire una connessione non cifrata in Impostazioni, sotto Altro</translation>
+    </message>
+    <message>
+        <source>ask it on the command line, with classify</source>
+        <translation>interrogarlo dalla riga di comando, con classify</translation>
     </message>
     <message>
         <source>choose another index file in Index options, or recover what is readable with medimageparse index export</source>
