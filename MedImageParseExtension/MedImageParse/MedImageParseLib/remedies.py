@@ -158,6 +158,19 @@ def joined(sentences: Iterable[str], between: str = " ") -> Sentence:
     return Sentence(between.join(f"{{part{number}}}" for number in range(len(listed))), **{f"part{n}": one for n, one in enumerate(listed)})
 
 
+def few(names: Iterable[str], most: int = 5, between: str = ", ") -> Sentence:
+    """The first of several texts, and how many more there are.
+
+    Args:
+        names: texts; sentences among them keep their templates.
+        most: how many are named.
+        between: what stands between them.
+    """
+    listed = list(names)
+    more = [Sentence("and {count} more", count=len(listed) - most)] if len(listed) > most else []
+    return joined([joined(listed[:most], between), *more])
+
+
 def annotated(sentence: str, notes: Sequence[str], request_id: str = "") -> Sentence:
     """A sentence with notes in brackets before its full stop.
 

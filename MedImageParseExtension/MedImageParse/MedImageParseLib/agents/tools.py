@@ -69,8 +69,8 @@ class Tools:
             preset: a named list of prompts, such as "abdomen-15"; `prompts` may be empty then.
             replace: whether files that exist may be replaced.
         """
-        wanted = {"output": output, "labels": labels, "picture": picture, "statistics": statistics}
-        options = SegmentOptions(slices=slices or None, plane=plane, modality=modality, window=window, **self._written(wanted, replace))
+        files = {"output": output, "labels": labels, "picture": picture, "statistics": statistics}
+        options = SegmentOptions(slices=slices or None, plane=plane, modality=modality, window=window, **self._written(files, replace))
         result = segment.segment(
             self._folders.readable(image), prompts, model=model, preset=preset, options=options,
             progress=progress, cancellation=cancellation, **self._connected(),
@@ -184,8 +184,8 @@ class Tools:
             raise UsageError("This server was started without an endpoint: start it with --endpoint URL or --profile NAME.")
         return self._connection
 
-    def _written(self, wanted: dict[str, str], replace: bool) -> dict[str, Any]:
-        return {name: self._folders.writable(path, replace) for name, path in wanted.items() if path}
+    def _written(self, files: dict[str, str], replace: bool) -> dict[str, Any]:
+        return {name: self._folders.writable(path, replace) for name, path in files.items() if path}
 
 
 def _answer(report: dict, failure: str) -> dict[str, Any]:

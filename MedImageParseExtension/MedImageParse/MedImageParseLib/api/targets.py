@@ -37,14 +37,14 @@ def targets(modality: str = "", model: str = "") -> list[dict]:
     _check_model(model)
     known = {one for target in catalogue.targets() for one in target.modalities}
     code = dicom_modality(modality) if modality else ""
-    wanted = code if code in known else modality_of(modality) or code
-    if wanted and wanted not in known:
+    asked = code if code in known else modality_of(modality) or code
+    if asked and asked not in known:
         raise UsageError(
             "No target is known for the modality '{modality}'; give one of {listed}.", modality=modality, listed=", ".join(sorted(known))
         )
     excluded = (_ONLY_2D if MODELS[model].whole_volumes else _ONLY_3D) if model else set()
     return [
-        _entry(target) for target in sorted(catalogue.targets(), key=lambda each: each.name) if _fits(target.modalities, wanted, excluded)
+        _entry(target) for target in sorted(catalogue.targets(), key=lambda each: each.name) if _fits(target.modalities, asked, excluded)
     ]
 
 
@@ -73,9 +73,9 @@ def _check_model(model: str) -> None:
         raise UsageError(why)
 
 
-def _fits(modalities: Iterable[str], wanted: str, excluded: set[str]) -> bool:
+def _fits(modalities: Iterable[str], asked: str, excluded: set[str]) -> bool:
     left = set(modalities) - excluded
-    return wanted in left if wanted else bool(left)
+    return asked in left if asked else bool(left)
 
 
 def _entry(target: catalogue.Target) -> dict:

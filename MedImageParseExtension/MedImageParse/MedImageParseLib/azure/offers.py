@@ -153,9 +153,9 @@ def price_sentence(instance: str, location: str, count: int, *, prices_url: str 
 def _hourly(instance: str, location: str, prices_url: str, session: Any) -> float | None:
     import requests
 
-    wanted = f"armRegionName eq '{location}' and armSkuName eq '{instance}' and priceType eq 'Consumption'"
+    conditions = f"armRegionName eq '{location}' and armSkuName eq '{instance}' and priceType eq 'Consumption'"
     try:
-        reply = (session or requests).get(prices_url, params={"$filter": wanted}, timeout=(5, 10), allow_redirects=False)
+        reply = (session or requests).get(prices_url, params={"$filter": conditions}, timeout=(5, 10), allow_redirects=False)
         rows = reply.json().get("Items") if reply.status_code == 200 else None
     except (requests.exceptions.RequestException, ValueError, AttributeError):
         return None

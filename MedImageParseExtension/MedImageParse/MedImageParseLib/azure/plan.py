@@ -224,10 +224,10 @@ def _check_date(delete_by: str) -> None:
     if not delete_by:
         return
     try:
-        wanted = date.fromisoformat(delete_by)
+        day = date.fromisoformat(delete_by)
     except ValueError:
         raise UsageError("The delete-by date is written as 2026-12-31; '{given}' is not.", given=delete_by) from None
-    if wanted < datetime.now(timezone.utc).date():
+    if day < datetime.now(timezone.utc).date():
         raise UsageError("The delete-by date {given} is over.", given=delete_by)
 
 

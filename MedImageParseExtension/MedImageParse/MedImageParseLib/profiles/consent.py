@@ -126,9 +126,9 @@ def missing_consents(
     if is_loopback_host(address.host):
         return []
     place = destination(url, proxy, ca_bundle)
-    wanted = [place] if images or (signs_in and address.is_azure_ml) else []
-    wanted += [f"{place} (key)"] if signs_in and not address.is_azure_ml else []
-    return [each for each in wanted if not store.has(each)]
+    asked = [place] if images or (signs_in and address.is_azure_ml) else []
+    asked += [f"{place} (key)"] if signs_in and not address.is_azure_ml else []
+    return [each for each in asked if not store.has(each)]
 
 
 def require_consent(

@@ -308,13 +308,13 @@ class ProfileStore:
         Returns:
             the names written.
         """
-        wanted = [self.get(name) for name in names] or [profile for profile in self.profiles() if profile != local_demo()]
-        if not wanted:
+        chosen = [self.get(name) for name in names] or [profile for profile in self.profiles() if profile != local_demo()]
+        if not chosen:
             raise UsageError("There is no profile to export yet: add one first.")
-        entries = [{key: value for key, value in profile.to_json().items() if key not in PERSONAL} for profile in wanted]
+        entries = [{key: value for key, value in profile.to_json().items() if key not in PERSONAL} for profile in chosen]
         check_export(Path(path), self.path, parse_document)
         write_document(Path(path), {"schema": SCHEMA, "profiles": entries})
-        return [profile.name for profile in wanted]
+        return [profile.name for profile in chosen]
 
     def import_file(self, path: str | os.PathLike[str], *, clash: str = "ask", trust: Collection[str] = ()) -> Imported:
         """Take over profiles that somebody exported. Whom to trust is not taken over (see sharing.py): it is each person's own decision.

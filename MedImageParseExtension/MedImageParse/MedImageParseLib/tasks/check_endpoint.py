@@ -14,7 +14,7 @@ from ..errors import EndpointError, ReplyError, UsageError
 from ..models import MODEL_NAMES, MODELS, VECTORS, guess_model
 from ..progress import Cancellation, Progress, no_progress
 from ..redaction import redactor
-from ..remedies import Sentence, joined
+from ..remedies import Sentence, few, joined
 from ..transport.about import About
 from ..transport.client import EndpointClient
 from ..transport.faults import duration
@@ -163,7 +163,7 @@ def _classifier(client: EndpointClient, body: bytes, latency_s: float, warnings:
     from ..wire.classification import parse_reply
 
     labels = list(parse_reply(body, 1)[0])
-    named = redactor.quote(", ".join(labels[:5]) + (f" and {len(labels) - 5} more" if len(labels) > 5 else ""), 200)
+    named = redactor.quote(few(labels), 200)
     sentence = Sentence(
         "{name} answers in {duration} with a fine-tuned classifier of the labels {named}: classify can use it as "
         "a tuned one; only a tiny made-up probe was sent.",

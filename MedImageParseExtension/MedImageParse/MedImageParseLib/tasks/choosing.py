@@ -39,13 +39,13 @@ def require_set(index: EmbeddingIndex, name: str) -> None:
 def belongs(record: Record, reference: Sequence[str]) -> bool:
     """Whether a record is among what these names mean: a file's name (wildcards * and ?), a path, a folder, a series or its beginning."""
     name = str(record.position.get("name", ""))
-    for wanted in reference:
-        if name and fnmatch.fnmatchcase(name, wanted):
+    for word in reference:
+        if name and fnmatch.fnmatchcase(name, word):
             return True
         if record.source:
-            path = os.path.abspath(os.path.expanduser(wanted))
-            if record.source in (wanted, path) or record.source.startswith(path.rstrip(os.sep) + os.sep):
+            path = os.path.abspath(os.path.expanduser(word))
+            if record.source in (word, path) or record.source.startswith(path.rstrip(os.sep) + os.sep):
                 return True
-        if len(wanted) >= _SHORTEST_SERIES and record.series.startswith(wanted.removeprefix("series ")):
+        if len(word) >= _SHORTEST_SERIES and record.series.startswith(word.removeprefix("series ")):
             return True
     return False

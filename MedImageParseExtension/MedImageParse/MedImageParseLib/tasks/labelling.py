@@ -15,7 +15,7 @@ import numpy as np
 from ..errors import UsageError
 from ..imaging.geometry import SliceView
 from ..imaging.volume import CroppedMask, Volume
-from ..remedies import Sentence
+from ..remedies import Sentence, few
 from ..search.labels import LONGEST_LABEL, PlaceLabel, label_of_record
 from ..search.records import Record
 from .choosing import belongs
@@ -25,7 +25,6 @@ _HEADS = {
     "image": "name", "file": "name", "filename": "name", "name": "name", "path": "name", "source": "name", "plane": "plane", "slice": "slice",
 }  # fmt: skip
 _PLACES = ("id", "hash", "series", "name")
-_SHOWN = 3
 
 
 @dataclass(slots=True)
@@ -46,8 +45,7 @@ class Labelling:
         """The notes, and a sentence on what found no place."""
         if not self.unmatched:
             return self.notes
-        shown = ", ".join(self.unmatched[:_SHOWN]) + (f" and {len(self.unmatched) - _SHOWN} more" if len(self.unmatched) > _SHOWN else "")
-        return [*self.notes, f"{len(self.unmatched)} found no place in the index: {shown}."]
+        return [*self.notes, f"{len(self.unmatched)} found no place in the index: {few(self.unmatched, 3)}."]
 
 
 def by_choice(records: Mapping[int, Record], name: str, label: str, ids: Iterable[int] = (), names: Sequence[str] = ()) -> Labelling:
@@ -94,12 +92,12 @@ def from_table(records: Mapping[int, Record], rows: Sequence[Sequence[str]], nam
     made = Labelling()
     for number, row in enumerate(rows[1:], start=2):
         cells = {head: cell.strip() for head, cell in zip(heads, row, strict=False) if head}
-        wanted, labels = cells.get(key, ""), [part.strip() for part in cells.get("label", "").split("|") if part.strip()]
+        meant, labels = cells.get(key, ""), [part.strip() for part in cells.get("label", "").split("|") if part.strip()]
         if not labels:
             continue
-        places = _places(find(wanted), cells, key, number)
+        places = _places(find(meant), cells, key, number)
         if not places:
-            made.unmatched.append(wanted[:80] or f"line {number}")
+            made.unmatched.append(meant[:80] or f"line {number}")
         for place in places:
             made.labels += [replace(place, set=cells.get("set") or name, label=label[:LONGEST_LABEL]) for label in labels]
     made.labels = list(dict.fromkeys(made.labels))

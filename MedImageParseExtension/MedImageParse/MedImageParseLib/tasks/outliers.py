@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import UsageError
 from ..packages import require
-from ..remedies import Sentence
+from ..remedies import Sentence, few
 from ..search.compare import map_2d
 from ..search.index import EmbeddingIndex
 from ..search.measures import auroc, roc_curve
@@ -133,8 +133,7 @@ def _usual(firsts: Sequence[Record], reference: Sequence[str], records: Mapping[
     usual = np.array([belongs(record, reference) for record in firsts])
     if not usual.any():
         names = sorted({name_of(record) for record in records.values()})
-        shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-        raise UsageError("Nothing in the index is called {listed}; it holds {shown}.", listed=" or ".join(reference), shown=shown)
+        raise UsageError("Nothing in the index is called {listed}; it holds {shown}.", listed=" or ".join(reference), shown=few(names))
     return usual
 
 

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..errors import MedImageParseError
-from ..remedies import Sentence, joined
+from ..remedies import Sentence, few, joined
 from ..search.records import Record
 
-_SHOWN, _REASONS = 5, 3  # pictures and inputs, and reasons, that a sentence names
+_REASONS = 3  # that a sentence names
 _TOO_MUCH = {
     "413": "the endpoint rejects it as too large, though it is sent alone.",
     "408": "the model needs longer for it than its deployment allows, though it is sent alone.",
@@ -95,13 +95,13 @@ def what_failed(tallies: Sequence[InputTally], given_up: Mapping[str, Sequence[s
             )
         )
     if given_up:
-        reasons = [Sentence("{listed}: {why}", listed=_few(names), why=reason) for reason, names in given_up.items()]
+        reasons = [Sentence("{listed}: {why}", listed=few(names, between="; "), why=reason) for reason, names in given_up.items()]
         parts.append(
             Sentence(
                 "{count} of {chosen} pictures could not be embedded, and the next run tries them again: {reasons}",
                 count=sum(map(len, given_up.values())),
                 chosen=sum(tally.chosen for tally in tallies),
-                reasons=joined([*reasons[:_REASONS], *_more(len(reasons) - _REASONS)]),
+                reasons=few(reasons, _REASONS, " "),
             )
         )
     return joined(parts)
@@ -110,12 +110,4 @@ def what_failed(tallies: Sequence[InputTally], given_up: Mapping[str, Sequence[s
 def _others(names: Iterable[str]) -> str:
     """In brackets, the inputs beside the first."""
     names = list(names)
-    return Sentence(" (also {listed})", listed=_few(names, ", ")) if names else ""
-
-
-def _few(names: Sequence[str], between: str = "; ") -> str:
-    return joined([joined(names[:_SHOWN], between), *_more(len(names) - _SHOWN)])
-
-
-def _more(count: int) -> list[str]:
-    return [Sentence("and {count} more", count=count)] if count > 0 else []
+    return Sentence(" (also {listed})", listed=few(names)) if names else ""
