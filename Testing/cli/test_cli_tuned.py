@@ -61,5 +61,5 @@ def test_a_classifier_is_sent_images_alone_and_its_scores_are_printed(classifier
     "body", [b"[]", b"[[]]", b'[[{"label": "a"}]]', b'[[{"label": "a", "score": NaN}]]', b'[[{"label": "a", "score": true}]]', b"<html>"]
 )
 def test_a_reply_without_labels_and_scores_is_one_sentence(body):
-    with pytest.raises(ReplyError, match="no fine-tuned classifier|no valid JSON"):
+    with pytest.raises(ReplyError, match="no fine-tuned classifier|answered with HTML"):
         parse_reply(body, 1)
