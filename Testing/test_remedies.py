@@ -85,7 +85,7 @@ def test_the_panel_has_words_for_every_remedy_and_they_name_no_option():
         from MedImageParseLib.panels.sentences import panelRemedies
 
         words = panelRemedies()
-    assert set(words) == {*remedies.ALL, "request-id"}
+    assert set(words) == {*remedies.ALL, "request-id", "install-package"}
     for text in words.values():
         assert "--" not in text and "MEDIMAGEPARSE" not in text and not text.endswith(".")
 

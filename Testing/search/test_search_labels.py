@@ -211,7 +211,7 @@ def test_umap_is_used_where_it_is_installed_and_named_where_it_is_not(monkeypatc
     assert map_2d(vectors[:3]).method == "pca"
     monkeypatch.setitem(sys.modules, "umap", None)
     assert map_2d(vectors).method == "pca"
-    with pytest.raises(UsageError, match="umap-learn, which is not installed; choose PCA"):
+    with pytest.raises(UsageError, match="umap-learn, which UMAP needs, is not installed: .*pip install umap-learn.*or choose PCA"):
         map_2d(vectors, method="umap")
     with pytest.raises(UsageError, match="not by"):
         map_2d(vectors, method="magic")

@@ -338,8 +338,9 @@ def test_an_imported_profile_cannot_send_the_secret_to_a_sign_in_host_of_its_own
 
 def test_a_missing_azure_identity_names_how_to_install_it(entra, principal, monkeypatch):
     monkeypatch.setitem(sys.modules, "azure.identity", None)
-    with pytest.raises(SignInError, match="pip_install.*azure-identity.*or use a key"):
+    with pytest.raises(UsageError, match=r"azure-identity.*pip install azure-identity.*\[entra\].*or use a key") as caught:
         make_auth(principal).header()
+    assert caught.value.exit_status == 2
 
 
 def test_nothing_secret_is_logged_or_shown_at_any_level(entra, principal, browser, monkeypatch, caplog, capfd):

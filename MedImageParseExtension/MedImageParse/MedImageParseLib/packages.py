@@ -5,13 +5,16 @@ from __future__ import annotations
 import importlib.util
 
 from .errors import UsageError
-from .remedies import Sentence
+from .remedies import Remedy, Sentence
 
 # Packages that go by another name on PyPI than in Python.
 _ON_PYPI = {
     "slicer": "slicer-core",
     "PIL": "pillow",
     "azure": "azure-identity",
+    "azure.identity": "azure-identity",
+    "surface_distance": "surface-distance",
+    "umap": "umap-learn",
     "cc3d": "connected-components-3d",
     "azure.storage.blob": "azure-storage-blob",
     "skimage": "scikit-image",
@@ -24,6 +27,7 @@ _ON_PYPI = {
 _EXTRAS = {
     "slicer": "slicer",
     "azure": "entra",
+    "azure.identity": "entra",
     "azure.storage.blob": "azure-batch",
     "keyring": "keyring",
     "highdicom": "dicom",
@@ -69,13 +73,13 @@ def missing_package(error: ModuleNotFoundError) -> UsageError:
 
 def _missing(module: str, purpose: str, otherwise: str = "") -> UsageError:
     package = _ON_PYPI.get(module, module)
-    extra = Sentence(" (the extra [{extras}] of medimageparse)", extras=_EXTRAS[module]) if module in _EXTRAS else ""
+    extra = f" (the extra [{_EXTRAS[module]}] of medimageparse)" if module in _EXTRAS else ""
     rest = f", {otherwise}" if otherwise else ""
     sentence = Sentence(
-        "The package {package}, which {purpose} needs, is not installed: run `python -m pip install {package}`{extra}{rest}.",
+        "The package {package}, which {purpose} needs, is not installed: {install}{rest}.",
         package=package,
         purpose=purpose,
-        extra=extra,
+        install=Remedy("install-package", f"run `python -m pip install {package}`{extra}"),
         rest=rest,
     )
     return UsageError(sentence, code="missing-package")

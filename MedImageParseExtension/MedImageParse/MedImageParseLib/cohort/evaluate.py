@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError, MedImageParseError, UsageError
+from ..packages import require
 from ..progress import Cancellation, Progress, no_progress
 from ..remedies import Sentence
 from . import metrics
@@ -256,7 +257,7 @@ def _begin(protocol: str, tolerance_mm: float, instances: bool) -> Evaluation:
     evaluation = Evaluation(protocol, tolerance_mm, with_instances=instances, with_surfaces=protocol != "amos" and not instances)
     if evaluation.with_surfaces and not metrics.has_surface_distances():
         if protocol == "cvpr25":
-            raise UsageError("The protocol cvpr25 needs the package surface-distance; install it with `pip install surface-distance`.")
+            require("surface_distance", "the protocol cvpr25")
         evaluation.with_surfaces = False
         evaluation.warnings.append(
             "Surface Dice and Hausdorff distance were left out: they need the package surface-distance (`pip install surface-distance`)."

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import UsageError
 from ..imaging.volume import bounding_box
+from ..packages import is_there, require
 
 CHALLENGE_TOLERANCE_MM = 2.0
 IOU_OF_A_HIT = 0.5
@@ -87,9 +87,7 @@ def dice(reference: np.ndarray, prediction: np.ndarray) -> float:
 
 def has_surface_distances() -> bool:
     """Whether the package that measures surfaces is installed."""
-    import importlib.util
-
-    return importlib.util.find_spec("surface_distance") is not None
+    return is_there("surface_distance")
 
 
 def surface_measures(reference: np.ndarray, prediction: np.ndarray, spacing: Sequence[float], tolerance_mm: float) -> tuple[float, float]:
@@ -110,12 +108,9 @@ def surface_measures(reference: np.ndarray, prediction: np.ndarray, spacing: Seq
     empty = not reference.any(), not prediction.any()
     if any(empty):  # the package stumbles over empty masks with numpy 2
         return (float("nan"), float("nan")) if all(empty) else (0.0, float("inf"))
-    try:
-        import surface_distance
-    except ImportError as error:
-        raise UsageError(
-            "Surface distances need the package surface-distance; install it with `pip install surface-distance` and try again."
-        ) from error
+    require("surface_distance", "measuring surface distances")
+    import surface_distance
+
     box = bounding_box(reference | prediction)
     masks = (np.ascontiguousarray(side[box]) for side in (reference, prediction))
     with warnings.catch_warnings():

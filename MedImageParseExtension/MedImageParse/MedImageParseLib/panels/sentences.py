@@ -52,6 +52,7 @@ def panelRemedies() -> dict[str, str]:
     """The panel's words for every remedy, in the middle of a sentence."""
     return {
         "request-id": "",  # it stands in the message's tool tip and on the clipboard
+        "install-package": _("install it from Slicer's Python console with slicer.util.pip_install"),
         "give-key": _("type it in Settings"),
         "ask-classifier": _("ask it on the command line, with classify"),
         "sign-in-somehow": _("type the key in Settings, or choose another sign-in there"),

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import InputError, UsageError
+from ..packages import require
 from .records import unit_rows
 from .unusual import STATISTICS, Outlier, knn_distances, rank_outliers, study_vector
 
@@ -171,11 +172,13 @@ def map_2d(vectors: np.ndarray, *, method: str = "auto", seed: int = 0) -> Map:
 
 
 def _by_umap(rows: np.ndarray, seed: int, *, required: bool) -> np.ndarray | None:
+    if required:
+        require("umap", "UMAP", "or choose PCA instead")
     try:
         import umap
     except ImportError:
         if required:
-            raise UsageError("UMAP needs the package umap-learn, which is not installed; choose PCA instead.") from None
+            raise
         return None
     if len(rows) < 4:
         if required:

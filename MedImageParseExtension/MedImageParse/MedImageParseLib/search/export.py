@@ -28,6 +28,7 @@ import numpy as np
 
 from ..errors import InputError, UsageError
 from ..files.write import check_writable, write_whole
+from ..packages import require
 from ..remedies import Sentence
 from .archive import FREE_BYTES, NO_ARCHIVE, UNFOLDS, UNREADABLE, check_size, json_bytes, read_array, read_json
 from .faults import IndexFault
@@ -215,11 +216,10 @@ def _sound(records: list[Record], vectors: np.ndarray) -> list[Record]:
 
 
 def _pyarrow():
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        raise UsageError("Parquet needs the package pyarrow, which is not installed; use a file that ends with .npz instead.") from None
+    require("pyarrow", "Parquet", "or use a file that ends with .npz instead")
+    import pyarrow
+    import pyarrow.parquet
+
     return pyarrow
 
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ..errors import Cancelled, MedImageParseError, UsageError
+from ..packages import require
 from ..progress import Cancellation
 from ..remedies import GIVE_AUTHORITY, Sentence
 from .auth import RefreshingToken, SignInError, Token
@@ -126,7 +127,7 @@ class EntraSession:
             force: the endpoint refused the last token, so one from azure-identity's memory will not do.
 
         Raises:
-            SignInError: azure-identity is missing, or the sign-in failed.
+            SignInError: the sign-in failed. UsageError: azure-identity is not installed.
             Cancelled: the person stopped it.
         """
         with self._one_at_a_time:
@@ -158,22 +159,16 @@ def make_credential(options: EntraOptions, prompt: Prompt) -> Any:
     """The azure-identity credential for a method.
 
     Raises:
-        SignInError: azure-identity is not installed.
-        UsageError: an unknown method, or a sign-in host that is not Microsoft's and that nobody vouched for.
+        UsageError: azure-identity is not installed, an unknown method, or a sign-in host that is not Microsoft's and that nobody vouched for.
     """
     if options.method not in _METHOD_NAMES:
         raise UsageError(
             '"{method}" is not a way to sign in to Entra: choose one of {listed}.', method=options.method, listed=", ".join(_METHOD_NAMES)
         )
     authority = _checked_authority(options)
-    try:
-        import azure.identity as identity
-    except ImportError as error:
-        raise SignInError(
-            "Microsoft Entra sign-in needs the package azure-identity: install it (in 3D Slicer's Python console: "
-            'slicer.util.pip_install("azure-identity")), or use a key instead.',
-            code="package-missing",
-        ) from error
+    require("azure.identity", "Microsoft Entra sign-in", "or use a key instead")
+    import azure.identity as identity
+
     _quiet_libraries()
     try:
         return _build(identity, options, prompt, authority)

@@ -65,9 +65,8 @@ def make_auth(
         cancellation: ends the waiting for a person; so ask for each job anew, which costs nothing and prompts nobody twice.
 
     Raises:
-        UsageError: no key where one is needed, one that is none, or an unknown choice.
-        InputError: the key file cannot be read.
-        SignInError: azure-identity is needed and missing. A sign-in itself happens with the first request, not here.
+        UsageError: no key where one is needed, one that is none, or an unknown choice; azure-identity is needed and missing.
+        InputError: the key file cannot be read. A sign-in itself happens with the first request, not here.
 
     Examples:
         >>> make_auth(auth="none").header()

@@ -769,10 +769,6 @@ left kidney</translation>
         <translation> (richiede l&apos;autorizzazione {action})</translation>
     </message>
     <message>
-        <source> (the extra [{extras}] of medimageparse)</source>
-        <translation> (l&apos;extra [{extras}] di medimageparse)</translation>
-    </message>
-    <message>
         <source> It was to be deleted by {delete_by}.</source>
         <translation> Doveva essere eliminato entro il {delete_by}.</translation>
     </message>
@@ -1329,10 +1325,6 @@ left kidney</translation>
         <translation>Microsoft Entra ha rifiutato l&apos;accesso con {how}: {codes} (AADSTS{code}).</translation>
     </message>
     <message>
-        <source>Microsoft Entra sign-in needs the package azure-identity: install it (in 3D Slicer&apos;s Python console: slicer.util.pip_install(&quot;azure-identity&quot;)), or use a key instead.</source>
-        <translation>L&apos;accesso a Microsoft Entra richiede il pacchetto azure-identity: installarlo (nella console Python di 3D Slicer: slicer.util.pip_install(&quot;azure-identity&quot;)), o usare invece una chiave.</translation>
-    </message>
-    <message>
         <source>Name at least one image, volume or folder to embed.</source>
         <translation>Indicare almeno un&apos;immagine, un volume o una cartella da elaborare.</translation>
     </message>
@@ -1469,10 +1461,6 @@ left kidney</translation>
         <translation>I valori anomali si ordinano per slice o per study, non per &apos;{by}&apos;.</translation>
     </message>
     <message>
-        <source>Parquet needs the package pyarrow, which is not installed; use a file that ends with .npz instead.</source>
-        <translation>Parquet richiede il pacchetto pyarrow, che non è installato; usare invece un file che termina con .npz.</translation>
-    </message>
-    <message>
         <source>Parts of a glioma</source>
         <translation>Parti di un glioma</translation>
     </message>
@@ -1583,10 +1571,6 @@ left kidney</translation>
     <message>
         <source>Surface Dice and Hausdorff distance were left out: they need the package surface-distance (`pip install surface-distance`).</source>
         <translation>Dice di superficie e distanza di Hausdorff non sono stati calcolati: richiedono il pacchetto surface-distance (`pip install surface-distance`).</translation>
-    </message>
-    <message>
-        <source>Surface distances need the package surface-distance; install it with `pip install surface-distance` and try again.</source>
-        <translation>Le distanze di superficie richiedono il pacchetto surface-distance; installarlo con `pip install surface-distance` e riprovare.</translation>
     </message>
     <message>
         <source>Targets that contain each other or mean the same can suppress one another when sent to MedImageParse 3D together ({pairs}): {one_prompt_a_request}.</source>
@@ -2553,8 +2537,8 @@ left kidney</translation>
         <translation>Il pacchetto {package} non contiene i pesi: segnalarlo.</translation>
     </message>
     <message>
-        <source>The package {package}, which {purpose} needs, is not installed: run `python -m pip install {package}`{extra}{rest}.</source>
-        <translation>Il pacchetto {package}, necessario per {purpose}, non è installato: eseguire `python -m pip install {package}`{extra}{rest}.</translation>
+        <source>The package {package}, which {purpose} needs, is not installed: {install}{rest}.</source>
+        <translation>Il pacchetto {package}, necessario per {purpose}, non è installato: {install}{rest}.</translation>
     </message>
     <message>
         <source>The percentages compare the given labels with one another and always add up to 100 %: they are not the chance that a patient has a finding. A label that fits nothing still gets its share, and leaving out the right label raises the wrong ones. Check them on cases of your own with known answers before relying on them.</source>
@@ -2699,10 +2683,6 @@ left kidney</translation>
     <message>
         <source>The protocol &apos;{protocol}&apos; is not known; give plain, cvpr25 or amos.</source>
         <translation>Il protocollo &apos;{protocol}&apos; non è noto; indicare plain, cvpr25 o amos.</translation>
-    </message>
-    <message>
-        <source>The protocol cvpr25 needs the package surface-distance; install it with `pip install surface-distance`.</source>
-        <translation>Il protocollo cvpr25 richiede il pacchetto surface-distance; installarlo con `pip install surface-distance`.</translation>
     </message>
     <message>
         <source>The proxy did not let a request to {host} through: check its address and sign-in.</source>
@@ -3363,10 +3343,6 @@ left kidney</translation>
     <message>
         <source>UMAP needs at least four vectors; choose PCA instead.</source>
         <translation>UMAP richiede almeno quattro vettori; scegliere invece PCA.</translation>
-    </message>
-    <message>
-        <source>UMAP needs the package umap-learn, which is not installed; choose PCA instead.</source>
-        <translation>UMAP richiede il pacchetto umap-learn, che non è installato; scegliere invece PCA.</translation>
     </message>
     <message>
         <source>Vertebrae C1 to S1 and the sacrum</source>
@@ -7348,6 +7324,10 @@ Ora: {time}</translation>
     <message>
         <source>increase the response timeout in Settings and in the deployment</source>
         <translation>aumentare il tempo massimo di risposta in Impostazioni e nella distribuzione</translation>
+    </message>
+    <message>
+        <source>install it from Slicer&apos;s Python console with slicer.util.pip_install</source>
+        <translation>installarlo dalla console Python di Slicer con slicer.util.pip_install</translation>
     </message>
     <message>
         <source>press Run again and allow it, if you may</source>
