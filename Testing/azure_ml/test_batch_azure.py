@@ -201,6 +201,7 @@ def test_no_secret_is_in_the_export(images, plane, tmp_path):
     "text",
     [
         "", "a,b\n", '0,"{""data"": ""AAAA""}",nowhere.csv\n', "0,__import__('os').system('x'),batch_input_001.csv\n", "\x00\n",
+        "\u00b2,{},batch_input_001.csv\n",
     ],
 )  # fmt: skip
 def test_predictions_of_something_else_are_one_sentence_and_nothing_is_written(images, tmp_path, text):
@@ -220,6 +221,38 @@ def test_a_cell_that_is_no_answer_fails_its_case_and_is_not_evaluated(images, pl
         csv.writer(file).writerows(lines)
     result = batch_import_azure(tmp_path / "export", predictions)
     assert result.failed == 1 and result.done == 2
+
+
+def _set(part: str, **values):
+    def change(export: dict) -> None:
+        entry = export["cases"][0]
+        {"case": entry["case"], "entry": entry, "row": entry["rows"][0], "export": export, "settings": export["settings"]}[part].update(values)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _set("case", id="../../elsewhere/x"), _set("case", id="/elsewhere/x"), _set("case", id=".."), _set("case", place="../elsewhere"),
+        _set("case", place="/elsewhere"), _set("case", id=5), _set("case", id="a\0b"), _set("case", input=None), _set("case", frame="x"),
+        _set("case", more=1), _set("row", row="0"), _set("row", text=1), _set("row", file="other.csv"), _set("entry", rows=[1]),
+        _set("entry", content=1), _set("export", cases=[1]), _set("export", files=[1]), _set("export", files=["key.txt"]),
+        _set("settings", texts=[1]), _set("settings", model="x"), _set("settings", folder="/elsewhere"), lambda export: export.clear(),
+    ],
+)  # fmt: skip
+def test_an_export_that_somebody_else_wrote_cannot_name_files_beside_the_results(images, tmp_path, change):
+    folder, elsewhere = tmp_path / "export", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    batch_export_azure(images / "case0.nii.gz", "cube", output_dir=folder, model="medimageparse3d")
+    export = json.loads((folder / "export.json").read_text())
+    change(export)
+    (folder / "export.json").write_text(json.dumps(export).replace('"/elsewhere', f'"{elsewhere}'))
+    inner = json.dumps({"data": "AAAA"}).replace('"', '""')
+    (tmp_path / "predictions.csv").write_text(f'0,"{inner}",batch_input_001.csv\n')
+    with pytest.raises(InputError, match="damaged"):
+        batch_import_azure(folder, tmp_path / "predictions.csv", output_dir=tmp_path / "out")
+    assert not list(elsewhere.iterdir()) and not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

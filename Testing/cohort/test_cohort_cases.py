@@ -71,7 +71,13 @@ def test_a_table_names_images_beside_itself_and_says_what_it_does_not_know(tmp_p
     assert len(found.warnings) == 1 and "age" in found.warnings[0]
 
 
-@pytest.mark.parametrize("content", ["picture\na.nii\n", "image,id\n,1\n", "image\n", "image,frame\na.nii,first\n"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "picture\na.nii\n", "image,id\n,1\n", "image\n", "image,frame\na.nii,first\n", "image,frame\na.nii,\u00b2\n", "image\na\0b.nii\n",
+        f"image\n{'n' * 300}.nii\n", f"image,reference\na.nii,{'n' * 300}.nii\n",
+    ],
+)  # fmt: skip
 def test_a_table_that_cannot_be_used_is_one_sentence(tmp_path, content):
     with pytest.raises(InputError, match="cases.csv"):
         find_cases([touch(tmp_path / "cases.csv", content.encode())])

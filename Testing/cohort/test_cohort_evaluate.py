@@ -11,6 +11,7 @@ import pytest
 
 from MedImageParseLib.api.evaluate import evaluate
 from MedImageParseLib.cli.main import main
+from MedImageParseLib.cohort.manifest import Manifest, results_in
 from MedImageParseLib.errors import InputError, UsageError
 
 AFFINE = np.array([[-2.0, 0, 0, 10], [0, -2.0, 0, 20], [0, 0, 3.0, -5], [0, 0, 0, 1]])
@@ -127,6 +128,23 @@ def test_a_batchs_account_gives_names_and_images_and_only_its_prompts_count(coho
     assert list(result.report["structures"]) == ["liver"]
     assert result.report["structures"]["liver"]["dice"]["mean"] == pytest.approx(0.9)
     assert "a test" in result.table
+
+
+@pytest.mark.parametrize(
+    "strange",
+    [
+        {"outputs": 5}, {"outputs": {"a": 1}}, {"outputs": [1, None, "a\0b", ["x"]]}, {"prompts": "liver"}, {"prompts": [1, "x"]},
+        {"prompts": [{"label": "x", "name": "liver", "voxels": "=1+1", "mean": [1]}]}, {"input": ["x"]}, {"error": ["=1"]}, {"state": ["done"]},
+    ],
+)  # fmt: skip
+def test_an_account_that_somebody_else_wrote_is_read_as_far_as_it_makes_sense(cohort, strange):
+    good = {"id": "case1", "state": "done", "outputs": ["case1_labels.nii.gz"], "prompts": [{"label": 1, "name": "liver"}]}
+    lines = [json.dumps(good), json.dumps(good | {"id": "case2"} | strange), "[" * 5000, "5"]
+    write(cohort / "out" / "case1_labels.nii.gz", body() == 1)
+    (cohort / "out" / "batch.jsonl").write_text("\n".join(lines))
+    assert str(cohort / "out" / "case1_labels.nii.gz") in results_in(cohort / "out")
+    assert "=1" not in Manifest(cohort / "out").write_table().read_text().replace("'=1", "")
+    assert "liver" in evaluate(cohort / "truth", cohort / "out" / "batch.jsonl", names=cohort / "names.json").report["structures"]
 
 
 def test_labels_without_names_are_compared_by_value_and_half_known_names_are_asked_for(tmp_path):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
@@ -15,8 +16,8 @@ from pathlib import Path
 
 from .. import __version__
 from ..azure.batch_jobs import PREDICTIONS, BatchEndpoint
-from ..cohort.azure_rows import Recorder, Replayer, RowPlace, RowWriter, read_predictions
-from ..cohort.cases import Case, content_digest, find_cases, lines_of_stdin
+from ..cohort.azure_rows import FILE_NAMES, Recorder, Replayer, RowPlace, RowWriter, read_predictions
+from ..cohort.cases import Case, content_digest, find_cases, is_sound, lines_of_stdin
 from ..cohort.manifest import MANIFEST, TABLE, Manifest
 from ..errors import Cancelled, EndpointError, InputError, MedImageParseError, UsageError
 from ..files.collisions import check_many_outputs, check_outputs
@@ -31,6 +32,7 @@ from .segment_options import RequestOptions
 
 EXPORT, JOB = "export.json", "job.json"
 _FORMAT = 1
+_JOB_NAME = re.compile(r"[\w.-]{1,255}")
 _OF_RESULTS = ("folder", "write")  # settings that belong to the results, not to what is exported
 
 
@@ -261,22 +263,41 @@ def _empty_folder(path: str | os.PathLike) -> Path:
 
 
 def _read_export(folder: Path) -> dict:
+    """What an export holds. The folder may come from somebody else: names of files stay names, so nothing is written beside the results.
+
+    Raises:
+        InputError: no export, or one that cannot be.
+    """
     try:
         export = json.loads((folder / EXPORT).read_text(encoding="utf-8"))
-        is_ours = export["format"] == _FORMAT and isinstance(export["cases"], list) and isinstance(export["files"], list)
-        _settings_of(export)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError("The folder {path} holds no export; make one with batch export-azure.", path=folder) from error
-    if not is_ours or any(Path(name).name != name for name in export["files"]):
-        raise InputError("The export in {path} is damaged, or of another version; export again.", path=folder)
+    try:
+        is_ours = export["format"] == _FORMAT and all(FILE_NAMES.fullmatch(name) for name in export["files"])
+        settings = _settings_of(export)
+        for entry in export["cases"]:
+            case, rows = Case(**entry["case"]), [RowPlace(**place) for place in entry["rows"]]
+            is_ours = is_ours and is_sound(case) and isinstance(entry["content"], str) and all(row.file in export["files"] for row in rows)
+            is_ours = is_ours and all(type(row.row) is int and isinstance(row.text, str) for row in rows)
+            check_options(settings.model, settings.options(case))
+            settings.prompts(case)
+    except (KeyError, TypeError, ValueError, AttributeError, MedImageParseError) as error:
+        raise _damaged(folder) from error
+    if not is_ours:
+        raise _damaged(folder)
     return export
+
+
+def _damaged(folder: Path) -> InputError:
+    return InputError("The export in {path} is damaged, or of another version; export again.", path=folder)
 
 
 def _noted_job(note: Path, endpoint: str) -> dict | None:
     try:
         job = json.loads(note.read_text(encoding="utf-8"))
-        return job if job["endpoint"] == endpoint and job["name"] and job["folder"] else None
-    except (OSError, ValueError, KeyError, TypeError):
+        is_ours = job["endpoint"] == endpoint and _JOB_NAME.fullmatch(job["name"]) and _JOB_NAME.fullmatch(job["folder"].replace("/", ""))
+        return job if is_ours else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 

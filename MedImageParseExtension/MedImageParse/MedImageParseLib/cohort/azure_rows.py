@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ from ..tasks.run import NotSent
 from ..transport.client import Reply
 
 FILE_NAME = "batch_input_{number:03d}.csv"
+FILE_NAMES = re.compile(r"batch_input_[0-9]{3,9}\.csv")
 LARGEST_FILE = 64 * 2**20  # bytes of one input file; a mini-batch of the endpoint is one of them
 _LARGEST_CELL = 512 * 2**20  # characters of a prediction's cell
 _MODEL_CELLS = ("image_features", "nifti_file")
@@ -237,7 +239,7 @@ def _parsed(line: list[str], files: set[str]) -> tuple[tuple[str, int], dict[str
         name = cell.rpartition("/")[2].strip() if len(cell) < 1024 else ""
         if name in files:
             file = name
-        elif row < 0 and cell.strip().isdigit() and len(cell) < 12:
+        elif row < 0 and cell.strip().isdecimal() and len(cell) < 12:
             row = int(cell)
         elif start in "{(" and start:
             cells["image_features" if _has_shape(cell) else "nifti_file"] = cell

@@ -15,14 +15,14 @@ import os
 import sys
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import asdict, dataclass, field
+from pathlib import Path, PurePosixPath
 
 from ..errors import InputError, UsageError
 from ..files.dicom import is_dicom_file, series_of
 from ..files.packed import MGH_EXTENSIONS, PACKED_EXTENSIONS
 from ..files.read import EMPTY_NAME, ITK_EXTENSIONS, NIFTI_EXTENSIONS, PICTURE_EXTENSIONS, known_extension
-from ..files.write import safe_file_stem
+from ..files.write import check_name, safe_file_stem
 from ..remedies import Sentence
 
 COLUMNS = ("image", "id", "prompt", "modality", "window", "reference", "series", "frame", "plane", "slices")
@@ -140,6 +140,18 @@ def check_ids(cases: Iterable[Case]) -> None:
             )
 
 
+def is_sound(case: Case) -> bool:
+    """Whether a case that was read from a file holds what `find_cases` gives: values of the right kinds, and names that stay in their folder."""
+    texts = [value for name, value in asdict(case).items() if name != "frame"]
+    place = PurePosixPath(case.place) if isinstance(case.place, str) else PurePosixPath("/")
+    return (
+        all(isinstance(text, str) and "\0" not in text for text in texts)
+        and (case.frame is None or type(case.frame) is int)
+        and safe_file_stem(case.id) == case.id
+        and all(safe_file_stem(part) == part for part in place.parts)
+    )
+
+
 def shard_of(cases: list[Case], shard: str) -> list[Case]:
     """The part of the cases that one of several runs does.
 
@@ -159,7 +171,7 @@ def shard_of(cases: list[Case], shard: str) -> list[Case]:
 def parse_shard(shard: str) -> tuple[int, int]:
     """(K, N) of "K/N". Raises UsageError where it is not of that form."""
     first, slash, last = shard.partition("/")
-    if slash and first.strip().isdigit() and last.strip().isdigit() and 1 <= int(first) <= int(last) <= 100_000:
+    if slash and first.strip().isdecimal() and last.strip().isdecimal() and 1 <= int(first) <= int(last) <= 100_000:
         return int(first), int(last)
     raise UsageError("The shard '{shard}' is not K/N with K from 1 to N, such as 2/8.", shard=shard[:40])
 
@@ -325,12 +337,16 @@ def _cell(value: object) -> str:
 def _row_case(row: Mapping[str, str], number: int, table: Path) -> Case:
     def placed(name: str) -> str:
         value = row.get(name, "")
+        try:
+            check_name(Path(value))
+        except UsageError as error:
+            raise InputError("Row {number} of {table}: {error}", number=number, table=table.name, error=error) from error
         return os.path.abspath(table.parent / Path(value).expanduser()) if value else ""
 
     image, frame = placed("image"), row.get("frame", "")
     if not image:
         raise InputError("Row {number} of {name} names no image.", number=number, name=table.name)
-    if frame and not frame.isdigit():
+    if frame and not (frame.isdecimal() and len(frame) < 10):
         raise InputError("The frame in row {number} of {name} is not a number counted from 0.", number=number, name=table.name)
     stem = row.get("id", "") or stem_of(Path(image))
     return Case(

@@ -164,7 +164,7 @@ def _names_beside(path: Path) -> dict[int, str]:
 def _load(path: Path) -> object:
     try:
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
 
 
@@ -175,7 +175,7 @@ def _digit_names(path: Path) -> dict[int, str]:
 
 def digit_names(data: Mapping) -> dict[int, str]:
     """{"1": "spleen"} or {"spleen": 1} as {1: "spleen"}; {} where it is neither."""
-    if data and all(str(key).isdigit() and isinstance(value, str) for key, value in data.items()):
+    if data and all(str(key).isdecimal() and isinstance(value, str) for key, value in data.items()):
         return {int(key): value for key, value in data.items()}
     if data and all(isinstance(value, int) and not isinstance(value, bool) for value in data.values()):
         return {value: str(key) for key, value in data.items() if value}

@@ -192,6 +192,10 @@ def read_entries(path: Path) -> dict[str, dict]:
             except (ValueError, RecursionError):  # half a line, where the program was killed while it wrote
                 continue
             if isinstance(entry, dict) and isinstance(entry.get("id"), str) and entry.get("state") in STATES:
+                for name, kind in (("outputs", str), ("prompts", dict)):  # the folder may come from somebody else
+                    if entry.get(name):
+                        held = entry[name] if isinstance(entry[name], list) else []
+                        entry[name] = [one for one in held if isinstance(one, kind) and "\0" not in one]
                 entries[entry["id"]] = entry
     return entries
 

@@ -146,10 +146,10 @@ def _manifest(path: Path) -> list[Candidate]:
 
 
 def _manifest_case(entry: dict, folder: Path) -> Candidate:
-    outputs = [str(output) for output in entry.get("outputs") or []]
+    outputs = entry.get("outputs") or []
     chosen = [output for ending in (".seg.nrrd", "_labels.nii.gz", "_masks") for output in outputs if output.endswith(ending)]
-    prompts = [one for one in entry.get("prompts") or [] if isinstance(one, dict)]
-    names = {int(one["label"]): str(one["name"]) for one in prompts if "label" in one and "name" in one}
+    prompts = entry.get("prompts") or []
+    names = {one["label"]: str(one["name"]) for one in prompts if type(one.get("label")) is int and "name" in one}
 
     def placed(value: object) -> Path | None:
         if not value:
@@ -182,7 +182,7 @@ def read_names(path: Path) -> dict[str, dict]:
         data = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError("There is no file {path} with names that can be read; check the path.", path=path) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError("{name} is not JSON; write {example}.", name=path.name, example='{"1": "spleen", "2": "liver"}') from error
     parts = data if isinstance(data, dict) and set(data) <= {"reference", "prediction"} else {"reference": data, "prediction": data}
     found: dict[str, dict] = {"reference": {}, "prediction": {}, "rename": {}}

@@ -216,7 +216,7 @@ def _members(family: dict) -> list[dict]:
     (start, end), entries = family["colors"], []
     for number, (key, value) in enumerate(family["members"].items()):
         position = (number * 0.618) % 1
-        place = int(key) if key.isdigit() else 0
+        place = int(key) if key.isdecimal() else 0
         words = {"key": key, "ordinal": ordinal(place) if place else "", "roman": _ROMAN[place - 1] if place else ""}
         entries.append(
             {

@@ -129,7 +129,7 @@ class Sketch:
             if type(count) is not int or count < 1 or type(shown) is not int or shown < 1 or path.stat().st_size != size:
                 return None
             arrays = {name: np.memmap(path, kind, "r", offset, shape).view(np.ndarray) for name, (offset, kind, shape) in places.items()}
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError):
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
             return None
         chunks, shown, rows = np.array(arrays["chunks"], np.int64), np.array(arrays["places"], np.int64), np.array(arrays["rows"], np.intp)
         known = (
