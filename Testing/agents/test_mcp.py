@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -19,7 +20,8 @@ from MedImageParseLib.agents.folders import Folders
 from MedImageParseLib.agents.server import build_server
 from MedImageParseLib.agents.tools import Tools
 from MedImageParseLib.api.embed import index_add
-from MedImageParseLib.errors import UsageError
+from MedImageParseLib.errors import InputError, MedImageParseError, UsageError
+from MedImageParseLib.files.read import read_image
 
 mcp = pytest.importorskip("mcp", reason="the package mcp is not installed")
 anyio = pytest.importorskip("anyio", reason="the package anyio is not installed")
@@ -132,6 +134,51 @@ def test_a_header_with_voxels_in_the_same_folder_can_be_read(places):
         "ObjectType = Image\nNDims = 3\nDimSize = 2 2 2\nElementType = MET_UCHAR\nElementDataFile = near.raw\n"
     )
     assert Folders([inside]).readable("near.mhd") == os.path.realpath(inside / "near.mhd")
+
+
+NRRD = "NRRD0005\ntype: uint8\ndimension: 3\nsizes: 2 2 2\nencoding: raw\n"
+META = "ObjectType = Image\nNDims = 3\nDimSize = 2 2 2\nElementType = MET_UCHAR\n"
+AWAY = "../outside/secret.raw"
+
+
+@pytest.mark.parametrize(
+    ("name", "header"),
+    [
+        ("long.nhdr", f"{NRRD}# {'x' * 70_000}\ndata file: {AWAY}\n\n"),
+        ("lines.nhdr", f"{NRRD}{'# x' * 3 + chr(10)}data file: {AWAY}\n\n".replace("\n", "\r")),
+        ("windows.nrrd", f"{NRRD}DataFile:{AWAY}\n\n".replace("\n", "\r\n")),
+        ("list.nhdr", f"{NRRD}data file: LIST 3\n{AWAY}\n\n"),
+        ("colon.mhd", f"{META}ElementDataFile: {AWAY}\n"),
+        ("blank.mhd", f"{META}ElementDataFile {AWAY}\n"),
+        ("twice.mhd", f"{META}Comment = ElementDataFile = LOCAL\nElementDataFile = {AWAY}\n"),
+        ("list.mhd", f"{META}ElementDataFile = LIST 2\n{AWAY}\n"),
+        ("endless.nrrd", NRRD + "# x\n" * 1_100_000),
+        ("endless.mha", META + "Comment = x\n" * 400_000),
+    ],
+)
+def test_a_header_that_names_voxels_outside_is_refused_however_it_is_written(places, name, header):
+    inside, outside = places
+    (outside / "secret.raw").write_bytes(bytes(range(8)))
+    (inside / name).write_bytes(header.encode())
+    with pytest.raises(MedImageParseError, match="outside the folders|no end"):
+        Folders([inside]).readable(name)
+
+
+@pytest.mark.parametrize(("name", "header"), [("a.nhdr", NRRD + "data file: {}\n\n"), ("a.mhd", META + "ElementDataFile = {}\n")])
+def test_a_header_in_an_archive_brings_no_voxels_from_elsewhere(places, name, header):
+    inside, outside = places
+    (outside / "secret.raw").write_bytes(bytes(range(8)))
+    with zipfile.ZipFile(inside / "packed.zip", "w") as archive:
+        archive.writestr(name, header.format(outside / "secret.raw"))
+    with pytest.raises(InputError, match="header of an image only"):
+        read_image(Folders([inside]).readable("packed.zip"))
+
+
+def test_a_dicomdir_is_read_with_its_folder_so_links_beside_it_are_refused(places):
+    inside, _outside = places
+    (inside / "series" / "DICOMDIR").write_bytes(b"x")
+    with pytest.raises(UsageError, match="outside the folders"):
+        Folders([inside]).readable("series/DICOMDIR")
 
 
 def test_without_a_folder_nothing_starts():

@@ -156,11 +156,15 @@ def test_a_file_of_a_folder_that_is_read_is_protected_and_a_new_name_in_it_is_no
     assert (series / "1.dcm").read_bytes() == b"one"
 
 
-def test_the_voxels_beside_a_header_are_read_too(tmp_path):
-    (tmp_path / "v.mhd").write_text("ElementDataFile = v.raw\n")
-    (tmp_path / "v.raw").write_bytes(b"voxels")
-    with pytest.raises(UsageError, match="v.raw"):
-        check_outputs({"--output": tmp_path / "v.raw"}, [tmp_path / "v.mhd"])
+@pytest.mark.parametrize(
+    ("header", "text"),
+    [("v.mhd", "ElementDataFile = w.raw\n"), ("v.mhd", "ElementDataFile = LIST\nw.raw\n"), ("v.nhdr", "NRRD0004\ndata file: w.raw\n\n"), ("w.mhd", "")],
+)  # fmt: skip
+def test_the_voxels_beside_a_header_are_read_too(tmp_path, header, text):
+    (tmp_path / header).write_text(text)
+    (tmp_path / "w.raw").write_bytes(b"voxels")
+    with pytest.raises(UsageError, match="w.raw"):
+        check_outputs({"--output": tmp_path / "w.raw"}, [tmp_path / header])
 
 
 def test_a_name_that_no_file_system_takes_is_told_before_anything_is_sent(bench):

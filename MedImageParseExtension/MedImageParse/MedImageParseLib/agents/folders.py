@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from ..errors import UsageError
-from ..files.collisions import companions
+from ..files.collisions import companions, named_in_header
+from ..files.read import DICOMDIR
 from ..files.write import check_name
 
-# What a header of two files says about where the voxels are: MetaImage and NRRD.
-_DATA_FILE = re.compile(r"^\s*(?:ElementDataFile\s*=|data ?file\s*:)\s*(.*)$", re.IGNORECASE | re.MULTILINE)
-_HEADERS = (".mhd", ".mha", ".nhdr", ".nrrd")
-_HEADER_SIZE = 64 * 1024  # bytes in which a header ends
-_WITHIN = ("", "local", "list")  # the voxels follow, or a list of names does
 _MOST_FILES = 100_000  # of a folder that is read
 
 
@@ -85,10 +80,10 @@ class Folders:
 
     def _check_contents(self, found: Path, named: str) -> None:
         """Links in a folder, the second file of an image, and a file that a header names must lie inside as well."""
-        for number, each in enumerate(_files(found)):
+        for number, each in enumerate(_files(found.parent if found.name.upper() == DICOMDIR else found)):
             if number >= _MOST_FILES:
                 raise UsageError("{path} holds more than {most} files: name a smaller folder.", path=named, most=_MOST_FILES)
-            for one in (each, *companions(each), *_named_in(each)):
+            for one in (each, *companions(each), *named_in_header(each)):
                 self._check_inside(Path(os.path.realpath(one)), named)
 
 
@@ -98,24 +93,3 @@ def _files(path: Path) -> Iterable[Path]:
         return
     for folder, below, names in os.walk(path):
         yield from (Path(folder, name) for name in (*below, *names))
-
-
-def _named_in(path: Path) -> list[Path]:
-    """The files that an image's header names."""
-    if path.suffix.lower() not in _HEADERS or not path.is_file():
-        return []
-    with open(path, "rb") as file:
-        header = file.read(_HEADER_SIZE).decode("latin-1")
-    if path.suffix.lower() in (".nrrd", ".nhdr"):
-        header = re.split(r"\r?\n\r?\n", header, maxsplit=1)[0]
-    names = []
-    for match in _DATA_FILE.finditer(header):
-        name = match.group(1).strip()
-        if name.split(" ")[0].lower() in _WITHIN:
-            # A list of names runs to the end of the header, one a line.
-            names += (
-                [line.strip() for line in header[match.end() :].splitlines() if line.strip()] if name.lower().startswith("list") else []
-            )
-        else:
-            names.append(name)
-    return [path.parent / name for name in names]

@@ -7,12 +7,13 @@ Two paths are the same file where they lead to one place, through symbolic links
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from ..configuration import configuration_folder
-from ..errors import UsageError
+from ..errors import InputError, MedImageParseError, UsageError
 from ..remedies import Sentence
 from .write import check_name
 
@@ -21,6 +22,14 @@ _REPORT = ".json"
 _MOST_FILES = 100_000  # of an input folder that are compared one by one
 # Headers that name a second file, which holds the voxels.
 _COMPANIONS = {".mhd": (".raw", ".zraw"), ".nhdr": (".raw", ".raw.gz"), ".hdr": (".img", ".img.gz"), ".img": (".hdr",)}
+
+# What a header of two files says about where the voxels are: MetaImage and NRRD.
+_DATA_FILE = re.compile(rb"^[ \t]*(?:ElementDataFile|data ?file)[ \t]*[:= \t][ \t]*([^\r\n]*)", re.IGNORECASE | re.MULTILINE)
+_META, _NRRD = (".mhd", ".mha"), (".nhdr", ".nrrd")
+_NRRD_END = re.compile(rb"\n\r?\n")
+_USUAL_SIZE = 64 * 1024  # bytes in which nearly every header ends
+_HEADER_SIZE = 4 * 2**20  # bytes in which every header must end; one of a thousand segments takes a tenth
+_WITHIN = (b"", b"local", b"list")  # the voxels follow, or a list of names does
 
 
 def check_outputs(outputs: Mapping[str, PathLike | None], inputs: Iterable[object], folders: Iterable[PathLike | None] = ()) -> None:
@@ -128,9 +137,47 @@ def _can_be(path: Path) -> bool:
 
 
 def companions(path: Path) -> list[Path]:
-    """The second files of an image of two files: those that hold the voxels of a header, or the header of voxels."""
-    endings = _COMPANIONS.get(path.suffix.lower(), ())
-    return [found for ending in endings if (found := path.with_suffix(ending)).is_file()]
+    """The further files of an image of several: those that hold the voxels of a header, or the header of voxels."""
+    named = [path.with_suffix(ending) for ending in _COMPANIONS.get(path.suffix.lower(), ())]
+    with suppress(MedImageParseError):  # told by whoever reads it
+        named += named_in_header(path)
+    return [found for found in dict.fromkeys(named) if found.is_file()]
+
+
+def named_in_header(path: Path) -> list[Path]:
+    """The files that an image's header names as those that hold its voxels; [] where it holds them itself, and for files without such a header.
+
+    Whatever a reader could take for such a name counts: lines end in any way, and the whole beginning is searched where no end of the
+    header is found.
+
+    Raises:
+        InputError: a header without an end. UsageError: a name that no file can have.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in (*_META, *_NRRD) or not path.is_file() or not os.access(path, os.R_OK):
+        return []
+    end = _DATA_FILE if suffix in _META else _NRRD_END
+    with open(path, "rb") as file:
+        header = file.read(_USUAL_SIZE)
+        if not end.search(header):
+            header += file.read(_HEADER_SIZE - len(header))
+    found = end.search(header)
+    if found is None and len(header) == _HEADER_SIZE:
+        raise InputError("The header of {name} has no end; copy or export it again.", name=path.name)
+    if found is not None and suffix in _NRRD:
+        header = header[: found.end()]
+    header = header.replace(b"\r", b"\n")
+    names: list[bytes] = []
+    for match in _DATA_FILE.finditer(header):
+        name = match.group(1).strip()
+        if name.split(b" ")[0].lower() not in _WITHIN:
+            names.append(name)
+        elif name.lower().startswith(b"list"):  # it runs to the end of the header, one name a line
+            names += filter(None, (line.strip() for line in header[match.end() :].split(b"\n")))
+    paths = [path.parent / os.fsdecode(name) for name in names]
+    for each in paths:
+        check_name(each)
+    return paths
 
 
 def check_many_outputs(outputs: Mapping[str, str], inputs: Iterable[PathLike]) -> None:

@@ -20,6 +20,7 @@ from ..errors import InputError
 from ..imaging.nifti import NiftiHeader, decode_nifti, qform_matrix, sform_matrix
 from ..imaging.volume import LPS_TO_RAS, Volume, usable_matrix
 from ..remedies import Sentence
+from .collisions import named_in_header
 from .frames import EVERY_FRAME, ONE_VOLUME, one_volume, split_frames
 from .packed import MGH_EXTENSIONS, PACKED_EXTENSIONS, only_image, read_mgh, unpacked
 from .quiet import quiet_codecs
@@ -41,6 +42,7 @@ ITK_EXTENSIONS = {
     ".gipl.gz": "GiplImageIO",
     ".hdr": "NiftiImageIO",  # the header of a pair with .img
 }
+DICOMDIR = "DICOMDIR"
 READABLE = (
     ".nii, .nii.gz, .nrrd, .nhdr, .mha, .mhd, .gipl, .hdr/.img, .mgz, .png, .jpg, .tif, .bmp, a DICOM file (also .dcm.gz or a DICOMDIR), "
     "a folder with one DICOM series, or a .zip of one"
@@ -134,7 +136,7 @@ def _read_any(path: Path, warnings: list[str], series: str, frame: int | None) -
     path.open("rb").close()  # says at once, and for every kind alike, when the file may not be read
     if path.stat().st_size == 0:
         raise InputError("The file {name} is empty (0 bytes); copy or export it again.", name=path.name)
-    if path.name.upper() == "DICOMDIR":
+    if path.name.upper() == DICOMDIR:
         return _read_any(path.parent, warnings, series, frame)
     if known_extension(path, PACKED_EXTENSIONS):
         return _read_packed(path, warnings, series, frame)
@@ -165,6 +167,8 @@ def _read_packed(path: Path, warnings: list[str], series: str, frame: int | None
     with unpacked(path) as folder:
         image = only_image(folder, (*NIFTI_EXTENSIONS, *ITK_EXTENSIONS, *PICTURE_EXTENSIONS, *MGH_EXTENSIONS))
         if image is not None:
+            if named_in_header(image):
+                raise InputError("The archive {name} holds the header of an image only; unpack it beside its voxels.", name=path.name)
             return _read_any(image, warnings, series, frame)
         from .dicom import read_dicom
 
