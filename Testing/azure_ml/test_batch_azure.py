@@ -226,7 +226,9 @@ def test_a_cell_that_is_no_answer_fails_its_case_and_is_not_evaluated(images, pl
 def _set(part: str, **values):
     def change(export: dict) -> None:
         entry = export["cases"][0]
-        {"case": entry["case"], "entry": entry, "row": entry["rows"][0], "export": export, "settings": export["settings"]}[part].update(values)
+        {"case": entry["case"], "entry": entry, "row": entry["rows"][0], "export": export, "settings": export["settings"]}[part].update(
+            values
+        )
 
     return change
 

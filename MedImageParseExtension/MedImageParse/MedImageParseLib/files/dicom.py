@@ -316,7 +316,11 @@ def _listed(series: dict[str, list[_Image]]) -> str:
         description = "".join(letter for letter in str(group[0].header.get("SeriesDescription") or "") if letter.isprintable()).strip()[:40]
         about = f"{group[0].header.get('Modality') or 'modality unknown'}, {len(group)} images"
         rows.append(
-            (not number.isdecimal(), int(number) if number.isdecimal() else 0, f"{name} ({description + ', ' if description else ''}{about})")
+            (
+                not number.isdecimal(),
+                int(number) if number.isdecimal() else 0,
+                f"{name} ({description + ', ' if description else ''}{about})",
+            )
         )
     rows.sort()
     shown = "; ".join(text for _, _, text in rows[:12])
