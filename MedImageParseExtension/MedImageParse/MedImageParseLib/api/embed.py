@@ -21,7 +21,7 @@ from ..tasks.preprocessing import Preprocessing
 from ..tasks.sinks import IndexSink, ListSink
 from .calls import in_sentences
 from .connections import connected
-from .frames import EVERY, frame_number
+from .frames import one_frame
 from .inputs import check_kind, files_of, listed, tell_input
 from .insight_options import EmbedOptions, IndexOptions, Path_, PrepareOptions, SearchOptions
 from .sources import Input, find_sources
@@ -365,10 +365,7 @@ def read_one(
     """
     from .outputs import Reading
 
-    which = frame_number(frame)
-    if which == EVERY:
-        raise UsageError("Give the number of one frame: all frames at once are for segment.", code="frame")
-    reading = Reading.of(image, modality, progress, series, which)
+    reading = Reading.of(image, modality, progress, series, one_frame(frame))
     reading.volume.check()
     return reading.volume, reading.path, reading.warnings
 

@@ -66,6 +66,18 @@ def frame_number(frame: int | str | None) -> int | Literal["all"] | None:
     raise UsageError("A frame is its number, counted from 0, or all.", code="frame")
 
 
+def one_frame(frame: int | str | None) -> int | None:
+    """A frame's number, None where none is chosen.
+
+    Raises:
+        UsageError: as `frame_number`, and for all of them.
+    """
+    which = frame_number(frame)
+    if which == EVERY:
+        raise UsageError("Give the number of one frame: all frames at once are for segment.", code="frame")
+    return which
+
+
 def segment_frames(
     segment_one: Callable[..., SegmentationResult],
     image: Image,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -70,6 +71,48 @@ def check_kind(thing: object) -> None:
             taken=TAKEN,
             code="image-kind",
         )
+
+
+def path_of(thing: object) -> str:
+    """The path of an image, "" of one in memory."""
+    return os.fspath(thing) if isinstance(thing, (str, os.PathLike)) else ""
+
+
+def check_series(thing: object, series: str | int) -> None:
+    """Raises UsageError where a series is chosen of an image in memory."""
+    if series != "" and not is_path(thing):
+        raise UsageError("A series is chosen in a DICOM folder; an image in memory has none: leave it out.", code="no-series")
+
+
+def read_volumes(
+    thing: Any, modality: str = "", series: str | int = "", frame: int | None = None, *, every: bool = False
+) -> tuple[list[Volume], list[str]]:
+    """The volume of an image, read or taken as it is, and warnings.
+
+    Args:
+        thing: a path, or what `as_volume` takes.
+        modality: DICOM modality code, where the image does not say.
+        series: UID or number of a folder's DICOM series.
+        frame: which volume, from 0, of an image with several.
+        every: each volume of an image with several, in place of one.
+
+    Raises:
+        UsageError, InputError: as `as_volume` and `files.read.read_image`.
+    """
+    check_kind(thing)
+    check_series(thing, series)
+    warnings: list[str] = []
+    if not is_path(thing):
+        volumes = as_frames(thing) if every else [as_volume(thing, frame=frame)]
+    else:
+        from ..files.read import read_frames, read_image
+
+        if every:
+            volumes, warnings = read_frames(thing, series=str(series))
+        else:
+            volume, warnings = read_image(thing, series=str(series), frame=frame)
+            volumes = [volume]
+    return [replace(one, modality=modality.upper()) if modality else one for one in volumes], list(warnings)
 
 
 def as_volume(thing: object, *, frame: int | None = None) -> Volume:
@@ -158,8 +201,6 @@ def _from_nibabel(image: Any, frame: int | None) -> Volume:
 
 
 def _from_itk(image: Any, frame: int | None) -> Volume:
-    from dataclasses import replace
-
     from ..files.read import volume_of_itk
 
     volume = volume_of_itk(image, frame)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from ..packages import require
 from ..progress import Progress
 from ..redaction import redactor
 from ..tasks.results import PromptResult, SegmentationResult, voxel_volume_ml
-from .inputs import Image, as_frames, as_volume, check_kind, is_path, tell_input
+from .inputs import Image, is_path, path_of, read_volumes, tell_input
 
 if TYPE_CHECKING:
     from ..files.dicom_export import SourceSeries
@@ -110,49 +109,22 @@ class Reading:
             frame: which volume, from 0, of an image with several.
         """
         start = time.perf_counter()
-        warnings: list[str] = []
-        path = ""
-        check_kind(source)
-        if not is_path(source):
-            _no_series(series)
-            volume = as_volume(source, frame=frame)
-        else:
-            from ..files.read import read_image
-
+        if is_path(source):
             progress("reading", 0, 0)
-            path = os.fspath(cast("str | os.PathLike", source))
-            volume, warnings = read_image(Path(path), series=str(series), frame=frame)
-        if modality:
-            volume = dataclasses.replace(volume, modality=modality.upper())
-        return cls(volume, path, list(warnings), start, time.perf_counter() - start)
+        (volume,), warnings = read_volumes(source, modality, series, frame)
+        return cls(volume, path_of(source), warnings, start, time.perf_counter() - start)
 
     @classmethod
     def every(cls, source: Image, modality: str, progress: Progress, series: str | int = "") -> list[Reading]:
         """Each volume of an image with several; arguments as for `of`. What reading took is told by the first."""
-        from ..files.read import read_frames
-
         start = time.perf_counter()
-        check_kind(source)
         progress("reading", 0, 0)
-        warnings: list[str] = []
-        if is_path(source):
-            path = os.fspath(cast("str | os.PathLike", source))
-            volumes, warnings = read_frames(path, series=str(series))
-        else:
-            _no_series(series)
-            path, volumes = "", as_frames(source)
-        if modality:
-            volumes = [dataclasses.replace(volume, modality=modality.upper()) for volume in volumes]
+        volumes, warnings = read_volumes(source, modality, series, every=True)
         seconds = time.perf_counter() - start
         return [
-            cls(volume, path, [] if number else list(warnings), time.perf_counter() if number else start, 0.0 if number else seconds)
+            cls(volume, path_of(source), [] if number else warnings, time.perf_counter() if number else start, 0.0 if number else seconds)
             for number, volume in enumerate(volumes)
         ]
-
-
-def _no_series(series: str | int) -> None:
-    if series != "":
-        raise UsageError("A series is chosen in a DICOM folder; the image given is in memory already, so leave it out.")
 
 
 def finish(

@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Literal
 
 from ..errors import InputError, UsageError
 from ..imaging.volume import Volume
 from ..remedies import Sentence, joined
 from ..tasks.indexing import Source
-from .frames import EVERY, frame_number
-from .inputs import Image, as_volume, is_path, listed
+from .frames import one_frame
+from .inputs import Image, check_series, is_path, listed, read_volumes
 
 Input = Image
 
@@ -35,13 +35,12 @@ def find_sources(
     Raises:
         UsageError: no input, or an object that is no image. InputError: a path that is not there, or a folder without images.
     """
-    chosen = _Choice(modality, str(series), frame_number(frame))
-    if chosen.frame == EVERY:
-        raise UsageError("Give the number of one frame: all frames at once are for segment.", code="frame")
+    chosen = _Choice(modality, str(series), one_frame(frame))
     sources: list[Source] = []
     for number, one in enumerate(listed(inputs), start=1):
         if not is_path(one):
-            sources.append(_volume_source(one, Sentence("volume {number}", number=number), chosen))
+            check_series(one, chosen.series)
+            sources.append(Source(Sentence("volume {number}", number=number), "", partial(chosen.read, one)))
         elif chosen.series and Path(one).expanduser().is_dir():
             sources.append(_file_source(Path(one).expanduser(), chosen))  # wherever below it lies
         else:
@@ -82,7 +81,12 @@ class _Choice:
 
     modality: str
     series: str
-    frame: int | Literal["all"] | None
+    frame: int | None
+
+    def read(self, image: Image) -> tuple[Volume, list[str]]:
+        """The volume, and warnings."""
+        (volume,), warnings = read_volumes(image, self.modality, self.series, self.frame)
+        return volume, warnings
 
 
 def _series_sources(folder: Path, chosen: _Choice) -> list[Source]:
@@ -99,26 +103,7 @@ def _series_sources(folder: Path, chosen: _Choice) -> list[Source]:
 
 
 def _file_source(path: Path, chosen: _Choice, series: str = "", which: str = "") -> Source:
-    frame = chosen.frame if isinstance(chosen.frame, int) else None
-
-    def read() -> tuple[Volume, list[str]]:
-        from ..files.read import read_image
-
-        volume, warnings = read_image(path, series=chosen.series, frame=frame)
-        return _with_modality(volume, chosen.modality), warnings
-
     named = [path.name or str(path)]
     named += [which] if which else [Sentence("series {number}", number=chosen.series)] if chosen.series else []
-    named += [] if frame is None else [Sentence("frame {frame}", frame=frame)]
-    return Source(joined(named, ", "), os.path.abspath(path), read, series or chosen.series, frame)
-
-
-def _volume_source(image: Image, name: str, chosen: _Choice) -> Source:
-    if chosen.series:
-        raise UsageError("A series is chosen in a DICOM folder; an image in memory has none: leave it out.", code="no-series")
-    frame = chosen.frame if isinstance(chosen.frame, int) else None
-    return Source(name, "", lambda: (_with_modality(as_volume(image, frame=frame), chosen.modality), []))
-
-
-def _with_modality(volume: Volume, modality: str) -> Volume:
-    return replace(volume, modality=modality.upper()) if modality else volume
+    named += [] if chosen.frame is None else [Sentence("frame {frame}", frame=chosen.frame)]
+    return Source(joined(named, ", "), os.path.abspath(path), partial(chosen.read, path), series or chosen.series, chosen.frame)

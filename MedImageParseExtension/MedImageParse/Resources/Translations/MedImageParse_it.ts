@@ -1037,10 +1037,6 @@ left kidney</translation>
         <translation>Una serie si sceglie in una cartella DICOM; un&apos;immagine in memoria non ne ha: non indicarla.</translation>
     </message>
     <message>
-        <source>A series is chosen in a DICOM folder; the image given is in memory already, so leave it out.</source>
-        <translation>Una serie si sceglie in una cartella DICOM; l&apos;immagine indicata è già in memoria, quindi non indicarla.</translation>
-    </message>
-    <message>
         <source>A study vector needs at least one slice vector, with finite numbers only.</source>
         <translation>Un vettore di studio richiede almeno un vettore di sezione, con soli numeri finiti.</translation>
     </message>
@@ -1697,6 +1693,10 @@ left kidney</translation>
         <translation>L&apos;archivio {name} non contiene file; indicarne uno con immagini.</translation>
     </message>
     <message>
+        <source>The archive {name} holds the header of an image only; unpack it beside its voxels.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
         <source>The camera noted that this picture is to be shown turned; it is sent as stored, not turned.</source>
         <translation>La fotocamera ha annotato che questa immagine va mostrata ruotata; viene inviata come memorizzata, non ruotata.</translation>
     </message>
@@ -2159,6 +2159,10 @@ left kidney</translation>
     <message>
         <source>The group &apos;{options}&apos; is not known; give {listed}.</source>
         <translation>Il gruppo &apos;{options}&apos; non è noto; indicare {listed}.</translation>
+    </message>
+    <message>
+        <source>The header of {name} has no end; copy or export it again.</source>
+        <translation type="unfinished"></translation>
     </message>
     <message>
         <source>The image has {bad} voxels that are not finite numbers (NaN or infinity); replace them and try again.</source>
