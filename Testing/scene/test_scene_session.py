@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 from pathlib import Path
@@ -87,6 +88,24 @@ def test_slicer_utilities_find_the_scene():
     assert slicer.util.getNode("findable") is node
     session.closeScene()
     assert not hasattr(slicer, "mrmlScene")
+
+
+def test_a_node_that_only_garbage_holds_is_collected_with_its_undo_steps_and_ends_no_process():
+    before = set(undo._steps)
+    with session.freshScene():
+        node = volumes.nodeFromVolume(Volume(np.zeros(SHAPE, np.int16)), "CT")
+        segmentation = importSegments(None, node, [spec("liver", blob(SHAPE))]).segmentationNode
+        del node
+    holder = SimpleNamespace(segmentation=segmentation)  # younger than what is called at the node's end, which is so emptied before
+    holder.itself = holder
+    gc.disable()
+    try:
+        del holder, segmentation
+        assert len(undo._steps) == len(before) + 1
+        gc.collect()
+    finally:
+        gc.enable()
+    assert set(undo._steps) == before
 
 
 def test_nothing_of_a_run_is_left_after_it():

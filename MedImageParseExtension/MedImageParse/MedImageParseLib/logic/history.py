@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..models import SLICES, VOLUMES
-from ..scene.session import importSlicer
+from ..scene.session import importSlicer, observe
 from ..scene.undo import isInEffect
 from .jobs import Job
 from .runs import FOUND, ResultRow, RunResult
@@ -144,9 +144,9 @@ def historyOf(scene: Any) -> RunHistory:
         history = _histories[key] = RunHistory()
         kinds = importSlicer().vtkMRMLScene
         for event in (kinds.EndCloseEvent, kinds.EndImportEvent, kinds.EndRestoreEvent):
-            scene.AddObserver(event, lambda *_unused: history.clear())
-        scene.AddObserver(kinds.NodeRemovedEvent, lambda changed, _event: None if changed.IsClosing() else history.forgetDeleted(changed))
-        scene.AddObserver("DeleteEvent", partial(_forgetScene, _histories, key))
+            observe(scene, event, lambda *_unused: history.clear())
+        observe(scene, kinds.NodeRemovedEvent, lambda changed, _event: None if changed.IsClosing() else history.forgetDeleted(changed))
+        observe(scene, "DeleteEvent", partial(_forgetScene, _histories, key))
     return _histories[key]
 
 

@@ -42,6 +42,9 @@ class _Session:
 
 _session: _Session | None = None
 
+# What VTK may call while an object lives and as it is deleted, by the object's address.
+_callbacks: dict[str, list[Callable[..., object]]] = {}
+
 
 def importSlicer() -> Any:
     """The slicer package, or one sentence on how to get it.
@@ -165,6 +168,25 @@ def hierarchyItem(node: Any) -> tuple[Any, int]:
     scene = node.GetScene()
     hierarchy = importSlicer().vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene) if scene is not None else None
     return hierarchy, hierarchy.GetItemByDataNode(node) if hierarchy is not None else 0
+
+
+def observe(thing: Any, event: int | str, callback: Callable[..., object]) -> None:
+    """Have VTK call something at an object's event, as long as the object lives; "DeleteEvent" is the last of them.
+
+    The callback is held here until then. Where only the object held it, Python's garbage collector could empty it together with the
+    object's Python half, and VTK would call a function without its variables, which ends the whole process.
+
+    Args:
+        thing: a vtkObject.
+        event: its number, or its name.
+        callback: called with the object and the event; at its deletion the object is None.
+    """
+    callbacks, key = _callbacks, thing.GetAddressAsString("")
+    if key not in callbacks:
+        callbacks[key] = [lambda *_callerAndEvent: callbacks.pop(key, None)]
+        thing.AddObserver("DeleteEvent", callbacks[key][0], -1.0)  # after all others
+    callbacks[key].append(callback)
+    thing.AddObserver(event, callback)
 
 
 def removeNode(node: Any) -> None:

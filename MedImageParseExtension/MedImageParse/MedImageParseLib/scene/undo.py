@@ -17,13 +17,14 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from ..errors import MedImageParseError, UsageError
 from .geometry import imageToWorld, labelmapOf, segmentMask
-from .session import importSlicer, renderingPaused
+from .session import importSlicer, observe, renderingPaused
 
 _log = logging.getLogger(__name__)
 MARK_TAG = "MedImageParse.Import"  # of a segment: which imports it came from
@@ -79,7 +80,7 @@ def keepStep(segmentationNode: Any, step: ImportStep) -> None:
         step.fingerprints = segmentFingerprints(segmentationNode)
     key = segmentationNode.GetAddressAsString("")
     if key not in _steps:
-        segmentationNode.AddObserver("DeleteEvent", _forgetter(_steps, key))
+        observe(segmentationNode, "DeleteEvent", partial(_forget, _steps, key))
     step.state = _stateOf(segmentationNode)
     steps = _steps.setdefault(key, [])
     for each in steps:
@@ -186,16 +187,9 @@ def _stateOf(segmentationNode: Any) -> tuple:
     return tuple((each, image.GetMTime() if image is not None else 0) for each, image in images)
 
 
-def _forgetter(steps: dict[str, list[ImportStep]], key: str) -> Callable[..., None]:
-    """What a node's deletion calls: its address may be used again.
-
-    Everything is bound here: VTK passes no node (it is half gone), and at interpreter exit it deletes nodes after this module's names.
-    """
-
-    def forget(*_callerAndEvent: object) -> None:
-        steps.pop(key, None)
-
-    return forget
+def _forget(steps: dict[str, list[ImportStep]], key: str, *_callerAndEvent: object) -> None:
+    """A node is deleted: its address may be used again. All is bound: at interpreter exit VTK deletes nodes after this module's names."""
+    steps.pop(key, None)
 
 
 def takeBack(segmentationNode: Any, step: ImportStep) -> None:
