@@ -18,6 +18,7 @@ from typing import Any
 SCRIPTS = Path(__file__).resolve().parent
 ROOT = SCRIPTS.parent
 MODULE = ROOT / "MedImageParseExtension" / "MedImageParse"
+EFFECT = MODULE.parent / "SegmentEditorMedImageParse" / "SegmentEditorMedImageParse.py"
 sys.path[:0] = [str(SCRIPTS), str(MODULE), str(ROOT / "Testing")]
 
 import environment
@@ -139,14 +140,16 @@ def suggestions(studio: Studio) -> Any:
         studio.host.process()
         corner = edit.mapTo(studio.host.panel.window, studio.host.qt.QPoint(0, 0))
         row = edit.cursorRect().bottom()
-    panel.paste(studio.grabbed(shown), (corner.x() + 4, corner.y() + row + 4))
+    suggestions = studio.grabbed(shown)
+    left, top = corner.x() + 4, corner.y() + row + 4
     studio.host.key("promptsEdit", "Esc")
     studio.host.click("browseButton")
     studio.host.type("browseFilterEdit", "gland")
     dialog = studio.grabbed(studio.panel.prompts._browser.dialog)
-    sheet = Image.new("RGB", (panel.width + 16 + dialog.width, max(panel.height, dialog.height)), (239, 239, 239))
-    sheet.paste(panel, (0, 0))
-    sheet.paste(dialog, (panel.width + 16, 0))
+    beside = max(panel.width, left + suggestions.width) + 16
+    sheet = Image.new("RGB", (beside + dialog.width, max(panel.height, dialog.height)), (239, 239, 239))
+    for picture, place in ((panel, (0, 0)), (suggestions, (left, top)), (dialog, (beside, 0))):
+        sheet.paste(picture, place)
     return sheet
 
 
@@ -407,6 +410,10 @@ def studio(language: str = "") -> Any:
         os.environ["MEDIMAGEPARSE_ENGINES_DIR"] = str(Path(folder) / "engines")
         with Host(language) as host:
             host.load_module("MedImageParse", MODULE / "MedImageParse.py")
+            host.load_module("SegmentEditorMedImageParse", EFFECT, open_it=False)
+            host.start_up()
+            host.open_segment_editor()  # which a person's Slicer has
+            host.open_module("MedImageParse")
             yield Studio(host, Path(folder))
             if host.slot_errors:
                 print("slots:", *host.slot_errors, sep="\n", file=sys.stderr)

@@ -7,7 +7,7 @@ from typing import Any
 
 # From the top down: at file level a package imports from its own row and from the rows below it.
 ROWS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
-    ("faces", (("panels", "the panel: the only package that knows Qt"), ("cli", "the command line, made from the API"),
+    ("interfaces", (("panels", "the panel: the only package that knows Qt"), ("cli", "the command line, made from the API"),
         ("agents", "tools for agents: MCP over stdio"))),
     ("jobs", (("logic", "queue of jobs, the two Logic classes"),)),
     ("facade", (("api", "what a person calls from Python"),)),
@@ -15,15 +15,15 @@ ROWS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     (
         "work",
         (
-            ("tasks", "one file a job: arrays in, masks or vectors out"), ("azure", "Resource Manager: discovery, deployment, batch jobs"),
+            ("tasks", "one file per job: arrays in, masks or vectors out"), ("azure", "Resource Manager: discovery, deployment, batch jobs"),
             ("local_endpoint", "the server of the local demo"),
         ),
     ),
     (
-        "doors",
+        "input, output",
         (
-            ("wire", "what each model says and hears: bytes in, bytes out"), ("search", "the index of vectors"),
-            ("files", "reading and writing files"), ("scene", "MRML: volumes out, segments in"), ("engines", "what answers behind the local endpoint"),
+            ("wire", "requests and replies of each model, as bytes"), ("search", "the index of vectors"),
+            ("files", "reading and writing files"), ("scene", "MRML: volumes out, segments in"), ("engines", "models behind the local endpoint"),
         ),
     ),
     (
@@ -33,7 +33,7 @@ ROWS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
             ("profiles", "endpoints by name, consent"),
         ),
     ),
-    ("knowledge", (("imaging", "geometry, windows, slabs, NIfTI bytes"), ("prompts", "targets, codes, grammar"))),
+    ("domain", (("imaging", "geometry, windows, slabs, NIfTI bytes"), ("prompts", "targets, codes, grammar"))),
 )  # fmt: skip
 BASE = "models   errors   progress   (and the other files beside the packages)"
 

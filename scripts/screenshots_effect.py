@@ -6,12 +6,10 @@ with the local demo engine.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 WIDTH, _HEIGHT, _GAP, _VIEW = 300, 760, 10, (400, 356)  # pixels
 _NOTE = "The effect's options in the headless Slicer of Testing/host, with the local demo engine (not MedImageParse)."
-_EFFECT = Path(__file__).resolve().parents[1] / "MedImageParseExtension" / "SegmentEditorMedImageParse" / "SegmentEditorMedImageParse.py"
 _BACKGROUND = (128, 128, 128)
 
 
@@ -85,8 +83,6 @@ def _editor(studio: Any) -> Any:
     """The Segment Editor, open in front."""
     from effect_support import Annotator
 
-    studio.host.load_module("SegmentEditorMedImageParse", _EFFECT, open_it=False)
-    studio.host.start_up()
     return Annotator(studio.host)
 
 

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import Any
-
-_EFFECT = Path(__file__).resolve().parents[1] / "MedImageParseExtension" / "SegmentEditorMedImageParse" / "SegmentEditorMedImageParse.py"
 
 
 def italian(studio: Any) -> Any:
@@ -53,8 +49,6 @@ def italian_effect(studio: Any) -> Any:
     _sample(studio)
     host = studio.host
     volume = host.find("volumeSelector").currentNode()
-    host.load_module("SegmentEditorMedImageParse", _EFFECT, open_it=False)
-    host.start_up()
     editor = host.open_segment_editor()
     editor.setSegmentationNode(newSegmentation(volume))
     editor.setSourceVolumeNode(volume)

@@ -81,7 +81,7 @@ def adapter_train(studio: Any) -> Any:
 
 def adapter_evaluate(studio: Any) -> Any:
     _trained(studio)
-    studio.host.choose("evaluatePartComboBox", "All labeled images (optimistic)")
+    studio.host.choose("evaluatePartComboBox", "All labeled images")
     _do(studio, "evaluate")
     studio.host.click("rocPlotButton")
     return _picture(studio, 380, 1150)

@@ -173,3 +173,19 @@ def test_recent_prompts_are_settings_and_hold_nothing_but_names_of_targets(opene
     node.SetName("DOE^JANE 1980")
     opened.run()
     assert qt.QSettings().value("MedImageParse/RecentPrompts") == '["cube"]'
+
+
+def test_the_field_grows_with_its_prompts_so_that_none_is_out_of_sight(opened):
+    field = opened.host.find("promptsEdit")
+    heights = []
+    for count in (1, 4, 6, 30):
+        opened.host.type("promptsEdit", "\n".join(f"structure {number}" for number in range(count)))
+        opened.host.key("promptsEdit", "Esc")
+        opened.host.process()
+        heights.append(field.height)
+        assert (field.verticalScrollBar().maximum > 0) == (count == 30)
+    assert heights[0] == heights[1] < heights[2] < heights[3] < 200
+    opened.host.type("promptsEdit", "liver\nspleen\nbones\nlungs\nkidneys")
+    with opened.host.panel.dressed(300, 900, 1.5, "light"):
+        opened.host.process()
+        assert field.verticalScrollBar().maximum == 0, "at a large font, too"

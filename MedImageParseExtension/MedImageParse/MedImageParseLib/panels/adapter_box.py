@@ -146,21 +146,19 @@ class TrainBox:
         self._context, self._adapter = context, adapter
         self.task = TaskBox(ui, "train", self._start, context.logic.cancel, _("Train an adapter on these labels. Nothing is sent."))
         self._set = Choice(ui.trainSetComboBox, (), lambda _key: context.changed())
-        self._patients = Choice(ui.trainPatientsComboBox, ((_EACH, _("Each volume is one patient")),))
+        self._patients = Choice(ui.trainPatientsComboBox, ((_EACH, _("One per volume")),))
         self._kind = Choice(ui.trainKindComboBox, (("linear", _("Logistic regression")), ("network", _("Published network"))))
         self._by = Choice(
-            ui.trainByComboBox, (("slice", _("Each slice")), ("mean", _("Volumes, mean")), ("statistics", _("Volumes, seven statistics")))
+            ui.trainByComboBox, (("slice", _("Each slice")), ("mean", _("Volumes, mean")), ("statistics", _("Volumes, 7 statistics")))
         )
         self._asked = ""
 
     def show(self) -> None:
         """Show everything as it is now."""
         sets = self._context.summary.label_sets if self._context.summary is not None else ()
-        text = _("{set} ({labels} labels, {places} images)")
-        self._set.fill(
-            [(one.set, text.format(set=one.set, labels=len(one.counts), places=f"{sum(one.counts.values()):,}")) for one in sets]
-        )
-        self._patients.fill([(_EACH, _("Each volume is one patient")), *((one.set, one.set) for one in sets)])
+        text = _("{set} ({places} images)")
+        self._set.fill([(one.set, text.format(set=one.set, places=f"{sum(one.counts.values()):,}")) for one in sets])
+        self._patients.fill([(_EACH, _("One per volume")), *((one.set, one.set) for one in sets)])
         self.task.showReady(self.whyNot())
 
     def whyNot(self) -> str:
@@ -204,9 +202,9 @@ class EvaluateBox:
         self._part = Choice(
             ui.evaluatePartComboBox,
             (
-                ("test", _("Images held out for testing")),
-                ("new", _("Images not used for training")),
-                ("all", _("All labeled images (optimistic)")),
+                ("test", _("Held-out test images")),
+                ("new", _("New images")),
+                ("all", _("All labeled images")),
             ),
         )
 
@@ -240,7 +238,8 @@ class ApplyBox:
         self.task = TaskBox(ui, "apply", self._start, context.logic.cancel, _("Classify these images with the adapter."))
         self.result: AppliedResult | None = None
         self._to = Choice(ui.applyToComboBox, ((INDEX, _("The index")), (VOLUME, _("This volume"))), lambda _key: context.changed())
-        setUpTable(ui.answersTable, [_("Image"), _("Label"), _("Probability")], widest=0)
+        setUpTable(ui.answersTable, [_("Image"), _("Label"), _("%")], widest=0)
+        ui.answersTable.horizontalHeaderItem(2).setToolTip(_("Probability"))
         ui.answersTable.connect("cellDoubleClicked(int,int)", lambda row, _column: self._openRow(row))
         ui.answersTableButton.connect("clicked()", self._showTable)
 
@@ -276,8 +275,8 @@ class ApplyBox:
         for answer in result.answers[:_MOST_ROWS]:
             ranked = answer.ranked(result.labels)[:_MOST_ROWS]
             best, share = ranked[0]
-            tip = "\n".join(f"{label}: {100 * own:.1f} %" for label, own in ranked)
-            rows.append(((_called(answer), best, f"{100 * share:.0f} %"), tip))
+            tip = "\n".join([_called(answer), *(f"{label}: {100 * own:.1f} %" for label, own in ranked)])
+            rows.append(((_called(answer), best, f"{100 * share:.0f}"), tip))
         fillTable(self._ui.answersTable, rows)
         counts = Counter(answer.ranked(result.labels)[0][0] for answer in result.answers)
         told = ", ".join(f"{label} {count:,}" for label, count in counts.most_common(_MOST_ROWS))

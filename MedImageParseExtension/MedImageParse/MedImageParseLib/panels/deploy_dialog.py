@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import qt
 import slicer
 from slicer.i18n import tr as _
 
@@ -20,7 +19,7 @@ from ..progress import Cancellation, Progress
 from .message_row import MessageRow, noHelp
 from .profile_form import entraMethods
 from .sentences import signInText, worded
-from .tab import loadWidgets
+from .tab import loadWidgets, scrollingDialog
 from .widgets import Choice, StatusIcons, Timer, dispose, plain, setTip, showRich, showSentence
 
 _SIZE = (460, 640)  # pixels
@@ -70,7 +69,7 @@ class DeployDialog:
             button.connect("clicked()", slot)
         ui.deployList.connect("itemSelectionChanged()", self._show)
         self._timer = Timer(self._poll, POLL_MS, isOnce=False)
-        self.dialog = _window(widget)
+        self.dialog = scrollingDialog(widget, _("Deploy an endpoint in Azure"), _SIZE)
         self._modelChosen(self._model.key)
 
     def open(self) -> None:
@@ -258,16 +257,3 @@ def _stageText(stage: str) -> str:
 def _inSentence(help: str) -> str:
     """An option's help as a tooltip."""
     return f"{help[:1].upper()}{help[1:]}."
-
-
-def _window(widget: Any) -> Any:
-    dialog = qt.QDialog(slicer.util.mainWindow())
-    dialog.setWindowTitle(_("Deploy an endpoint in Azure"))
-    layout = qt.QVBoxLayout(dialog)
-    layout.addWidget(widget)
-    layout.addStretch(1)
-    buttons = qt.QDialogButtonBox(qt.QDialogButtonBox.Close)
-    buttons.connect("rejected()", dialog.hide)
-    layout.addWidget(buttons)
-    dialog.resize(*_SIZE)
-    return dialog

@@ -48,7 +48,6 @@ class ManyBox:
         ui.manyButton.setMenu(self._menu)
         self._filled: tuple = ()
         setUpTable(ui.manyTable, (_("Image"), _("State")), 0)
-        ui.manyTable.verticalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
         ui.manyTable.connect("cellClicked(int,int)", self._clicked)
 
     @property

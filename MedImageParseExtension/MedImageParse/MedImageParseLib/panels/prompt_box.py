@@ -16,6 +16,7 @@ from ..prompts import grammar
 from ..prompts.catalogue import lookup
 from .browse_dialog import BrowseDialog
 from .completer import Completer
+from .pixmaps import Watcher
 from .presets_menu import PresetsMenu
 from .prompt_hints import PromptHints
 from .sentences import words
@@ -24,6 +25,7 @@ from .widgets import addAction, setReady, signalsBlocked
 _SETTINGS_KEY = "MedImageParse/RecentPrompts"
 _KEPT = 12
 _SHOWN = 60  # characters of an entry in the menu
+_FEWEST_LINES, _MOST_LINES = 4, 8  # of the field; more are scrolled
 
 
 class PromptBox:
@@ -54,6 +56,9 @@ class PromptBox:
         self._menu = qt.QMenu(self._recentButton)
         self._recentButton.setMenu(self._menu)
         self._edit.connect("textChanged()", self._changed)
+        self._edit.connect("blockCountChanged(int)", lambda _count: self._fit())
+        self._watcher = Watcher(onResize=self._fit)
+        self._edit.installEventFilter(self._watcher)
         ui.browseButton.connect("clicked()", self.browse)
         self._fillMenu()
 
@@ -67,6 +72,14 @@ class PromptBox:
             with signalsBlocked(self._edit):
                 self._edit.setPlainText(text)
         self.hints.later()
+
+    def _fit(self) -> None:
+        """Make the field as high as its lines, so that no prompt is out of sight."""
+        lines = min(max(self._edit.blockCount, _FEWEST_LINES), _MOST_LINES)
+        around = 2 * (self._edit.frameWidth + round(self._edit.document().documentMargin)) + 1
+        height = lines * (qt.QFontMetrics(self._edit.font).lineSpacing() + 1) + around  # Qt rounds each line up
+        if height != self._edit.height:
+            self._edit.setFixedHeight(height)
 
     def prompts(self) -> list[str]:
         """The prompts, one a structure. Raises UsageError with a sentence: none given, one given twice."""

@@ -65,7 +65,6 @@ class ResultsBox:
         self._cells = SegmentColumns(ui.segmentsTable, self._cellsOf, icons.icon("Good"), self._goToSegment, _HIGHEST_SEGMENTS)
         table = ui.resultsTable
         setUpTable(table, [_("Structure"), _("Result"), _("Volume"), _("Agreement")], widest=0)
-        table.verticalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
         table.connect("cellClicked(int,int)", self._goTo)
         ui.segmentsTable.connect("selectionChanged(QItemSelection,QItemSelection)", lambda *_which: self._showDelete())
         ui.deleteButton.connect("clicked()", self._delete)

@@ -21,7 +21,7 @@ from .find_box import FindBox
 from .message_row import Help, MessageRow
 from .privacy_box import PrivacyBox
 from .profile_form import KeyBox, ProfileForm
-from .tab import loadWidgets
+from .tab import loadWidgets, scrollingDialog
 from .widgets import StatusIcons, dispose, showSentence
 
 _EMPTY = Profile(name="", url="")
@@ -61,7 +61,7 @@ class SettingsPanel:
             (ui.deployButton, self.openDeploy),
         ):  # fmt: skip
             button.connect("clicked()", slot)
-        self.dialog = _dialog(self.widget)
+        self.dialog = scrollingDialog(self.widget, _("Endpoint settings"), _DIALOG)
         self.show()
 
     def open(self) -> None:
@@ -211,22 +211,3 @@ class SettingsPanel:
         if not self.ui.moreButton.collapsed or not named & _UNDER_MORE:
             return None
         return _("Show More"), lambda: self.ui.moreButton.setCollapsed(False)
-
-
-def _dialog(widget: Any) -> Any:
-    """A window with a scroll bar round the settings, which are taller than small screens."""
-    dialog = qt.QDialog(slicer.util.mainWindow())
-    dialog.setWindowTitle(_("Endpoint settings"))
-    layout = qt.QVBoxLayout(dialog)
-    area = qt.QScrollArea()
-    area.setWidgetResizable(True)
-    area.setFrameShape(qt.QFrame.NoFrame)
-    area.setHorizontalScrollBarPolicy(qt.Qt.ScrollBarAlwaysOff)
-    area.setWidget(widget)
-    area.setMinimumWidth(_DIALOG[0] // 2)
-    layout.addWidget(area)
-    buttons = qt.QDialogButtonBox(qt.QDialogButtonBox.Close)
-    buttons.connect("rejected()", dialog.hide)
-    layout.addWidget(buttons)
-    dialog.resize(*_DIALOG)
-    return dialog

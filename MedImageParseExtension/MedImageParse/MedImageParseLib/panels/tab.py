@@ -165,6 +165,31 @@ def loadWidgets(uiPath: str) -> Any:
     return widget
 
 
+def scrollingDialog(widget: Any, title: str, size: tuple[int, int]) -> Any:
+    """A window of its own with a widget that may be taller than the screen, and Close. It does not wait.
+
+    Args:
+        widget: what it holds.
+        title: of the window.
+        size: width and height in pixels.
+    """
+    dialog = qt.QDialog(slicer.util.mainWindow())
+    dialog.setWindowTitle(title)
+    layout = qt.QVBoxLayout(dialog)
+    area = qt.QScrollArea()
+    area.setWidgetResizable(True)
+    area.setFrameShape(qt.QFrame.NoFrame)
+    area.setHorizontalScrollBarPolicy(qt.Qt.ScrollBarAlwaysOff)
+    area.setWidget(widget)
+    area.setMinimumWidth(size[0] // 2)
+    layout.addWidget(area)
+    buttons = qt.QDialogButtonBox(qt.QDialogButtonBox.Close)
+    buttons.connect("rejected()", dialog.hide)
+    layout.addWidget(buttons)
+    dialog.resize(*size)
+    return dialog
+
+
 def volumeInView() -> Any:
     """The volume that the slice views show, None where there is none."""
     selection = slicer.app.applicationLogic().GetSelectionNode()

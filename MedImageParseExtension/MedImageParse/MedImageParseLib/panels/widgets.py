@@ -187,6 +187,7 @@ def setUpTable(table: Any, titles: Sequence[str], widest: int) -> None:
     table.setColumnCount(len(titles))
     table.setHorizontalHeaderLabels(list(titles))
     table.verticalHeader().setVisible(False)
+    table.verticalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
     header = table.horizontalHeader()
     for column in range(len(titles)):
         header.setSectionResizeMode(column, qt.QHeaderView.Stretch if column == widest else qt.QHeaderView.ResizeToContents)

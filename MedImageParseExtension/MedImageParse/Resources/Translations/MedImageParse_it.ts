@@ -5224,6 +5224,10 @@ chest x-ray no finding</translation>
 <context>
     <name>panels.adapter_box</name>
     <message>
+        <source>%</source>
+        <translation>%</translation>
+    </message>
+    <message>
         <source>95 %</source>
         <translation>95 %</translation>
     </message>
@@ -5244,8 +5248,8 @@ chest x-ray no finding</translation>
         <translation>Adattatori (*.npz)</translation>
     </message>
     <message>
-        <source>All labeled images (optimistic)</source>
-        <translation>Tutte le immagini etichettate (ottimistico)</translation>
+        <source>All labeled images</source>
+        <translation>Tutte quelle etichettate</translation>
     </message>
     <message>
         <source>Average precision</source>
@@ -5272,24 +5276,16 @@ chest x-ray no finding</translation>
         <translation>Ogni sezione</translation>
     </message>
     <message>
-        <source>Each volume is one patient</source>
-        <translation>Ogni volume è un paziente</translation>
-    </message>
-    <message>
         <source>Evaluate the adapter on images of the index. Nothing is sent.</source>
         <translation>Valuta l&apos;adattatore su immagini dell&apos;indice. Non viene inviato nulla.</translation>
     </message>
     <message>
+        <source>Held-out test images</source>
+        <translation>Immagini di test</translation>
+    </message>
+    <message>
         <source>Image</source>
         <translation>Immagine</translation>
-    </message>
-    <message>
-        <source>Images held out for testing</source>
-        <translation>Immagini riservate per la prova</translation>
-    </message>
-    <message>
-        <source>Images not used for training</source>
-        <translation>Immagini non usate per l&apos;addestramento</translation>
     </message>
     <message>
         <source>Label</source>
@@ -5306,6 +5302,14 @@ chest x-ray no finding</translation>
     <message>
         <source>Measured on {items} images of {groups} patients.</source>
         <translation>Misurato su {items} immagini di {groups} pazienti.</translation>
+    </message>
+    <message>
+        <source>New images</source>
+        <translation>Immagini nuove</translation>
+    </message>
+    <message>
+        <source>One per volume</source>
+        <translation>Uno per volume</translation>
     </message>
     <message>
         <source>Open an adapter</source>
@@ -5360,12 +5364,12 @@ chest x-ray no finding</translation>
         <translation>Valore</translation>
     </message>
     <message>
-        <source>Volumes, mean</source>
-        <translation>Volumi, media</translation>
+        <source>Volumes, 7 statistics</source>
+        <translation>Volumi, 7 statistiche</translation>
     </message>
     <message>
-        <source>Volumes, seven statistics</source>
-        <translation>Volumi, sette statistiche</translation>
+        <source>Volumes, mean</source>
+        <translation>Volumi, media</translation>
     </message>
     <message>
         <source>{count} images: {told}.</source>
@@ -5376,8 +5380,8 @@ chest x-ray no finding</translation>
         <translation>{place}, {name}</translation>
     </message>
     <message>
-        <source>{set} ({labels} labels, {places} images)</source>
-        <translation>{set} ({labels} etichette, {places} immagini)</translation>
+        <source>{set} ({places} images)</source>
+        <translation>{set} ({places} immagini)</translation>
     </message>
 </context>
 <context>
