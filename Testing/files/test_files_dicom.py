@@ -215,3 +215,177 @@ def test_files_that_pydicom_ships_as_test_data_read_with_the_values_pydicom_find
         image = pydicom.dcmread(path)
         expected = apply_modality_lut(image.pixel_array, image)
         assert np.array_equal(read_image(path)[0].voxels[0], expected), name
+
+
+FLAT = {"ImageOrientationPatient": [1, 0, 0, 0, 1, 0], "PixelSpacing": [0.9, 0.7]}
+
+
+@pytest.mark.parametrize("content", [b"", bytes(5000), b"<html>error 500</html>" * 20, b"\x89PNG\r\n\x1a\n" + bytes(300)])
+@pytest.mark.parametrize("name", ["000.dcm", "IM000"])
+def test_a_slice_that_is_no_dicom_any_more_is_named_and_other_files_are_not(tmp_path, content, name):
+    write_series(tmp_path / "ct")
+    if name == "IM000":
+        for path in sorted((tmp_path / "ct").iterdir()):
+            path.rename(path.with_name(f"IM{path.stem}"))
+    (tmp_path / "ct" / name).write_bytes(content)
+    (tmp_path / "ct" / "README").write_text("notes")
+    (tmp_path / "ct" / "Thumbs.db").write_bytes(bytes(3000))
+    _volume, warnings = read_image(tmp_path / "ct")
+    assert warnings[0].startswith("1 of 5 files") and warnings[0].endswith(f": {name}.")
+
+
+@pytest.mark.parametrize("storage,name", [("1.2.840.10008.5.1.4.1.1.78.1", "Lensometry"), ("1.3.12.2.1107.5.9.1", "private")])
+def test_an_object_without_an_image_is_no_damaged_slice(tmp_path, storage, name):
+    pixels = write_series(tmp_path / "mr")
+    write_image(tmp_path / "mr" / "other.dcm", pixels[0], storage=storage, Rows=None, Columns=None, PixelData=None)
+    volume, warnings = read_image(tmp_path / "mr")
+    assert volume.shape_kji == (5, 6, 8) and not warnings
+    with pytest.raises(InputError, match=name):
+        read_image(tmp_path / "mr" / "other.dcm")
+
+
+@pytest.mark.parametrize(
+    "modality,tags", [("US", {}), ("OT", {}), ("DX", {"shape": (9, 7)}), ("CT", {"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]})]
+)
+def test_two_pictures_are_no_volume_and_both_are_named(tmp_path, modality, tags):
+    for number in range(2):
+        shape = tags.get("shape", (6, 8)) if number else (6, 8)
+        place = FLAT | {"ImagePositionPatient": [0, 0, number]} if modality == "CT" else {}
+        kinds = {"ImageType": tags["ImageType"]} if "ImageType" in tags else {}
+        write_image(tmp_path / f"{number}.dcm", np.zeros(shape, np.uint16), Modality=modality, **place, **kinds)
+    with pytest.raises(InputError, match=r"not slices of a volume.*one of these") as caught:
+        read_image(tmp_path)
+    assert "0.dcm, 1.dcm" in str(caught.value)
+
+
+def test_a_screenshot_without_a_place_among_slices_is_left_out_by_name(tmp_path):
+    pixels = write_series(tmp_path / "ct")
+    write_image(tmp_path / "ct" / "dose.dcm", pixels[0])
+    volume, warnings = read_image(tmp_path / "ct")
+    assert np.array_equal(volume.voxels, pixels - 1024) and len(warnings) == 1 and "dose.dcm" in warnings[0]
+
+
+def test_slices_exported_twice_count_once_and_other_images_at_a_place_are_named(tmp_path):
+    pixels = write_series(tmp_path / "ct")
+    place = FLAT | {"ImagePositionPatient": [-20, -30, 100], "RescaleIntercept": -1024, "RescaleSlope": 1}
+    write_image(tmp_path / "ct" / "again.dcm", pixels[0], InstanceNumber=99, **place)
+    volume, warnings = read_image(tmp_path / "ct")
+    assert np.array_equal(volume.voxels, pixels - 1024) and len(warnings) == 1 and "again.dcm" in warnings[0]
+    write_image(tmp_path / "ct" / "again.dcm", pixels[1], InstanceNumber=99, **place)
+    with pytest.raises(InputError, match="same position.*again.dcm"):
+        read_image(tmp_path / "ct")
+
+
+def test_files_of_several_frames_among_single_images_are_named(tmp_path):
+    pixels = write_series(tmp_path / "ct")
+    write_image(tmp_path / "ct" / "cine.dcm", pixels, NumberOfFrames=5)
+    with pytest.raises(InputError, match="several frames beside single images: cine.dcm"):
+        read_image(tmp_path / "ct")
+
+
+@pytest.mark.parametrize("cut", [0, 60])
+@pytest.mark.parametrize("implicit", [True, False])
+def test_fewer_frames_than_promised_are_refused(tmp_path, cut, implicit):
+    pixels = np.zeros((3, 6, 8), np.int16)
+    write_image(tmp_path / "cine.dcm", pixels, NumberOfFrames=3 if cut else 4)
+    if implicit:
+        image = pydicom.dcmread(tmp_path / "cine.dcm")
+        image.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2"
+        image.save_as(tmp_path / "cine.dcm", implicit_vr=True, little_endian=True)
+    content = (tmp_path / "cine.dcm").read_bytes()
+    (tmp_path / "cine.dcm").write_bytes(content[: len(content) - cut])
+    with pytest.raises(InputError, match="2 of the 3 frames" if cut else "3 of the 4 frames"):
+        read_image(tmp_path / "cine.dcm")
+
+
+def test_the_last_slice_of_uneven_ones_lies_within_the_volume(tmp_path):
+    heights = [0, 2.5, 5, 7.3, 9.95, 12.5]
+    write_series(tmp_path / "ct", count=6, positions=[[0, 0, height] for height in heights])
+    volume, _warnings = read_image(tmp_path / "ct")
+    top = (volume.ijk_to_ras @ [0, 0, volume.shape_kji[0] - 0.5, 1])[2]
+    assert 12.5 <= top < 12.5 + volume.spacing_ijk[2]
+
+
+@pytest.mark.parametrize("tagged", [True, False])
+def test_padding_is_never_mixed_with_tissue(tmp_path, tagged):
+    tags = FLAT | ({"PixelPaddingValue": -3024} if tagged else {})
+    for number, height in enumerate((0, 2, 4, 10)):
+        pixels = np.full((20, 20), 40, np.int16)
+        pixels[:, : 2 + 4 * number] = -3024
+        write_image(tmp_path / f"{number}.dcm", pixels, ImagePositionPatient=[0, 0, height], **tags)
+    volume, _warnings = read_image(tmp_path)
+    assert volume.shape_kji[0] == 6 and set(np.unique(volume.voxels)) == {-3024, 40}
+
+
+@pytest.mark.parametrize(
+    "tags,expected",
+    [
+        ({"PixelPaddingValue": 0, "PhotometricInterpretation": "MONOCHROME1", "Modality": "DX"}, (4095,)),
+        ({"PixelPaddingValue": 0, "PhotometricInterpretation": "MONOCHROME1", "Modality": "CT"}, (0,)),
+        ({"PixelPaddingValue": 10, "PixelPaddingRangeLimit": 30, "RescaleSlope": 2, "RescaleIntercept": -100}, (-80, -40)),
+        ({"PixelPaddingRangeLimit": 30}, ()),
+    ],
+)
+def test_padding_is_changed_as_the_pixels_are(tmp_path, tags, expected):
+    write_image(tmp_path / "x.dcm", np.full((4, 4), 77, np.uint16), BitsStored=12, HighBit=11, **tags)
+    assert read_image(tmp_path / "x.dcm")[0].padding == expected
+
+
+def test_a_modality_table_comes_before_the_inversion(tmp_path):
+    pixels = np.random.default_rng(1).integers(0, 256, (6, 8)).astype(np.uint16)
+    table = pydicom.Dataset()
+    table.LUTDescriptor, table.ModalityLUTType = [256, 0, 16], "US"
+    curve = (np.arange(256) ** 2).astype(np.uint16)
+    table.add_new(0x00283006, "OW", curve.tobytes())
+    tags = {"Modality": "CR", "ModalityLUTSequence": Sequence([table])}
+    write_image(tmp_path / "x.dcm", pixels, PhotometricInterpretation="MONOCHROME1", **tags)
+    assert np.array_equal(read_image(tmp_path / "x.dcm")[0].voxels[0], 65535 - curve[pixels].astype(int))
+
+
+def test_values_stored_in_the_upper_bits_are_read(tmp_path):
+    pixels = np.random.default_rng(1).integers(0, 4096, (6, 8)).astype(np.uint16)
+    write_image(tmp_path / "x.dcm", pixels << 4, BitsStored=12, HighBit=15)
+    assert np.array_equal(read_image(tmp_path / "x.dcm")[0].voxels[0], pixels)
+
+
+@pytest.mark.parametrize("name", ["SC_rgb_rle_16bit.dcm", "SC_rgb_rle_32bit.dcm"])
+def test_deep_colors_are_their_upper_eight_bits(name):
+    from pydicom.data import get_testdata_file
+
+    path = get_testdata_file(name, download=False)
+    stored = pydicom.dcmread(path).pixel_array
+    assert np.array_equal(read_image(path)[0].voxels[0], stored >> (8 * stored.dtype.itemsize - 8))
+
+
+def ultrasound_volume(folder):
+    shared, frames = pydicom.Dataset(), []
+    measures, plane = pydicom.Dataset(), pydicom.Dataset()
+    measures.PixelSpacing, measures.SliceThickness = [0.9, 0.7], 1.0
+    plane.ImageOrientationVolume = [1, 0, 0, 0, 1, 0]
+    shared.PixelMeasuresSequence, shared.PlaneOrientationVolumeSequence = Sequence([measures]), Sequence([plane])
+    for number in (2, 0, 1):
+        frame, place = pydicom.Dataset(), pydicom.Dataset()
+        place.ImagePositionVolume = [1.0, 2.0, 3.0 * number]
+        frame.PlanePositionVolumeSequence = Sequence([place])
+        frames.append(frame)
+    pixels = np.random.default_rng(8).integers(0, 255, (3, 6, 8)).astype(np.uint8)
+    groups = {"SharedFunctionalGroupsSequence": Sequence([shared]), "PerFrameFunctionalGroupsSequence": Sequence(frames)}
+    write_image(folder / "us.dcm", pixels, storage="1.2.840.10008.5.1.4.1.1.6.2", Modality="US", NumberOfFrames=3, **groups)
+    return pixels
+
+
+def test_an_ultrasound_volume_is_stacked_by_its_own_positions(tmp_path):
+    pixels = ultrasound_volume(tmp_path)
+    volume, warnings = read_image(tmp_path / "us.dcm")
+    assert np.array_equal(volume.voxels, pixels[[1, 2, 0]]) and np.allclose(volume.spacing_ijk, [0.7, 0.9, 3.0])
+    assert len(warnings) == 1 and "are assumed" in warnings[0]
+
+
+@pytest.mark.parametrize("kind,is_volume", [("RECON TOMO", True), ("WHOLE BODY", False), ("TOMO", False), ("DYNAMIC", False)])
+def test_views_of_a_gamma_camera_are_no_slices(tmp_path, kind, is_volume):
+    detector = pydicom.Dataset()
+    detector.ImagePositionPatient, detector.ImageOrientationPatient = [0, 0, 50], [1, 0, 0, 0, 1, 0]
+    tags = {"Modality": "NM", "NumberOfFrames": 3, "ImageType": ["ORIGINAL", "PRIMARY", kind, "EMISSION"], "SliceThickness": 4}
+    write_image(tmp_path / "nm.dcm", np.zeros((3, 6, 8), np.uint16), DetectorInformationSequence=Sequence([detector]), **tags)
+    warnings = read_image(tmp_path / "nm.dcm")[1]
+    assert any("do not say where" in warning for warning in warnings) is not is_volume

@@ -88,3 +88,20 @@ def test_what_unpacks_to_more_than_is_allowed_or_is_damaged_is_refused(tmp_path,
     for name in ("large.dcm.gz", "large.zip", "cut.zip", "cut.dcm.gz", "empty.zip"):
         with pytest.raises(InputError, match=name):
             read_image(tmp_path / name)
+
+
+def test_files_of_a_zip_keep_their_names_in_sentences_and_a_sidecar_is_no_image(tmp_path):
+    write_series(tmp_path / "s")
+    with zipfile.ZipFile(tmp_path / "s.zip", "w") as archive:
+        for path in (tmp_path / "s").iterdir():
+            archive.writestr(f"a/{path.name}", b"" if path.name == "002.dcm" else path.read_bytes())
+    assert "002.dcm" in read_image(tmp_path / "s.zip")[1][0]
+    nibabel.save(nibabel.Nifti1Image(np.arange(60, dtype=np.int16).reshape(3, 4, 5), AFFINE), tmp_path / "v.nii.gz")
+    with zipfile.ZipFile(tmp_path / "v.zip", "w") as archive:
+        archive.write(tmp_path / "v.nii.gz", "sub/v.nii.gz")
+        archive.writestr("sub/v.json", "{}")
+    assert read_image(tmp_path / "v.zip")[0].shape_kji == (5, 4, 3)
+    with zipfile.ZipFile(tmp_path / "v.zip", "a") as archive:
+        archive.write(tmp_path / "v.nii.gz", "sub/w.nii.gz")
+    with pytest.raises(InputError, match=r"2 images \(v.nii.gz, w.nii.gz\)"):
+        read_image(tmp_path / "v.zip")

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from MedImageParseLib.errors import InputError
-from MedImageParseLib.files.read import quiet_codecs, read_image
+from MedImageParseLib.files.read import PAIRED, quiet_codecs, read_image
 
 nib = pytest.importorskip("nibabel", reason="nibabel is the oracle here and is not installed")
 
@@ -269,3 +269,24 @@ def test_reference_ct_reads_as_nibabel_reads_it(shared_data):
     image = nib.load(shared_data / "ct_abdomen_3mm.nii.gz")
     volume, _warnings = read_image(shared_data / "ct_abdomen_3mm.nii.gz")
     assert np.array_equal(volume.voxels, np.asarray(image.dataobj).transpose(2, 1, 0)) and np.allclose(volume.ijk_to_ras, image.affine)
+
+
+@pytest.mark.parametrize("kind", ["Nifti1Pair", "Nifti2Pair"])
+@pytest.mark.parametrize("half", [".hdr", ".img", ".hdr.gz", ".img.gz"])
+def test_either_half_of_a_pair_is_the_image_with_both_its_positions(tmp_path, kind, half):
+    matrix = np.array([[-0.8, 0.1, 0, 30], [0, 0.9, 0, -20], [0, 0, 2.5, 100], [0, 0, 0, 1]])
+    image = getattr(nib, kind)(numbers((6, 5, 4), "int16"), matrix)
+    image.set_sform(matrix, 2)
+    image.set_qform(np.diag([-0.8, 0.9, 2.5, 1]), 1)
+    nib.save(image, tmp_path / ("v.img.gz" if half.endswith("gz") else "v.img"))
+    volume, warnings = read_image(tmp_path / f"v{half}")
+    assert np.array_equal(volume.voxels, numbers((6, 5, 4), "int16").T) and np.allclose(volume.ijk_to_ras, matrix, atol=1e-5)
+    assert volume.forms.sform_code == 2 and volume.forms.qform_code == 1 and len(warnings) == 1 and "two positions" in warnings[0]
+    (tmp_path / f"v{PAIRED[half]}").unlink()
+    with pytest.raises(InputError, match=f"v{PAIRED[half]} is not beside it"):
+        read_image(tmp_path / f"v{half}")
+
+
+def test_an_analyze_image_is_read_by_either_half(tmp_path):
+    nib.save(nib.AnalyzeImage(numbers((6, 5, 4), "int16"), np.diag([-0.8, 0.9, 2.5, 1])), tmp_path / "a.img")
+    assert np.array_equal(read_image(tmp_path / "a.img")[0].voxels, read_image(tmp_path / "a.hdr")[0].voxels)

@@ -157,3 +157,11 @@ def test_the_check_before_the_work_refuses_what_writing_would_refuse(tmp_path):
 def test_no_cell_of_a_table_begins_as_a_formula(start):
     assert csv_cell(start + "cmd|' /C calc'!A0") == "'" + start + "cmd|' /C calc'!A0"
     assert csv_cell("left kidney - cyst = 3") == "left kidney - cyst = 3" and csv_cell("") == ""
+
+
+def test_labels_of_a_flat_nifti_are_flat_so_that_itk_takes_both_together(tmp_path):
+    nib.save(nib.Nifti1Image(np.arange(30, dtype=np.int16).reshape(6, 5), np.diag([-0.8, 0.9, 2.5, 1])), tmp_path / "v.nii.gz")
+    volume, _warnings = read_image(tmp_path / "v.nii.gz")
+    write_labels(tmp_path / "l.nii.gz", np.ones(volume.shape_kji, np.uint8), volume)
+    sitk.Mask(sitk.ReadImage(str(tmp_path / "v.nii.gz")), sitk.ReadImage(str(tmp_path / "l.nii.gz")))
+    assert nib.load(tmp_path / "l.nii.gz").shape == (6, 5)

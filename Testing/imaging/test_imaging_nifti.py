@@ -238,3 +238,14 @@ def test_an_empty_volume_can_be_decoded_so_that_it_can_be_refused_by_name():
     data = bytearray(nib.Nifti1Image(np.zeros((2, 2, 2), np.uint8), np.eye(4)).to_bytes())
     data[42:44] = np.array(0, "<i2").tobytes()
     assert 0 in decode_nifti(bytes(data)).voxels.shape
+
+
+@pytest.mark.parametrize("broken", [np.full((3, 4), np.nan), [[1, 1, 0, 5], [2, 2, 0, 6], [0, 0, 3, 7]], np.zeros((3, 4))])
+def test_a_sform_that_places_nothing_gives_way_to_a_good_qform(broken):
+    matrix = np.array([[-0.8, 0, 0, 30], [0, 0.9, 0, -20], [0, 0, 2.5, 100], [0, 0, 0, 1]])
+    image = nib.Nifti1Image(np.zeros((4, 5, 6), np.int16), matrix)
+    image.set_qform(matrix, 1)
+    header = bytearray(image.to_bytes())
+    header[280:328] = np.array(broken, "<f4").tobytes()
+    read = decode_nifti(bytes(header))
+    assert np.allclose(read.ijk_to_ras, matrix, atol=1e-5) and "its qform places" in read.header.remarks[0]

@@ -177,3 +177,18 @@ def test_a_constant_volume_is_recognised_and_windowed_without_a_fault(value):
     voxels = np.full((2, 3, 4), value, np.int16)
     assert is_constant(voxels)
     assert len(np.unique(apply_window(voxels, choose_window(Volume(voxels))))) == 1
+
+
+@pytest.mark.parametrize(
+    "padding,stated", [(-1500, ()), (-9999, ()), (-31000, ()), (-3024, ()), (7000, (7000.0,)), (-2500, (-3000.0, -2000.0))]
+)
+def test_no_data_takes_no_part_in_percentiles_with_or_without_a_tag(padding, stated):
+    voxels = np.random.default_rng(1).integers(-1000, 400, (6, 20, 20)).astype(np.int16)
+    plain = percentile_window(Volume(voxels[:, :, 5:], np.eye(4)))
+    voxels[:, :, :5] = padding + (np.arange(5) if len(stated) == 2 else 0)
+    assert percentile_window(Volume(voxels, np.eye(4), padding=stated)) == plain
+
+
+def test_a_continuous_range_far_below_air_is_no_padding():
+    voxels = np.random.default_rng(1).integers(-4000, 4000, (6, 20, 20)).astype(np.int16)
+    assert percentile_window(Volume(voxels, np.eye(4))).low < -3900

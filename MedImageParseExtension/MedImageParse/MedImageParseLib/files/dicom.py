@@ -6,6 +6,7 @@ Only the tags listed below are read for this, so no name, birth date or number o
 from __future__ import annotations
 
 import logging
+import re
 import warnings as python_warnings
 from collections import defaultdict
 from collections.abc import Sequence
@@ -17,7 +18,8 @@ import numpy as np
 
 from ..errors import InputError
 from ..imaging.volume import Volume
-from ..remedies import Sentence
+from ..imaging.windows import padding_ranges, sample_of
+from ..remedies import Sentence, few
 from .dicom_geometry import FrameGeometry, Stack, frame_geometries, groups_by_place, odd_ones, stack_geometry
 from .dicom_pixels import how_stored, padding_values, pixel_values
 from .frames import EVERY_FRAME, ONE_VOLUME
@@ -30,10 +32,10 @@ _log = logging.getLogger(__name__)
 _TAGS = [
     "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "SeriesNumber", "SeriesDescription", "Modality", "InstanceNumber", "Rows", "Columns",
     "NumberOfFrames", "ImageType", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "ImagerPixelSpacing", "SliceThickness",
-    "SpacingBetweenSlices", "GridFrameOffsetVector", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
+    "SpacingBetweenSlices", "GridFrameOffsetVector", "NumberOfSlices", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
     "DetectorInformationSequence", "SequenceOfUltrasoundRegions", "PhotometricInterpretation", "RescaleSlope", "RescaleIntercept",
     "ModalityLUTSequence", "PixelPaddingValue", "PixelPaddingRangeLimit", "PixelRepresentation", "TotalPixelMatrixColumns",
-    "TotalPixelMatrixRows", "BitsAllocated", "SamplesPerPixel",
+    "TotalPixelMatrixRows", "BitsAllocated", "BitsStored", "HighBit", "SamplesPerPixel",
 ]  # fmt: skip
 # A file without the preamble starts with its first element: group 2, or group 8 from the group length to the instance UID.
 _BARE_STARTS = (b"\x02\0\0\0", *(bytes((8, 0, element, 0)) for element in (0x00, 0x01, 0x05, 0x08, 0x12, 0x13, 0x14, 0x16, 0x18)))
@@ -59,8 +61,8 @@ _NO_IMAGES = (
     (f"{_STORAGE}.4.2", "MRS", "MR spectroscopy"),
 )
 NO_IMAGE_MODALITIES = frozenset(modality for _class, modality, _title in _NO_IMAGES)
-# Projections and photographs: two of them are two pictures, not two slices.
-_PROJECTIONS = {"CR", "DX", "MG", "IO", "PX", "RG", "XA", "RF", "XC", "OP", "ES", "GM", "SM", "DG"}
+# Projections, photographs, screenshots and ultrasound pictures: two of them are two pictures, not two slices.
+_PROJECTIONS = {"CR", "DX", "MG", "IO", "PX", "RG", "RTIMAGE", "XA", "RF", "XC", "OP", "ES", "GM", "SM", "DG", "US", "OT", "SC"}
 
 
 @dataclass(slots=True, frozen=True)
@@ -130,7 +132,7 @@ def _look_at(paths: list[Path]) -> _Found:
     found = _Found([], [], {})
     for path in paths:
         if not is_dicom_file(path):
-            if path.name.upper() != "DICOMDIR" and _is_cut_short(path):
+            if path.name.upper() != "DICOMDIR":
                 found.damaged.append(path)
             continue
         header = read_header(path, _TAGS)
@@ -141,17 +143,18 @@ def _look_at(paths: list[Path]) -> _Found:
             found.images.append(_Image(path, header))
         elif header is None or not _is_directory(header, path):
             found.damaged.append(path)
-    suffixes = {image.path.suffix.lower() for image in found.images}
-    # A file of no bytes, or less than a preamble, is a lost slice only where it is called as the slices are.
-    found.damaged = [path for path in found.damaged if path.suffix.lower() in suffixes or is_dicom_file(path)]
+    shapes = {_shape_of(image.path.name) for image in found.images}
+    endings = {ending for image in found.images if (ending := image.path.suffix.lower()) and not ending[1:].isdigit()}
+    # What does not begin as DICOM (empty, zeros, a web page) is a lost slice only where it is called as the slices are.
+    found.damaged = [
+        path for path in found.damaged if is_dicom_file(path) or path.suffix.lower() in endings or _shape_of(path.name) in shapes
+    ]
     return found
 
 
-def _is_cut_short(path: Path) -> bool:
-    try:
-        return path.stat().st_size < 132
-    except OSError:
-        return False
+def _shape_of(name: str) -> str:
+    """A file's name with a sign for every number: alike for the slices of most series."""
+    return re.sub(r"\d+", "#", name.lower())
 
 
 def _is_directory(header: Dataset, path: Path) -> bool:
@@ -189,7 +192,20 @@ def _other_object(header: Dataset) -> str:
     for beginning, code, name in _NO_IMAGES:
         if uid == beginning or uid.startswith(beginning + ".") or (not uid and modality == code):
             return name
+    if uid and _number(header, "Rows", 0) <= 0:
+        import pydicom
+
+        known = pydicom.uid.UID(uid).name
+        if known == uid or known.startswith("Private"):
+            return Sentence("private object of the scanner's maker")
+        return "" if "Image" in known else known
     return ""
+
+
+def _kinds(header: Dataset) -> set[str]:
+    """The words of ImageType."""
+    words = header.get("ImageType") or []
+    return {str(word).strip().upper() for word in ([words] if isinstance(words, str) else words)}
 
 
 def _number(header: Dataset, name: str, default: float) -> float:
@@ -205,7 +221,7 @@ def _read_series(found: _Found, where: str, warnings: list[str], series: str, fr
         raise InputError(_no_image(found, where))
     images = _chosen_series(images, where, series)
     if found.damaged:
-        named = _names([path.name for path in found.damaged])
+        named = few(sorted(path.name for path in found.damaged))
         count = len(images) + len(found.damaged)
         lost = (
             "1 of {total} files of the series cannot be read (empty, cut off or damaged) and is missing from the volume: {named}."
@@ -217,12 +233,15 @@ def _read_series(found: _Found, where: str, warnings: list[str], series: str, fr
         _require_slices(image, where)
     images = _without_scouts(_without_copies(images, warnings), warnings)
     counts = [int(_number(image.header, "NumberOfFrames", 1)) for image in images]
-    if len(images) > 1 and max(counts) > 1:
-        raise InputError("{where} holds {count} files of several frames each; give one of these files.", where=where, count=len(images))
+    _require_no_mixture(images, counts, where)
+    _require_no_projections(images, where)
     _require_one_shape(images)
+    images = _without_homeless(images, warnings)
+    if frame is None and len(images) > 1:
+        images = _without_twins(images, warnings)
+        counts = [1] * len(images)
     places = [place for image in images for place in frame_geometries(image.header)]
     names = [image.path.name for image, count in zip(images, counts, strict=True) for _ in range(max(count, 1))]
-    _require_no_projections(images, places, where)
     if frame != EVERY_FRAME:
         return _volume(images, places, names, _one_of_several(places, frame, warnings), where, warnings)
     volumes = [
@@ -261,14 +280,9 @@ def _no_image(found: _Found, where: str) -> str:
         return Sentence(
             "{where} holds no DICOM image that can be read: {names} (empty, cut off or damaged).",
             where=where,
-            names=_names([path.name for path in found.damaged]),
+            names=few(sorted(path.name for path in found.damaged)),
         )
     return Sentence("{where} holds no DICOM image; give a file or a folder with one series of images.", where=where)
-
-
-def _names(names: list[str]) -> str:
-    shown = sorted(names)
-    return ", ".join(shown[:5]) + (f" and {len(shown) - 5} more" if len(shown) > 5 else "")
 
 
 def _uid(image: _Image) -> str:
@@ -330,9 +344,7 @@ def _listed(series: dict[str, list[_Image]]) -> str:
 def _require_slices(image: _Image, where: str) -> None:
     """Refuse one picture that holds many: mosaics and the tiles of whole slides."""
     header = image.header
-    kinds = header.get("ImageType") or []
-    kinds = [kinds] if isinstance(kinds, str) else [str(kind) for kind in kinds]
-    if any(kind.strip().upper() == "MOSAIC" for kind in kinds):
+    if "MOSAIC" in _kinds(header):
         raise InputError(
             "The DICOM file {name} is a mosaic: many slices tiled in one picture. Convert the series with dcm2niix and give the NIfTI file.",
             name=image.path.name,
@@ -346,10 +358,32 @@ def _require_slices(image: _Image, where: str) -> None:
         )
 
 
-def _require_no_projections(images: list[_Image], places: list[FrameGeometry], where: str) -> None:
+def _require_no_mixture(images: list[_Image], counts: list[int], where: str) -> None:
+    several = [image.path.name for image, count in zip(images, counts, strict=True) if count > 1]
+    if len(images) == 1 or not several:
+        return
+    if len(several) == len(images):
+        raise InputError("{where} holds {count} files of several frames each; give one of these files.", where=where, count=len(images))
+    raise InputError(
+        "{where} holds files of several frames beside single images: {listed}. Give these files one by one, and the single images alone.",
+        where=where,
+        listed=few(sorted(several)),
+    )
+
+
+def _require_no_projections(images: list[_Image], where: str) -> None:
+    if len(images) == 1:
+        return
     modality = str(images[0].header.get("Modality") or "").strip().upper()
-    if len(images) > 1 and modality in _PROJECTIONS and all(place.position is None for place in places):
-        listed = _names([image.path.name for image in images])
+    listed = few(sorted(image.path.name for image in images))
+    if modality == "CT" and all("LOCALIZER" in _kinds(image.header) for image in images):
+        raise InputError(
+            "{where} holds {count} overview images of a CT ({listed}), not slices of a volume; give one of these files.",
+            where=where,
+            count=len(images),
+            listed=listed,
+        )
+    if modality in _PROJECTIONS and all(place.position is None for image in images for place in frame_geometries(image.header)):
         raise InputError(
             "{where} holds {count} {modality} pictures ({listed}), not slices of a volume; give one of these files.",
             where=where,
@@ -373,9 +407,43 @@ def _without_copies(images: list[_Image], warnings: list[str]) -> list[_Image]:
     return kept
 
 
+def _without_homeless(images: list[_Image], warnings: list[str]) -> list[_Image]:
+    """Leave out the few images that do not say where they are among many that do: dose reports, screenshots."""
+    homeless = [image for image in images if frame_geometries(image.header)[0].position is None]
+    if not homeless or 2 * len(homeless) >= len(images):
+        return images
+    named = few(sorted(image.path.name for image in homeless))
+    warnings.append(
+        Sentence("Images without a place in the patient were left out of the volume ({count}): {named}.", count=len(homeless), named=named)
+    )
+    return [image for image in images if image not in homeless]
+
+
+def _without_twins(images: list[_Image], warnings: list[str]) -> list[_Image]:
+    """Leave out images that lie where another lies and show the very same: a series that was exported twice under new numbers."""
+    places = [frame_geometries(image.header)[0] for image in images]
+    twins: set[int] = set()
+    for group in groups_by_place(places):
+        first, *others = group
+        if others:
+            shown = pixel_values(images[first].path, images[first].header)
+            same = [each for each in others if np.array_equal(shown, pixel_values(images[each].path, images[each].header))]
+            if len(same) < len(others):  # something else is there: phases, echoes
+                return images
+            twins.update(same)
+    if twins:
+        named = few(sorted(images[number].path.name for number in twins))
+        warnings.append(
+            Sentence(
+                "Images that are the same as others at their positions were passed over ({count}): {named}.", count=len(twins), named=named
+            )
+        )
+    return [image for number, image in enumerate(images) if number not in twins]
+
+
 def _without_scouts(images: list[_Image], warnings: list[str]) -> list[_Image]:
     """Leave out overview images (ImageType LOCALIZER) among slices that are none, where they do not fit the slices."""
-    scouts = [image for image in images if "LOCALIZER" in [str(kind).strip().upper() for kind in (image.header.get("ImageType") or [])]]
+    scouts = [image for image in images if "LOCALIZER" in _kinds(image.header)]
     if not scouts or len(scouts) == len(images):
         return images
     rest = [image for image in images if image not in scouts]
@@ -385,7 +453,7 @@ def _without_scouts(images: list[_Image], warnings: list[str]) -> list[_Image]:
     odd |= {number for number, image in enumerate(scouts) if (image.header.Rows, image.header.Columns) not in shapes}
     dropped = [scouts[number] for number in sorted(odd)]
     if dropped:
-        named = _names([image.path.name for image in dropped])
+        named = few(sorted(image.path.name for image in dropped))
         left = (
             "1 overview image was left out of the volume: {named}."
             if len(dropped) == 1
@@ -401,7 +469,7 @@ def _require_one_shape(images: list[_Image]) -> None:
         by_shape[int(image.header.Rows), int(image.header.Columns)].append(image)
     if len(by_shape) > 1:
         main = max(by_shape.values(), key=len)
-        odd = _names([image.path.name for image in images if image not in main])
+        odd = few(sorted(image.path.name for image in images if image not in main))
         raise InputError(
             "The images of the series differ in size (a scout among the slices?): unlike the rest are {odd}. Move them out of the folder.",
             odd=odd,
@@ -458,6 +526,7 @@ def _evenly(voxels: np.ndarray, stack: Stack, padding: tuple[float, ...]) -> np.
     if stack.heights is None:
         return voxels
     result = np.empty((stack.count, *voxels.shape[1:]), voxels.dtype)
+    ranges = padding_ranges(sample_of(voxels), padding) if voxels.ndim == 3 else []
     for number in range(stack.count):
         above = int(np.searchsorted(stack.heights, number - 1e-6))
         above = min(max(above, 1), len(voxels) - 1)
@@ -465,8 +534,8 @@ def _evenly(voxels: np.ndarray, stack: Stack, padding: tuple[float, ...]) -> np.
         share = float(np.clip((number - stack.heights[below]) / (stack.heights[above] - stack.heights[below]), 0.0, 1.0))
         low, high = voxels[below], voxels[above]
         mixed = low + (high.astype(np.float64) - low) * share
-        for value in padding:
-            gone = (low == value) | (high == value)
+        for lowest, highest in ranges:
+            gone = ((low >= lowest) & (low <= highest)) | ((high >= lowest) & (high <= highest))
             mixed[gone] = (high if share > 0.5 else low)[gone]
         result[number] = np.round(mixed) if voxels.dtype.kind in "iu" else mixed
     return result

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..imaging.volume import LPS_TO_RAS
-from ..remedies import Sentence
+from ..remedies import Sentence, few
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -76,6 +76,7 @@ def frame_geometries(header: Dataset) -> list[FrameGeometry]:
                         "PlaneOrientationSequence",
                         "PixelMeasuresSequence",
                         "PlanePositionVolumeSequence",
+                        "PlaneOrientationVolumeSequence",
                     )
                 ),
                 header,
@@ -135,7 +136,9 @@ def stack_geometry(frames: Sequence[FrameGeometry], names: Sequence[str], warnin
         order = sorted(range(len(frames)), key=lambda number: frames[number].number)
         start, step = None, first.normal * abs(first.thickness)
     else:
-        order, start, step, heights, count = _along_normal(frames, warnings)
+        if not first.has_place:
+            warnings.append("The images do not state their directions in the patient; right, left, front and back are assumed.")
+        order, start, step, heights, count = _along_normal(frames, names, warnings)
     matrix = np.eye(4)
     matrix[:3, 0] = first.right * first.step_right
     matrix[:3, 1] = first.down * first.step_down
@@ -160,10 +163,12 @@ def groups_by_place(frames: Sequence[FrameGeometry]) -> list[list[int]]:
     return [sorted(group, key=lambda each: frames[each].number) for group in groups]
 
 
-def _along_normal(frames: Sequence[FrameGeometry], warnings: list[str]) -> tuple[list[int], np.ndarray, np.ndarray, np.ndarray | None, int]:
+def _along_normal(
+    frames: Sequence[FrameGeometry], names: Sequence[str], warnings: list[str]
+) -> tuple[list[int], np.ndarray, np.ndarray, np.ndarray | None, int]:
     groups = groups_by_place(frames)
     if len(groups) < len(frames):
-        raise InputError(_several_sentence(len(frames), groups))
+        raise InputError(_several_sentence(len(frames), groups, names))
     order = [group[0] for group in groups]
     positions = np.array([frames[number].position for number in order])
     heights = positions @ frames[0].normal
@@ -177,7 +182,7 @@ def _along_normal(frames: Sequence[FrameGeometry], warnings: list[str]) -> tuple
     distance = float(gaps.min())
     if (heights[-1] - heights[0]) / distance > _MOST_TIMES * len(order):
         distance = float(np.median(gaps))
-    count = int(np.floor((heights[-1] - heights[0]) / distance + 1e-3)) + 1
+    count = int(np.floor((heights[-1] - heights[0]) / distance + 0.5 + 1e-3)) + 1  # the last slice lies within the last voxel
     # The in-plane drift of a tilted gantry goes along with the height.
     step = (positions[-1] - positions[0]) / (heights[-1] - heights[0]) * distance
     places = (heights - heights[0]) / distance
@@ -204,9 +209,10 @@ def _along_normal(frames: Sequence[FrameGeometry], warnings: list[str]) -> tuple
     return order, positions[0], step, places, count
 
 
-def _several_sentence(count: int, groups: list[list[int]]) -> str:
+def _several_sentence(count: int, groups: list[list[int]], names: Sequence[str]) -> str:
     sizes = Counter(len(group) for group in groups)
     size, places = sizes.most_common(1)[0]
+    odd = {names[number] for group in groups if len(group) != size for number in group}
     if len(sizes) == 1:
         return Sentence(
             "The {count} images of the series lie at {places} positions, {size} at each (phases, echoes or times?): "
@@ -220,25 +226,32 @@ def _several_sentence(count: int, groups: list[list[int]]) -> str:
     most = max(sizes)
     return Sentence(
         "Several of the {count} images of the series lie at the same position (up to {most}, at {several} of "
-        "{count2} positions): give a folder with one volume.",
+        "{count2} positions; most positions have {size}, unlike {listed}): give a folder with one volume.",
         count=count,
         most=most,
         several=several,
         count2=len(groups),
+        size=size,
+        listed=few(sorted(odd)),
     )
 
 
 def _require_parallel(frames: Sequence[FrameGeometry], names: Sequence[str]) -> None:
     odd = odd_ones(frames)
-    if odd:
-        listed = ", ".join(sorted({names[number] for number in odd})[:5])
-        more = f" and {len({names[number] for number in odd}) - 5} more" if len({names[number] for number in odd}) > 5 else ""
+    if odd and len(set(names)) == 1:
         raise InputError(
-            "The images of the series differ in orientation or pixel size; {count} of {count2} are unlike the rest: {listed}{more}. Move them out of the folder.",
+            "The frames of {name} differ in orientation or pixel size: {count} of {count2} are unlike the rest. "
+            "Export each orientation as a file of its own.",
+            name=names[0],
             count=len(odd),
             count2=len(frames),
-            listed=listed,
-            more=more,
+        )
+    if odd:
+        raise InputError(
+            "The images of the series differ in orientation or pixel size; {count} of {count2} are unlike the rest: {listed}. Move them out of the folder.",
+            count=len(odd),
+            count2=len(frames),
+            listed=few(sorted({names[number] for number in odd})),
         )
 
 
@@ -267,8 +280,15 @@ def _spread(header: Dataset, frames: list[FrameGeometry]) -> list[FrameGeometry]
     first = frames[0]
     if first.position is None or not first.has_place:
         return [replace(frame, position=None) for frame in frames]
+    numbers = np.arange(len(frames))
+    if str(header.get("Modality") or "").strip().upper() == "NM":  # PS3.3 C.8.4.9: views of a camera, or slices computed from them
+        kinds = str(header.get("ImageType") or "").upper()
+        if "RECON" not in kinds and any(view in kinds for view in ("STATIC", "DYNAMIC", "GATED", "WHOLE BODY", "TOMO")):
+            return [replace(frame, position=None) for frame in frames]
+        slices = int((_floats(header, "NumberOfSlices", 1, (0.0,)) or (0.0,))[0])
+        numbers = numbers % slices if slices > 1 and len(frames) % slices == 0 else numbers  # the same slices at several times
     offsets = _floats(header, "GridFrameOffsetVector", len(frames), None)
-    steps = np.array(offsets) - offsets[0] if offsets is not None else np.arange(len(frames)) * first.thickness
+    steps = np.array(offsets) - offsets[0] if offsets is not None else numbers * first.thickness
     return [replace(frame, position=first.position + first.normal * step) for frame, step in zip(frames, steps)]
 
 
@@ -276,8 +296,9 @@ def _frame(sources: list[Dataset], number: float) -> FrameGeometry:
     def look(name: str, length: int) -> tuple[float, ...] | None:
         return next((found for source in sources if (found := _floats(source, name, length, None)) is not None), None)
 
-    cosines = look("ImageOrientationPatient", 6)
-    position = look("ImagePositionPatient", 3)
+    in_patient = look("ImageOrientationPatient", 6)
+    cosines = in_patient or look("ImageOrientationVolume", 6)  # of an ultrasound volume (PS3.3 C.8.24.3)
+    position = look("ImagePositionPatient", 3) or look("ImagePositionVolume", 3)
     right, down = (np.array(cosines[:3]), np.array(cosines[3:])) if cosines else (np.array([1.0, 0, 0]), np.array([0, 1.0, 0]))
     lengths = np.linalg.norm(right), np.linalg.norm(down)
     if min(lengths) < 0.5 or abs(right @ down) > 0.01:
@@ -293,7 +314,7 @@ def _frame(sources: list[Dataset], number: float) -> FrameGeometry:
         step_down,
         thickness,
         float(number),
-        has_place=cosines is not None and position is not None,
+        has_place=in_patient is not None and position is not None,
     )
 
 

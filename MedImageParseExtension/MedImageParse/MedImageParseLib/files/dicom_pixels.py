@@ -1,14 +1,14 @@
 """Values of the pixels of one DICOM file: decoded, rescaled frame by frame, and the right way round.
 
 SimpleITK's GDCM reads most files (it knows the compressed transfer syntaxes and is in every Slicer). It takes one slope for a whole
-file, ignores modality look-up tables and inverts MONOCHROME1 whatever the modality, so files for which that matters, and those that
-it refuses, are decoded by pydicom instead.
+file, ignores modality look-up tables, inverts MONOCHROME1 whatever the modality and swaps the bytes of deep colors, so files for which that
+matters, and those that it refuses, are decoded by pydicom instead.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import SimpleITK as sitk
@@ -34,28 +34,74 @@ def pixel_values(path: Path, header: Dataset) -> np.ndarray:
     Raises:
         InputError: the pixels cannot be decoded; the sentence names the file, how it is stored, and what would read it.
     """
-    inverted = str(header.get("PhotometricInterpretation") or "").upper() == "MONOCHROME1"
-    quantity = str(header.get("Modality") or "").upper() in _QUANTITIES
+    _require_every_frame(path, header)
+    inverted, is_negative = _is_inverted(header), _is_monochrome1(header)
     rescales = frame_rescales(header)
-    if header.get("ModalityLUTSequence") or len(set(rescales)) > 1 or (inverted and quantity):
-        return _compact(_by_pydicom(path, header, rescales, invert=inverted and not quantity))
+    is_deep_color = int(_float(header.get("SamplesPerPixel")) or 1) > 1 and int(_float(header.get("BitsAllocated")) or 8) > 8
+    if header.get("ModalityLUTSequence") or len(set(rescales)) > 1 or (is_negative and not inverted) or is_deep_color or _shift(header):
+        return _compact(_by_pydicom(path, header, rescales, invert=inverted))
     voxels = _by_gdcm(path, header)
     if voxels is None:
-        return _compact(_by_pydicom(path, header, rescales, invert=inverted and not quantity))
+        return _compact(_by_pydicom(path, header, rescales, invert=inverted))
     return _compact(voxels)
 
 
+def _require_every_frame(path: Path, header: Dataset) -> None:
+    """Raises InputError where a file of several frames, plainly stored, holds fewer than it says: GDCM makes up what is missing."""
+    count = int(_float(header.get("NumberOfFrames")) or 1)
+    syntax = getattr(getattr(header, "file_meta", None), "TransferSyntaxUID", None)
+    if count < 2 or syntax is None:
+        return
+    import pydicom
+
+    try:
+        if syntax.is_encapsulated or syntax.is_deflated:
+            return
+        with open(path, "rb") as file:
+            pydicom.dcmread(file, force=True, stop_before_pixels=True, specific_tags=[])
+            start = file.read(12)
+            left = path.stat().st_size - file.tell()
+    except Exception:  # what is wrong is told by whoever decodes the pixels
+        return
+    order: Literal["little", "big"] = "little" if syntax.is_little_endian else "big"
+    stated = start[4:8] if syntax.is_implicit_VR else start[8:12]
+    if start[:4] not in (b"\xe0\x7f\x10\0", b"\x7f\xe0\0\x10"):
+        return
+    held = min(int.from_bytes(stated, order), left + (4 if syntax.is_implicit_VR else 0))
+    bits = int(header.Rows) * int(header.Columns) * int(_float(header.get("SamplesPerPixel")) or 1) * int(header.BitsAllocated)
+    if str(header.get("PhotometricInterpretation")) == "YBR_FULL_422":
+        bits = bits * 2 // 3
+    if held * 8 < bits * count:
+        raise InputError(
+            "The file {name} holds {held} of the {count} frames that it promises; copy or export it again.",
+            name=path.name,
+            held=held * 8 // bits,
+            count=count,
+        )
+
+
+def _is_monochrome1(header: Dataset) -> bool:
+    return str(header.get("PhotometricInterpretation") or "").strip().upper() == "MONOCHROME1"
+
+
+def _is_inverted(header: Dataset) -> bool:
+    """Whether white is the lowest value, and to be made the highest."""
+    return _is_monochrome1(header) and str(header.get("Modality") or "").strip().upper() not in _QUANTITIES
+
+
 def padding_values(header: Dataset) -> tuple[float, ...]:
-    """The value that means "no data" (PixelPaddingValue, PS3.3 C.7.5.1.1.2), rescaled as the pixels are; () where none is stated."""
-    found = []
-    slope, intercept = frame_rescales(header)[0]
-    for name in ("PixelPaddingValue", "PixelPaddingRangeLimit"):
-        value = _float(header.get(name))
-        if value is not None:
-            if int(_float(header.get("PixelRepresentation")) or 0) == 1 and value > 32767:
-                value -= 65536  # written as unsigned by some scanners
-            found.append(value * slope + intercept)
-    return tuple(dict.fromkeys(found))
+    """What means "no data" (PixelPaddingValue and the end of its range, PS3.3 C.7.5.1.1.2), changed as the pixels are; () where none is stated."""
+    stated = [value for name in ("PixelPaddingValue", "PixelPaddingRangeLimit") if (value := _float(header.get(name))) is not None]
+    if not stated or header.get("PixelPaddingValue") is None:
+        return ()
+    is_signed = int(_float(header.get("PixelRepresentation")) or 0) == 1
+    # Some scanners write signed numbers as unsigned ones.
+    stored = np.array([value - 65536 if is_signed and value > 32767 else value for value in stated])
+    if not np.array_equal(stored, np.round(stored)):
+        return ()
+    frames = stored.astype(np.int64 if is_signed else np.uint64).reshape(-1, 1, 1)
+    changed = _rescaled(frames, header, frame_rescales(header)[:1], _is_inverted(header))
+    return tuple(dict.fromkeys(float(value) for value in changed.ravel()))
 
 
 def frame_rescales(header: Dataset) -> list[tuple[float, float]]:
@@ -99,8 +145,8 @@ def _by_gdcm(path: Path, header: Dataset) -> np.ndarray | None:
         return None
     voxels = sitk.GetArrayFromImage(read)
     channels = read.GetNumberOfComponentsPerPixel()
-    if channels > 1 and (channels != 3 or voxels.dtype not in (np.uint8, np.uint16)):
-        raise InputError("The DICOM file {name} stores its colors in a way that is not read here; export it as 8-bit RGB.", name=path.name)
+    if channels > 1 and (channels != 3 or voxels.dtype != np.uint8):
+        return None
     shape = (-1, int(header.Rows), int(header.Columns)) + ((channels,) if channels > 1 else ())
     try:
         return voxels.reshape(shape)
@@ -114,7 +160,13 @@ def _by_pydicom(path: Path, header: Dataset, rescales: list[tuple[float, float]]
     try:
         with quiet_codecs():
             whole = pydicom.dcmread(path, force=True)
+            shift = _shift(whole)
+            if shift:
+                whole.BitsStored, whole.HighBit, bits = int(whole.BitsAllocated), int(whole.BitsAllocated) - 1, int(whole.BitsStored)
             stored = np.asarray(whole.pixel_array)
+            if shift:
+                stored = (stored >> shift) & (2**bits - 1) if stored.dtype.kind == "u" else stored >> shift
+                whole.BitsStored = bits
             color = int(whole.get("SamplesPerPixel", 1)) == 3
             if str(whole.get("PhotometricInterpretation")) == "PALETTE COLOR":
                 from pydicom.pixel_data_handlers.util import apply_color_lut
@@ -134,17 +186,26 @@ def _by_pydicom(path: Path, header: Dataset, rescales: list[tuple[float, float]]
     except ValueError as error:
         raise InputError(_undecodable(path, header, error)) from error
     if color:
-        return (frames >> 8).astype(np.uint8) if frames.dtype == np.uint16 and frames.max(initial=0) > 255 else frames
+        bits = int(_float(whole.get("BitsStored")) or 8 * frames.dtype.itemsize)
+        return (frames >> max(bits - 8, 0)).astype(np.uint8)
     return _rescaled(frames, whole, rescales, invert)
 
 
+def _shift(header: Dataset) -> int:
+    """How far to the left of the lowest bit the values are stored (DICOM before 2008 allows it), which the decoders do not look at."""
+    high, stored = _float(header.get("HighBit")), _float(header.get("BitsStored"))
+    return max(int(high + 1 - stored), 0) if high is not None and stored else 0
+
+
 def _rescaled(frames: np.ndarray, whole: Dataset, rescales: list[tuple[float, float]], invert: bool) -> np.ndarray:
-    if invert:
-        bits = int(whole.get("BitsStored", 8 * frames.dtype.itemsize))
-        frames = (2**bits - 1 - frames.astype(np.int64)) if frames.dtype.kind == "u" else (-1 - frames.astype(np.int64))
     table = whole.get("ModalityLUTSequence")
+    bits = int(whole.get("BitsStored") or 8 * frames.dtype.itemsize)
     if table:
-        return _looked_up(frames, table[0])
+        frames, bits = _looked_up(frames, table[0]), int(table[0].LUTDescriptor[2])
+    if invert:
+        frames = (2**bits - 1 - frames.astype(np.int64)) if frames.dtype.kind == "u" else (-1 - frames.astype(np.int64))
+    if table:
+        return frames
     if all(slope == 1.0 and intercept == 0.0 for slope, intercept in rescales):
         return frames
     slopes = np.array([slope for slope, _ in rescales]).reshape(-1, 1, 1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import re
 import struct
 import tempfile
 import zipfile
@@ -41,7 +42,7 @@ def unpacked(path: Path) -> Iterator[Path]:
         path: the packed file.
 
     Yields:
-        the folder; its files have the endings of their names in the archive.
+        the folder; its files are called as in the archive, but for what no file should be called, in folders called by numbers.
 
     Raises:
         InputError: damaged, encrypted, empty, or larger than is unpacked here.
@@ -68,11 +69,16 @@ def _unzip(path: Path, folder: Path) -> None:
         if len(members) > MOST_FILES or sum(each.file_size for each in members) > LARGEST:
             raise InputError("The archive {name} holds more than is unpacked here; unpack it yourself and give the folder.", name=path.name)
         room = LARGEST
+        places: dict[str, Path] = {}
         for number, member in enumerate(members):
-            # A number and the last endings: nothing of a name inside an archive is used as a path.
-            ending = "".join(each for each in Path(member.filename).suffixes[-2:] if each[1:].isalnum() and len(each) < 10)
+            # A folder inside an archive is a number, and of a name only plain letters are used: neither leads elsewhere.
+            parent, _slash, name = member.filename.replace("\\", "/").rpartition("/")
+            place = places.setdefault(parent, folder / f"{len(places):06d}")
+            place.mkdir(exist_ok=True)
+            name = re.sub(r"[^A-Za-z0-9._-]", "_", name)[-100:].lstrip(".") or "_"
             with archive.open(member) as packed:
-                room -= _copy(packed, folder / f"{number:06d}{ending}", room, path)
+                file = place / name
+                room -= _copy(packed, file if not file.exists() else place / f"{number:06d}-{name}", room, path)
 
 
 def _is_content(name: str) -> bool:
@@ -154,9 +160,3 @@ def _mgh_matrix(header: bytes, shape: list[int], is_placed: bool) -> np.ndarray:
     matrix[:3, :3] = directions * spacing
     matrix[:3, 3] = center - matrix[:3, :3] @ (np.array(shape, float) / 2)
     return matrix
-
-
-def only_image(folder: Path, extensions: tuple[str, ...]) -> Path | None:
-    """The only file of a folder, where it is an image by its ending; else None."""
-    found = list(folder.iterdir())
-    return found[0] if len(found) == 1 and found[0].name.lower().endswith(extensions) else None

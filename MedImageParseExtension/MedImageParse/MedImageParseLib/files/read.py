@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InputError
-from ..imaging.nifti import NiftiHeader, decode_nifti, qform_matrix, sform_matrix
+from ..imaging.nifti import NiftiHeader, decode_nifti, joined_pair, qform_matrix, sform_matrix
 from ..imaging.volume import LPS_TO_RAS, Volume, usable_matrix
-from ..remedies import Sentence
+from ..remedies import Sentence, few
 from .collisions import named_in_header
 from .frames import EVERY_FRAME, ONE_VOLUME, one_volume, split_frames
-from .packed import MGH_EXTENSIONS, PACKED_EXTENSIONS, only_image, read_mgh, unpacked
+from .packed import MGH_EXTENSIONS, PACKED_EXTENSIONS, read_mgh, unpacked
 from .quiet import quiet_codecs
 
 if TYPE_CHECKING:
@@ -41,7 +41,9 @@ ITK_EXTENSIONS = {
     ".gipl": "GiplImageIO",
     ".gipl.gz": "GiplImageIO",
     ".hdr": "NiftiImageIO",  # the header of a pair with .img
+    ".hdr.gz": "NiftiImageIO",
 }
+PAIRED = {".img": ".hdr", ".img.gz": ".hdr.gz", ".hdr": ".img", ".hdr.gz": ".img.gz"}
 DICOMDIR = "DICOMDIR"
 READABLE = (
     ".nii, .nii.gz, .nrrd, .nhdr, .mha, .mhd, .gipl, .hdr/.img, .mgz, .png, .jpg, .tif, .bmp, a DICOM file (also .dcm.gz or a DICOMDIR), "
@@ -148,6 +150,8 @@ def _read_any(path: Path, warnings: list[str], series: str, frame: int | None) -
         return read_mgh(path, frame)
     if known_extension(path, NIFTI_EXTENSIONS):
         return _read_nifti(path, warnings, frame)
+    if known_extension(path, tuple(PAIRED)):
+        return _read_pair(path, warnings, frame)
     extension = known_extension(path, tuple(ITK_EXTENSIONS))
     if extension:
         return _read_with_itk(path, ITK_EXTENSIONS[extension], frame)
@@ -164,21 +168,57 @@ def _read_any(path: Path, warnings: list[str], series: str, frame: int | None) -
 
 def _read_packed(path: Path, warnings: list[str], series: str, frame: int | None) -> Volume:
     """What is in an archive, read as if it lay beside it."""
-    with unpacked(path) as folder:
-        image = only_image(folder, (*NIFTI_EXTENSIONS, *ITK_EXTENSIONS, *PICTURE_EXTENSIONS, *MGH_EXTENSIONS))
-        if image is not None:
-            if named_in_header(image):
-                raise InputError("The archive {name} holds the header of an image only; unpack it beside its voxels.", name=path.name)
-            return _read_any(image, warnings, series, frame)
-        from .dicom import read_dicom
+    from .dicom import is_dicom_file, read_dicom
 
-        files = sorted(each for each in folder.iterdir())
+    with unpacked(path) as folder:
+        files = sorted(each for each in folder.rglob("*") if each.is_file())
+        images = [
+            each for each in files if known_extension(each, (*NIFTI_EXTENSIONS, *ITK_EXTENSIONS, *PICTURE_EXTENSIONS, *MGH_EXTENSIONS))
+        ]
+        if images and not any(is_dicom_file(each) for each in files):
+            if len(images) > 1:
+                raise InputError(
+                    "The archive {name} holds {count} images ({listed}); unpack it and give one of them.",
+                    name=path.name,
+                    count=len(images),
+                    listed=few(sorted(each.name for each in images)),
+                )
+            if not {each.resolve() for each in named_in_header(images[0])} <= {each.resolve() for each in files}:
+                raise InputError("The archive {name} holds the header of an image only; unpack it beside its voxels.", name=path.name)
+            return _read_any(images[0], warnings, series, frame)
         return read_dicom(files, Sentence("The file {name}", name=path.name), warnings, series=series, frame=frame)
 
 
-def _read_nifti(path: Path, warnings: list[str], frame: int | None) -> Volume:
+def _read_pair(path: Path, warnings: list[str], frame: int | None) -> Volume:
+    """A NIfTI or Analyze pair, of which either half was given."""
+    ending = known_extension(path, tuple(PAIRED))
+    stem = path.name[: -len(ending)]
+    beside = {each.name.lower(): each for each in path.parent.iterdir() if each.name.lower().startswith(stem.lower())}
+    partner = next(
+        (
+            beside[name]
+            for name in (f"{stem}{other}".lower() for other in (PAIRED[ending], *PAIRED) if other[1] != ending[1])
+            if name in beside
+        ),
+        None,
+    )
+    if partner is None:
+        raise InputError(
+            "The file {name} is one half of a pair, and {other} is not beside it; copy both.",
+            name=path.name,
+            other=f"{stem}{PAIRED[ending]}",
+        )
+    header, voxels = (path, partner) if ending.startswith(".hdr") else (partner, path)
     try:
-        image = decode_nifti(path.read_bytes())
+        joined = joined_pair(header.read_bytes(), voxels.read_bytes())
+    except InputError as error:
+        raise InputError("{name}: {error}", name=path.name, error=error) from error
+    return _read_with_itk(header, "NiftiImageIO", frame) if joined is None else _read_nifti(header, warnings, frame, joined)
+
+
+def _read_nifti(path: Path, warnings: list[str], frame: int | None, data: bytes | None = None) -> Volume:
+    try:
+        image = decode_nifti(path.read_bytes() if data is None else data)
     except InputError as error:
         raise InputError("{name}: {error}", name=path.name, error=error) from error
     warnings += image.header.remarks

@@ -8,6 +8,7 @@ Array order: a NIfTI file stores i fastest, so its bytes are a C-ordered kji arr
 
 from __future__ import annotations
 
+import gzip
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ import numpy as np
 from ..errors import InputError
 from ..remedies import Sentence
 from .gzipping import GZIP_MAGIC, Inflater, PlainBytes, gzip_pieces
+from .volume import usable_matrix
 
 _DEFLATE_MAX_RATIO = 1032  # zlib's documented limit: one byte of deflate cannot hold more than about 1032 bytes
 _CHUNK = 1 << 20
@@ -111,6 +113,7 @@ class NiftiForms:
         pixdim: handedness of the qform and the three voxel sizes.
         units: xyzt_units; the numbers above are in these.
         is_nifti2: whether the file is NIfTI-2 (numbers of 64 bits).
+        is_flat: whether the file has two dimensions only, for which ITK has images of their own.
     """
 
     qform_code: int
@@ -121,6 +124,7 @@ class NiftiForms:
     pixdim: tuple[float, ...]
     units: int
     is_nifti2: bool
+    is_flat: bool = False
 
 
 @dataclass(slots=True, frozen=True)
@@ -232,6 +236,41 @@ class NiftiReader:
         if self._source.read_into(buffer.data) < size:
             raise InputError("The NIfTI file is truncated: it ends before its last voxel.")
         return buffer
+
+
+def joined_pair(header: bytes, voxels: bytes) -> bytes | None:
+    """The two halves of a NIfTI-1 or NIfTI-2 pair (.hdr and .img) as one plain file; None where the header is not of such a pair.
+
+    Args:
+        header: the file .hdr, plain or gzip.
+        voxels: the file .img, plain or gzip.
+
+    Raises:
+        InputError: one of them is a gzip that ends too early.
+    """
+    header, voxels = (_plain(each) for each in (header, voxels))
+    for layout, size, place, magic, whole in (
+        (_HEADER_1, 348, 344, b"ni1", b"n+1\0"),
+        (_HEADER_2, 540, 4, b"ni2", b"n+2\0"),
+    ):
+        if len(header) >= size and header[place : place + 3] == magic:
+            raw = bytearray(header[:size])
+            raw[place : place + 4] = whole
+            order = "<" if int.from_bytes(header[:4], "little") == size else ">"
+            fields = np.frombuffer(raw, layout.newbyteorder(order))  # type: ignore[arg-type]
+            start = max(int(fields["vox_offset"][0]), 0)
+            fields["vox_offset"] = size + 4
+            return bytes(raw) + bytes(4) + voxels[start:]
+    return None
+
+
+def _plain(data: bytes) -> bytes:
+    if data[:2] != GZIP_MAGIC:
+        return data
+    try:
+        return gzip.decompress(data)
+    except (EOFError, OSError, zlib.error) as error:
+        raise InputError("The NIfTI file is truncated: its gzip ends too early.") from error
 
 
 def decode_nifti(data: bytes, *, max_bytes: int | None = None, strict: bool = False) -> NiftiImage:
@@ -361,6 +400,7 @@ def _build_header(
         header["qform_code"], header["sform_code"], header["xyzt_units"] = forms.qform_code, forms.sform_code, forms.units
         header["quatern"], header["qoffset"], header["srow"] = forms.quatern, forms.qoffset, forms.srow
         header["pixdim"][:4] = forms.pixdim
+        header["dim"][0] = 2 if forms.is_flat and len(shape_ijk) == 3 and shape_ijk[2] == 1 else len(shape_ijk)
     return header.tobytes() + bytes(offset - size)
 
 
@@ -399,7 +439,7 @@ def _interpret(fields: np.ndarray, order: str, is_gzip: bool, size: int) -> Nift
         intercept = 0.0
     forms = NiftiForms(
         int(fields["qform_code"]), int(fields["sform_code"]), _numbers(fields["quatern"]), _numbers(fields["qoffset"]),
-        tuple(_numbers(row) for row in fields["srow"]), _numbers(fields["pixdim"][:4]), int(fields["xyzt_units"]), size == 540,
+        tuple(_numbers(row) for row in fields["srow"]), _numbers(fields["pixdim"][:4]), int(fields["xyzt_units"]), size == 540, rank == 2,
     )  # fmt: skip
     remarks: list[str] = []
     with np.errstate(all="ignore"):  # a damaged matrix is found out by whoever uses it, in a sentence
@@ -426,12 +466,14 @@ def _matrix(forms: NiftiForms, shape: list[int], remarks: list[str]) -> np.ndarr
     to_mm = np.diag([*[_UNIT_MM.get(forms.units & 7, 1.0)] * 3, 1.0])
     sform = sform_matrix(forms) if forms.sform_code > 0 else None
     qform = qform_matrix(forms) if forms.qform_code > 0 else None
-    # A form of nothing but zeros is a writer's fault; what is odd in other ways is told by whoever uses the matrix.
-    if sform is not None and not np.any(sform[:3, :3]) and (qform is not None or np.any(forms.pixdim[1:])):
-        remarks.append(
-            "The file's sform is empty, so its " + ("qform" if qform is not None else "voxel sizes alone") + " places the image."
-        )
-        sform = None
+    # A form of nothing but zeros is a writer's fault; what is odd in other ways is told by whoever uses the matrix, unless another form is good.
+    if sform is not None and not usable_matrix(sform):
+        if qform is not None and usable_matrix(qform):
+            remarks.append(Sentence("The file's sform is empty or cannot be used, so its qform places the image."))
+            sform = None
+        elif not np.any(sform[:3, :3]) and np.any(forms.pixdim[1:]):
+            remarks.append(Sentence("The file's sform is empty, so its voxel sizes alone place the image."))
+            sform = qform = None
     if sform is None and qform is not None and not np.all(np.abs(forms.pixdim[1:4])):
         qform = qform if not np.any(forms.pixdim[1:4]) else None
     if sform is not None and qform is not None:

@@ -50,7 +50,8 @@ class Volume:
             or sheared.
         modality: DICOM modality code ("CT", "MR", "US", "DX", …), "" where nobody said.
         is_picture: True for a 2D image file (PNG, JPEG, TIFF): it is sent as it is, never turned.
-        padding: values that mean "no data" (DICOM PixelPaddingValue, rescaled): they take no part in percentiles.
+        padding: what means "no data" (DICOM PixelPaddingValue, as the voxels are: rescaled, inverted): one value, or the two ends of a range
+            of them; it takes no part in percentiles.
         forms: how the NIfTI file that this was read from states its position, for results on the same grid; None for others.
         shown_ijk_to_ras: 4x4, mm, RAS: where ITK and Slicer show that file, where this is not exactly `ijk_to_ras`; None where it is.
     """

@@ -30,9 +30,11 @@ CT_WINDOWS: dict[str, tuple[float, float]] = {
     "bone": (-500, 1300),
     "lung-3d": (-910, 590),
 }
-# "No data" as scanners write it: below air by a gap (General Electric -2000 and -3024, others the smallest 16-bit numbers).
+# "No data" as scanners write it: below air by a gap (General Electric -2000 and -3024, others the smallest 16-bit numbers), or any value
+# below every Hounsfield unit that much of the image has exactly.
 _PADDING = frozenset({-2000.0, -2048.0, -3000.0, -3024.0, -4096.0, -8192.0, -32768.0, -32767.0})
 _PADDING_GAP = 200.0
+_BELOW_AIR, _OFTEN = -1100.0, 0.001  # HU; share of the voxels
 _SIDE_BY_SIDE = 8_000_000  # voxels from which several threads are worth starting
 _SAMPLE = 4_000_000  # voxels looked at for percentiles; more change nothing that 8 bits could show
 
@@ -76,7 +78,7 @@ def looks_like_ct(volume: Volume) -> bool:
         return volume.modality.upper() == "CT"
     if volume.is_color or volume.is_picture or volume.voxels.dtype.kind not in "if" or volume.voxels.dtype.itemsize < 2:
         return False
-    sample = without_padding(_sample(volume.voxels), volume.padding).astype(np.float64)
+    sample = without_padding(sample_of(volume.voxels), volume.padding).astype(np.float64)
     if sample.min() >= -500 or sample.max() > 32767:
         return False
     air = np.mean((sample >= -1100) & (sample <= -500))
@@ -137,7 +139,7 @@ def choose_window(
 def percentile_window(volume: Volume) -> Window:
     """0.5th to 99.5th percentile over the whole volume's positive voxels, as the training data was made (BiomedParse
     pre_CT_MR.py); over all voxels where some are negative, as zero then is no background."""
-    everything = sample = without_padding(_sample(volume.voxels), volume.padding)
+    everything = sample = without_padding(sample_of(volume.voxels), volume.padding)
     if sample.min() >= 0:
         positive = sample[sample > 0]
         sample = positive if positive.size else sample
@@ -156,22 +158,36 @@ def without_padding(values: np.ndarray, padding: tuple[float, ...] = ()) -> np.n
 
     Args:
         values: any number of them, one axis.
-        padding: values that the file itself calls padding.
+        padding: what the file itself calls padding, see `Volume.padding`.
 
     Returns:
         those that are left; all of them where nothing would be left.
     """
     left = values
-    for value in padding:
-        left = left[left != value]
+    for low, high in padding_ranges(values, padding):
+        left = left[(left < low) | (left > high)]
+    return left if left.size else values
+
+
+def padding_ranges(values: np.ndarray, padding: tuple[float, ...] = ()) -> list[tuple[float, float]]:
+    """The lowest and highest value of each kind of padding: as the file states it, and as the values themselves show it.
+
+    Args:
+        values: any number of them.
+        padding: what the file itself calls padding, see `Volume.padding`.
+    """
+    ranges = [(min(padding), max(padding))] if padding else []
+    left = values
+    for low, high in ranges:
+        left = left[(left < low) | (left > high)]
     if left.size:
         lowest = left.min()
-        if float(lowest) in _PADDING:
-            others = left[left != lowest]
-            # Padding stands apart from what was measured; the end of a continuous range does not.
-            if others.size and float(others.min()) - float(lowest) > _PADDING_GAP:
-                left = others
-    return left if left.size else values
+        others = left[left != lowest]
+        often = left.size - others.size >= max(2, _OFTEN * left.size)
+        # Padding stands apart from what was measured; the end of a continuous range does not.
+        if (float(lowest) in _PADDING or (lowest < _BELOW_AIR and often)) and others.size and float(others.min()) - lowest > _PADDING_GAP:
+            ranges.append((float(lowest), float(lowest)))
+    return ranges
 
 
 def voxels_range(voxels: np.ndarray) -> tuple[float, float]:
@@ -223,7 +239,7 @@ def _range_window(setting: str) -> Window:
     return Window("range", low, high, why=CHOSEN)
 
 
-def _sample(voxels: np.ndarray) -> np.ndarray:
+def sample_of(voxels: np.ndarray) -> np.ndarray:
     """A regular sample of the voxels, spread over all axes, that bounds the cost on large volumes."""
     step = max(1, int(np.ceil((voxels.size / _SAMPLE) ** (1 / 3))))
     return voxels[

@@ -1277,6 +1277,14 @@ left kidney</translation>
         <translation>Stringa che descrive la geometria dell&apos;immagine e determina quella della mappa di etichette creata durante la conversione. Si può copiare da un volume con il pulsante.</translation>
     </message>
     <message>
+        <source>Images that are the same as others at their positions were passed over ({count}): {named}.</source>
+        <translation>Sono state ignorate le immagini uguali ad altre nella stessa posizione ({count}): {named}.</translation>
+    </message>
+    <message>
+        <source>Images without a place in the patient were left out of the volume ({count}): {named}.</source>
+        <translation>Le immagini senza una posizione nel paziente sono state escluse dal volume ({count}): {named}.</translation>
+    </message>
+    <message>
         <source>It is not known which volume these segmentations belong to; choose it.</source>
         <translation>Non si sa a quale volume appartengano queste segmentazioni; sceglierlo.</translation>
     </message>
@@ -1521,8 +1529,8 @@ left kidney</translation>
         <translation>Per più immagini usare segmentVolume o segmentSlices.</translation>
     </message>
     <message>
-        <source>Several of the {count} images of the series lie at the same position (up to {most}, at {several} of {count2} positions): give a folder with one volume.</source>
-        <translation>Più immagini tra le {count} della serie si trovano nella stessa posizione (fino a {most}, in {several} di {count2} posizioni): indicare una cartella con un solo volume.</translation>
+        <source>Several of the {count} images of the series lie at the same position (up to {most}, at {several} of {count2} positions; most positions have {size}, unlike {listed}): give a folder with one volume.</source>
+        <translation>Più immagini delle {count} della serie si trovano nella stessa posizione (fino a {most}, in {several} posizioni su {count2}; la maggior parte delle posizioni ne ha {size}, a differenza di {listed}): indicare una cartella con un solo volume.</translation>
     </message>
     <message>
         <source>Several structures do not fit into one segment; type one, or choose new segments.</source>
@@ -1609,10 +1617,6 @@ left kidney</translation>
         <translation>Il file DICOM {name} è un mosaico: molte sezioni affiancate in un&apos;immagine. Convertire la serie con dcm2niix e indicare il file NIfTI.</translation>
     </message>
     <message>
-        <source>The DICOM file {name} stores its colors in a way that is not read here; export it as 8-bit RGB.</source>
-        <translation>Il file DICOM {name} memorizza i colori in un modo che qui non viene letto; esportarlo come RGB a 8 bit.</translation>
-    </message>
-    <message>
         <source>The NIfTI file goes on after its last voxel: its header and its data do not fit together.</source>
         <translation>Il file NIfTI prosegue dopo l&apos;ultimo voxel: intestazione e dati non corrispondono.</translation>
     </message>
@@ -1694,7 +1698,11 @@ left kidney</translation>
     </message>
     <message>
         <source>The archive {name} holds the header of an image only; unpack it beside its voxels.</source>
-        <translation type="unfinished"></translation>
+        <translation>L&apos;archivio {name} contiene solo l&apos;intestazione di un&apos;immagine; estrarla accanto ai suoi voxel.</translation>
+    </message>
+    <message>
+        <source>The archive {name} holds {count} images ({listed}); unpack it and give one of them.</source>
+        <translation>L&apos;archivio {name} contiene {count} immagini ({listed}); estrarlo e indicarne una.</translation>
     </message>
     <message>
         <source>The camera noted that this picture is to be shown turned; it is sent as stored, not turned.</source>
@@ -2041,6 +2049,10 @@ left kidney</translation>
         <translation>Il file {name} contiene {count} volumi; sceglierne uno con --frame da 0 a {value}.</translation>
     </message>
     <message>
+        <source>The file {name} holds {held} of the {count} frames that it promises; copy or export it again.</source>
+        <translation>Il file {name} contiene {held} dei {count} fotogrammi dichiarati; copiarlo o esportarlo di nuovo.</translation>
+    </message>
+    <message>
         <source>The file {name} is damaged or no volume of FreeSurfer&apos;s; copy or export it again.</source>
         <translation>Il file {name} è danneggiato o non è un volume di FreeSurfer; copiarlo o esportarlo di nuovo.</translation>
     </message>
@@ -2071,6 +2083,10 @@ left kidney</translation>
     <message>
         <source>The file {name} is of a kind that is not read here; give {readable}.</source>
         <translation>Il file {name} è di un tipo che qui non viene letto; indicare {readable}.</translation>
+    </message>
+    <message>
+        <source>The file {name} is one half of a pair, and {other} is not beside it; copy both.</source>
+        <translation>Il file {name} è la metà di una coppia e {other} non si trova accanto a esso; copiare entrambi.</translation>
     </message>
     <message>
         <source>The file {name} unpacks to more than is unpacked here; unpack it yourself.</source>
@@ -2107,6 +2123,14 @@ left kidney</translation>
     <message>
         <source>The file {path} was not exported from an index, or it is damaged{clause}; choose another.</source>
         <translation>Il file {path} non è stato esportato da un indice, o è danneggiato{clause}; sceglierne un altro.</translation>
+    </message>
+    <message>
+        <source>The file&apos;s sform is empty or cannot be used, so its qform places the image.</source>
+        <translation>La sform del file è vuota o inutilizzabile, quindi l&apos;immagine è posizionata dalla qform.</translation>
+    </message>
+    <message>
+        <source>The file&apos;s sform is empty, so its voxel sizes alone place the image.</source>
+        <translation>La sform del file è vuota, quindi l&apos;immagine è posizionata solo dalle dimensioni dei voxel.</translation>
     </message>
     <message>
         <source>The fit &apos;{fit}&apos; is not known; give pad or stretch.</source>
@@ -2157,12 +2181,16 @@ left kidney</translation>
         <translation>Le quattro camere cardiache e il miocardio</translation>
     </message>
     <message>
+        <source>The frames of {name} differ in orientation or pixel size: {count} of {count2} are unlike the rest. Export each orientation as a file of its own.</source>
+        <translation>I fotogrammi di {name} differiscono per orientamento o dimensione dei pixel: {count} su {count2} sono diversi dagli altri. Esportare ogni orientamento in un file separato.</translation>
+    </message>
+    <message>
         <source>The group &apos;{options}&apos; is not known; give {listed}.</source>
         <translation>Il gruppo &apos;{options}&apos; non è noto; indicare {listed}.</translation>
     </message>
     <message>
         <source>The header of {name} has no end; copy or export it again.</source>
-        <translation type="unfinished"></translation>
+        <translation>L&apos;intestazione di {name} non ha fine; copiarla o esportarla di nuovo.</translation>
     </message>
     <message>
         <source>The image has {bad} voxels that are not finite numbers (NaN or infinity); replace them and try again.</source>
@@ -2225,8 +2253,12 @@ left kidney</translation>
         <translation>Le immagini non indicano dove si trovano nel paziente; sono impilate nell&apos;ordine dei loro numeri, a {thickness:g} mm l&apos;una dall&apos;altra.</translation>
     </message>
     <message>
-        <source>The images of the series differ in orientation or pixel size; {count} of {count2} are unlike the rest: {listed}{more}. Move them out of the folder.</source>
-        <translation>Le immagini della serie differiscono per orientamento o dimensione dei pixel; {count} su {count2} sono diverse dalle altre: {listed}{more}. Spostarle fuori dalla cartella.</translation>
+        <source>The images do not state their directions in the patient; right, left, front and back are assumed.</source>
+        <translation>Le immagini non indicano le loro direzioni nel paziente; destra, sinistra, davanti e dietro sono presunti.</translation>
+    </message>
+    <message>
+        <source>The images of the series differ in orientation or pixel size; {count} of {count2} are unlike the rest: {listed}. Move them out of the folder.</source>
+        <translation>Le immagini della serie differiscono per orientamento o dimensione dei pixel; {count} su {count2} sono diverse dalle altre: {listed}. Spostarle fuori dalla cartella.</translation>
     </message>
     <message>
         <source>The images of the series differ in size (a scout among the slices?): unlike the rest are {odd}. Move them out of the folder.</source>
@@ -3789,6 +3821,10 @@ left kidney</translation>
         <translation>http semplice, che chiunque lungo il percorso può leggere</translation>
     </message>
     <message>
+        <source>private object of the scanner&apos;s maker</source>
+        <translation>oggetto privato del produttore dello scanner</translation>
+    </message>
+    <message>
         <source>proxy {proxy}</source>
         <translation>proxy {proxy}</translation>
     </message>
@@ -4505,6 +4541,10 @@ left kidney</translation>
         <translation>{where} ha un indirizzo IPv6 non valido: controllarlo.</translation>
     </message>
     <message>
+        <source>{where} holds files of several frames beside single images: {listed}. Give these files one by one, and the single images alone.</source>
+        <translation>{where} contiene file con più fotogrammi accanto a immagini singole: {listed}. Indicare questi file uno per uno e le immagini singole da sole.</translation>
+    </message>
+    <message>
         <source>{where} holds no DICOM image that can be read: {names} (empty, cut off or damaged).</source>
         <translation>{where} non contiene immagini DICOM leggibili: {names} (vuote, troncate o danneggiate).</translation>
     </message>
@@ -4531,6 +4571,10 @@ left kidney</translation>
     <message>
         <source>{where} holds {count} files of several frames each; give one of these files.</source>
         <translation>{where} contiene {count} file con più fotogrammi ciascuno; indicare uno di questi file.</translation>
+    </message>
+    <message>
+        <source>{where} holds {count} overview images of a CT ({listed}), not slices of a volume; give one of these files.</source>
+        <translation>{where} contiene {count} immagini panoramiche di una TC ({listed}), non sezioni di un volume; indicare uno di questi file.</translation>
     </message>
     <message>
         <source>{where} holds {count} {modality} pictures ({listed}), not slices of a volume; give one of these files.</source>
