@@ -182,6 +182,7 @@ def test_info_remove_compact_check_export_and_import(double_url, pictures, capsy
         (["index", "search", "INDEX"], "--image"),
         (["index", "search", "INDEX", "--image", "a.png", "--text", "b"], "one of the two"),
         (["index", "info", "ABSENT"], "no index"),
+        (["index", "import", "ABSENT", "odd.jsonl"], "line 2 holds a vector of another length than the first"),
         (["index", "remove", "INDEX", "--id", "77"], "no such records"),
         (["index", "remove", "INDEX"], "required"),
         (["embed", "PICTURE"], "--output"),
@@ -199,6 +200,7 @@ def test_bad_usage_ends_with_2_and_one_sentence_and_writes_nothing(double_url, p
     monkeypatch.chdir(tmp_path)
     index = str(tmp_path / "a.index")
     assert main(["index", "add", index, pictures[0], "--endpoint", double_url, "--quiet"]) == 0
+    (tmp_path / "odd.jsonl").write_text('{"embedding": [1, 2]}\n{"embedding": [1]}\n')
     capsys.readouterr()
     before = sorted(tmp_path.iterdir())
     words = [{"INDEX": index, "ABSENT": str(tmp_path / "b.index"), "PICTURE": pictures[1]}.get(word, word) for word in command]

@@ -319,13 +319,15 @@ def index_export(index: Path_, output: Path_, *, readable_only: bool = False) ->
 @in_sentences
 def index_import(index: Path_, input: Path_) -> int:
     """Add the records of an exported file to an index, made anew where there is none; returns how many were new."""
+    from ..search.export import add_records, read_records
     from ..search.index import EmbeddingIndex
 
     if not Path(input).is_file():
         raise UsageError("There is no file {input}; check the path.", input=input)
     check_outputs({"index": index}, [input])
+    found = read_records(input)  # whole, before an index is made
     with EmbeddingIndex.open(check_writable(index)) as opened:
-        return opened.import_(input)
+        return add_records(opened, found)
 
 
 def open_index(index: Path_) -> EmbeddingIndex:

@@ -82,15 +82,12 @@ def export(index: Index, path: str | os.PathLike, *, readable_only: bool = False
     return sum(len(rows) for _, rows in parts)
 
 
-def import_(index: Index, path: str | os.PathLike) -> int:
-    """Add the records of an exported file, of a .npz of `embed` or of a list of JSON lines to an index; those that are there are skipped.
-
-    Returns:
-        how many were added.
+def read_records(path: str | os.PathLike) -> Read:
+    """All of an exported file, of a .npz of `embed` or of a list of JSON lines, checked as a whole.
 
     Raises:
         UsageError: another ending, or pyarrow missing.
-        InputError: the file is missing, damaged, or was not exported from an index; nothing of it is stored.
+        InputError: the file is missing, damaged, or was not exported from an index.
     """
     path = Path(path).expanduser()
     name = path.name.lower()
@@ -104,11 +101,16 @@ def import_(index: Index, path: str | os.PathLike) -> int:
     try:
         if name.endswith(".npz") and is_embed_file(path):
             read = _read_vectors
-        parts, labels = read(path)
+        return read(path)
     except UNREADABLE as error:
         raise _not_ours(path, str(error)) from error
     except NO_ARCHIVE as error:
         raise _not_ours(path) from error
+
+
+def add_records(index: Index, found: Read) -> int:
+    """Add what `read_records` gives to an index; what is there is skipped. Returns how many were added."""
+    parts, labels = found
     added = sum(index.add(records, provenance, factor=factor) for provenance, records, factor in parts)
     if labels:
         index.add_labels(labels, replace=False)
@@ -149,16 +151,16 @@ def _labels_from(rows: object) -> list[PlaceLabel]:
     return labels
 
 
-_Read = tuple[list[tuple[Provenance, list[Record], float | None]], list[PlaceLabel]]
+Read = tuple[list[tuple[Provenance, list[Record], float | None]], list[PlaceLabel]]
 
 
-def _read_vectors(path: Path) -> _Read:
+def _read_vectors(path: Path) -> Read:
     """Vectors of `embed` or of a notebook, checked as those of an export are."""
     found = read_lines(path) if path.name.lower().endswith(".jsonl") else read_embed_file(path)
     return [(space, _sound(records, np.stack([record.vector for record in records])), factor) for space, records, factor in found], []
 
 
-def _read_npz(path: Path) -> _Read:
+def _read_npz(path: Path) -> Read:
     with zipfile.ZipFile(path) as archive:
         check_size(archive, path.stat().st_size)
         if str(read_array(archive, "format", "U", 0)) != FORMAT:
@@ -243,7 +245,7 @@ def _write_parquet(file: BinaryIO, parts: _Parts, factors: list[float | None], l
     arrow.parquet.write_table(table, file, row_group_size=8192)
 
 
-def _read_parquet(path: Path) -> _Read:
+def _read_parquet(path: Path) -> Read:
     arrow = _pyarrow()
     parts = []
     try:

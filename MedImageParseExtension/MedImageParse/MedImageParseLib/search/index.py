@@ -406,9 +406,9 @@ class EmbeddingIndex:
         Returns:
             how many were added.
         """
-        from .export import import_
+        from .export import add_records, read_records
 
-        return import_(self, path)
+        return add_records(self, read_records(path))
 
     def rows_of(self, provenance: Provenance, *, readable_only: bool = False) -> Iterator[tuple[Record, np.ndarray]]:
         """Records of a provenance with their vectors, in order; with `readable_only` those of a damaged index that can be read."""

@@ -157,7 +157,7 @@ def unit_rows(vectors: np.ndarray) -> np.ndarray:
         raise InputError("The vectors must be rows of numbers, one row an image.")
     lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
     if not np.all(np.isfinite(lengths)) or np.any(lengths < 1e-12):
-        raise InputError("A vector is zero or holds numbers that are not finite; the model's reply for that image cannot be used.")
+        raise InputError("A vector is zero or holds numbers that are not finite, so it cannot be compared; embed its image again.")
     off = np.abs(lengths - 1.0) > 1e-5
     if off.any():
         rows = rows.copy()

@@ -67,7 +67,7 @@ def split(groups: np.ndarray, labels: Sequence[Sequence[str]], *, test: float = 
     wanted = np.flatnonzero(shares > 0)
     if len(numbers) < len(wanted):
         raise UsageError(
-            "The labelled images come from {count} patients, but learning and testing must never share one: label images of at least {need}.",
+            "Learning and testing must never share one patient, and all the labelled images are of {count}: label images of at least {need} patients.",
             count=len(numbers),
             need=len(wanted),
         )

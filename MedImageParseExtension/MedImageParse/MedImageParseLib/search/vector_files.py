@@ -66,6 +66,8 @@ def read_lines(path: Path) -> Parts:
             if len(line) > _LONGEST_LINE or number > _MOST_LINES:
                 raise ValueError(Sentence("line {number} is too long, or there are too many", number=number))
             records.append(_record(line, number))
+            if records[-1].vector.size != records[0].vector.size:
+                raise ValueError(Sentence("line {number} holds a vector of another length than the first", number=number))
     if not records:
         raise ValueError("it has no lines")
     return [(Provenance("medimageinsight", "", "", NOTEBOOK), records, None)]

@@ -101,7 +101,7 @@ def from_table(records: Mapping[int, Record], rows: Sequence[Sequence[str]], nam
         for place in places:
             made.labels += [replace(place, set=cells.get("set") or name, label=label[:LONGEST_LABEL]) for label in labels]
     made.labels = list(dict.fromkeys(made.labels))
-    return _found(made, Sentence("no line of the table fits an image of the index"))
+    return _found(made, Sentence("no line of the table has a label and fits an image of the index"))
 
 
 def _finder(records: Mapping[int, Record], key: str, folder: Path) -> Callable[[str], list[Record]]:

@@ -1053,8 +1053,8 @@ left kidney</translation>
         <translation>Un vettore non è composto da numeri.</translation>
     </message>
     <message>
-        <source>A vector is zero or holds numbers that are not finite; the model&apos;s reply for that image cannot be used.</source>
-        <translation>Un vettore è nullo o contiene numeri non finiti; la risposta del modello per quell&apos;immagine non è utilizzabile.</translation>
+        <source>A vector is zero or holds numbers that are not finite, so it cannot be compared; embed its image again.</source>
+        <translation>Un vettore è nullo o contiene numeri non finiti, quindi non può essere confrontato; calcolare di nuovo il vettore della sua immagine.</translation>
     </message>
     <message>
         <source>Abdominal organs of AMOS in MRI</source>
@@ -1295,6 +1295,10 @@ left kidney</translation>
     <message>
         <source>Large vessels of chest and abdomen</source>
         <translation>Grandi vasi di torace e addome</translation>
+    </message>
+    <message>
+        <source>Learning and testing must never share one patient, and all the labelled images are of {count}: label images of at least {need} patients.</source>
+        <translation>Addestramento e test non devono mai condividere un paziente, e tutte le immagini etichettate sono di {count}: etichettare immagini di almeno {need} pazienti.</translation>
     </message>
     <message>
         <source>Left out of &quot;{name}&quot;: {listed}. A file does not decide whom you trust: if you do, set it in the profile yourself.</source>
@@ -2439,10 +2443,6 @@ left kidney</translation>
     <message>
         <source>The label {label} cannot be learned, as {what} it; label more images, or leave it out.</source>
         <translation>L&apos;etichetta {label} non può essere appresa, perché {what} la ha; etichettare più immagini, o ometterla.</translation>
-    </message>
-    <message>
-        <source>The labelled images come from {count} patients, but learning and testing must never share one: label images of at least {need}.</source>
-        <translation>Le immagini etichettate provengono da {count} pazienti, ma addestramento e prova non devono mai averne uno in comune: etichettare immagini di almeno {need}.</translation>
     </message>
     <message>
         <source>The labelmap has size {shape} and the volume {shape_kji} (kji); they must be alike.</source>
@@ -3747,6 +3747,10 @@ left kidney</translation>
     <message>
         <source>line {number}</source>
         <translation>riga {number}</translation>
+    </message>
+    <message>
+        <source>line {number} holds a vector of another length than the first</source>
+        <translation>la riga {number} contiene un vettore di lunghezza diversa dal primo</translation>
     </message>
     <message>
         <source>line {number} holds no vector</source>
