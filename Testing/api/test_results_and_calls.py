@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -98,7 +100,8 @@ CUBE = Volume(np.zeros((4, 5, 6), np.int16))
         (lambda url: segment(CUBE, "cube", model="medimageparse", endpoint=url, slices=3), "slices is a text or a list of whole numbers"),
         (lambda url: segment(CUBE, None, model="medimageparse3d", endpoint=url), "prompt"),
         (lambda url: segment(CUBE, "cube", model="medimageparse4d", repeat=3, endpoint=url), "does not segment; give medimageparse3d"),
-        (lambda url: segment(CUBE, [1], model="medimageparse3d", endpoint=url), "A prompt is a text"),
+        (lambda url: segment(CUBE, [1], model="medimageparse3d", endpoint=url), "prompt is a text or several texts, not of the type list of int"),
+        (lambda url: segment(CUBE, iter([1]), model="medimageparse3d", endpoint=url), "A prompt is a text"),
         (lambda url: segment(CUBE, "cube", model="medimageparse3d", endpoint=url, output=5), "output is a text or a path"),
         (lambda url: segment(CUBE, "cube", model="medimageparse3d", endpoint=url, timeout="long"), "timeout is a number"),
         (lambda url: segment(CUBE, "cube", model="medimageparse3d", endpoint=url, series="2"), "A series is chosen in a DICOM folder"),
@@ -115,6 +118,44 @@ def test_a_wrong_call_is_one_sentence_and_nothing_is_sent(call, words, served, u
     with pytest.raises(UsageError, match=re.escape(words)) as caught:
         call(url)
     assert "\n" not in str(caught.value) and not served[0].seen
+
+
+OBJECTS = {"client", "progress", "cancellation", "connection", "options", "tell", "on_change", "show_device_code"}
+CALLS = {
+    f"{name}({parameter.name})": (function, parameter.name)
+    for name in MedImageParseLib.__all__
+    if inspect.isfunction(function := getattr(MedImageParseLib, name))
+    for parameter in inspect.signature(function).parameters.values()
+    if parameter.name not in OBJECTS
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_value_of_a_wrong_type_is_one_sentence_for_every_option_of_every_function(call):
+    function, option = CALLS[call]
+    parameters = inspect.signature(function).parameters.values()
+    example = {"int": 3, "BatchEndpoint": SimpleNamespace(name="x")}
+    values = {
+        each.name: example.get(each.annotation, "x") for each in parameters if each.default is each.empty and each.name not in OBJECTS
+    }
+    with pytest.raises(UsageError, match=rf"The option {option} is |no image that is taken here|A path is to be read first"):
+        function(**(values | {option: object()}))
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b"], ids=["long", "zero"])
+@pytest.mark.parametrize("function", ["embed", "index_info", "index_export", "batch", "evaluate", "classify"])
+def test_a_path_that_no_file_system_takes_is_one_sentence(function, name, url, tmp_path):
+    calls = {
+        "embed": lambda: embed(name, endpoint=url),
+        "index_info": lambda: MedImageParseLib.index_info(name),
+        "index_export": lambda: MedImageParseLib.index_export(name, tmp_path / "v.npz"),
+        "batch": lambda: MedImageParseLib.batch(name, "cube", model="medimageparse3d", output_dir=tmp_path / "o", endpoint=url),
+        "evaluate": lambda: MedImageParseLib.evaluate(name, name),
+        "classify": lambda: classify(name, label=["a", "b"], endpoint=url),
+    }
+    with pytest.raises((UsageError, InputError)) as caught:
+        calls[function]()
+    assert "\n" not in str(caught.value)
 
 
 def test_the_package_has_volume_and_the_errors_and_a_marker_for_type_checkers():

@@ -16,6 +16,21 @@ from cli_support import assert_one_error_line, text_file, write_dicom
 
 from doubles.forms import nifti_bytes
 
+LONG = "x" * 300
+
+
+@pytest.mark.parametrize("words", [
+    ["embed", f"{LONG}.png", "--output", "v.npz", "--endpoint", "http://127.0.0.1:9/score"], ["index", "info", LONG], ["adapter", "evaluate", LONG, "i.index"],
+    ["evaluate", "--reference", LONG, "--prediction", LONG], ["engine", "add", f"{LONG}.py:Engine"], ["serve", "--engine", f"{LONG}.py:Engine"],
+    ["batch", LONG, "--model", "medimageparse3d", "--prompt", "a", "--output-dir", "o", "--endpoint", "http://127.0.0.1:9/score"],
+    ["batch", "import-azure", LONG, LONG, "--output-dir", "o"],
+], ids=lambda words: words[0])  # fmt: skip
+def test_a_name_that_no_file_system_takes_is_bad_input_and_no_fault_of_the_program(bench, words, monkeypatch):
+    monkeypatch.chdir(bench.folder)
+    assert bench.run(*words) == 2
+    assert "program itself" not in assert_one_error_line(bench) and not bench.new_files()
+
+
 # Bad input: each one its one sentence and status 2, and nothing is written or sent.
 
 

@@ -20,6 +20,7 @@ sentence: programs look at the class, at `kind` and at `code`.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from typing import Any
 
@@ -89,6 +90,32 @@ class InputError(MedImageParseError):
 
     kind = "input"
     exit_status = 2
+
+
+def path_fault(error: OSError | ValueError) -> InputError | None:
+    """The sentence for a path that the system refuses whatever is to be done with it.
+
+    Args:
+        error: what it raised.
+
+    Returns:
+        None for an error of another kind.
+    """
+    if isinstance(error, OSError):
+        name = str(error.filename) if error.filename is not None else ""
+        if not name or error.errno not in (errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.ELOOP):
+            return None
+        why = error.strerror
+    else:
+        name, why = "", str(error)
+        if "null" not in why:
+            return None
+    return InputError(
+        "The path {path} cannot be used ({why}): check its spelling, its length and its permissions.",
+        path=name if len(name) < 100 else f"{name[:40]}…",
+        why=why,
+        code="path",
+    )
 
 
 class ConsentError(MedImageParseError):

@@ -7,14 +7,23 @@ import functools
 import inspect
 import numbers
 import os
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from ..errors import UsageError
+from ..errors import UsageError, path_fault
 from ..options import option_groups, spread
 from ..remedies import Sentence
+
+
+def _are(kind: type | tuple[type, ...], value: object) -> bool:
+    """Whether something holds things of a kind; what can be gone through once only is not looked into."""
+    if not isinstance(value, Iterable) or isinstance(value, (str, bytes, os.PathLike)):
+        return False
+    return not isinstance(value, Collection) or all(isinstance(one, kind) and not isinstance(one, bool) for one in value)
+
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _SET_BY_THE_COMMAND = ("model", "sends_image_data", "cancellation")
@@ -23,11 +32,15 @@ _KINDS: dict[str, tuple[str, Callable[[object], bool]]] = {
     "int": ("a whole number", lambda value: isinstance(value, numbers.Integral) and not isinstance(value, bool)),
     "float": ("a number", lambda value: isinstance(value, numbers.Real) and not isinstance(value, bool)),
     "bool": ("True or False", lambda value: isinstance(value, (bool, np.bool_))),
-    "list[int]": ("a list of whole numbers", lambda value: isinstance(value, list) and all(isinstance(one, numbers.Integral) for one in value)),
+    "list[int]": ("a list of whole numbers", lambda value: isinstance(value, list) and _are(numbers.Integral, value)),
     "Path_": ("a path", lambda value: isinstance(value, (str, os.PathLike))),
     "os.PathLike": ("a path", lambda value: isinstance(value, os.PathLike)),
-    "Iterable[str]": ("several texts", lambda value: isinstance(value, Iterable) and not isinstance(value, (bytes, np.ndarray))),
-    "Iterable[int]": ("several whole numbers", lambda value: isinstance(value, Iterable) and not isinstance(value, (str, bytes))),
+    "Iterable[str]": ("several texts", lambda value: _are(str, value)),
+    "Sequence[str]": ("several texts", lambda value: _are(str, value)),
+    "Iterable[int]": ("several whole numbers", lambda value: _are(numbers.Integral, value)),
+    "Iterable[str | os.PathLike]": ("several paths", lambda value: _are((str, os.PathLike), value)),
+    "Iterable[Path_]": ("several paths", lambda value: _are((str, os.PathLike), value)),
+    "BatchEndpoint": ("a BatchEndpoint", lambda value: hasattr(value, "name")),
     "None": ("None", lambda value: value is None),
 }  # fmt: skip
 
@@ -45,7 +58,13 @@ def in_sentences(function: _Function) -> _Function:
     @functools.wraps(taking)
     def checked(*given: Any, **options: Any) -> Any:
         check_call(function.__name__, signature, given, {name: value for name, value in options.items() if name not in groups})
-        return taking(*given, **options)
+        try:
+            return taking(*given, **options)
+        except (OSError, ValueError) as error:
+            fault = path_fault(error)
+            if fault is None:
+                raise
+            raise fault from error
 
     return cast(_Function, checked)
 
@@ -85,7 +104,7 @@ def _unknown(name: str, option: str, known: list[str]) -> str:
 
 def _check_value(parameter: inspect.Parameter, value: object) -> None:
     """Only plain kinds are looked at; what takes files, images or objects of ours says itself what it takes."""
-    kinds = [part.strip() for part in str(parameter.annotation).split("|")]
+    kinds = re.split(r"\s*\|\s*(?![^\[]*\])", str(parameter.annotation))
     if not set(kinds) <= set(_KINDS) or any(_KINDS[kind][1](value) for kind in kinds):
         return
     if "None" in kinds and len(kinds) > 1:
@@ -95,9 +114,16 @@ def _check_value(parameter: inspect.Parameter, value: object) -> None:
         "The option {name} is {listed}, not of the type {name2}.",
         name=parameter.name,
         listed=listed,
-        name2=type(value).__name__,
+        name2=_type_of(value),
         code="option-kind",
     )
+
+
+def _type_of(value: object) -> str:
+    """As Python calls it; of a list with what is in it."""
+    own = type(value).__name__
+    held = sorted({type(one).__name__ for one in value}) if isinstance(value, (list, tuple, set)) else []
+    return f"{own} of {', '.join(held)}" if held else own
 
 
 @functools.cache

@@ -10,12 +10,14 @@ from ..models import MODELS, does_not_segment
 from ..prompts import catalogue
 from ..prompts.presets import presets as known_presets
 from ..prompts.sites import dicom_modality, modality_of
+from .calls import in_sentences
 
 # Modalities (DICOM codes, GM is microscopy) that only one of the models takes, by the model cards.
 _ONLY_2D = {"DX", "OPT", "OP", "DMS", "ES", "SM"}
 _ONLY_3D = {"GM"}
 
 
+@in_sentences
 def targets(modality: str = "", model: str = "") -> list[dict]:
     """The known targets, alphabetically. Anything else may be asked for as well.
 
@@ -48,6 +50,7 @@ def targets(modality: str = "", model: str = "") -> list[dict]:
     ]
 
 
+@in_sentences
 def presets(model: str = "") -> list[dict]:
     """The named lists of prompts that `segment` and `batch` take as `preset`: those that come with the program, then your own.
 

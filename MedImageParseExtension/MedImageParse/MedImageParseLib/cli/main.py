@@ -17,7 +17,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from typing import Any
 
 from .. import __version__
-from ..errors import Cancelled, MedImageParseError, UsageError
+from ..errors import Cancelled, MedImageParseError, UsageError, path_fault
 from ..packages import missing_package
 from ..program import command_name
 from ..progress import Cancellation
@@ -90,20 +90,29 @@ def _main(argv: list[str]) -> int:
         return 0  # whoever read our output has seen enough
     except SystemExit as leaving:  # argparse after --help
         return int(leaving.code or 0)
+    except OSError as error:
+        if (fault := path_fault(error)) is None:
+            return _tell_own(error, "--debug" in argv)
+        return _tell(fault, "--debug" in argv)
     except MemoryError:
         return _tell(MedImageParseError("There is not enough memory for this; crop the volume or send fewer slices."), "--debug" in argv)
-    except Exception as error:  # a fault of ours: still one sentence, and the way to see the rest
-        if "--debug" in argv:
-            raise
-        return _tell(
-            MedImageParseError(
-                "The program itself failed ({name}); run it again with --debug and report what it shows.", name=type(error).__name__
-            ),
-            False,
-        )
+    except Exception as error:
+        return _tell_own(error, "--debug" in argv)
     finally:
         if previous is not None:
             signal.signal(signal.SIGINT, previous)
+
+
+def _tell_own(error: Exception, debug: bool) -> int:
+    """A fault of ours: still one sentence, and the way to see the rest."""
+    if debug:
+        raise error
+    return _tell(
+        MedImageParseError(
+            "The program itself failed ({name}); run it again with --debug and report what it shows.", name=type(error).__name__
+        ),
+        False,
+    )
 
 
 def run_command(argv: list[str], cancellation: Cancellation) -> int:

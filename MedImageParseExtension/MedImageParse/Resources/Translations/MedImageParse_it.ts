@@ -2577,6 +2577,10 @@ left kidney</translation>
         <translation>Il pacchetto {package}, necessario per {purpose}, non è installato: {install}{rest}.</translation>
     </message>
     <message>
+        <source>The path {path} cannot be used ({why}): check its spelling, its length and its permissions.</source>
+        <translation>Il percorso {path} non può essere usato ({why}): controllarne l&apos;ortografia, la lunghezza e i permessi.</translation>
+    </message>
+    <message>
         <source>The percentages compare the given labels with one another and always add up to 100 %: they are not the chance that a patient has a finding. A label that fits nothing still gets its share, and leaving out the right label raises the wrong ones. Check them on cases of your own with known answers before relying on them.</source>
         <translation>Le percentuali confrontano tra loro le etichette indicate e sommano sempre a 100 %: non sono la probabilità che un paziente abbia un reperto. Un&apos;etichetta che non corrisponde a nulla riceve comunque la sua quota, e omettere quella giusta aumenta quelle sbagliate. Verificarle su casi propri con risposte note prima di farvi affidamento.</translation>
     </message>
