@@ -14,17 +14,9 @@ from scipy.special import softmax
 from search_support import unit_vectors
 
 from MedImageParseLib.errors import InputError, UsageError
-from MedImageParseLib.search.compare import (
-    knn_distances,
-    map_2d,
-    rank_outliers,
-    ranked,
-    study_vector,
-    volume_vector,
-    zero_shot,
-    zero_shot_volume,
-)
+from MedImageParseLib.search.compare import map_2d, ranked, volume_vector, zero_shot, zero_shot_volume
 from MedImageParseLib.search.label_sets import read_label_sets, ready_set, ready_sets
+from MedImageParseLib.search.unusual import knn_distances, rank_outliers, study_vector
 
 
 def test_probabilities_are_the_softmax_of_scaled_cosines():

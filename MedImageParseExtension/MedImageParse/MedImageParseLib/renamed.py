@@ -51,7 +51,7 @@ _NOW: dict[str, tuple[str, ...]] = {
     "scene.slices": ("scene.volumes",),
     "search.checking": ("search.integrity",),
     "search.exchange": ("search.export",),
-    "search.outliers": ("search.compare",),
+    "search.outliers": ("search.unusual",),
     "search.projection": ("search.compare",),
     "search.zero_shot": ("search.compare",),
     "transport.auth": ("signin.auth",),

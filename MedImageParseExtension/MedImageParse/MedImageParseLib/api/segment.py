@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from .. import models
 from ..errors import UsageError
 from ..files.write import after_requests
-from ..imaging.geometry import PLANE_CHOICES, SliceView, parse_slices
+from ..imaging.geometry import SliceView, check_plane, parse_slices
 from ..imaging.volume import Volume
 from ..models import MODEL_NAMES, SLICES, VOLUMES, does_not_segment
 from ..progress import Cancellation, Progress, no_progress
@@ -202,8 +202,8 @@ def check_options(model: str, options: ImageOptions) -> None:
         raise UsageError("The smallest size of separate structures is a number of millilitres, 0 or more.")
     if options.group not in GROUPS:
         raise UsageError("The group '{group}' is not known; give {listed}.", group=options.group, listed=" or ".join(GROUPS))
-    if options.plane and options.plane not in PLANE_CHOICES:
-        raise UsageError("The plane '{plane}' is not known; give axial, coronal or sagittal.", plane=options.plane)
+    if options.plane:
+        check_plane(options.plane)
     whole = models.MODELS[model].whole_volumes
     if whole and (options.slices is not None or options.orient is not None):
         raise UsageError(

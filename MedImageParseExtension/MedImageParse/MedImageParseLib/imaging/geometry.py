@@ -25,6 +25,7 @@ anterior at the left and superior up. An oblique volume takes the nearest array 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import permutations
@@ -263,6 +264,16 @@ _NARROW, _NARROW_SHARE = 16, 4  # a strip: fewer rows than this, and less than a
 _SAME_SPACING = 1.02  # ratio up to which two spacings count as one
 
 
+def check_plane(plane: str, known: Sequence[str] = PLANE_CHOICES) -> None:
+    """Refuse a plane that is none of those known.
+
+    Raises:
+        UsageError: that it is.
+    """
+    if plane not in known:
+        raise UsageError("The plane '{plane}' is not known; give axial, coronal or sagittal.", plane=plane)
+
+
 def acquisition_plane(volume: Volume) -> str:
     """The plane in which a volume was acquired: its own slices.
 
@@ -311,8 +322,7 @@ def resolve_plane(volume: Volume, plane: str) -> str:
         UsageError: an unknown plane, or one along which each slice is a strip of a few rows, of which no model can say anything.
     """
     plane = plane or (AUTO_PLANE if 1 in volume.shape_kji else "axial")
-    if plane not in PLANE_CHOICES:
-        raise UsageError("The plane '{plane}' is not known; give axial, coronal or sagittal.", plane=plane)
+    check_plane(plane)
     own = acquisition_plane(volume)
     if volume.is_picture or plane in (AUTO_PLANE, own):
         return own
@@ -358,8 +368,7 @@ class SliceView:
         if volume.is_picture:
             down_mm, right_mm = volume.spacing_ijk[1], volume.spacing_ijk[0]
             return cls(AxisMap((0, 1, 2), (False, False, False)), SquareFit.fit(volume.shape_kji[1:], (down_mm, right_mm)), turns % 4)
-        if plane not in _PLANES:
-            raise UsageError("The plane '{plane}' is not known; give axial, coronal or sagittal.", plane=plane)
+        check_plane(plane, PLANES)
         across, default_down, default_right = _PLANES[plane]
         have = nearest_directions(volume.ijk_to_ras)
         slices = next(letter for letter in have if letter in across)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..errors import UsageError
-from ..imaging.geometry import PLANES
+from ..imaging.geometry import PLANES, check_plane
 from ..models import SLICES, VOLUMES
 from ..progress import Cancellation
 from ..prompts import grammar
@@ -18,9 +18,6 @@ from .jobs import YIELD_S, Job, JobQueue, nothing
 from .many import Case, ManyRuns
 from .runs import Connecting, RunResult, SegmentationRun, Target
 from .saving import SavedFiles, evaluationTable, saveResults, statisticsTable
-
-if TYPE_CHECKING:
-    pass
 
 _WAIT_S = 0.002  # between two looks at a run that is waited for
 
@@ -177,8 +174,7 @@ class MedImageParseLogic(JobLogic):
             cancellation: as for segmentVolume.
             connection: as for segmentVolume.
         """
-        if plane not in PLANES:
-            raise UsageError("The plane '{plane}' is not known; give axial, coronal or sagittal.", plane=plane)
+        check_plane(plane, PLANES)
         options = {"plane": plane, "slices": slices, "orient": orient, "window": window, "group": group, "instances": instances}
         target = Target(segmentationNode, overlap, onExisting, beforeChange, editing)
         connecting = Connecting(client, endpoint, profile, connection)

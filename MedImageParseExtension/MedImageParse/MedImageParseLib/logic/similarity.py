@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
-from ..imaging.geometry import PLANE_CHOICES
+from ..imaging.geometry import check_plane
 from ..models import VECTORS
 from ..progress import Cancellation, Progress
 from ..tasks.indexing import IndexingOptions, IndexingResult
@@ -184,7 +184,7 @@ class MedImageInsightLogic(JobLogic):
             raise UsageError("Say what to search for: a slice of a volume, or a text, one of the two.")
         if top < 1:
             raise UsageError("The number of results must be at least 1.")
-        _checkPlane(plane)
+        check_plane(plane)
         query = Query(index or defaultIndexPath(), text.strip(), plane, int(sliceIndex), int(top), leaveOutVolume)
         connecting = Connecting.of(connection)
 
@@ -221,7 +221,7 @@ class MedImageInsightLogic(JobLogic):
         """
         from ..tasks.embed import Selection
 
-        _checkPlane(plane)
+        check_plane(plane)
         chosen = labelsFrom(labels, prefix)
         selection = Selection(slices, every, onlyContent, plane)
         connecting = Connecting.of(connection)
@@ -415,12 +415,7 @@ def labelsFrom(labels: str | Sequence[str | Label], prefix: str = "") -> list[La
 def _options(plane: str, every: int, onlyContent: bool, thumbnails: bool, paths: bool, slices: str = "all") -> IndexingOptions:
     from ..tasks.embed import Selection
 
-    _checkPlane(plane)
+    check_plane(plane)
     if every < 1:
         raise UsageError("Every n-th slice needs n of at least 1.")
     return IndexingOptions(selection=Selection(slices, every, onlyContent, plane), thumbnails=thumbnails, paths=paths)
-
-
-def _checkPlane(plane: str) -> None:
-    if plane not in PLANE_CHOICES:
-        raise UsageError("The plane '{plane}' is not known; give axial, coronal or sagittal.", plane=plane)

@@ -12,12 +12,12 @@ from functools import cache
 
 from ..models import MODELS
 from .catalogue import Target, targets
+from .grammar import SEPARATORS
 from .sites import dicom_modality
 from .vocabulary import other_spellings
 
 MOST = 12  # rows that a list shows at once
 _LONGEST = 80  # characters; nobody types more of a target's name
-_SEPARATORS = re.compile(r"[&\r\n\u2028\u2029]")
 _FEWEST_FOR_ALIKE = 4  # letters; three are alike to too much
 _ALIKE, _LIKENESS = 5, 0.7  # how many spellings at most, and how alike, of 1
 _LONGEST_INITIALS = 12  # letters
@@ -95,7 +95,7 @@ def suggest(text: str, model: str = "", modality: str = "", most: int = MOST) ->
         >>> [each.name for each in suggest("liver & sple", modality="CT", most=1)]
         ['spleen']
     """
-    typed = _normal(_SEPARATORS.split(text)[-1][-_LONGEST:])
+    typed = _normal(SEPARATORS.split(text)[-1][-_LONGEST:])
     if not typed or most < 1:
         return []
     modality = dicom_modality(modality)
@@ -119,8 +119,8 @@ def span_at(text: str, position: int) -> tuple[int, int]:
         >>> span_at("liver & sple", 12)
         (8, 12)
     """
-    before = [found.end() for found in _SEPARATORS.finditer(text, 0, position)]
-    after = _SEPARATORS.search(text, position)
+    before = [found.end() for found in SEPARATORS.finditer(text, 0, position)]
+    after = SEPARATORS.search(text, position)
     start, stop = (before[-1] if before else 0), (after.start() if after else len(text))
     inside = text[start:stop]
     start += len(inside) - len(inside.lstrip())

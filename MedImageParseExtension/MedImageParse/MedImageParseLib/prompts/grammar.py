@@ -14,7 +14,7 @@ from ..errors import UsageError
 from ..remedies import Sentence
 
 CLIP_TOKENS = 77  # context length of the text encoder, two of them taken by start and end marks
-_SEPARATORS = re.compile(r"&|\r\n|[\n\r\u2028\u2029]")
+SEPARATORS = re.compile(r"&|\r\n|[\n\r\u2028\u2029]")
 _QUOTED_LENGTH = 60  # characters of a prompt repeated in a sentence
 _INVISIBLE = frozenset(("Cc", "Cf", "Cs"))
 
@@ -33,7 +33,7 @@ def parse_prompts(texts: Iterable[str]) -> list[str]:
     """
     if isinstance(texts, str):
         texts = [texts]
-    prompts = [part.strip() for text in texts for part in _SEPARATORS.split(text)]
+    prompts = [part.strip() for text in texts for part in SEPARATORS.split(text)]
     prompts = [prompt for prompt in prompts if prompt]
     if not prompts:
         raise UsageError('There is no prompt: name at least one structure, for example "liver & left kidney".')

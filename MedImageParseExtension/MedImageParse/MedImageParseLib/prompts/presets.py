@@ -109,8 +109,7 @@ def with_preset(preset: str, texts: Iterable[str], model: str) -> list[str]:
     Raises:
         UsageError: no such preset, no prompt at all, or one given twice.
     """
-    typed = list(texts)
-    return parse_prompts([*(find_preset(preset, model).prompts if preset else ()), *typed])
+    return parse_prompts([*(find_preset(preset, model).prompts if preset else ()), *texts])
 
 
 def add_presets(added: Iterable[Preset]) -> Path:
@@ -125,8 +124,7 @@ def add_presets(added: Iterable[Preset]) -> Path:
     Raises:
         UsageError: a name or a prompt that cannot be used, or a name of a preset that comes with the program.
     """
-    kept = {**_own(), **{preset.name: _checked(preset) for preset in added}}
-    return _keep(kept)
+    return _write(own_file(), {**_own(), **{preset.name: _checked(preset) for preset in added}})
 
 
 def remove_preset(name: str) -> Path:
@@ -140,7 +138,7 @@ def remove_preset(name: str) -> Path:
         raise UsageError(
             "There is no preset of your own with that name; your own are {value}.", value=", ".join(kept) or Sentence("none yet")
         )
-    return _keep({each: preset for each, preset in kept.items() if each != name})
+    return _write(own_file(), {each: preset for each, preset in kept.items() if each != name})
 
 
 def export_presets(path: str | Path) -> list[str]:
@@ -200,13 +198,7 @@ def _own() -> dict[str, Preset]:
     return read_presets(path) if path.exists() else {}
 
 
-def _keep(kept: dict[str, Preset]) -> Path:
-    path = own_file()
-    _write(path, kept)
-    return path
-
-
-def _write(path: Path, kept: dict[str, Preset]) -> None:
+def _write(path: Path, kept: dict[str, Preset]) -> Path:
     entries = {
         name: {key: value for key, value in asdict(preset).items() if key not in ("name", "is_own")} for name, preset in kept.items()
     }
@@ -214,6 +206,7 @@ def _write(path: Path, kept: dict[str, Preset]) -> None:
         write_atomically(path, json.dumps(entries, indent=1, ensure_ascii=False) + "\n")
     except OSError as error:
         raise UsageError("The presets cannot be kept in {path}: make its folder writable.", path=path) from error
+    return path
 
 
 def _parsed(name: str, entry: dict, is_own: bool = True) -> Preset:

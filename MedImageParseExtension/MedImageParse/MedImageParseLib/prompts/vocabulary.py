@@ -145,90 +145,21 @@ _ORGAN_OF_SITE = {"chest": "lung", "thorax": "lung", "thoracic": "lung", "head":
 _VAGUE_PLACES = frozenset(["whole", "body", "torso", "trunk", "upper", "lower", "left", "right"])
 _ORGAN_OF_MODALITY = {"OPT": "retina", "DMS": "skin"}
 
-_FILLERS = frozenset(
-    [
-        "the",
-        "a",
-        "an",
-        "of",
-        "image",
-        "imaging",
-        "scan",
-        "study",
-        "region",
-        "area",
-        "view",
-        "slice",
-        "volume",
-        "picture",
-        "exam",
-        "examination",
-        "series",
-        "data",
-        "dataset",
-        "section",
-        "contrast",
-        "enhanced",
-        "weighted",
-        "axial",
-        "coronal",
-        "sagittal",
-        "3d",
-        "2d",
-        "magnetic",
-        "resonance",
-        "computed",
-        "computerized",
-        "photograph",
-        "and",
-        "cavity",
-        "electron",
-        "light",
-        "sheet",
-        "lightsheet",
-    ]
-)
-_FRAMES = frozenset(
-    [
-        "visualization",
-        "segmentation",
-        "presence",
-        "delineation",
-        "depiction",
-        "view",
-        "imaging",
-        "image",
-        "scan",
-        "appearance",
-        "location",
-        "localization",
-        "contour",
-        "outline",
-        "detection",
-        "identification",
-        "mask",
-        "display",
-    ]
-)
+_FILLERS = frozenset([
+    "the", "a", "an", "of", "image", "imaging", "scan", "study", "region", "area", "view", "slice", "volume", "picture", "exam", "examination",
+    "series", "data", "dataset", "section", "contrast", "enhanced", "weighted", "axial", "coronal", "sagittal", "3d", "2d", "magnetic",
+    "resonance", "computed", "computerized", "photograph", "and", "cavity", "electron", "light", "sheet", "lightsheet",
+])  # fmt: skip
+_FRAMES = frozenset([
+    "visualization", "segmentation", "presence", "delineation", "depiction", "view", "imaging", "image", "scan", "appearance", "location",
+    "localization", "contour", "outline", "detection", "identification", "mask", "display",
+])  # fmt: skip
 _LINKS = frozenset(["of", "showing", "with", "depicting", "demonstrating", "displaying", "containing", "for"])
 _PREPOSITIONS = frozenset(["in", "within", "inside", "on", "from", "at", "using", "via", "through", "by"])
-_PARTICIPLES = frozenset(
-    [
-        "observed",
-        "seen",
-        "detected",
-        "visible",
-        "shown",
-        "identified",
-        "found",
-        "present",
-        "visualized",
-        "depicted",
-        "located",
-        "imaged",
-        "segmented",
-    ]
-)
+_PARTICIPLES = frozenset([
+    "observed", "seen", "detected", "visible", "shown", "identified", "found", "present", "visualized", "depicted", "located", "imaged",
+    "segmented",
+])  # fmt: skip
 
 
 @dataclass(slots=True, frozen=True)

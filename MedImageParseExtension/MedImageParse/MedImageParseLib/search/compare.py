@@ -17,24 +17,6 @@ import numpy as np
 from ..errors import InputError, UsageError
 from ..packages import require
 from .records import unit_rows
-from .unusual import STATISTICS, Outlier, knn_distances, rank_outliers, study_vector
-
-__all__ = [
-    "CALIBRATION_NOTE",
-    "METHODS",
-    "STATISTICS",
-    "Classified",
-    "Map",
-    "Outlier",
-    "knn_distances",
-    "map_2d",
-    "rank_outliers",
-    "ranked",
-    "study_vector",
-    "volume_vector",
-    "zero_shot",
-    "zero_shot_volume",
-]
 
 CALIBRATION_NOTE = (
     "The percentages compare the given labels with one another and always add up to 100 %: they are not the chance that a patient has a "

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ..remedies import RESCUE_INDEX, Sentence
+from ..remedies import RESCUE_INDEX
 from .records import Provenance
 
 
@@ -65,13 +65,11 @@ def as_sentences(path: Path | str) -> Iterator[None]:
         yield
     except BrokenContent as error:
         raise IndexFault(
-            Sentence(
-                "The index {path} is damaged ({error}); {rescue_index}: nothing was changed.",
-                path=path,
-                error=error,
-                rescue_index=RESCUE_INDEX,
-            ),
+            "The index {path} is damaged ({error}); {rescue_index}: nothing was changed.",
             "damaged",
+            path=path,
+            error=error,
+            rescue_index=RESCUE_INDEX,
         ) from error
     except sqlite3.Error as error:
         message = str(error).lower()
@@ -79,8 +77,8 @@ def as_sentences(path: Path | str) -> Iterator[None]:
             message = "locking protocol"
         for part, kind, sentence in _SENTENCES:
             if part in message:
-                raise IndexFault(Sentence(sentence, path=path, rescue_index=RESCUE_INDEX), kind) from error
-        raise IndexFault(Sentence("The index {path} cannot be used ({error}); check it.", path=path, error=error), "other") from error
+                raise IndexFault(sentence, kind, path=path, rescue_index=RESCUE_INDEX) from error
+        raise IndexFault("The index {path} cannot be used ({error}); check it.", "other", path=path, error=error) from error
 
 
 def other_space(asked: Provenance, present: Iterable[Provenance]) -> IndexFault:
@@ -90,27 +88,23 @@ def other_space(asked: Provenance, present: Iterable[Provenance]) -> IndexFault:
     if not names:
         return IndexFault("The index is empty; add images to it first.", "empty")
     return IndexFault(
-        Sentence(
-            "The index holds vectors of {listed}, none of {describe}; use the same model and preprocessing, or index "
-            "the images again with this one.",
-            listed=" and ".join(names),
-            describe=asked.describe(),
-        ),
+        "The index holds vectors of {listed}, none of {describe}; use the same model and preprocessing, or index "
+        "the images again with this one.",
         "provenance",
+        listed=" and ".join(names),
+        describe=asked.describe(),
     )
 
 
 def other_length(given: int, held: int, provenance: Provenance) -> IndexFault:
     """The fault for vectors whose length is not that of their space."""
     return IndexFault(
-        Sentence(
-            "The vectors have {given} numbers, but those of {describe} in the index have {held}; another model must "
-            "be behind the endpoint: give its deployment a name of its own.",
-            given=given,
-            describe=provenance.describe(),
-            held=held,
-        ),
+        "The vectors have {given} numbers, but those of {describe} in the index have {held}; another model must "
+        "be behind the endpoint: give its deployment a name of its own.",
         "length",
+        given=given,
+        describe=provenance.describe(),
+        held=held,
     )
 
 

@@ -40,20 +40,23 @@ def average_precision(scores: np.ndarray, truth: np.ndarray) -> float:
     positives = int(np.count_nonzero(truth))
     if not positives:
         return float("nan")
-    order = np.argsort(-scores, kind="stable")
-    ends = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)  # equal scores are one step
-    hits = np.cumsum(truth[order])[ends]
+    _, ends, hits = _steps(scores, truth)
     return float(np.sum(np.diff(hits, prepend=0) / positives * (hits / (ends + 1))))
 
 
 def roc_curve(scores: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """False-alarm rate, sensitivity and threshold at each step, from the strictest on; the first threshold is infinite."""
-    order = np.argsort(-scores, kind="stable")
-    ends = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)
-    hits = np.cumsum(truth[order])[ends]
+    thresholds, ends, hits = _steps(scores, truth)
     alarms = ends + 1 - hits
     true, false = max(int(np.count_nonzero(truth)), 1), max(int(np.count_nonzero(~truth)), 1)
-    return np.append(0.0, alarms / false), np.append(0.0, hits / true), np.append(np.inf, scores[order][ends])
+    return np.append(0.0, alarms / false), np.append(0.0, hits / true), np.append(np.inf, thresholds)
+
+
+def _steps(scores: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Each score from the highest on, the last place that has it, and how many are true up to there."""
+    order = np.argsort(-scores, kind="stable")
+    ends = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)
+    return scores[order][ends], ends, np.cumsum(truth[order])[ends]
 
 
 @dataclass(slots=True, frozen=True)

@@ -32,7 +32,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ..remedies import Sentence
 from .faults import IndexFault, as_sentences
 from .migrate import OLD_TABLES, OLD_VERSION, bring_up_to_date
 
@@ -105,11 +104,9 @@ def connect(path: Path, *, create: bool, wait_s: float) -> Connection:
     """
     is_new = not path.exists() or path.stat().st_size == 0
     if is_new and not create:
-        raise IndexFault(Sentence("There is no index at {path}; add images to make one.", path=path), "missing")
+        raise IndexFault("There is no index at {path}; add images to make one.", "missing", path=path)
     if path.is_dir() or not path.parent.is_dir():
-        raise IndexFault(
-            Sentence("The index {path} cannot be made: that is a folder, or the folder for it does not exist.", path=path), "missing"
-        )
+        raise IndexFault("The index {path} cannot be made: that is a folder, or the folder for it does not exist.", "missing", path=path)
     _look_at_header(path)
     _require_locks(path)
     if is_new:
@@ -158,7 +155,7 @@ def _make_private(path: Path) -> None:
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     except OSError as error:
         raise IndexFault(
-            Sentence("The index {path} cannot be made ({why}); choose another folder.", path=path, why=error.strerror), "missing"
+            "The index {path} cannot be made ({why}); choose another folder.", "missing", path=path, why=error.strerror
         ) from error
 
 
@@ -171,12 +168,11 @@ def _look_at_header(path: Path) -> None:
             header = file.read(100)
     except OSError as error:
         raise IndexFault(
-            Sentence("The index {path} cannot be read ({why}); check its permissions.", path=path, why=error.strerror), "missing"
+            "The index {path} cannot be read ({why}); check its permissions.", "missing", path=path, why=error.strerror
         ) from error
     if header[:16] != _MAGIC or len(header) < 100:
         raise IndexFault(
-            Sentence("The file {path} is not an index, or its beginning is damaged; choose another file or restore a copy.", path=path),
-            "foreign",
+            "The file {path} is not an index, or its beginning is damaged; choose another file or restore a copy.", "foreign", path=path
         )
     # Offsets from the SQLite file format: user_version at 60, application_id at 68, both big-endian.
     _check_versions(path, int.from_bytes(header[68:72], "big"), int.from_bytes(header[60:64], "big"))
@@ -184,19 +180,15 @@ def _look_at_header(path: Path) -> None:
 
 def _check_versions(path: Path, application: int, version: int) -> None:
     if application != APPLICATION_ID:
-        raise IndexFault(
-            Sentence("The file {path} is a database of another program, not an index; choose another file.", path=path), "foreign"
-        )
+        raise IndexFault("The file {path} is a database of another program, not an index; choose another file.", "foreign", path=path)
     if version > VERSION:
         raise IndexFault(
-            Sentence(
-                "The index {path} was made by a newer version of MedImageParse (format {version}; this one reads up to "
-                "{own_version}); update the extension: the file was not touched.",
-                path=path,
-                version=version,
-                own_version=VERSION,
-            ),
+            "The index {path} was made by a newer version of MedImageParse (format {version}; this one reads up to "
+            "{own_version}); update the extension: the file was not touched.",
             "newer",
+            path=path,
+            version=version,
+            own_version=VERSION,
         )
 
 

@@ -21,7 +21,8 @@ from ..models import VECTORS
 from ..progress import Cancellation, Progress, no_progress
 from ..prompts import grammar
 from ..remedies import KEEP_EMPTY_SLICES, ONE_DEPLOYMENT, Sentence
-from ..search.compare import study_vector, volume_vector
+from ..search.compare import volume_vector
+from ..search.unusual import study_vector
 from ..wire import medimageinsight
 from .preprocessing import PictureMaker, Preprocessing, encode_square, has_content, hash_of
 from .run import Client, RunLog

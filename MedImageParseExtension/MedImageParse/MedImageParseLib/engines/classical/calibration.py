@@ -12,7 +12,7 @@ is not treated as CT.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -93,7 +93,7 @@ def calibrate(sample: np.ndarray, among: Callable[[Calibration], bool] = lambda 
     for candidate in _candidates(values, low, high):
         score = _fit(candidate, values) if among(candidate) else 0.0
         if score > max(best.score, _ENOUGH if candidate.shows_fat else _ENOUGH_WITHOUT_FAT):
-            best = Calibration(candidate.name, candidate.slope, candidate.intercept, candidate.low_hu, candidate.high_hu, score)
+            best = replace(candidate, score=score)
     return best
 
 

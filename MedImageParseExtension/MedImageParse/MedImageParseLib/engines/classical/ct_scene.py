@@ -64,8 +64,7 @@ def is_plausible(scene: CtScene) -> bool:
     """
     if scene.calibration.name == "HU" and scene.calibration.intercept == 0.0:
         return True  # negative numbers of that size are Hounsfield units
-    spacing = scene.grid.spacing_kji
-    in_plane = (1e3, *spacing[1:]) if scene.hu.shape[0] < 3 else spacing
+    in_plane = _in_plane(scene.grid, scene.hu.shape[0])
     depth = distance_inside(scene.body, in_plane)
     voxel = max(in_plane[1:])
     skin = scene.hu[(depth > 1.2 * voxel) & (depth <= 2.5 * voxel)]
@@ -83,9 +82,10 @@ def find_body(hu: np.ndarray, grid: Grid, calibration: Calibration) -> np.ndarra
     if not calibration.shows_fat:
         # Fat is as black as air in this window: the skin is all that is left of the outline.
         solid = fill_slices(closed(solid, 6.0, spacing))
-    in_plane = (1e3,) + tuple(spacing[1:]) if hu.shape[0] < 3 else spacing
+    in_plane = _in_plane(grid, hu.shape[0])
+    smallest_side = min(size * step for size, step in zip(hu.shape[1:], spacing[1:]))
     # A table is thin and close: it goes with an opening that a body survives.
-    core = opened(fill_slices(solid), min(8.0, _smallest_side(hu.shape, spacing) / 6), in_plane)
+    core = opened(fill_slices(solid), min(8.0, smallest_side / 6), in_plane)
     body = largest(core, also_above=0.1)
     if not body.any():
         return body
@@ -172,5 +172,6 @@ def find_spine(bones: np.ndarray, body: np.ndarray, grid: Grid) -> np.ndarray:
     return out
 
 
-def _smallest_side(shape: tuple[int, ...], spacing: tuple[float, ...]) -> float:
-    return min(size * step for size, step in zip(shape[1:], spacing[1:]))
+def _in_plane(grid: Grid, slices: int) -> tuple[float, float, float]:
+    """The spacing for what reaches from voxel to voxel; between slices nothing reaches where there are too few of them."""
+    return (1e3, *grid.spacing_kji[1:]) if slices < 3 else grid.spacing_kji

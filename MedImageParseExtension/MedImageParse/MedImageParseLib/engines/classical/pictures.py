@@ -13,7 +13,7 @@ import numpy as np
 from .calibration import Calibration, calibrate, not_brain
 from .ct_organs import grow_organs, name_blobs, part_tissue
 from .ct_scene import CtScene
-from .grid import Grid, closed, components, dilate, erode, largest, opened
+from .grid import Grid, closed, coarsen, components, dilate, erode, largest, opened, refine
 from .other_volumes import find_foreground
 from .radiographs import find_radiograph_lungs
 from .targets import Target
@@ -34,16 +34,20 @@ class PictureFinder:
 
     def __init__(self, pixels: np.ndarray):
         gray = pixels if pixels.ndim == 2 else pixels[..., :3] @ np.array([0.299, 0.587, 0.114])
-        self._shape = gray.shape
         self._is_color = pixels.ndim == 3 and float(np.mean(np.ptp(pixels[..., :3].astype(np.int16), axis=2))) > 8.0
-        self._small = _shrunk(np.asarray(gray, np.float32))
+        self._grid = _working_grid(gray.shape)
+        self._small = coarsen(np.asarray(gray, np.float32)[None], self._grid, 0.0, 255.0)[0]
         self._calibration = Calibration("") if self._is_color else not_brain(self._small, calibrate(self._small))
         self._slice: _CtSlice | None = None
 
     def find(self, target: Target) -> np.ndarray:
         """Boolean mask in the picture's shape."""
         mask = self._find(target) if min(self._small.shape) >= 16 and np.ptp(self._small) > 2.0 else None
-        return np.zeros(self._shape, bool) if mask is None or not mask.any() else _enlarged(mask, self._shape)
+        out = np.zeros(self._grid.shape_kji, bool)
+        found = None if mask is None else refine(mask[None], self._grid)
+        if found is not None:
+            out[found[0]] = found[1]
+        return out[0]
 
     def _find(self, target: Target) -> np.ndarray | None:
         words = target.context.split()
@@ -230,22 +234,7 @@ def _touches(where: tuple[slice, ...], shape: tuple[int, ...]) -> bool:
     return any(s.start <= 1 or s.stop >= size - 1 for s, size in zip(where, shape))
 
 
-def _shrunk(gray: np.ndarray) -> np.ndarray:
-    """The picture with its longer side at most the working size, block means."""
-    from .grid import coarsen
-
-    factor = max(1, round(max(gray.shape) / _WORKING_SIZE))
-    grid = Grid((1, *gray.shape), (1, min(factor, gray.shape[0]), min(factor, gray.shape[1])), (1.0, 1.0, 1.0))
-    return coarsen(gray[None], grid, 0.0, 255.0)[0]
-
-
-def _enlarged(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    from .grid import refine
-
+def _working_grid(shape: tuple[int, int]) -> Grid:
+    """A picture as one slice, with its longer side at most the working size."""
     factor = max(1, round(max(shape) / _WORKING_SIZE))
-    grid = Grid((1, *shape), (1, min(factor, shape[0]), min(factor, shape[1])), (1.0, 1.0, 1.0))
-    out = np.zeros((1, *shape), bool)
-    found = refine(mask[None], grid)
-    if found is not None:
-        out[found[0]] = found[1]
-    return out[0]
+    return Grid((1, *shape), (1, min(factor, shape[0]), min(factor, shape[1])), (1.0, 1.0, 1.0))

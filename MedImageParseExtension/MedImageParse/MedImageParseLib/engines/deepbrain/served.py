@@ -53,7 +53,7 @@ class Deepbrain(Engine):
 
     def segment_volume(self, voxels_kji: np.ndarray, ijk_to_ras: np.ndarray, prompts: Sequence[str]) -> Answer:
         """See Engine."""
-        asked = [_is_brain(prompt) for prompt in prompts]
+        asked = [target is not None and target.name == "brain" for target in map(catalogue.lookup, prompts)]
         found = _in_any_order(voxels_kji, ijk_to_ras, self._network) if any(asked) else Found()
         return Answer(
             [found.mask if brain else None for brain in asked],
@@ -112,8 +112,3 @@ def _in_any_order(voxels_kji: np.ndarray, ijk_to_ras: np.ndarray, network: Netwo
     if found.mask is not None:
         found.mask = np.ascontiguousarray(axes.undo(found.mask))
     return found
-
-
-def _is_brain(prompt: str) -> bool:
-    target = catalogue.lookup(prompt)
-    return target is not None and target.name == "brain"
