@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from MedImageParseLib.cli.main import main
-from MedImageParseLib.errors import ConsentError, UsageError
+from MedImageParseLib.errors import ConsentError, InputError, UsageError
 from MedImageParseLib.profiles.connection import connect
 from MedImageParseLib.profiles.consent import ConsentStore, destination
 from MedImageParseLib.profiles.profiles import AZURE_ML_SCOPES, LOCAL_DEMO, Profile, ProfileStore, local_demo
@@ -127,7 +127,9 @@ def test_whatever_an_import_holds_the_persons_trust_is_as_it_was(tmp_path_factor
 
 # ---------------------------------------------------------------- the built-in profile
 @pytest.mark.parametrize("clash", ["rename", "replace"])
-@pytest.mark.parametrize("name", [LOCAL_DEMO, "local demo", "Local  demo ", "Ｌocal demo"])
+@pytest.mark.parametrize(
+    "name", [LOCAL_DEMO, "local demo", "Local  demo ", "Ｌocal demo", "L\u043ec\u0430l demo", "Loca\u0399 demo", "Local dem0", "Local dérno", "L\u1d0fcal demo"]
+)  # fmt: skip
 def test_the_local_demo_is_never_replaced_nor_imitated_by_an_import(store, tmp_path, clash, name):
     brought = store.import_file(handed_round(tmp_path, {"name": name, "url": "https://stranger.example/score"}), clash=clash)
     assert store.get(LOCAL_DEMO) == local_demo()
@@ -268,6 +270,9 @@ def test_without_a_key_a_probe_is_asked_about_nowhere():
     "change",
     [{"name": "Ward\u202e3"}, {"url": "https://good.example\\@evil.example/score"}, {"url": "https://g%6fod.example/score"},
      {"url": "https://\uff47ood.example/score"}, {"tenant_id": "a\u200bb"}, {"deployment": "blue\x1b[2J"}, {"note": "a\u202eb"}, {"a\u202eb": "c"},
+     {"name": "Local\u3164demo"}, {"name": "\u2800"}, {"deployment": "a\ufe0fb"}, {"url": URL + "?subscription-key=1"}, {"url": URL + "?functionKey=1"},
+     {"url": URL + "?access_token=1"}, {"deployment": "eyJ" * 300_000 + ".eyJaaaaaaaa"}, {"later": "x" * 9 + "eyJaaaaaaaaa.aaaaaaaaaaaa"}, {"l" * 101: 1},
+     {"later": json.loads("[" * 40 + "]" * 40)},
      {"proxy": "http://good.example\\@evil.example:80"}, {"url": "https://0x7f000001/score"}, {"url": "https://good.example%00.evil.example/"}],
 )  # fmt: skip
 def test_names_and_addresses_that_read_as_something_else_are_refused(store, tmp_path, change):
@@ -276,9 +281,30 @@ def test_names_and_addresses_that_read_as_something_else_are_refused(store, tmp_
     assert store.profiles() == [local_demo()]
 
 
-def test_a_host_in_another_script_is_shown_as_it_is_called(store, tmp_path):
+def test_a_host_in_another_script_is_shown_as_it_is_called(store, tmp_path, capsys):
     brought = store.import_file(handed_round(tmp_path, {"name": "Ward 3", "url": "https://gооd.example/score"}))  # Cyrillic o
     assert "xn--gd-fmca.example" in brought.notes[-1] and "gооd" not in brought.notes[-1]
+    store.add(Profile("Ward 4", "https://gооd.example/score"))
+    assert main(["profiles", "list"]) == 0
+    assert capsys.readouterr().out.count("https://xn--gd-fmca.example/score") == 2
+
+
+@pytest.mark.parametrize(
+    "change", [{"model": "m" * 100_000}, {"model": ["m" * 100_000]}, {"tries": int("9" * 4000)}, {"name": 5}, {"n" * 100_000: {"key": 1}}]
+)
+def test_what_a_sentence_repeats_of_a_profile_is_short(store, tmp_path, change):
+    with pytest.raises(UsageError) as caught:
+        store.import_file(handed_round(tmp_path, {"name": "Ward 3", "url": URL} | change))
+    assert len(str(caught.value)) < 400
+
+
+def test_an_import_never_makes_the_persons_own_profiles_too_large_to_be_read_again(store, tmp_path):
+    store.add(Profile("Ward 3", URL))
+    with pytest.raises(InputError, match="too large together"):
+        store.import_file(handed_round(tmp_path, {"name": "Ward 4", "url": URL, "later": [0] * 500_000}))
+    with pytest.raises(InputError, match="more than 1000 profiles"):
+        store.import_file(handed_round(tmp_path, *({"name": f"Ward {number}", "url": URL} for number in range(4, 1100))))
+    assert store.profiles() == [local_demo(), Profile("Ward 3", URL)]
 
 
 def test_an_import_from_the_command_line_says_how_to_trust_what_was_left_out(tmp_path, capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 import time
 import types
@@ -10,6 +11,7 @@ import types
 import pytest
 
 from doubles.entra import AZURE_VARIABLES, CLIENT_ID, TENANT, EntraDouble
+from MedImageParseLib.cli.main import main
 from MedImageParseLib.errors import InputError, MedImageParseError, UsageError
 from MedImageParseLib.profiles.profiles import Profile, local_demo
 from MedImageParseLib.signin.auth import (
@@ -96,9 +98,21 @@ def test_a_folder_is_no_key_file(tmp_path):
         make_auth(key_file=tmp_path)
 
 
-@pytest.mark.parametrize("given", [KEY, "eyJhbGciOi.eyJhdWQi.c2ln"])
-def test_a_key_given_in_place_of_the_key_file_is_not_repeated(given):
+@pytest.mark.skipif(os.name != "posix", reason="such devices are of POSIX systems")
+def test_a_device_that_never_ends_is_no_key_file():
+    with pytest.raises(InputError, match="too large"):
+        make_auth(key_file="/dev/zero")
+
+
+@pytest.mark.parametrize("given", [KEY, "eyJhbGciOi.eyJhdWQi.c2ln", "A1b2C3/d4E5f6G7h8J9k0Lm+No=="])
+def test_a_key_given_in_place_of_the_key_file_is_not_repeated(given, tmp_path):
     import traceback
+
+    report = tmp_path / "report.json"
+    words = ["check", "--endpoint", "https://127.0.0.1:9/score", "--report", str(report)]
+    for option in (["--key-file", given], [f"--key-file={given}"]):
+        assert main([*words, *option]) == 2
+        assert "https://127.0.0.1:9/score" in report.read_text() and given not in report.read_text()
 
     with pytest.raises(InputError, match="takes the name of a file, not the key itself") as caught:
         make_auth(key_file=given)

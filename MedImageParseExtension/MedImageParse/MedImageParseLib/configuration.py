@@ -38,6 +38,12 @@ def use_configuration_folder(folder: str | Path) -> None:
     _chosen[:] = [Path(folder)]
 
 
+def read_at_most(path: str | os.PathLike[str], most: int) -> bytes:
+    """A small file as bytes; of a longer one, or of a device that never ends, `most` bytes and one more. Raises OSError."""
+    with open(path, "rb") as stream:
+        return stream.read(most + 1)
+
+
 def write_atomically(path: Path, text: str) -> None:
     """Replace a small text file in one step, so that a crash leaves the old content or the new, never half of either.
 

@@ -29,16 +29,24 @@ _LOOKED_AT = 16 * 1024  # characters of a text that is quoted which are worth de
 _ROUNDS = 3  # escapes inside escapes
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=\-]+")
 _ESCAPE = re.compile(
-    r"%[0-9A-Fa-f]{2}|&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z]{2,8});|\\(?:u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|x[0-9A-Fa-f]{2}|[0-7]{1,3}|.)",
+    r"%u[0-9A-Fa-f]{4}|%[0-9A-Fa-f]{2}|&(?:#[0-9]{1,7};?|#[xX][0-9A-Fa-f]{1,6};?|[A-Za-z]{2,8};)|\\(?:u[0-9A-Fa-f]{4}|u\{[0-9A-Fa-f]{1,6}\}|U[0-9A-Fa-f]{8}|x[0-9A-Fa-f]{2}|[0-7]{1,3}|.)",
     re.DOTALL,
 )
 _SIMPLE = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f", "v": "\v", "a": "\a"}
 _UNSEEN = ("Cc", "Cf", "Zl", "Zp", "Cs", "Co", "Cn")  # control and direction characters, line separators, what is no letter at all
+# Letters and marks that show nothing although their category is another one: Unicode's Default_Ignorable_Code_Point, and the empty Braille cell.
+_BLANK = frozenset(
+    map(chr, (0x34F, 0x115F, 0x1160, 0x17B4, 0x17B5, *range(0x180B, 0x1810), 0x2800, 0x3164, *range(0xFE00, 0xFE10), 0xFFA0))
+) | frozenset(map(chr, range(0xE0100, 0xE01F0)))
+
+
+def _is_unseen(letter: str) -> bool:
+    return unicodedata.category(letter) in _UNSEEN or letter in _BLANK
 
 
 def is_plain(text: str) -> bool:
     """Whether a text holds no control, direction or invisible characters."""
-    return (text.isascii() and text.isprintable()) or not any(unicodedata.category(letter) in _UNSEEN for letter in text)
+    return (text.isascii() and text.isprintable()) or not any(map(_is_unseen, text))
 
 
 def visible(text: str, keep: str = "") -> str:
@@ -50,7 +58,7 @@ def visible(text: str, keep: str = "") -> str:
     """
     if is_plain(text):
         return text
-    return "".join(" " if letter not in keep and unicodedata.category(letter) in _UNSEEN else letter for letter in text)
+    return "".join(" " if letter not in keep and _is_unseen(letter) else letter for letter in text)
 
 
 def plain(text: str) -> str:
@@ -175,6 +183,8 @@ def _runs(secret: str) -> frozenset[str]:
     for form in forms:
         folded = _folded(form)
         found.update(folded[at : at + _RUN] for at in range(max(1, len(folded) - _RUN + 1)))
+    bare = "".join(filter(str.isalnum, _folded(secret)))
+    found.update(bare[at : at + _RUN] for at in range(len(bare) - _RUN + 1))
     return frozenset(run for run in found if len(run) >= _SHORTEST)
 
 
@@ -216,7 +226,7 @@ def _copy(letters: list[str], starts: list[int], ends: list[int], first: int, la
         letter = letters[place]
         if not letter.isascii():
             letter = unicodedata.normalize("NFKC", letter)[:1] or letter
-        if unicodedata.category(letter) not in _UNSEEN:
+        if not _is_unseen(letter):
             into[0].append(letter)
             into[1].append(starts[place])
             into[2].append(ends[place])
@@ -226,26 +236,29 @@ def _unescape(escape: str) -> str:
     """One escape as the letter that it stands for; nothing for control characters and what stands for none."""
     try:
         if escape[0] == "%":
-            letter = chr(int(escape[1:], 16))
+            letter = chr(int(escape[1:].lstrip("u"), 16))
         elif escape[0] == "&":
             letter = html.unescape(escape)
             if len(letter) > 1:
                 return escape
         elif escape[1] in "uUx":
-            letter = chr(int(escape[2:], 16))
+            letter = chr(int(escape[2:].strip("{}"), 16))
         elif escape[1] in "01234567":
             letter = chr(int(escape[1:], 8))
         else:
             letter = _SIMPLE.get(escape[1], escape[1])
     except (ValueError, OverflowError):
         return ""
-    return "" if not letter or unicodedata.category(letter) in _UNSEEN else letter
+    return "" if not letter or _is_unseen(letter) else letter
 
 
 def _secret_spans(text: str, runs: frozenset[str]) -> list[tuple[int, int]]:
     decoded, starts, ends = _decoded(text)
     folded = _folded(decoded)
     spans = [(starts[at], ends[at + _RUN - 1]) for at in range(len(folded) - _RUN + 1) if folded[at : at + _RUN] in runs]
+    kept = [at for at, letter in enumerate(folded) if letter.isalnum()]  # a secret with spaces, dashes or marks strewn in
+    bare = "".join(folded[at] for at in kept)
+    spans += [(starts[kept[at]], ends[kept[at + _RUN - 1]]) for at in range(len(bare) - _RUN + 1) if bare[at : at + _RUN] in runs]
     for short in (run for run in runs if len(run) < _RUN):
         at = folded.find(short)
         while at >= 0:
@@ -261,11 +274,22 @@ def _token_spans(text: str) -> list[tuple[int, int]]:
         word = match.group()
         if announced and len(word) >= 6:
             spans.append(match.span())
-        at = word.find("eyJ")
-        if at >= 0 and len(word) - at > 16 and "." in word[at + 8 :]:
+        at = _web_token_at(word)
+        if at >= 0:
             spans.append((match.start() + at, match.end()))
         announced = word.lower() in ("bearer", "basic")
     return spans
+
+
+def _web_token_at(word: str) -> int:
+    """Where a JSON web token begins in a word, -1 where there is none."""
+    at = word.find("eyJ")
+    return at if at >= 0 and len(word) - at > 16 and "." in word[at + 8 :] else -1
+
+
+def holds_web_token(text: str) -> bool:
+    """Whether a text holds a JSON web token. Linear in its length."""
+    return any(_web_token_at(match.group()) >= 0 for match in _TOKEN.finditer(text))
 
 
 def _hide(text: str, spans: list[tuple[int, int]]) -> str:

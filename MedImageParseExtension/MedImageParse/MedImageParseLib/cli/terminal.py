@@ -20,7 +20,8 @@ from ..errors import EndpointError, MedImageParseError, PartlyDone
 from ..files.collisions import check_outputs
 from ..files.write import after_requests, check_writable, write_atomically
 from ..models import MODELS, VECTORS
-from ..redaction import redactor, visible
+from ..redaction import HIDDEN, redactor, visible
+from ..signin.auth import is_like_key
 from ..tasks.run import Report
 from ..transport.address import parse_address, resolve_dialect
 from .json_answer import answered
@@ -245,12 +246,16 @@ def _model_of(arguments: argparse.Namespace) -> str | None:
 
 
 def command_of(arguments: argparse.Namespace) -> list[str]:
-    """The words of the command as they were typed; of a URL only scheme, host and path, as the rest may be a secret."""
-    return [_shown(word) for word in getattr(arguments, "words", [])]
+    """The words of the command as they were typed; of a URL only scheme, host and path, as the rest may be a secret, and no key that was
+    given in place of a key file."""
+    words = getattr(arguments, "words", [])
+    return [_shown(word, before) for before, word in zip(["", *words], words)]
 
 
-def _shown(word: str) -> str:
+def _shown(word: str, before: str) -> str:
     option, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+    if (option or before).startswith("--key") and is_like_key(value):
+        value = HIDDEN
     if "://" in value:
         value = _endpoint_name(value) or "(a URL)"
     return redactor.clean(f"{option}{equals}{value}")

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..configuration import locked, write_atomically
+from ..configuration import locked, read_at_most, write_atomically
 from ..errors import InputError
 
 _LARGEST_FILE = 4 * 2**20  # bytes
@@ -55,9 +55,10 @@ def parse_document(path: Path) -> dict[str, Any]:
         InputError: it cannot be read, or is from a newer version.
     """
     try:
-        if path.stat().st_size > _LARGEST_FILE:
+        content = read_at_most(path, _LARGEST_FILE)
+        if len(content) > _LARGEST_FILE:
             raise InputError("{name} is far too large for a profile file: name one that `profiles export` has written.", name=path.name)
-        text = path.read_text(encoding="utf-8-sig")
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DamagedFile("{name} is not a profile file: it is not text.", name=path.name) from error
     except OSError as error:
@@ -82,9 +83,12 @@ def parse_document(path: Path) -> dict[str, Any]:
 
 
 def write_document(path: Path, document: dict[str, Any]) -> None:
-    """Replace a profile file in one step; a link to it stays a link. Raises InputError where it cannot be written."""
+    """Replace a profile file in one step; a link to it stays a link. Raises InputError where it cannot be written, or not be read again."""
+    text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    if len(text.encode()) > _LARGEST_FILE:
+        raise InputError("The profiles would be too large together for {name}: keep fewer, or smaller ones.", name=path.name)
     try:
-        write_atomically(Path(os.path.realpath(path)), json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+        write_atomically(Path(os.path.realpath(path)), text)
     except OSError as error:
         raise InputError("The profile file {path} cannot be written: {strerror}.", path=path, strerror=error.strerror) from error
 

@@ -18,9 +18,9 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from ..configuration import configuration_folder
-from ..errors import UsageError
+from ..errors import InputError, UsageError
 from ..models import MODEL_NAMES
-from ..redaction import is_plain, plain
+from ..redaction import holds_web_token, is_plain, plain, redactor
 from ..remedies import KEY_NOT_IN_PROFILE, Sentence
 from ..signin.auth import SIGN_INS, origin
 from ..transport.address import DIALECTS, checked_host, parse_address
@@ -38,13 +38,16 @@ DEFAULT_ARM_URL = "https://management.azure.com"
 # nginx in Azure ML's inference container: client_max_body_size 100m.
 DEFAULT_BODY_LIMIT = 100 * 1024 * 1024
 LOCAL_DEMO = "Local demo"
+_MOST_IMPORTED = 1000
 
 _SECRET_WORDS = frozenset(
     ("key", "keys", "apikey", "secret", "secrets", "token", "tokens", "password", "passwd", "pwd", "passphrase", "credential",
      "credentials", "bearer", "authorization", "sas", "signature")
 )  # fmt: skip
 _SECRET_QUERY = _SECRET_WORDS | {"code", "sig"}
-_SECRET_VALUE = re.compile(r"^\s*bearer\s+\S|eyJ[\w-]{8,}\.[\w-]{8,}", re.IGNORECASE)
+_BEARER = re.compile(r"\s*bearer\s+\S", re.IGNORECASE)
+_DEEPEST = 20  # objects and lists inside one another, of a field that this version does not know
+_QUOTED = 60  # characters of a value that a sentence repeats
 
 
 @dataclass(slots=True)
@@ -110,7 +113,7 @@ class Profile:
     def validate(self) -> None:
         """Raises UsageError with the first thing that is wrong: an unknown choice, a bad URL, a number out of range, a secret."""
         where = Sentence('Profile "{name}"', name=self.name)
-        if not self.name.strip() or len(self.name) > 100 or not self.name.isprintable():
+        if not self.name.strip() or len(self.name) > 100 or not self.name.isprintable() or not is_plain(self.name):
             raise UsageError("A profile needs a name of 1 to 100 printable characters.")
         for attribute, choices in (("model", ("", *MODELS)), ("dialect", DIALECTS), ("sign_in", SIGN_INS), ("entra_method", ENTRA_METHODS)):
             if getattr(self, attribute) not in choices:
@@ -119,7 +122,7 @@ class Profile:
                     '{where}: {attribute} is "{value}", but has to be one of {listed}.',
                     where=where,
                     attribute=attribute,
-                    value=getattr(self, attribute),
+                    value=redactor.quote(getattr(self, attribute), _QUOTED),
                     listed=listed,
                 )
         for attribute, least, most in (
@@ -134,7 +137,7 @@ class Profile:
                     "{where}: {attribute} is {value}, but has to be between {least} and {most}.",
                     where=where,
                     attribute=attribute,
-                    value=getattr(self, attribute),
+                    value=redactor.quote(str(getattr(self, attribute)), _QUOTED),
                     least=least,
                     most=most,
                 )
@@ -190,11 +193,15 @@ class Profile:
             right = isinstance(value, (int, float) if kind is float else kind) and (kind is bool or not isinstance(value, bool))
             if not right:
                 raise UsageError(
-                    'Profile "{data}": {name} has to be {kind_words}.', data=data["name"], name=name, kind_words=_KIND_WORDS[kind]
+                    'Profile "{data}": {name} has to be {kind_words}.',
+                    data=redactor.quote(data["name"], 100),
+                    name=name,
+                    kind_words=_KIND_WORDS[kind],
                 )
             values[name] = value
         profile = cls(**values, unknown={name: value for name, value in data.items() if name not in _FIELDS})
         profile.validate()
+        profile.url = shown_url(profile.url)
         return profile
 
 
@@ -265,6 +272,7 @@ class ProfileStore:
             InputError: the file cannot be read or written.
         """
         profile.validate()
+        profile.url = shown_url(profile.url)
         if _is_false_demo(profile.to_json()):
             raise UsageError('"{local_demo}" always stays on this computer: give another endpoint another name.', local_demo=LOCAL_DEMO)
         if profile.name != LOCAL_DEMO and is_demo_name(profile.name, LOCAL_DEMO):
@@ -333,7 +341,10 @@ class ProfileStore:
             raise UsageError('Names that are taken can be handled by "ask", "rename" or "replace", not by "{clash}".', clash=clash)
         check_trust(trust)
         newcomers = []
-        for entry in parse_document(Path(path))["profiles"]:
+        entries = parse_document(Path(path))["profiles"]
+        if len(entries) > _MOST_IMPORTED:
+            raise InputError("{name} holds more than {most} profiles: split it.", name=Path(path).name, most=_MOST_IMPORTED)
+        for entry in entries:
             newcomers.append(Profile.from_json({key: value for key, value in entry.items() if key not in PERSONAL}))
         result = Imported()
 
@@ -421,7 +432,7 @@ def _check_url(where: str, attribute: str, url: str, schemes: tuple[str, ...] = 
             where=where,
             attribute=attribute,
         )
-    if any(name.lower() in _SECRET_QUERY for name, _ in parse_qsl(parts.query, keep_blank_values=True)):
+    if any(_is_secret_name(name) for name, _ in parse_qsl(parts.query, keep_blank_values=True)):
         raise UsageError(
             "{where}: {attribute} holds a key in its query; a profile keeps no secrets, so leave it out.", where=where, attribute=attribute
         )
@@ -430,15 +441,28 @@ def _check_url(where: str, attribute: str, url: str, schemes: tuple[str, ...] = 
         parse_address(url, allow_plain_http=True)
 
 
-def _refuse_secret(where: str, name: str, value: Any, *, known: bool) -> None:
+def shown_url(url: str) -> str:
+    """A URL with its host as it is called: a name in another script as punycode. What is plain already stays as it was typed."""
+    return url if url.isascii() else parse_address(url, allow_plain_http=True).url
+
+
+def _is_secret_name(name: str) -> bool:
+    """Whether a parameter of a URL is called as a key is: `code`, `api-key`, `functionKey`, `access_token`."""
+    lower = name.lower()
+    return bool(set(re.split(r"[^a-z]+", lower)) & _SECRET_QUERY) or lower.endswith(("key", "token", "secret", "password"))
+
+
+def _refuse_secret(where: str, name: str, value: Any, *, known: bool, depth: int = 0) -> None:
     """Secrets do not get in by a field's name (`primaryKey`) nor by its look (a JSON web token), however deep, nor do invisible letters."""
+    if len(name) > 100 or depth > _DEEPEST:
+        raise UsageError("{where}: a field of it has far too long a name, or too much inside; leave it out.", where=where)
     if not is_plain(name) or (isinstance(value, str) and not is_plain(value)):
         raise UsageError(
             "{where}: the field {name} holds a control or an invisible character; write it anew.", where=where, name=plain(name)[:40]
         )
     words = {word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)}
     looks_secret = not known and (words & _SECRET_WORDS or name.lower() in _SECRET_WORDS)
-    if looks_secret or (isinstance(value, str) and _SECRET_VALUE.search(value)):
+    if looks_secret or (isinstance(value, str) and (_BEARER.match(value) or holds_web_token(value))):
         raise UsageError(
             '{where}: the field "{name}" looks like a secret, which a profile never keeps; {key_not_in_profile}.',
             where=where,
@@ -447,7 +471,7 @@ def _refuse_secret(where: str, name: str, value: Any, *, known: bool) -> None:
         )
     if isinstance(value, dict):
         for inner, content in value.items():
-            _refuse_secret(where, str(inner), content, known=False)
+            _refuse_secret(where, str(inner), content, known=False, depth=depth + 1)
     elif isinstance(value, list):
         for content in value:
-            _refuse_secret(where, name, content, known=True)
+            _refuse_secret(where, name, content, known=True, depth=depth + 1)

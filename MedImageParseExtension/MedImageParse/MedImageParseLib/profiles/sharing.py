@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from ..errors import MedImageParseError, UsageError
-from ..redaction import redactor
+from ..redaction import redactor, visible
 from ..remedies import Sentence, joined
 from ..signin.auth import origin
 from ..transport.address import parse_address
@@ -141,6 +141,16 @@ def describe_place(profile: Settings) -> str:
     return Sentence('"{name}" sends to {place}{how}: use it only if you know that host.', name=profile.name, place=address.place, how=how)
 
 
+# Letters and digits that are drawn like those of a Latin name.
+_ALIKE = str.maketrans("аαɑᴀсϲᴄԁᴅеҽᴇоοօᴏ0ӏіιıɩi1|ʟмᴍ", "aaaacccddeeeooooolllllllllmm")
+
+
 def is_demo_name(name: str, demo: str) -> bool:
     """Whether a name is, or looks like, the built-in profile's."""
-    return " ".join(unicodedata.normalize("NFKC", name).split()).casefold() == demo.casefold()
+    return _skeleton(name) == _skeleton(demo)
+
+
+def _skeleton(name: str) -> str:
+    """What a name looks like: without accents, blanks and invisible letters, and with one letter for all that are drawn alike."""
+    bare = "".join(letter for letter in unicodedata.normalize("NFKD", visible(name)) if not unicodedata.combining(letter))
+    return "".join(bare.casefold().translate(_ALIKE).replace("rn", "m").split())

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 
-from ..configuration import configuration_folder, write_atomically
+from ..configuration import configuration_folder, read_at_most, write_atomically
 from ..errors import UsageError
 from ..remedies import Sentence
 from .grammar import parse_prompts
@@ -173,9 +173,10 @@ def read_presets(path: str | Path) -> dict[str, Preset]:
     """
     path = Path(path)
     try:
-        if path.stat().st_size > _LARGEST_FILE:
+        content = read_at_most(path, _LARGEST_FILE)
+        if len(content) > _LARGEST_FILE:
             raise UsageError("The presets in {name} are larger than 1 MB, so they cannot be a list of prompts.", name=path.name)
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(content.decode("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise UsageError("The presets in {path} cannot be read: correct the file as JSON, or move it away.", path=path) from error
     if not isinstance(data, dict) or not all(isinstance(entry, dict) for entry in data.values()):

@@ -23,10 +23,10 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
+from ..configuration import read_at_most
 from ..errors import EndpointError, InputError, MedImageParseError, UsageError
 from ..remedies import Sentence
 
@@ -157,8 +157,7 @@ def read_key_file(path: str | os.PathLike[str]) -> str:
     """
     shown = _shown_path(path)
     try:
-        size = os.stat(path).st_size
-        data = b"" if size > _LARGEST_KEY_FILE else Path(path).read_bytes()
+        data = read_at_most(path, _LARGEST_KEY_FILE)
     except FileNotFoundError:
         # Not chained: the cause quotes the path, which may be a key given by mistake.
         raise InputError(
@@ -166,7 +165,7 @@ def read_key_file(path: str | os.PathLike[str]) -> str:
         ) from None
     except (OSError, ValueError):
         raise InputError("The key file{shown} cannot be read: check that it is a file that you may open.", shown=shown) from None
-    if size > _LARGEST_KEY_FILE:
+    if len(data) > _LARGEST_KEY_FILE:
         raise InputError("The key file{shown} is too large to be a key: name the file that holds only the key.", shown=shown)
     encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     try:
@@ -294,8 +293,15 @@ def _keyring_call(action: str, profile_name: str, url: str, route: str, *secret:
 def _shown_path(path: str | os.PathLike[str]) -> str:
     """The path for a sentence, unless it looks like a key that was given in the file's place."""
     text = os.fspath(path)
-    looks_like_key = len(text) >= 24 and not re.search(r"[./\\ ]", text[1:])
-    return "" if looks_like_key or text.startswith("eyJ") else f" {text}"
+    return "" if is_like_key(text) else f" {text}"
+
+
+def is_like_key(text: str) -> bool:
+    """Whether what was given as the name of a file looks like a key: a long word of the letters that keys are made of, and no such file."""
+    if text.startswith("eyJ"):
+        return True
+    is_word = len(text) >= 24 and re.fullmatch(r"[A-Za-z0-9+_-][A-Za-z0-9+/=_-]+", text) is not None
+    return is_word and not os.path.exists(os.path.dirname(text) or text)
 
 
 logger = logging.getLogger(__name__)

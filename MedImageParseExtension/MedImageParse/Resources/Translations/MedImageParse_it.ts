@@ -2681,6 +2681,10 @@ left kidney</translation>
         <translation>Il profilo chiede di accedere presso {host}, che non è un host di accesso di Microsoft: se lo si ritiene affidabile per il proprio account, indicarlo nel profilo (allow_other_authority).</translation>
     </message>
     <message>
+        <source>The profiles would be too large together for {name}: keep fewer, or smaller ones.</source>
+        <translation>I profili insieme sarebbero troppo grandi per {name}: conservarne meno, o più piccoli.</translation>
+    </message>
+    <message>
         <source>The prompt {prompt} holds {separators}, which separates nothing; for several structures write {advised}.</source>
         <translation>Il prompt {prompt} contiene {separators}, che non separa nulla; per più strutture scrivere {advised}.</translation>
     </message>
@@ -4285,6 +4289,10 @@ left kidney</translation>
         <translation>{name} contiene numeri frazionari; un riferimento o una predizione è una mappa di etichette di numeri interi.</translation>
     </message>
     <message>
+        <source>{name} holds more than {most} profiles: split it.</source>
+        <translation>{name} contiene più di {most} profili: dividerlo.</translation>
+    </message>
+    <message>
         <source>{name} holds your own profiles: choose another name for the export.</source>
         <translation>{name} contiene i propri profili: scegliere un altro nome per l&apos;esportazione.</translation>
     </message>
@@ -4595,6 +4603,10 @@ left kidney</translation>
     <message>
         <source>{where} promises {count} frames and holds {shape}; export it again.</source>
         <translation>{where} promette {count} fotogrammi e contiene {shape}; esportarlo di nuovo.</translation>
+    </message>
+    <message>
+        <source>{where}: a field of it has far too long a name, or too much inside; leave it out.</source>
+        <translation>{where}: un suo campo ha un nome troppo lungo o contiene troppo; ometterlo.</translation>
     </message>
     <message>
         <source>{where}: the field &quot;{name}&quot; looks like a secret, which a profile never keeps; {key_not_in_profile}.</source>
