@@ -6,12 +6,16 @@ import os
 import signal
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 from batch_support import CountingDouble, lines_of, write_case
 
+from MedImageParseLib import __version__
 from MedImageParseLib.api.batch import batch
+from MedImageParseLib.cohort.scheduler import run_on_cluster
 from MedImageParseLib.errors import UsageError
+from MedImageParseLib.progress import Cancellation
 
 distributed = pytest.importorskip("distributed", reason="the extra [dask] is not installed")
 
@@ -68,6 +72,32 @@ def test_no_key_goes_through_the_scheduler_and_a_scheduler_that_is_not_there_is_
     )
     with pytest.raises(UsageError, match="No Dask scheduler answers at here"):
         batch(tmp_path / "a.nii.gz", "liver", scheduler="here", **options)
+
+
+@pytest.mark.parametrize(
+    ("place", "versions", "sentence"),
+    [
+        ("scheduler", ModuleNotFoundError("No module named 'MedImageParseLib'"), r"cannot load medimageparse \(ModuleNotFoundError\)"),
+        ("workers", ModuleNotFoundError("No module named 'MedImageParseLib'"), r"cannot load medimageparse \(ModuleNotFoundError\)"),
+        ("scheduler", "0.0.1", "have medimageparse 0.0.1, .*and here it is"),
+    ],
+)
+def test_a_scheduler_or_worker_without_this_version_is_one_sentence_before_anything_is_given_out(monkeypatch, place, versions, sentence):
+    def told(here: str) -> str:
+        if here == place and isinstance(versions, Exception):
+            raise versions
+        return versions if here == place else __version__
+
+    client = SimpleNamespace(
+        wait_for_workers=lambda *_, **__: None,
+        run_on_scheduler=lambda _: told("scheduler"),
+        run=lambda _: {"a": told("workers")},
+        close=lambda: None,
+    )
+    monkeypatch.setattr("MedImageParseLib.cohort.scheduler._connected", lambda _address: client)
+    never = iter(lambda: pytest.fail("a job was given out"), None)
+    with pytest.raises(UsageError, match=sentence):
+        run_on_cluster("tcp://here:1", never, dict, dict, dict, at_once=1, is_stopped=lambda: False, cancellation=Cancellation())
 
 
 def test_workers_embed_volumes_whose_vectors_then_go_into_one_index(tmp_path, cluster):

@@ -1,6 +1,6 @@
 """The cases of a batch on the workers of a Dask scheduler (dask.distributed), with the same account and the same guarantees.
 
-The workers see the same folders as this computer, have this package installed, and sign in by themselves (MEDIMAGEPARSE_KEY in their
+The scheduler and the workers have this package installed. The workers see the same folders as this computer, and sign in by themselves (MEDIMAGEPARSE_KEY in their
 environment, or a key file that they can read): no key goes through the scheduler. A case whose worker dies is given to another one, which
 finds the replies that have come, also those that the dead worker's sender was still waiting for (see `courier`).
 """
@@ -124,14 +124,14 @@ def _check_workers(client: Any) -> None:
     except TimeoutError as error:
         raise UsageError("The Dask scheduler has no workers; start some with `dask worker`.") from error
     try:
-        versions = set(client.run(_version).values())
+        versions = {client.run_on_scheduler(_version), *client.run(_version).values()}  # it unpacks the jobs before it gives them out
     except Exception as error:  # whatever unpickling raised on the other side
         raise UsageError(
-            "The workers of the Dask scheduler cannot load medimageparse ({kind}); install it there with pip.", kind=type(error).__name__
+            "The Dask scheduler or its workers cannot load medimageparse ({kind}); install it there with pip.", kind=type(error).__name__
         ) from error
     if versions != {__version__}:
         raise UsageError(
-            "The workers of the Dask scheduler have medimageparse {theirs}, and here it is {ours}; install the same version everywhere.",
+            "The Dask scheduler and its workers have medimageparse {theirs}, and here it is {ours}; install the same version everywhere.",
             theirs=", ".join(sorted(versions)),
             ours=__version__,
         )

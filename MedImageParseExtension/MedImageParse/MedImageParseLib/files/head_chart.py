@@ -112,7 +112,10 @@ def _draw_confusion(draw: ImageDraw.ImageDraw, figures: Figures, left: int, top:
     if table.ndim == 3:
         table = np.stack([table[:, 1, 1], table[:, 1, 0], table[:, 0, 1], table[:, 0, 0]], axis=1)
     rows, columns = table.shape
-    _frame(draw, left, top, "Confusion: rows are true", "predicted" if figures.confusion.ndim == 2 else "hit, missed, false alarm, neither")
+    title, columns_are = "Confusion: rows are true", "predicted"
+    if figures.confusion.ndim == 3:
+        title, columns_are = "Each label by itself", "hit, missed, false alarm, neither"
+    _frame(draw, left, top, title, columns_are)
     shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
     high, wide = _SIDE / rows, _SIDE / columns
     font = font_of(int(min(18, max(9, 0.4 * min(high, wide)))))
