@@ -10,7 +10,7 @@ from ..api.insight_options import ApplyOptions, MeasureOptions, TrainOptions
 from ..options import add_options, options_from
 from ..tasks.find_similar import name_of, place_of
 from .options import INPUT_HELP, Parser, add_common, add_connection, add_part, connection_unless_index
-from .terminal import Terminal, raise_if_partly, reported
+from .terminal import raise_if_partly, reported
 
 if TYPE_CHECKING:
     from ..search.measures import Figures
@@ -44,15 +44,11 @@ def add_training(parser: argparse.ArgumentParser) -> None:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    terminal = Terminal(arguments.quiet)
+    def work(**run):
+        options = options_from(TrainOptions, arguments)
+        return adapters.adapter_train(arguments.index, labels=arguments.labels, output=arguments.output, options=options, **run)
 
-    def work():
-        return adapters.adapter_train(
-            arguments.index, labels=arguments.labels, output=arguments.output, options=options_from(TrainOptions, arguments),
-            progress=terminal.progress, cancellation=arguments.cancellation,
-        )  # fmt: skip
-
-    result = reported(arguments, terminal, work, [])
+    result = reported(arguments, work, [])
     parts = result.report["parts"]
     print(
         f"{len(result.head.labels)} labels learned from {parts['train']} images, chosen on {parts['validate']}, tested on {parts['test']}"
@@ -63,10 +59,10 @@ def _train(arguments: argparse.Namespace) -> int:
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
-    def work():
+    def work(**_run):
         return adapters.adapter_evaluate(arguments.adapter, arguments.index, options=options_from(MeasureOptions, arguments))
 
-    result = reported(arguments, Terminal(arguments.quiet), work, [arguments.adapter])
+    result = reported(arguments, work, [arguments.adapter])
     print_figures(result.figures)
     if arguments.picture:
         print(arguments.picture)
@@ -86,15 +82,11 @@ def print_figures(figures: Figures | None) -> None:
 
 
 def _apply(arguments: argparse.Namespace) -> int:
-    terminal = Terminal(arguments.quiet)
+    def work(**run):
+        options = options_from(ApplyOptions, arguments)
+        return adapters.adapter_apply(arguments.adapter, arguments.input, options=options, **run, **connection_unless_index(arguments))
 
-    def work():
-        return adapters.adapter_apply(
-            arguments.adapter, arguments.input, options=options_from(ApplyOptions, arguments), progress=terminal.progress,
-            cancellation=arguments.cancellation, **connection_unless_index(arguments),
-        )  # fmt: skip
-
-    result = reported(arguments, terminal, work, [arguments.adapter, *arguments.input])
+    result = reported(arguments, work, [arguments.adapter, *arguments.input])
     for one in result.answers:
         said = ", ".join(f"{label} {share:.3f}" for label, share in one.ranked(result.labels)[:3])
         print(f"{name_of(one.record)}\t{place_of(one.record)}\t{said}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
+from typing import Any
 
 from ..api import batch
 from ..api.batch_cases import WRITES
@@ -13,7 +14,7 @@ from ..errors import EndpointError, PartlyDone, UsageError
 from ..models import SEGMENTING, WHICH_SEGMENTS
 from ..options import add_options, names_of
 from .options import add_common, add_connection, connection_options
-from .terminal import Terminal, reported
+from .terminal import reported
 
 OPTIONS = ("model", "preset", "write", "output_dir", "at_once", "shard", "redo", "dry_run", "scheduler", *names_of(ImageOptions))
 
@@ -59,8 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Returns the exit status."""
     if arguments.inputs.count("-") > 1:
         raise UsageError("Standard input can be read once only: give - once.")
-    terminal = Terminal(arguments.quiet)
-    result = reported(arguments, terminal, lambda: _batch(arguments, terminal), _read(arguments), ())
+    result = reported(arguments, lambda **run: _batch(arguments, run), _read(arguments), ())
     print(result.summary)
     for path in result.report["outputs"]:
         print(path)
@@ -71,12 +71,11 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _batch(arguments: argparse.Namespace, terminal: Terminal) -> batch.BatchResult:
+def _batch(arguments: argparse.Namespace, run: dict[str, Any]) -> batch.BatchResult:
     return batch.batch(
         arguments.inputs,
         arguments.prompt or [],
-        progress=terminal.progress,
-        cancellation=arguments.cancellation,
+        **run,
         **{name: getattr(arguments, name) for name in OPTIONS},
         **connection_options(arguments),
     )

@@ -6,6 +6,7 @@ In `main` the first two words become this command's, so that the parser of `batc
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from ..api import batch_azure
 from ..api.batch_cases import WRITES
@@ -19,7 +20,7 @@ from ..profiles.profiles import ProfileStore
 from ..program import command_name
 from ..signin.methods import entra_options, entra_session, make_auth
 from .options import add_common
-from .terminal import Terminal, print_prompt, raise_if_partly, reported
+from .terminal import print_prompt, raise_if_partly, reported
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -78,20 +79,18 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
 
 def run_export(arguments: argparse.Namespace) -> int:
     """Returns the exit status."""
-    terminal = Terminal(arguments.quiet)
     names = ("model", "preset", "rows_per_file", *names_of(RequestOptions))
 
-    def work() -> batch_azure.AzureBatchResult:
+    def work(**run: Any) -> batch_azure.AzureBatchResult:
         return batch_azure.batch_export_azure(
             arguments.inputs,
             arguments.prompt or [],
             output_dir=arguments.output_dir,
-            progress=terminal.progress,
-            cancellation=arguments.cancellation,
+            **run,
             **{name: getattr(arguments, name) for name in names},
         )
 
-    result = reported(arguments, terminal, work, list(arguments.inputs), ())
+    result = reported(arguments, work, arguments.inputs, ())
     print(f"{result.done} cases, {result.rows} rows in {result.files} files")
     print(result.folder)
     raise_if_partly(result)
@@ -100,41 +99,24 @@ def run_export(arguments: argparse.Namespace) -> int:
 
 def run_import(arguments: argparse.Namespace) -> int:
     """Returns the exit status."""
-    terminal = Terminal(arguments.quiet)
-
-    def work() -> batch_azure.AzureBatchResult:
-        return _import(arguments, terminal, arguments.predictions)
-
-    return _finished(reported(arguments, terminal, work, [arguments.folder, arguments.predictions], ()))
+    inputs = [arguments.folder, arguments.predictions]
+    return _finished(reported(arguments, lambda **run: _import(arguments, run, arguments.predictions), inputs, ()))
 
 
 def run_submit(arguments: argparse.Namespace) -> int:
     """Returns the exit status."""
-    terminal = Terminal(arguments.quiet)
 
-    def work() -> batch_azure.AzureBatchResult:
+    def work(**run: Any) -> batch_azure.AzureBatchResult:
         endpoint = _sign_in(arguments)
-        path = batch_azure.batch_submit_azure(
-            arguments.folder,
-            endpoint,
-            deployment=arguments.deployment,
-            progress=terminal.progress,
-            cancellation=arguments.cancellation,
-        )
-        return _import(arguments, terminal, str(path), endpoint.name)
+        path = batch_azure.batch_submit_azure(arguments.folder, endpoint, deployment=arguments.deployment, **run)
+        return _import(arguments, run, str(path), endpoint.name)
 
-    return _finished(reported(arguments, terminal, work, [arguments.folder], ()))
+    return _finished(reported(arguments, work, [arguments.folder], ()))
 
 
-def _import(arguments: argparse.Namespace, terminal: Terminal, predictions: str, endpoint: str = "") -> batch_azure.AzureBatchResult:
+def _import(arguments: argparse.Namespace, run: dict[str, Any], predictions: str, endpoint: str = "") -> batch_azure.AzureBatchResult:
     return batch_azure.batch_import_azure(
-        arguments.folder,
-        predictions,
-        output_dir=arguments.output_dir,
-        write=arguments.write,
-        endpoint=endpoint,
-        progress=terminal.progress,
-        cancellation=arguments.cancellation,
+        arguments.folder, predictions, output_dir=arguments.output_dir, write=arguments.write, endpoint=endpoint, **run
     )
 
 

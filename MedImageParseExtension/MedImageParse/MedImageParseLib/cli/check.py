@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ..api import segment
 from ..models import MODELS
 from .options import add_common, add_connection, connection_options
-from .terminal import Terminal, reported
+from .terminal import reported
 
 if TYPE_CHECKING:
     from ..tasks.check_endpoint import CheckResult
@@ -31,8 +31,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Returns the exit status."""
 
-    def work() -> CheckResult:
+    def work(**_run: object) -> CheckResult:
         return segment.check(model=arguments.model, cancellation=arguments.cancellation, **connection_options(arguments))
 
-    print(reported(arguments, Terminal(arguments.quiet), work, []).sentence)
+    print(reported(arguments, work, []).sentence)
     return 0

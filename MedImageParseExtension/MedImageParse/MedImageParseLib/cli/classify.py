@@ -23,19 +23,16 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Returns the exit status."""
-    terminal = Terminal(arguments.quiet)
 
-    def work():
-        return compare.classify(
-            arguments.input, options=options_from(ClassifyOptions, arguments), progress=terminal.progress, cancellation=arguments.cancellation, **connection_options(arguments),
-        )  # fmt: skip
+    def work(**run):
+        return compare.classify(arguments.input, options=options_from(ClassifyOptions, arguments), **run, **connection_options(arguments))
 
-    result = reported(arguments, terminal, work, [arguments.input, *([arguments.labels] if arguments.labels else [])])
+    result = reported(arguments, work, [arguments.input, *([arguments.labels] if arguments.labels else [])])
     names = [label.name for label in result.labels]
     print("slice", *names, sep="\t")
     for index, row in [*zip(result.indices, result.slices), ("all", result.volume)]:
         print(index, *(f"{value:.4f}" for value in row), sep="\t")
     if arguments.picture:
         print(arguments.picture)
-    terminal.say(f"note: {result.report['note']}")
+    Terminal(arguments.quiet).say(f"note: {result.report['note']}")
     return 0

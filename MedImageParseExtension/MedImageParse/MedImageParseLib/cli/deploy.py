@@ -48,11 +48,11 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("Say which endpoint: deploy {action} NAME; `deploy list` names them.", action=arguments.what)
     arguments.model = OFFERS[arguments.what].model if arguments.what in OFFERS else None  # for the report
 
-    def work() -> _Done:
+    def work(**_run: object) -> _Done:
         azure = sign_in_to_azure(options=options_from(AzureOptions, arguments), prompt=print_prompt, cancellation=arguments.cancellation)
         return _Done(Report(model=arguments.model).as_dict() | _ACTIONS_RUN.get(arguments.what, _make)(arguments, azure))
 
-    reported(arguments, Terminal(arguments.quiet), work, [])
+    reported(arguments, work, [])
     return 0
 
 

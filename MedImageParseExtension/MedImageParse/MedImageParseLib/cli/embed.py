@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from ..api import embed
 from ..api.insight_options import EmbedOptions
 from ..errors import UsageError
 from ..options import add_options, options_from
 from .options import INPUT_HELP, add_common, add_connection, connection_options
-from .terminal import Terminal, raise_if_partly, reported
+from .terminal import raise_if_partly, reported
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -24,17 +25,13 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Returns the exit status."""
-    terminal = Terminal(arguments.quiet)
 
-    def work() -> embed.EmbedResult:
+    def work(**run: Any) -> embed.EmbedResult:
         if not arguments.output:
             raise UsageError("Say where the vectors go: --output FILE.npz or FILE.csv.")
-        return embed.embed(
-            arguments.input, options=options_from(EmbedOptions, arguments),
-            progress=terminal.progress, cancellation=arguments.cancellation, **connection_options(arguments),
-        )  # fmt: skip
+        return embed.embed(arguments.input, options=options_from(EmbedOptions, arguments), **run, **connection_options(arguments))
 
-    result = reported(arguments, terminal, work, arguments.input)
+    result = reported(arguments, work, arguments.input)
     print(f"{len(result.vectors)} vectors of {result.vectors.shape[1]}")
     print(arguments.output)
     raise_if_partly(result)

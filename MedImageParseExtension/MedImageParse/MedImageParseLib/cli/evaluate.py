@@ -8,7 +8,7 @@ from ..api import evaluate
 from ..api.evaluate import EvaluateOptions
 from ..options import add_options, options_from
 from .options import add_common
-from .terminal import Terminal, raise_if_partly, reported
+from .terminal import raise_if_partly, reported
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -23,21 +23,10 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Returns the exit status."""
-    terminal = Terminal(arguments.quiet)
     inputs = [arguments.reference, arguments.prediction]
-    result = reported(arguments, terminal, lambda: _evaluate(arguments, terminal), inputs)
+    result = reported(arguments, lambda **run: evaluate.evaluate(*inputs, options=options_from(EvaluateOptions, arguments), **run), inputs)
     print(result.table)
     for path in result.report["outputs"]:
         print(path)
     raise_if_partly(result)
     return 0
-
-
-def _evaluate(arguments: argparse.Namespace, terminal: Terminal) -> evaluate.EvaluationResult:
-    return evaluate.evaluate(
-        arguments.reference,
-        arguments.prediction,
-        options=options_from(EvaluateOptions, arguments),
-        progress=terminal.progress,
-        cancellation=arguments.cancellation,
-    )

@@ -9,7 +9,7 @@ from ..api.insight_options import ExamOptions
 from ..options import add_options, options_from
 from ..tasks.find_similar import name_of
 from .options import INPUT_HELP, Parser, add_common, add_connection, add_part, connection_unless_index
-from .terminal import Terminal, raise_if_partly, reported
+from .terminal import raise_if_partly, reported
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -35,10 +35,10 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    def work():
+    def work(**_run):
         return exam.exam_train(arguments.index, output=arguments.output, options=options_from(ExamOptions, arguments))
 
-    result = reported(arguments, Terminal(arguments.quiet), work, [], written=())
+    result = reported(arguments, work, [], written=())
     for name, made in result.heads.items():
         tested = f"accuracy {made.figures.overall['accuracy']:.3f} on {made.figures.items} series" if made.figures else "not tested"
         print(f"{name}\t{', '.join(made.head.labels)}\t{tested}")
@@ -47,15 +47,10 @@ def _train(arguments: argparse.Namespace) -> int:
 
 
 def _apply(arguments: argparse.Namespace) -> int:
-    terminal = Terminal(arguments.quiet)
+    def work(**run):
+        return exam.exam_apply(arguments.exam, arguments.input, csv=arguments.csv, **run, **connection_unless_index(arguments))
 
-    def work():
-        options = connection_unless_index(arguments)
-        return exam.exam_apply(
-            arguments.exam, arguments.input, csv=arguments.csv, progress=terminal.progress, cancellation=arguments.cancellation, **options
-        )
-
-    result = reported(arguments, terminal, work, [arguments.exam, *arguments.input])
+    result = reported(arguments, work, [arguments.exam, *arguments.input])
     for row in result.rows:
         mark = "CONTRADICTS" if row.state == "contradicts" else row.state
         print(f"{name_of(row.record)}\t{row.attribute}\t{row.pixels}\t{row.probability:.3f}\t{row.tag}\t{row.header or '-'}\t{mark}")

@@ -85,10 +85,10 @@ def _add_evaluate(parts: argparse._SubParsersAction) -> None:
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
-    def work():
+    def work(**_run):
         return labels.index_evaluate(arguments.index, labels=arguments.labels, options=options_from(RetrievalOptions, arguments))
 
-    result = reported(arguments, Terminal(arguments.quiet), work, [])
+    result = reported(arguments, work, [])
     names = list(next(iter(result.rankings.values())).mean)
     vectors = result.rankings["vectors"]
     rows = {ranking: figures.mean for ranking, figures in result.rankings.items()}
@@ -110,11 +110,11 @@ def _add_label(parts: argparse._SubParsersAction) -> None:
 
 
 def _label(arguments: argparse.Namespace) -> int:
-    def work():
+    def work(**_run):
         return labels.index_label(arguments.index, set=arguments.set, options=options_from(LabelOptions, arguments))
 
     given = [path for path in (arguments.csv, arguments.segments) if path]
-    result = reported(arguments, Terminal(arguments.quiet), work, given, written=())
+    result = reported(arguments, work, given, written=())
     print(f"{result.added} labels added")
     _print_sets(result.sets)
     return 0
@@ -141,14 +141,11 @@ def _print_sets(sets: list) -> None:
 
 
 def _add(arguments: argparse.Namespace) -> int:
-    terminal = Terminal(arguments.quiet)
+    def work(**run):
+        options = options_from(IndexOptions, arguments)
+        return embed.index_add(arguments.index, arguments.input, options=options, **run, **connection_options(arguments))
 
-    def work():
-        return embed.index_add(
-            arguments.index, arguments.input, options=options_from(IndexOptions, arguments), progress=terminal.progress, cancellation=arguments.cancellation, **connection_options(arguments),
-        )  # fmt: skip
-
-    result = reported(arguments, terminal, work, arguments.input)
+    result = reported(arguments, work, arguments.input)
     if arguments.shard:
         waiting = f"{result.embedded + result.already_there} pictures wait in {arguments.work_dir}"
         print(f"{waiting}; when all shards have ended: index merge {arguments.index} {arguments.work_dir}")
@@ -159,15 +156,11 @@ def _add(arguments: argparse.Namespace) -> int:
 
 
 def _search(arguments: argparse.Namespace) -> int:
-    terminal = Terminal(arguments.quiet)
+    def work(**run):
+        options = options_from(SearchOptions, arguments)
+        return embed.index_search(arguments.index, image=arguments.image, options=options, **run, **connection_options(arguments))
 
-    def work():
-        return embed.index_search(
-            arguments.index, image=arguments.image, options=options_from(SearchOptions, arguments),
-            progress=terminal.progress, cancellation=arguments.cancellation, **connection_options(arguments),
-        )  # fmt: skip
-
-    result = reported(arguments, terminal, work, [arguments.image] if arguments.image else [])
+    result = reported(arguments, work, [arguments.image] if arguments.image else [])
     for rank, hit in enumerate(result.hits, start=1):
         print(f"{rank}\t{hit.similarity:.4f}\t{name_of(hit.record)}\t{place_of(hit.record)}\t{hit.record.source}")
     if arguments.picture:

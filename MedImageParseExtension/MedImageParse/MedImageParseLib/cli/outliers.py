@@ -27,11 +27,10 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Returns the exit status."""
 
-    def work():
+    def work(**_run):
         return compare.outliers(arguments.index, reference=arguments.reference, options=options_from(OutlierOptions, arguments))
 
-    terminal = Terminal(arguments.quiet)
-    result = reported(arguments, terminal, work, [arguments.index])
+    result = reported(arguments, work, [arguments.index])
     for rank, item in enumerate(result.items[: arguments.top], start=1):
         entry = describe_item(rank, item)
         above = "-" if entry["percentile"] is None else f"{entry['percentile']:.1f} %"
@@ -39,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     if (threshold := result.report["threshold"]) is not None:
         rate = 100 * result.report["false_alarms_expected"]
         beyond = f"{result.report['beyond']} of {len(result.items)} are beyond {threshold:.4f}"
-        terminal.say(f"note: {beyond}, the threshold for {rate:.3g} % false alarms.")
+        Terminal(arguments.quiet).say(f"note: {beyond}, the threshold for {rate:.3g} % false alarms.")
     if (known := result.report.get("known")) is not None:
         print(f"AUROC {known['auroc']:.4f} of {known['items']}, {known['unusual']} of them unusual")
     if arguments.map:

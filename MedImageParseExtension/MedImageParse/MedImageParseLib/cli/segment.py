@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..api import segment
 from ..api.outputs import FILES
@@ -14,7 +14,7 @@ from ..errors import UsageError
 from ..models import SEGMENTING, WHICH_SEGMENTS
 from ..options import add_options, options_from
 from .options import add_common, add_connection, connection_options
-from .terminal import Terminal, raise_if_partly, reported
+from .terminal import raise_if_partly, reported
 
 if TYPE_CHECKING:
     from ..tasks.results import SegmentationResult
@@ -35,7 +35,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Returns the exit status."""
-    result = reported(arguments, terminal := Terminal(arguments.quiet), lambda: _segment(arguments, terminal), [arguments.input], FILES)
+    result = reported(arguments, lambda **run: _segment(arguments, run), [arguments.input], FILES)
     for entry in result.report["prompts"]:
         print(_line(entry))
     for path in result.report["outputs"]:
@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _segment(arguments: argparse.Namespace, terminal: Terminal) -> SegmentationResult:
+def _segment(arguments: argparse.Namespace, run: dict[str, Any]) -> SegmentationResult:
     if not arguments.prompt and not arguments.preset:
         raise UsageError('Say what to look for: --prompt "liver & spleen", or --preset NAME (`targets --presets` lists them).')
     if not any(getattr(arguments, name) for name in (*FILES, "probability", "masks", "report")):
@@ -57,8 +57,7 @@ def _segment(arguments: argparse.Namespace, terminal: Terminal) -> SegmentationR
         model=arguments.model,
         preset=arguments.preset,
         options=options_from(SegmentOptions, arguments),
-        progress=terminal.progress,
-        cancellation=arguments.cancellation,
+        **run,
         **connection_options(arguments),
     )
 

@@ -149,27 +149,27 @@ _READ = ("index", "image", "key_file", "ca_bundle", "names", "images")
 
 
 def reported(
-    arguments: argparse.Namespace, terminal: Terminal, work: Callable[[], Result], inputs: list[str], written: Sequence[str] = _WRITTEN
+    arguments: argparse.Namespace, work: Callable[..., Result], inputs: list[str], written: Sequence[str] = _WRITTEN
 ) -> Result:
     """Do the work; write `--report` from its result's `report`, or from the error that it raises. Warnings go to stderr.
 
     Args:
         arguments: the command's options.
-        terminal: where warnings go.
-        work: the command's work, which gives something with a `report`.
+        work: the command's work, which gives something with a `report`; it is given `progress` and `cancellation`.
         inputs: paths that it reads.
         written: the options that name files to write.
 
     Raises:
         UsageError: something that is to be written is read as well; no report is written then either.
     """
+    terminal = Terminal(arguments.quiet)
     outputs = {f"--{name.replace('_', '-')}": getattr(arguments, name, None) for name in dict.fromkeys((*written, "report"))}
     read = [*inputs, *(getattr(arguments, name, None) for name in _READ)]
     check_outputs(outputs, read, [getattr(arguments, "probability", None)])
     if arguments.report:
         check_writable(arguments.report)
     try:
-        result = work()
+        result = work(progress=terminal.progress, cancellation=arguments.cancellation)
     except MedImageParseError as error:
         terminal.end()
         answered(arguments, failure_report(arguments, error, inputs))

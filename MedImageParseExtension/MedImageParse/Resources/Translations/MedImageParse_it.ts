@@ -1702,7 +1702,7 @@ left kidney</translation>
     </message>
     <message>
         <source>The archive {name} holds the header of an image only; unpack it beside its voxels.</source>
-        <translation>L&apos;archivio {name} contiene solo l&apos;intestazione di un&apos;immagine; estrarla accanto ai suoi voxel.</translation>
+        <translation>L&apos;archivio {name} contiene solo l&apos;intestazione di un&apos;immagine; decomprimerlo accanto ai suoi voxel.</translation>
     </message>
     <message>
         <source>The archive {name} holds {count} images ({listed}); unpack it and give one of them.</source>
@@ -2194,7 +2194,7 @@ left kidney</translation>
     </message>
     <message>
         <source>The header of {name} has no end; copy or export it again.</source>
-        <translation>L&apos;intestazione di {name} non ha fine; copiarla o esportarla di nuovo.</translation>
+        <translation>L&apos;intestazione di {name} non ha fine; copiare o esportare di nuovo il file.</translation>
     </message>
     <message>
         <source>The image has {bad} voxels that are not finite numbers (NaN or infinity); replace them and try again.</source>
