@@ -148,9 +148,7 @@ _WRITTEN = ("output", "picture", "map", "csv", "table", "report")
 _READ = ("index", "image", "key_file", "ca_bundle", "names", "images")
 
 
-def reported(
-    arguments: argparse.Namespace, work: Callable[..., Result], inputs: list[str], written: Sequence[str] = _WRITTEN
-) -> Result:
+def reported(arguments: argparse.Namespace, work: Callable[..., Result], inputs: list[str], written: Sequence[str] = _WRITTEN) -> Result:
     """Do the work; write `--report` from its result's `report`, or from the error that it raises. Warnings go to stderr.
 
     Args:
