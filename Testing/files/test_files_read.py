@@ -290,3 +290,25 @@ def test_either_half_of_a_pair_is_the_image_with_both_its_positions(tmp_path, ki
 def test_an_analyze_image_is_read_by_either_half(tmp_path):
     nib.save(nib.AnalyzeImage(numbers((6, 5, 4), "int16"), np.diag([-0.8, 0.9, 2.5, 1])), tmp_path / "a.img")
     assert np.array_equal(read_image(tmp_path / "a.img")[0].voxels, read_image(tmp_path / "a.hdr")[0].voxels)
+
+
+@pytest.mark.parametrize(
+    "array,tags",
+    [
+        (np.zeros((4, 5)), {}),
+        (np.zeros((4, 5), np.int16), {"photometric": "miniswhite"}),
+        (np.zeros((4, 5), np.uint32), {"photometric": "miniswhite"}),
+    ],
+)
+def test_a_tiff_of_an_unusual_kind_is_not_called_damaged(tmp_path, array, tags):
+    tifffile = pytest.importorskip("tifffile", reason="tifffile writes these and is not installed")
+    tifffile.imwrite(tmp_path / "x.tif", array, **tags)
+    with pytest.raises(InputError, match="save it with 8 or 16 bits"):
+        read_image(tmp_path / "x.tif")
+
+
+def test_colors_cut_to_eight_bits_are_told_of_in_either_byte_order(tmp_path):
+    tifffile = pytest.importorskip("tifffile", reason="tifffile writes these and is not installed")
+    for order in "<>":
+        tifffile.imwrite(tmp_path / "x.tif", np.full((4, 5, 3), 300, order + "u2"), photometric="rgb", byteorder=order)
+        assert "only the upper 8" in read_image(tmp_path / "x.tif")[1][0]

@@ -8,14 +8,17 @@ import json
 import math
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 from dicom_support import write_image, write_series
 from embed_support import made_up_ct, reached
+from PIL import Image
 
 from doubles.insight import Form, InsightDouble
 from MedImageParseLib import classify, embed, index_add, index_info, index_search, outliers
+from MedImageParseLib.cohort.cases import find_cases
 from MedImageParseLib.errors import EndpointError, PartlyDone, ReplyError, UsageError
 from MedImageParseLib.imaging.volume import Volume
 from MedImageParseLib.search.faults import IndexFault
@@ -324,3 +327,17 @@ def test_each_series_of_a_dicom_folder_is_an_input_of_its_own(tmp_path):
         records = list(index.records().values())
     assert {record.position["dicom_series"] for record in records} == {"1.2.3.5", "1.2.3.6"}
     assert {record.source for record in records} == {str(folder)} and len({record.position["name"] for record in records}) == 2
+
+
+def test_each_radiograph_of_one_series_is_an_input_of_its_own_and_a_preview_hides_no_series(tmp_path):
+    folder = tmp_path / "chest"
+    folder.mkdir()
+    for number, shape in enumerate(((20, 30), (30, 20))):
+        pixels = np.random.default_rng(number).integers(0, 4000, shape).astype(np.uint16)
+        write_image(folder / f"{number}.dcm", pixels, Modality="DX", SeriesInstanceUID="1.2.3.7")
+    write_series(folder / "ct", 4)
+    Image.fromarray(np.arange(400, dtype=np.uint8).reshape(20, 20) % 251).save(folder / "ct" / "preview.png")
+    with reached() as (_double, client):
+        result = index_add(tmp_path / "a.index", folder, client=client)
+    assert result.failure == "" and sorted(tally.chosen for tally in result.tallies) == [1, 1, 1, 4]
+    assert sorted(Path(case.input).name for case in find_cases([folder]).cases) == ["0.dcm", "1.dcm", "ct", "preview.png"]

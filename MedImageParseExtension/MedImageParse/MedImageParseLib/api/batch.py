@@ -104,7 +104,7 @@ def batch(
     again unless its input, prompts, options, endpoint or this program's version changed. `batch.csv` has one row a case and prompt.
 
     Args:
-        inputs: files, patterns, folders (each image file and each DICOM series in them is a case), a cases.csv or cases.json (columns
+        inputs: files, patterns, folders (each image file, each DICOM series and each of several radiographs is a case), a cases.csv or cases.json (columns
             image, and where wanted id, prompt, modality, window, reference, series, frame, plane, slices), the root of a BIDS data set,
             or "-" for paths on standard input; one or several.
         prompt: "A & B", or a list of such, for cases without prompts of their own.

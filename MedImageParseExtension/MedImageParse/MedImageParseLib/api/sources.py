@@ -53,20 +53,19 @@ def find_sources(
 
 def _images_at(path: Path) -> list[Path]:
     from ..files.dicom import is_dicom_file
-    from ..files.read import ITK_EXTENSIONS, NIFTI_EXTENSIONS, PICTURE_EXTENSIONS, known_extension
+    from ..files.read import IMAGE_EXTENSIONS, known_extension
 
     if not path.exists():
         raise InputError("There is no file or folder {path}; check the path.", path=path)
     if not path.is_dir():
         return [path]
-    known = (*NIFTI_EXTENSIONS, *ITK_EXTENSIONS, *PICTURE_EXTENSIONS)
     found: list[Path] = []
     for folder, below, names in os.walk(path):
         below[:] = sorted(name for name in below if not name.startswith("."))
         files = [Path(folder, name) for name in sorted(names) if not name.startswith(".")]
-        images = [file for file in files if known_extension(file, known)]
+        images = [file for file in files if known_extension(file, IMAGE_EXTENSIONS)]
         found += images
-        if not images and any(is_dicom_file(file) for file in files):
+        if any(is_dicom_file(file) for file in files if file not in images):
             found.append(Path(folder))
     if not found:
         raise InputError(
@@ -90,15 +89,17 @@ class _Choice:
 
 
 def _series_sources(folder: Path, chosen: _Choice) -> list[Source]:
-    """A DICOM folder: one source a series. Whatever else it holds (reports, segmentations) is passed over."""
+    """A DICOM folder: one source a series, or a radiograph or photograph. Whatever else it holds (reports, segmentations) is passed over."""
     from ..files.dicom import series_of
 
-    uids = list(series_of(sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))))
-    if len(uids) < 2:
+    found = series_of(sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")))
+    if len(found) < 2:
         return [_file_source(folder, chosen)]
     return [
-        _file_source(folder, replace(chosen, series=uid), uid, Sentence("series {number}", number=number))
-        for number, uid in enumerate(uids, start=1)
+        _file_source(file, chosen)
+        if file is not None
+        else _file_source(folder, replace(chosen, series=uid), uid, Sentence("series {number}", number=number))
+        for number, (uid, file) in enumerate(found, start=1)
     ]
 
 

@@ -20,8 +20,8 @@ from pathlib import Path, PurePosixPath
 
 from ..errors import InputError, UsageError
 from ..files.dicom import is_dicom_file, series_of
-from ..files.packed import MGH_EXTENSIONS, PACKED_EXTENSIONS
-from ..files.read import EMPTY_NAME, ITK_EXTENSIONS, NIFTI_EXTENSIONS, PICTURE_EXTENSIONS, known_extension
+from ..files.packed import PACKED_EXTENSIONS
+from ..files.read import EMPTY_NAME, IMAGE_EXTENSIONS, known_extension
 from ..files.write import check_name, safe_file_stem
 from ..remedies import Sentence
 
@@ -29,8 +29,7 @@ COLUMNS = ("image", "id", "prompt", "modality", "window", "reference", "series",
 TABLES = (".csv", ".json")
 BIDS_RESULTS = Path("derivatives") / "medimageparse"
 _SEGMENTATION = ".seg.nrrd"
-_IMAGES = (*NIFTI_EXTENSIONS, *ITK_EXTENSIONS, *PICTURE_EXTENSIONS, *MGH_EXTENSIONS)
-_ENDINGS = (*_IMAGES, *PACKED_EXTENSIONS, ".dcm")
+_ENDINGS = (*IMAGE_EXTENSIONS, *PACKED_EXTENSIONS, ".dcm")
 # Folders and endings of a BIDS data set that hold no single volume of the body: time series, field maps, curves; maps and labels.
 _BIDS_OTHERS = frozenset({"func", "dwi", "fmap", "perf", "meg", "eeg", "ieeg", "nirs", "motion", "beh", "mrs"})
 _BIDS_LABELS = ("_dseg", "_mask", "_probseg", "_defacemask")
@@ -217,10 +216,10 @@ def _folder_cases(root: Path, output_dir: str | os.PathLike | None, results_befo
     for folder, below, names in os.walk(root):
         below[:] = sorted(name for name in below if not name.startswith(".") and os.path.realpath(Path(folder, name)) != results)
         files = [Path(folder, name) for name in sorted(names) if not name.startswith(".")]
-        images = [file for file in files if known_extension(file, _IMAGES) and not _is_segmentation(file)]
+        images = [file for file in files if known_extension(file, IMAGE_EXTENSIONS) and not _is_segmentation(file)]
         images = [image for image in images if not _is_result(image, results_before)]
         cases += [_file_case(image, _joined(image.relative_to(root))) for image in images]
-        if not images and any(is_dicom_file(file) for file in files):
+        if any(is_dicom_file(file) for file in files if file not in images):
             cases += series_cases(Path(folder))
     if not cases:
         raise InputError("The folder {path} holds no image that can be read; check the path.", path=root)
@@ -232,12 +231,17 @@ def _joined(path: Path) -> str:
 
 
 def series_cases(folder: Path) -> list[Case]:
-    """One case for each DICOM series whose images lie in this folder itself."""
-    uids = series_of(sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")))
+    """One case for each DICOM series whose images lie in this folder itself, and for each of several radiographs or photographs."""
+    found = series_of(sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")))
     place = os.path.abspath(folder)
-    if not uids:  # damaged or no images: reading it will say which
+    if not found:  # damaged or no images: reading it will say which
         return [Case(_series_id(place), place)]
-    return [Case(_series_id(uid or place), place, series=uid if len(uids) > 1 else "") for uid in uids]
+    return [
+        Case(_series_id(f"{uid or place}/{file.name}"), os.path.abspath(file))
+        if file is not None
+        else Case(_series_id(uid or place), place, series=uid if len(found) > 1 else "")
+        for uid, file in found
+    ]
 
 
 def _series_id(uid: str) -> str:
@@ -256,7 +260,7 @@ def _bids_cases(root: Path) -> list[Case]:
         parts = file.relative_to(root).parts
         stem = stem_of(file)
         is_other = stem.endswith(_BIDS_LABELS) or parts[-2] in _BIDS_OTHERS or any(part.startswith(".") for part in parts)
-        if is_other or not file.is_file() or not known_extension(file, _IMAGES) or _is_segmentation(file):
+        if is_other or not file.is_file() or not known_extension(file, IMAGE_EXTENSIONS) or _is_segmentation(file):
             continue
         modality = _BIDS_MODALITIES.get(stem.rpartition("_")[2].lower()) or _BIDS_MODALITIES.get(parts[-2], "")
         cases.append(_file_case(file, stem, modality=modality, place="/".join(parts[:-1])))

@@ -118,14 +118,20 @@ def read_dicom(paths: list[Path], where: str, warnings: list[str], *, series: st
         return _read_series(_look_at(paths), where, warnings, series.strip(), frame)
 
 
-def series_of(paths: list[Path]) -> dict[str, list[Path]]:
-    """The image files by the UID of their series, "" for none; other objects and damaged files are left out."""
+def series_of(paths: list[Path]) -> list[tuple[str, Path | None]]:
+    """What can be read among files, one by one: (UID of a series, "" for none; None), or for pictures that are no slices (UID; file) each.
+
+    Other objects and damaged files are left out.
+    """
     with python_warnings.catch_warnings():
         python_warnings.simplefilter("ignore")
-        found: dict[str, list[Path]] = defaultdict(list)
+        found: dict[str, list[_Image]] = defaultdict(list)
         for image in _look_at(paths).images:
-            found[_uid(image)].append(image.path)
-    return dict(found)
+            found[_uid(image)].append(image)
+        parts: list[tuple[str, Path | None]] = []
+        for uid, images in found.items():
+            parts += [(uid, image.path) for image in images] if _are_scouts(images) or _are_projections(images) else [(uid, None)]
+    return parts
 
 
 def _look_at(paths: list[Path]) -> _Found:
@@ -371,19 +377,28 @@ def _require_no_mixture(images: list[_Image], counts: list[int], where: str) -> 
     )
 
 
+def _are_scouts(images: list[_Image]) -> bool:
+    return len(images) > 1 and all(image.header.get("Modality") == "CT" and "LOCALIZER" in _kinds(image.header) for image in images)
+
+
+def _are_projections(images: list[_Image]) -> bool:
+    """Whether these are several pictures that are no slices, because of what they are and because none says where it is."""
+    modality = str(images[0].header.get("Modality") or "").strip().upper()
+    places = (place for image in images for place in frame_geometries(image.header))
+    return len(images) > 1 and modality in _PROJECTIONS and all(place.position is None for place in places)
+
+
 def _require_no_projections(images: list[_Image], where: str) -> None:
-    if len(images) == 1:
-        return
     modality = str(images[0].header.get("Modality") or "").strip().upper()
     listed = few(sorted(image.path.name for image in images))
-    if modality == "CT" and all("LOCALIZER" in _kinds(image.header) for image in images):
+    if _are_scouts(images):
         raise InputError(
             "{where} holds {count} overview images of a CT ({listed}), not slices of a volume; give one of these files.",
             where=where,
             count=len(images),
             listed=listed,
         )
-    if modality in _PROJECTIONS and all(place.position is None for image in images for place in frame_geometries(image.header)):
+    if _are_projections(images):
         raise InputError(
             "{where} holds {count} {modality} pictures ({listed}), not slices of a volume; give one of these files.",
             where=where,

@@ -142,7 +142,7 @@ def _read_any(path: Path, warnings: list[str], series: str, frame: int | None) -
         return _read_any(path.parent, warnings, series, frame)
     if known_extension(path, PACKED_EXTENSIONS):
         return _read_packed(path, warnings, series, frame)
-    if series and known_extension(path, (*MGH_EXTENSIONS, *NIFTI_EXTENSIONS, *ITK_EXTENSIONS, *PICTURE_EXTENSIONS)):
+    if series and known_extension(path, IMAGE_EXTENSIONS):
         raise InputError(
             "The file {name} is no DICOM, so it holds no series to choose from: leave --series out.", name=path.name, code="no-series"
         )
@@ -172,9 +172,7 @@ def _read_packed(path: Path, warnings: list[str], series: str, frame: int | None
 
     with unpacked(path) as folder:
         files = sorted(each for each in folder.rglob("*") if each.is_file())
-        images = [
-            each for each in files if known_extension(each, (*NIFTI_EXTENSIONS, *ITK_EXTENSIONS, *PICTURE_EXTENSIONS, *MGH_EXTENSIONS))
-        ]
+        images = [each for each in files if known_extension(each, IMAGE_EXTENSIONS)]
         if images and not any(is_dicom_file(each) for each in files):
             if len(images) > 1:
                 raise InputError(
@@ -323,6 +321,8 @@ PICTURE_EXTENSIONS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 # Column i runs to the picture's right and row j down, which LPS readers such as Slicer and ITK show upright: i to the patient's
 # left, j to the back, 1 mm each. A picture's file says nothing about the patient; this only makes geometry well defined.
 PICTURE_IJK_TO_RAS = LPS_TO_RAS
+# Files that are an image each.
+IMAGE_EXTENSIONS = (*NIFTI_EXTENSIONS, *ITK_EXTENSIONS, *PICTURE_EXTENSIONS, *MGH_EXTENSIONS)
 _EXIF_ORIENTATION = 0x0112
 _TIFF_PHOTOMETRIC, _TIFF_BITS = 262, 258
 
@@ -348,6 +348,13 @@ def read_picture(path: Path, warnings: list[str]) -> Volume:
     except (UnidentifiedImageError, SyntaxError, ValueError, EOFError, OSError) as error:
         if isinstance(error, PermissionError):
             raise
+        with open(path, "rb") as file:
+            is_tiff = file.read(4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+        if isinstance(error, UnidentifiedImageError) and is_tiff:
+            raise InputError(
+                "The TIFF file {name} is incomplete, or stores its pixels in a way that is not read here; save it with 8 or 16 bits, gray or RGB.",
+                name=path.name,
+            ) from error
         raise InputError("The picture {name} is damaged, incomplete or no picture at all; export it again.", name=path.name) from error
 
 
@@ -359,7 +366,7 @@ def _decode(picture: Image.Image, path: Path, warnings: list[str]) -> Volume:
         raise InputError(
             "The picture {name} holds {pages} pages; save the one that you want as a file of its own.", name=path.name, pages=pages
         )
-    if "16B" in str(getattr(picture, "tile", "")) and picture.mode == "RGB":
+    if ";16" in str(getattr(picture, "tile", "")) and not picture.mode.startswith("I"):
         warnings.append("The picture has 16 bits a color channel; only the upper 8 are used.")
     if picture.getexif().get(_EXIF_ORIENTATION, 1) not in (0, 1):
         warnings.append("The camera noted that this picture is to be shown turned; it is sent as stored, not turned.")

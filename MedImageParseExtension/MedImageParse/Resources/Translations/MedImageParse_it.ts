@@ -1665,6 +1665,10 @@ left kidney</translation>
         <translation>Il Segment Editor è passato a un altro volume di origine durante l&apos;esecuzione, e il suo intervallo di intensità appartiene a quello, quindi il risultato è stato scartato e nulla è stato modificato; disattivare l&apos;intervallo, o scegliere il volume, ed eseguire di nuovo.</translation>
     </message>
     <message>
+        <source>The TIFF file {name} is incomplete, or stores its pixels in a way that is not read here; save it with 8 or 16 bits, gray or RGB.</source>
+        <translation>Il file TIFF {name} è incompleto o memorizza i pixel in un modo che qui non si legge; salvarlo con 8 o 16 bit, in grigio o RGB.</translation>
+    </message>
+    <message>
         <source>The URL of Azure Resource Manager has to begin with https:// and a host name.</source>
         <translation>L&apos;URL di Azure Resource Manager deve iniziare con https:// e un nome di host.</translation>
     </message>
