@@ -135,6 +135,32 @@ def test_two_outputs_of_one_name_are_refused_whatever_their_spelling(bench):
         check_outputs({"--labels": bench.path("B.png"), "--picture": bench.path("b.png")}, [])
 
 
+def test_a_file_and_a_folder_of_results_have_names_of_their_own(bench):
+    for words in (
+        ["--labels", bench.path("m.nii.gz"), "--masks", bench.path("m.nii.gz")],
+        ["--report", bench.path("m.json"), "--masks", bench.path("m.json")],
+    ):
+        assert bench.segment("--prompt", "cube", *words) == 2
+        assert "the same name" in bench.err and not bench.double.seen and not bench.new_files()
+
+
+@pytest.mark.parametrize("command", ["segment", "batch"])
+def test_a_mask_of_a_separate_structure_never_replaces_the_volume_of_its_name(bench, command):
+    folder = bench.folder / "c_masks"
+    folder.mkdir()
+    before = (bench.folder / "phantom.nii.gz").read_bytes()
+    image = folder / "Cube 1.nii.gz"
+    image.write_bytes(before)
+    (bench.folder / "cases.csv").write_text(f"image,id\nc_masks/{image.name},c\n")
+    words = {
+        "segment": ["segment", str(image), "--masks", str(folder)],
+        "batch": ["batch", bench.path("cases.csv"), "--output-dir", str(bench.folder), "--write", "masks"],
+    }
+    options = ["--model", "medimageparse3d", "--prompt", "Cube", "--instances", "0", "--endpoint", bench.url]
+    assert bench.run(*words[command], *options) == 2
+    assert "would replace" in bench.err and not bench.double.seen and image.read_bytes() == before
+
+
 def test_a_probability_volume_never_replaces_the_volume_of_its_name(bench):
     folder = bench.folder / "volumes"
     folder.mkdir()

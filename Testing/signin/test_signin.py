@@ -325,7 +325,7 @@ def test_a_sign_in_server_that_is_down_or_not_trusted_is_told_apart(entra, princ
     with pytest.raises(SignInError, match="sign-in server 127.0.0.1 cannot be reached"):
         make_auth(principal).header()
     principal.ca_bundle = "missing.pem"
-    with pytest.raises(MedImageParseError, match="missing.pem does not exist"):
+    with pytest.raises(MedImageParseError, match="The CA bundle is missing.pem, and there is no such file"):
         make_auth(principal).header()
 
 

@@ -17,7 +17,7 @@ from ..cohort.cases import BIDS_RESULTS, Case, Cases, find_cases, lines_of_stdin
 from ..cohort.manifest import MANIFEST, REDO, TABLE, WORK, Manifest, results_in
 from ..errors import UsageError
 from ..files.collisions import check_many_outputs
-from ..files.write import safe_file_stem, write_atomically
+from ..files.write import mask_paths, write_atomically
 from ..imaging.volume import Volume
 from ..imaging.windows import choose_window
 from ..packages import require
@@ -64,16 +64,22 @@ class BatchResult:
         if self.rehearsal is not None:
             one = self.rehearsal
             rest = f", {one.failed} of them unreadable" if one.failed else ""
-            return f"{one.total} cases, {one.due} to do{rest}: {one.requests} requests, {one.bytes / 1e6:.1f} MB; nothing was sent"
+            sent = _count(one.requests, "request")
+            return f"{_count(one.total, 'case')}, {one.due} to do{rest}: {sent}, {one.bytes / 1e6:.1f} MB; nothing was sent"
         tally = self.tally or Tally(0)
         before = f" ({tally.done_before} before)" if tally.done_before else ""
         failed = tally.failed + tally.failed_before
         parts = [f"{tally.done + tally.done_before} done{before}"] + ([f"{failed} failed"] if failed else [])
-        return f"{tally.total} cases: {', '.join(parts)}; {tally.requests} requests, {tally.bytes_sent / 1e6:.1f} MB sent"
+        sent = _count(tally.requests, "request")
+        return f"{_count(tally.total, 'case')}: {', '.join(parts)}; {sent}, {tally.bytes_sent / 1e6:.1f} MB sent"
 
     def entries(self) -> list[dict]:
         """The last line of each case in batch.jsonl."""
         return list(Manifest(self.folder).entries.values())
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 @in_sentences
@@ -185,8 +191,10 @@ def _check(settings: Settings, cases: list[Case], at_once: int, redo: str, read:
         check_options(settings.model, settings.options(case))
         prompts = settings.prompts(case)
         for kind, path in settings.outputs(case).items():
-            names = catalogue.segment_names(prompts) if kind == "masks" else ()
-            outputs |= {str(path / f"{safe_file_stem(name)}.nii.gz"): case.id for name in names} or {str(path): case.id}
+            outputs[str(path)] = case.id
+            if kind == "masks":
+                masks = mask_paths(path, catalogue.segment_names(prompts), numbered=settings.instances is not None)
+                outputs |= {str(mask): case.id for mask in masks.values()}
     inputs = {path for case in cases for path in (case.input, case.reference) if path}
     check_many_outputs(outputs, [*inputs, *(path for path in read if path and os.path.isfile(path))])
 

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from ..errors import MedImageParseError, UsageError
 from ..files.collisions import check_outputs
 from ..files.segmentation import SegmentSpec, check_segmentation_path, write_segmentation
-from ..files.write import check_folder, check_writable, safe_file_stem
+from ..files.write import check_folder, check_writable, mask_paths
 from ..imaging.volume import Volume
 from ..models import MODEL_NAMES
 from ..packages import require
@@ -79,8 +79,12 @@ class OutputPaths:
             instances=options.instances,
         )
         given: dict[str, Path | None] = {name: getattr(paths, name) for name in FILES}
-        for folder, what in ((paths.probability, "probability"), (paths.masks, "mask")):
-            given |= {f"{what} of {name}": folder / f"{safe_file_stem(name)}.nii.gz" for name in names if folder}
+        names = list(names)
+        if paths.probability:
+            given |= {f"probability of {name}": path for name, path in mask_paths(paths.probability, names).items()}
+        if paths.masks:
+            numbered = options.instances is not None
+            given |= {f"mask of {name}": path for name, path in mask_paths(paths.masks, names, numbered=numbered).items()}
         check_outputs(given, inputs, [paths.probability, paths.masks])
         if paths.dicom_seg:
             require("highdicom", "writing a DICOM segmentation")

@@ -163,7 +163,7 @@ def reported(arguments: argparse.Namespace, work: Callable[..., Result], inputs:
     terminal = Terminal(arguments.quiet)
     outputs = {f"--{name.replace('_', '-')}": getattr(arguments, name, None) for name in dict.fromkeys((*written, "report"))}
     read = [*inputs, *(getattr(arguments, name, None) for name in _READ)]
-    check_outputs(outputs, read, [getattr(arguments, "probability", None)])
+    check_outputs(outputs, read, [getattr(arguments, "probability", None), getattr(arguments, "masks", None)])
     if arguments.report:
         check_writable(arguments.report)
     try:

@@ -38,7 +38,7 @@ def check_outputs(outputs: Mapping[str, PathLike | None], inputs: Iterable[objec
     Args:
         outputs: what will be written, by how the person knows it, e.g. {"--labels": "l.nii.gz"}; None where it is not asked for.
         inputs: files and folders that are read: images, indexes, a key file, certificates. What is no path (None, a volume) is passed over.
-        folders: output folders, which must not be input files; the names in them that will be written belong into `outputs`.
+        folders: output folders, which must be neither input files nor outputs; the names in them that will be written belong into `outputs`.
 
     Raises:
         UsageError: one sentence that names both.
@@ -69,6 +69,9 @@ def check_outputs(outputs: Mapping[str, PathLike | None], inputs: Iterable[objec
             if _is_same(wanted[name], wanted[other]):
                 raise UsageError("Two outputs have the same name ({other} and {name}): give each its own.", other=other, name=name)
     for folder in folders:
+        alike = next((name for name, path in wanted.items() if folder and _is_same(Path(folder).expanduser(), path)), None)
+        if alike is not None:
+            raise UsageError("{of} and a folder for results have the same name: give each its own.", of=_of(alike))
         if folder and any(_is_same(Path(folder).expanduser(), source) and source.is_file() for source in read):
             raise UsageError("{folder} is read, so it cannot be a folder for results: choose another one.", folder=folder)
 

@@ -266,6 +266,23 @@ def write_mask(folder: str | os.PathLike, name: str, mask_kji: np.ndarray, volum
     return write_labels(_named(folder, name), mask_kji, volume, description=description)
 
 
+def mask_paths(folder: str | os.PathLike, names: Iterable[str], *, numbered: bool = False) -> dict[str, Path]:
+    """Where `write_mask` puts structures, for looking at what they would replace.
+
+    Args:
+        folder: need not exist.
+        names: of the structures.
+        numbered: each becomes "NAME 1", "NAME 2" and so on; as nobody knows how many, only those are given whose file is there already.
+    """
+    if not numbered:
+        return {name: Path(folder, f"{safe_file_stem(name)}.nii.gz") for name in names}
+    there = os.listdir(Path(folder).expanduser()) if Path(folder).expanduser().is_dir() else []
+    numbers = {int(found[1]): None for one in there if (found := re.search(r" ([0-9]{1,9})(-[0-9a-f]{6})?\.nii\.gz$", one, re.IGNORECASE))}
+    known = {one.casefold() for one in there}
+    paths = mask_paths(folder, [f"{name} {number}" for name in names for number in numbers])
+    return {name: path for name, path in paths.items() if path.name.casefold() in known}
+
+
 def _named(folder: str | os.PathLike, name: str) -> Path:
     """The .nii.gz of a prompt in a folder, which is made if need be."""
     folder = make_folder(folder)

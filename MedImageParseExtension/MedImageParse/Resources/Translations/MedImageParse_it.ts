@@ -4369,6 +4369,10 @@ left kidney</translation>
         <translation>{not_recorded} delle richieste non sono state registrate in {path} ({why}): fare spazio, o controllare che il file possa essere scritto.</translation>
     </message>
     <message>
+        <source>{of} and a folder for results have the same name: give each its own.</source>
+        <translation>{of} e una cartella per i risultati hanno lo stesso nome: assegnare a ciascuno un nome proprio.</translation>
+    </message>
+    <message>
         <source>{of} would replace a file of the folder {source}, which is read: give it another name.</source>
         <translation>{of} sostituirebbe un file della cartella {source}, che viene letta: dargli un altro nome.</translation>
     </message>
