@@ -112,3 +112,17 @@ def test_no_dicom_and_other_slices_are_refused_before_anything_is_sent(tmp_path)
         find_source(tmp_path / "v.nii", volume)
     with pytest.raises(InputError, match="one by one"):
         find_source(folder, Volume(np.zeros((9, 6, 8), np.int16)))
+
+
+def test_results_of_an_uneven_series_lie_on_its_own_slices(tmp_path):
+    heights = [0.0, 2.5, 5.0, 12.5, 15.0, 17.0]
+    write_series(tmp_path / "ct", count=6, positions=[[0, 0, height] for height in heights])
+    volume, _warnings = read_image(tmp_path / "ct")
+    mask = np.zeros(volume.shape_kji, np.uint8)
+    mask[(np.arange(len(mask)) * volume.spacing_ijk[2] > 1) & (np.arange(len(mask)) * volume.spacing_ijk[2] < 14), 1:4, 2:6] = 1
+    found = [Structure("liver", "liver", (0.9, 0.5, 0.4), CroppedMask.from_full(mask))]
+    source = find_source(tmp_path / "ct", volume)
+    made = pydicom.dcmread(write_dicom_seg(tmp_path / "s.dcm", volume, found, source, MAKER))
+    places = {float(frame.PlanePositionSequence[0].ImagePositionPatient[2]) for frame in made.PerFrameFunctionalGroupsSequence}
+    drawn = pydicom.dcmread(write_rtstruct(tmp_path / "r.dcm", volume, found, source, MAKER))
+    assert places == {float(part.ContourData[2]) for part in drawn.ROIContourSequence[0].ContourSequence} == {2.5, 5.0, 12.5}

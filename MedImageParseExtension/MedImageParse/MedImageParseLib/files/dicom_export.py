@@ -12,7 +12,7 @@ import datetime
 import io
 import warnings as python_warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,11 +77,19 @@ class SourceSeries:
 
     Attributes:
         headers: one a file, without pixels; in the order of the volume's slices for a series of single images.
-        frames: for slice k of the volume, (which of headers, which frame of it).
+        frames: for slice k of the series, (which of headers, which frame of it).
+        nearest: for slice k of the series, the slice of the volume that lies there, where an uneven series was resampled; [] where they are the same.
     """
 
     headers: list[Dataset]
     frames: list[tuple[int, int]]
+    nearest: list[int] = field(default_factory=list)
+
+    def own(self, structures: Sequence[Structure]) -> list[Structure]:
+        """The structures on the slices of the series."""
+        if not self.nearest:
+            return list(structures)
+        return [replace(one, mask=CroppedMask.from_full(one.mask.full()[self.nearest])) for one in structures]
 
     @property
     def is_multi_frame(self) -> bool:
@@ -90,6 +98,8 @@ class SourceSeries:
 
 def find_source(path: Path | Sequence[Path], volume: Volume, chosen: str = "") -> SourceSeries:
     """The images in a DICOM file or folder that make up the volume's slices, found by their places in the patient.
+
+    Where an uneven series was resampled, they are those between which the volume's slices lie.
 
     Args:
         path: the file or folder, or a list of files.
@@ -109,16 +119,24 @@ def find_source(path: Path | Sequence[Path], volume: Volume, chosen: str = "") -
         uid = str(header.get("SeriesInstanceUID", ""))
         if chosen in ("", uid, str(header.get("SeriesNumber", ""))):
             series.setdefault(uid, []).append(header)
+    nearest: list[int] = []
     for images in series.values():
         frames = _placed(images, volume)
         if frames is not None:
             break
     else:
-        raise InputError("The slices of the result are not the images of the series one by one, so it cannot be written as DICOM.")
+        for images in series.values():
+            if (uneven := _placed_unevenly(images, volume)) is not None:
+                frames, nearest = uneven
+                break
+        else:
+            raise InputError("The slices of the result are not the images of the series one by one, so it cannot be written as DICOM.")
     if len(images) == 1:
-        return SourceSeries([_completed(images[0], volume)], frames)
+        return SourceSeries([_completed(images[0], volume)], frames, nearest)
     ordered = [_completed(images[number], volume) for number, _frame in frames]
-    return SourceSeries(ordered, [(place, 0) for place in range(len(ordered))])
+    for image in ordered[1:]:  # careless anonymizers make every image a study of its own
+        image.StudyInstanceUID = ordered[0].StudyInstanceUID
+    return SourceSeries(ordered, [(place, 0) for place in range(len(ordered))], nearest)
 
 
 def write_dicom_seg(path: str | Path, volume: Volume, structures: Sequence[Structure], source: SourceSeries, maker: Maker) -> Path:
@@ -136,7 +154,7 @@ def write_dicom_seg(path: str | Path, volume: Volume, structures: Sequence[Struc
         InputError: the source lacks what every DICOM image needs.
     """
     path = check_writable(path, DICOM_EXTENSIONS)
-    found = [one for one in structures if one.mask.count]
+    found = [one for one in source.own(structures) if one.mask.count]
     if not found:
         raise UsageError("Nothing was found, and a DICOM segmentation cannot be empty; {name} was not written.", name=path.name)
     require("highdicom", "writing a DICOM segmentation")
@@ -218,7 +236,7 @@ def write_rtstruct(path: str | Path, volume: Volume, structures: Sequence[Struct
     made.ApprovalStatus = "UNAPPROVED"
     made.ReferencedFrameOfReferenceSequence = [_referenced_frame(source)]
     made.StructureSetROISequence, made.ROIContourSequence, made.RTROIObservationsSequence = [], [], []
-    for number, structure in enumerate(structures, start=1):
+    for number, structure in enumerate(source.own(structures), start=1):
         _add_structure(made, number, structure, volume, source, maker)
     return _write(path, made)
 
@@ -237,9 +255,32 @@ def _header(path: Path) -> Dataset | None:
 
 def _placed(images: list[Dataset], volume: Volume) -> list[tuple[int, int]] | None:
     """For each slice of the volume the image and frame that lies there; None unless they are the same slices, rows and columns."""
-    matrix = np.asarray(volume.ijk_to_ras, float)
-    inverse = np.linalg.inv(matrix)
+    places = _heights(images, volume)
+    if places is None:
+        return [(0, 0)] if volume.shape_kji[0] == len(images) == 1 and len(frame_geometries(images[0])) == 1 else None
     found: dict[int, tuple[int, int]] = {}
+    for height, frame in places:
+        # Slices may stand at uneven distances: the nearest is meant, as long as each has one.
+        found.setdefault(round(height), frame)
+    return [found[k] for k in range(volume.shape_kji[0])] if len(found) == volume.shape_kji[0] else None
+
+
+def _placed_unevenly(images: list[Dataset], volume: Volume) -> tuple[list[tuple[int, int]], list[int]] | None:
+    """The images and frames of an uneven series, lowest first, and the slice of the volume nearest to each.
+
+    None unless the volume reaches from the first to the last of them and has no fewer slices.
+    """
+    places = sorted(_heights(images, volume) or [])
+    count, last = sum(len(frame_geometries(image)) for image in images), volume.shape_kji[0] - 1
+    if not 2 <= len(places) == count <= last + 1 or places[0][0] > 0.5 + _SAME_PLACE or places[-1][0] < last - 0.5 - _SAME_PLACE:
+        return None
+    return [frame for _height, frame in places], [round(height) for height, _frame in places]
+
+
+def _heights(images: list[Dataset], volume: Volume) -> list[tuple[float, tuple[int, int]]] | None:
+    """For each image and frame with the volume's rows and columns its place in slices of the volume; None where one says nothing about its place."""
+    inverse = np.linalg.inv(np.asarray(volume.ijk_to_ras, float))
+    found = []
     for number, image in enumerate(images):
         if (int(image.Rows), int(image.Columns)) != volume.shape_kji[1:]:
             continue
@@ -249,17 +290,14 @@ def _placed(images: list[Dataset], volume: Volume) -> list[tuple[int, int]] | No
             continue
         for place, frame in enumerate(frames):
             if frame.position is None:
-                return {0: [(number, place)]}.get(volume.shape_kji[0] - 1) if len(images) == len(frames) == 1 else None
-            corner = LPS_TO_RAS[:3, :3] @ frame.position
-            i, j, k = inverse[:3, :3] @ corner + inverse[:3, 3]
+                return None
+            i, j, k = inverse[:3, :3] @ (LPS_TO_RAS[:3, :3] @ frame.position) + inverse[:3, 3]
             right = inverse[:3, :3] @ (LPS_TO_RAS[:3, :3] @ (frame.right * frame.step_right))
             down = inverse[:3, :3] @ (LPS_TO_RAS[:3, :3] @ (frame.down * frame.step_down))
             straight = np.allclose(right, [1, 0, 0], atol=_SAME_PLACE) and np.allclose(down, [0, 1, 0], atol=_SAME_PLACE)
-            near = round(float(k))
-            # Slices may stand at uneven distances: the nearest is meant, as long as each has one.
-            if straight and 0 <= near < volume.shape_kji[0] and near not in found and max(abs(i), abs(j)) < 0.5 + _SAME_PLACE:
-                found[near] = (number, place)
-    return [found[k] for k in range(volume.shape_kji[0])] if len(found) == volume.shape_kji[0] else None
+            if straight and -0.5 - _SAME_PLACE <= k <= volume.shape_kji[0] - 0.5 + _SAME_PLACE and max(abs(i), abs(j)) < 0.5 + _SAME_PLACE:
+                found.append((float(np.clip(k, -0.49, volume.shape_kji[0] - 0.51)), (number, place)))
+    return found
 
 
 def _completed(header: Dataset, volume: Volume) -> Dataset:
