@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from ..azure import deploy as steps
@@ -354,9 +354,7 @@ def _keep(made: MadeProfile, *, keep_key: bool) -> None:
 def remember(profile: str, deployed: steps.Deployed) -> None:
     """Note an endpoint that costs money."""
     entries = [each for each in _entries() if each.get("resource_id") != deployed.resource_id]
-    entries.append({"profile": profile, "resource_id": deployed.resource_id, "name": deployed.name, "instance": deployed.instance,
-                    "count": deployed.count, "made": deployed.made, "delete_by": deployed.delete_by, "workspace": deployed.workspace,
-                    "model": deployed.model})  # fmt: skip
+    entries.append({"profile": profile, **asdict(deployed)})
     write_atomically(configuration_folder() / RECORD, json.dumps({"deployments": entries}, indent=1))
 
 
@@ -378,13 +376,9 @@ def reminders(profile: str = "") -> list[str]:
     for each in _entries():
         if profile and each.get("profile") != profile:
             continue
-        text = {name: str(each.get(name) or "") for name in ("name", "workspace", "resource_id", "model", "instance", "made", "delete_by")}
-        count = each.get("count")
-        deployed = steps.Deployed(
-            text["name"], text["workspace"], text["resource_id"], text["model"], "", text["instance"],
-            count if isinstance(count, int) else 1, text["made"], text["delete_by"],
-        )  # fmt: skip
-        sentences.append(deployed.reminder())
+        noted: dict[str, Any] = {one.name: str(each.get(one.name) or "") for one in fields(steps.Deployed)}
+        noted["count"] = each["count"] if isinstance(each.get("count"), int) else 1
+        sentences.append(steps.Deployed(**noted).reminder())
     return sentences
 
 

@@ -93,19 +93,20 @@ def _by_status(answer: Answer) -> tuple[str, str]:
     return kind, _filled(_SENTENCES.get(status, _RESTARTING if status >= 500 else _NOT_ACCEPTED), answer)
 
 
-def _filled(template: str, answer: Answer) -> str:
-    """A template of the table below with what the answer says."""
-    return Sentence(
-        template,
-        place=answer.place,
-        status=answer.status,
-        said=_quoted(answer.said),
-        shown=_shown(answer),
-        duration=duration(answer.seconds),
-        deployment=answer.deployment,
-        target=Sentence(" to {location}", location=answer.location) if answer.location else "",
-        smaller=SMALLER,
-    )
+def _filled(template: str, answer: Answer, **more: object) -> str:
+    """A template with what the answer says, and with more that only this one needs."""
+    known = {
+        "place": answer.place,
+        "status": answer.status,
+        "said": _quoted(answer.said),
+        "shown": _shown(answer),
+        "duration": duration(answer.seconds),
+        "deployment": answer.deployment,
+        "target": Sentence(" to {location}", location=answer.location) if answer.location else "",
+        "smaller": SMALLER,
+        "sign_in_somehow": SIGN_IN_SOMEHOW,
+    }
+    return Sentence(template, **known | more)
 
 
 def _quoted(said: str) -> str:
@@ -120,72 +121,48 @@ def _shown(answer: Answer) -> str:
 
 
 def _sign_in(answer: Answer) -> tuple[str, str]:
+    said = answer.said.rstrip(".")
     if answer.skew is not None and abs(answer.skew) > 300:
         direction = Sentence("behind") if answer.skew > 0 else Sentence("ahead of")
-        return (
-            "clock",
-            Sentence(
-                "{place} refused the sign-in (401), and this computer's clock is {duration} {direction} the endpoint's: "
-                "set the clock and sign in again.",
-                place=answer.place,
-                duration=duration(abs(answer.skew)),
-                direction=direction,
-            ),
+        sentence = (
+            "{place} refused the sign-in (401), and this computer's clock is {duration} {direction} the endpoint's: "
+            "set the clock and sign in again."
         )
+        return "clock", _filled(sentence, answer, duration=duration(abs(answer.skew)), direction=direction)
     if not answer.has_key:
-        quoted = f": “{answer.said.rstrip('.')}”" if answer.said else ""
-        return (
-            "401",
-            Sentence(
-                "{place} requires a sign-in (401{quoted}) and none was given: {sign_in_somehow}.",
-                place=answer.place,
-                quoted=quoted,
-                sign_in_somehow=SIGN_IN_SOMEHOW,
-            ),
+        sentence = "{place} requires a sign-in (401{quoted}) and none was given: {sign_in_somehow}."
+        return "401", _filled(sentence, answer, quoted=_quoted(said))
+    if not said:
+        sentence = (
+            "{place} refused the key or token (401): copy the endpoint's key again, or sign in again for the scope "
+            "that the endpoint expects."
         )
-    if not answer.said:
-        return (
-            "401",
-            Sentence(
-                "{place} refused the key or token (401): copy the endpoint's key again, or sign in again for the scope "
-                "that the endpoint expects.",
-                place=answer.place,
-            ),
-        )
-    said = answer.said.rstrip(".")
+        return "401", _filled(sentence, answer)
     if any(word in said.lower() for word in _WRONG_WAY):
         ways = ", ".join(way.name for way in SIGN_INS.values() if way.asks_for)
         advice = Sentence("choose the sign-in that this endpoint uses ({ways})", ways=ways)
     else:
         advice = Sentence("copy the key again, or sign in again, as that says")
-    return "401", Sentence("{place} refused the key or token (401: “{said}”): {advice}.", place=answer.place, said=said, advice=advice)
+    return "401", _filled("{place} refused the key or token (401: “{said}”): {advice}.", answer, said=said, advice=advice)
 
 
 def _forbidden(answer: Answer) -> str:
     """403 is for want of a role, or for the network that the request came from; the endpoint's own words tell which."""
     said = answer.said.rstrip(".")
     if any(word in said.lower() for word in _BY_NETWORK):
-        return Sentence(
+        by_network = (
             "{place} does not take requests from this network (403: “{said}”): use the network or VPN that the "
-            "workspace is reachable from, or ask its administrators.",
-            place=answer.place,
-            said=said,
+            "workspace is reachable from, or ask its administrators."
         )
+        return _filled(by_network, answer, said=said)
     role = Sentence("ask its owner for a role with {score_permission}, such as AzureML Data Scientist", score_permission=SCORE_PERMISSION)
     if said:
-        return Sentence(
-            "You are not allowed to use {place} (403: “{said}”): if that does not say why, {role}.",
-            place=answer.place,
-            said=said,
-            role=role,
+        return _filled(
+            "You are not allowed to use {place} (403: “{said}”): if that does not say why, {role}.", answer, said=said, role=role
         )
     if not answer.has_key:
-        return Sentence(
-            "{place} does not let anyone in without a sign-in (403): {sign_in_somehow}.",
-            place=answer.place,
-            sign_in_somehow=SIGN_IN_SOMEHOW,
-        )
-    return Sentence("You are signed in, but not allowed to use {place} (403): {role}.", place=answer.place, role=role)
+        return _filled("{place} does not let anyone in without a sign-in (403): {sign_in_somehow}.", answer)
+    return _filled("You are signed in, but not allowed to use {place} (403): {role}.", answer, role=role)
 
 
 def _model_failed(answer: Answer) -> str:
