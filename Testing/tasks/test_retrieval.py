@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from search_support import SPACE, hash_of, unit_vectors
 
+from MedImageParseLib.api.labels import index_evaluate
 from MedImageParseLib.cli.main import main
 from MedImageParseLib.errors import UsageError
 from MedImageParseLib.search.index import EmbeddingIndex
@@ -61,6 +62,40 @@ def test_labels_that_one_patient_alone_has_are_left_out_and_a_set_of_such_labels
     assert found.report["warnings"][-1].endswith("find them in no other: 2.")
     with pytest.raises(UsageError, match="one of which two patients have"):
         evaluate_search(index, "alone")
+
+
+def test_the_features_of_an_adapter_are_compared_by_their_distance_and_only_strangers_ask(index, tmp_path):
+    from sklearn.neighbors import NearestNeighbors
+
+    from MedImageParseLib.search.heads import Learning, save_head
+    from MedImageParseLib.search.network import Recipe
+    from MedImageParseLib.tasks.adapters import train
+
+    network = Learning("network", recipe=Recipe(epochs=3, width=8))
+    head = train(index, "part", network, test=0.4, validate=0).head
+    found = evaluate_search(index, "part", depths=(1,), head=head)
+    numbers, vectors = index.vectors(SPACE)
+    series = [index.records([number])[number].series for number in numbers.tolist()]
+    asks = np.array([one in head.split["test"] for one in series])
+    features = head.features(vectors)
+    order = NearestNeighbors(n_neighbors=24).fit(features).kneighbors(features, return_distance=False)
+    right = []
+    for row in np.flatnonzero(asks):
+        nearest = next(other for other in order[row] if series[other] != series[row])
+        right.append(int(series[nearest][-1]) % 3 == int(series[row][-1]) % 3)
+    assert found.queries == asks.sum() < 24 and found.rankings["adapter features"].by_label.keys() == {"a", "b", "c"}
+    by_label = {
+        label: [one for one, row in zip(right, np.flatnonzero(asks)) if "abc"[int(series[row][-1]) % 3] == label] for label in "abc"
+    }
+    for label, own in by_label.items():
+        assert not own or found.rankings["adapter features"].by_label[label]["P@1"] == pytest.approx(np.mean(own))
+    linear = train(index, "part", test=0.4, validate=0).head
+    with pytest.raises(UsageError, match="has no feature vectors"):
+        evaluate_search(index, "part", head=linear)
+    head.split["train"] += head.split["test"]
+    save_head(head, tmp_path / "head.npz")
+    with pytest.raises(UsageError, match="has learned from the patients of all these images"):
+        index_evaluate(tmp_path / "a.index", labels="part", adapter=tmp_path / "head.npz")
 
 
 def test_of_each_volume_only_the_best_slice_may_be_shown_and_nothing_below_a_similarity(index):

@@ -180,6 +180,11 @@ class RetrievalOptions:
     patients: str = option("", help="the set that tells patients apart (default: each series is one)", metavar="SET")
     k: str = option("1,3,5,10", help="how many results are looked at", metavar="1,3,5")
     recipe: str = option("", help=_RECIPE_OF, metavar="RECIPE")
+    adapter: Path_ | None = option(
+        None,
+        help="rank by this network's features, too (Euclidean distance); asked with images that it has not learned from",
+        metavar="ADAPTER.npz",
+    )
     picture: Path_ | None = option(None, help="the five worst queries with what they found", metavar="WORST.png")
 
 

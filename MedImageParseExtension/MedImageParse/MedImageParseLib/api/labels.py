@@ -138,18 +138,22 @@ def index_evaluate(index: Path_, *, labels: str, options: RetrievalOptions) -> R
         options: how it is measured, and what is drawn; each of its fields is a keyword too.
 
     Returns:
-        RetrievalResult: `.rankings["vectors"].mean` beside "random" and "demo descriptors".
+        RetrievalResult: `.rankings["vectors"].mean` beside "random", "demo descriptors" and "adapter features".
     """
+    from ..search.heads import load_head
     from ..tasks.retrieval import evaluate_search
 
     path = check_writable(options.picture, (".png",)) if options.picture else None
-    check_outputs({"picture": path}, [index])
+    check_outputs({"picture": path}, [index, *([options.adapter] if options.adapter else [])])
+    head = load_head(options.adapter) if options.adapter else None
     try:
         depths = [int(part) for part in options.k.split(",")]
     except ValueError:
         raise UsageError("Give the numbers of results to look at as whole numbers, such as 1,3,5.") from None
     with open_index(index) as opened:
-        result = evaluate_search(opened, labels, patients=options.patients, depths=depths, recipe=options.recipe, describe=_describe)
+        result = evaluate_search(
+            opened, labels, patients=options.patients, depths=depths, recipe=options.recipe, describe=_describe, head=head
+        )
     if path:
         _write_worst(path, result.worst)
     return result

@@ -93,9 +93,13 @@ class Head:
         """
         if self.kind != "network":
             raise UsageError("A linear adapter has no feature vectors; train one of the kind network.")
-        kept: dict[str, np.ndarray] = {}
-        network.forward(self._network(), finite_rows(vectors).astype(np.float32), kept)
-        return kept["features"]
+        layers, found = self._network(), []
+        rows = finite_rows(vectors).astype(np.float32)
+        for start in range(0, len(rows), _AT_ONCE):
+            kept: dict[str, np.ndarray] = {}
+            network.forward(layers, rows[start : start + _AT_ONCE], kept)
+            found.append(kept["features"])
+        return np.concatenate(found)
 
     def require(self, provenance: Provenance) -> None:
         """Raises UsageError for vectors that were made in another way than those that the head learned from."""
@@ -182,11 +186,12 @@ def fit(
     learned, chosen = parts == 0, parts == 1
     weights = _weights(truth[learned], how.weights, exclusive)
 
-    def judged(head: Head) -> float:
-        """The macro AUROC on the choosing part, where it can be told; what is learned from has to do where it cannot."""
+    def judged(head: Head) -> tuple[float, float]:
+        """The macro AUROC on the choosing part, where it can be told, and the negative loss; what is learned from has to do for no part."""
         part = chosen if chosen.any() else learned
-        found = macro(auroc, head.probabilities(rows[part]), truth[part])
-        return found if np.isfinite(found) else -_loss(head.probabilities(rows[part]), truth[part], exclusive)
+        told_of = head.probabilities(rows[part])
+        found, loss = macro(auroc, told_of, truth[part]), _loss(told_of, truth[part], exclusive)
+        return found if np.isfinite(found) else -loss, -loss
 
     head = Head(how.kind, tuple(labels), exclusive, provenance, rows.shape[1])
     x, y = rows[learned], truth[learned]
@@ -216,14 +221,14 @@ def _fit_network(
     y: np.ndarray,
     weights: np.ndarray,
     how: Learning,
-    judged: Callable[[Head], float],
+    judged: Callable[[Head], tuple[float, float]],
     told: Callable[[int], None],
 ) -> Head:
     recipe = how.recipe
     loss = network.classes_loss(y.argmax(axis=1), weights, y.shape[1]) if head.exclusive else network.findings_loss(y, weights)
     head.settings = {"width": recipe.width, "weights": how.weights}
 
-    def judge(parameters: network.Parameters) -> float:
+    def judge(parameters: network.Parameters) -> tuple[float, float]:
         head.arrays = {"parameters": parameters.flat}
         return judged(head)
 

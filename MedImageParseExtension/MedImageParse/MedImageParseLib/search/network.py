@@ -254,7 +254,7 @@ def learn(
     slope_of: Loss,
     labels: int,
     recipe: Recipe,
-    judge: Callable[[Parameters], float],
+    judge: Callable[[Parameters], tuple[float, float]],
     told: Callable[[int], None] = lambda _: None,
 ) -> Learned:
     """Learn, and keep the epoch that the choosing part likes best.
@@ -264,13 +264,14 @@ def learn(
         slope_of: `classes_loss` or `findings_loss`.
         labels: how many.
         recipe: of learning.
-        judge: a figure on the choosing part, the larger the better.
+        judge: a figure on the choosing part, the larger the better, and another one by which equal ones are told apart: with few
+            examples the order of the labels is soon right, and their probabilities are not yet.
         told: called with the number of epochs done; may raise to stop.
     """
     parameters = first_parameters(x.shape[1], labels, recipe)
     gradient = Parameters.of(parameters.shapes)
     optimizer = AdamW(parameters.flat.size, recipe.rate, recipe.decay)
-    best, best_epoch, course = parameters.flat.copy(), 0, list[float]()
+    best, best_epoch, course = parameters.flat.copy(), 0, list[tuple[float, float]]()
     for epoch, steps in enumerate(batches(recipe, len(x)), start=1):
         for rows in steps:
             kept: dict[str, np.ndarray] = {}
@@ -283,4 +284,4 @@ def learn(
             best, best_epoch = parameters.flat.copy(), epoch
         elif epoch - best_epoch >= recipe.patience:
             break
-    return Learned(Parameters.of(parameters.shapes, best), best_epoch, len(course), course)
+    return Learned(Parameters.of(parameters.shapes, best), best_epoch, len(course), [figure for figure, _ in course])

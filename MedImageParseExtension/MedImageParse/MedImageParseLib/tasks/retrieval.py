@@ -10,13 +10,14 @@ import numpy as np
 
 from ..errors import UsageError
 from ..remedies import Sentence
-from ..search.heads import truth_table
+from ..search.heads import Head, truth_table
 from ..search.index import EmbeddingIndex
 from ..search.records import Record
 from .adapters import SERIES_NOTE, Examples, gather
 from .choosing import largest_space
 from .run import Report
 
+UNLEARNED_NOTE = "Only images ask whose patients the adapter has not learned from; all labelled images may be found."
 ALONE_NOTE = "Labels that only one patient has were left out, as a search can find them in no other: {count}."
 MOST_QUERIES = 2000  # of a large index, drawn
 WORST = 5
@@ -53,7 +54,7 @@ class RetrievalResult:
     """What was measured.
 
     Attributes:
-        rankings: "vectors", "random", and "demo descriptors" where the index keeps thumbnails.
+        rankings: "vectors", "random", "adapter features" where one was given, and "demo descriptors" where the index keeps thumbnails.
         worst: the five worst queries. queries: how many asked.
         report: plain JSON types.
     """
@@ -66,7 +67,7 @@ class RetrievalResult:
 
 def evaluate_search(
     index: EmbeddingIndex, name: str, *, patients: str = "", depths: Sequence[int] = (1, 3, 5, 10), recipe: str = "",
-    describe: Callable[[bytes], np.ndarray | None] | None = None, seed: int = 0,
+    describe: Callable[[bytes], np.ndarray | None] | None = None, head: Head | None = None, seed: int = 0,
 ) -> RetrievalResult:  # fmt: skip
     """Measure the search of an index.
 
@@ -77,6 +78,8 @@ def evaluate_search(
         depths: the k of P@k and R@k.
         recipe: where the index has several, which.
         describe: a descriptor of a thumbnail's PNG, for comparison.
+        head: a network whose feature vectors are compared, too, by Euclidean distance as in the published search. Then only images ask
+            whose patients it has not learned from.
         seed: of the random ranking, and of the queries that are drawn from a large index.
 
     Raises:
@@ -84,7 +87,11 @@ def evaluate_search(
     """
     if not depths or min(depths) < 1:
         raise UsageError("Give the numbers of results to look at as whole numbers of at least 1, such as 1,3,5.")
-    found = gather(index, name, patients=patients, provenance=largest_space(index, recipe))
+    space = largest_space(index, recipe)
+    if head is not None:
+        space = head.provenance if head.provenance in index.spaces() else space
+        head.require(space)
+    found = gather(index, name, patients=patients, provenance=space)
     found = found.taken(np.array([bool(own) for own in found.labels], bool))
     every = {label for own in found.labels for label in own}
     owners = {(label, group) for own, group in zip(found.labels, found.groups.tolist(), strict=True) for label in own}
@@ -95,12 +102,18 @@ def evaluate_search(
     truth = truth_table(found.labels, labels)
     rng = np.random.default_rng(seed)
     queries = np.flatnonzero(truth.any(axis=1))
+    if head is not None:
+        queries = _unlearned(queries, found, head)
     if len(queries) > MOST_QUERIES:
         queries = np.sort(rng.choice(queries, MOST_QUERIES, replace=False))
     ways: dict[str, Callable[[np.ndarray], np.ndarray]] = {
         "vectors": lambda rows: found.vectors[rows] @ found.vectors.T,
         "random": lambda rows: rng.random((len(rows), len(truth))),
     }
+    if head is not None:
+        features = head.features(found.vectors)
+        lengths = np.einsum("ij,ij->i", features, features)
+        ways["adapter features"] = lambda rows: 2.0 * features[rows] @ features.T - lengths  # the order of their distances, negative
     described = _described(found, describe)
     if described is not None:
         ways["demo descriptors"] = lambda rows: described[rows] @ described.T
@@ -113,9 +126,22 @@ def evaluate_search(
                            "by_plane": {plane: _plain(own) for plane, own in one.by_plane.items()}} for way, one in rankings.items()},
     }  # fmt: skip
     warnings = [] if patients else [SERIES_NOTE]
+    warnings += [UNLEARNED_NOTE] if head is not None else []
     warnings += [Sentence(ALONE_NOTE, count=len(every) - len(labels))] if len(labels) < len(every) else []
     report = Report(model=found.provenance.model, engine=found.provenance.engine or None, warnings=warnings, details=details)
     return RetrievalResult(rankings, worst, len(queries), report.as_dict())
+
+
+def _unlearned(queries: np.ndarray, found: Examples, head: Head) -> np.ndarray:
+    """Those of the queries whose patients a head has not learned from. Raises UsageError where there are none, or it is of whole series."""
+    if head.by != "slice":
+        raise UsageError("The adapter looks at whole series; a search is measured with one that was trained on each slice.")
+    learned = {series for part in ("train", "validate") for series in head.split.get(part, [])}
+    met = np.array([series in learned for series in found.series()], bool)
+    kept = queries[~np.isin(found.groups[queries], found.groups[met])]
+    if not len(kept):
+        raise UsageError("The adapter has learned from the patients of all these images; label images of others.")
+    return kept
 
 
 def _described(found: Examples, describe: Callable[[bytes], np.ndarray | None] | None) -> np.ndarray | None:
