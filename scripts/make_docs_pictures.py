@@ -164,7 +164,7 @@ def deploy(studio: Any) -> Any:
             host.wait_until(lambda: host.find("deployPlanButton").enabled, 20)
             host.process()
             path = Path(folder) / "dialog.png"
-            studio.panel.settings._deploy.dialog.resize(460, 700)
+            studio.panel.settings._deploy.dialog.resize(460, 780)
             host.process()
             studio.panel.settings._deploy.dialog.grab().save(str(path))
             return Image.open(path).convert("RGB").copy()

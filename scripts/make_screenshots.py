@@ -184,7 +184,7 @@ def engine_running(studio: Studio) -> Any:
     studio.host.wait_until(lambda: studio.panel.endpoint.demo.url, 30)
     studio.host.click("optionsButton")
     studio.host.wait_until(lambda: "Hounsfield" in studio.host.find("previewText").text, 20)
-    return studio.picture(width=300, height=1000)
+    return studio.picture(width=300, height=1060)
 
 
 def _engineAdded(studio: Studio) -> Studio:

@@ -101,21 +101,28 @@ def adapter_narrow(studio: Any) -> Any:
 
 
 def _trained(studio: Any) -> None:
-    """Labels on the CT's slices by their height, an adapter learned from them; the section open."""
+    """The CT in parts of three slices, each a patient's volume, with labels by their height; an adapter learned from them; the section open."""
+    from MedImageParseLib.imaging.volume import Volume
+    from MedImageParseLib.scene.volumes import nodeFromVolume, volumeFromNode
     from MedImageParseLib.search.index import EmbeddingIndex
     from MedImageParseLib.search.labels import label_of_record
+    from MedImageParseLib.tasks.find_similar import name_of
 
-    _indexed(studio)
+    volume = volumeFromNode(_loaded(studio))
+    _startDemo(studio)
     tab = _tab(studio)
+    for number in range(10):
+        part = Volume(volume.voxels[3 * number : 3 * number + 3], volume.ijk_to_ras, modality="CT")
+        nodeFromVolume(part, f"patient {number + 1:02}", studio.host.scene)
+        studio.host.process()
+        studio.host.choose("searchVolumeSelector", f"patient {number + 1:02}")
+        _do(studio, "index")
     with EmbeddingIndex.open(tab.context.choices.indexPath, create=False) as index:
         records = list(index.records().values())
         index.add_labels(
-            label_of_record(
-                "region", ("upper abdomen" if one.slice_index >= 15 else "lower abdomen") if one.kind == "slice" else "other", one
-            )
-            for one in records
+            label_of_record("region", f"{'upper' if name_of(one) > 'patient 05' else 'lower'} abdomen", one) for one in records
         )
-        index.add_labels(label_of_record("patient", f"block {number // 3}", one) for number, one in enumerate(records))
+        index.add_labels(label_of_record("patient", name_of(one), one) for one in records)
     tab.context.readIndex()
     studio.host.wait_until(lambda: tab.logic.isIdle, 30)
     _collapse(studio, "indexSection", "searchSection")
@@ -157,10 +164,14 @@ def _loaded(studio: Any) -> Any:
     return node
 
 
-def _indexed(studio: Any) -> None:
-    node = _loaded(studio)
+def _startDemo(studio: Any) -> None:
     studio.host.click("searchDemoButton")
     studio.host.wait_until(lambda: _tab(studio).endpoint.demo.url, 30)
+
+
+def _indexed(studio: Any) -> None:
+    node = _loaded(studio)
+    _startDemo(studio)
     with tempfile.TemporaryDirectory() as folder:
         for path in sorted((DATA / "demo2d").glob("??_*_*.png")):
             if path.stem.count("_") == 2:  # a third one begins the name of a mask

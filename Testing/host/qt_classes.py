@@ -303,6 +303,8 @@ def _refusingTheDestroyed(native: type) -> Any:
     find = native.__getattribute__
 
     def getFound(self: Any, name: str) -> Any:
+        if name == "fontMetrics":  # before Slicer 5.10 there is none
+            raise AttributeError(f"{type(self).__name__} has no attribute named '{name}'")
         found = find(self, name)
         if type(found) is types.BuiltinFunctionType and not name.startswith("_") and not shiboken6.isValid(self):
             raise ValueError(f"Trying to call '{name}' on a destroyed {type(self).__name__} object")

@@ -113,7 +113,7 @@ def test_waiting_can_be_stopped_and_the_next_run_goes_on(dialog, plane):
     plane.finish_all()
     plane.looks = 1
     seen(dialog)
-    assert "Goes on with" in dialog.text("deployPlanLabel")
+    assert "Continues with" in dialog.text("deployPlanLabel")
     dialog.host.click("deployMakeButton")
     ended(dialog)
     assert "answers" in dialog.text("deployNoteLabel")

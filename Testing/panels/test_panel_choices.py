@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from panel_support import MODULE, Opened
 from search_panel_support import SearchOpened
@@ -142,3 +143,59 @@ def test_a_removed_volume_is_let_go_of(hosted):
     hosted.process()
     assert hosted.widget.panel.parameters.nodeFor("InputVolume") is None
     assert volume.GetReferenceCount() == 1, "only this test still holds it"
+
+
+def emptyVolume():
+    return slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "odd")
+
+
+def vectors():
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLVectorVolumeNode", "odd")
+    node.SetAndObserveImageData(imageOf(np.zeros((120, 3), np.float32)))
+    return node
+
+
+def flat():
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "odd")
+    node.SetAndObserveImageData(imageOf(np.zeros(120, np.int16)))
+    matrix = slicer.util.vtkMatrixFromArray(np.diag([1.0, 0.0, 1.0, 1.0]))
+    node.SetIJKToRASMatrix(matrix)
+    return node
+
+
+def imageOf(values):
+    import vtk
+    from vtk.util.numpy_support import numpy_to_vtk
+
+    image = vtk.vtkImageData()
+    image.SetDimensions(6, 5, 4)
+    image.GetPointData().SetScalars(numpy_to_vtk(values, deep=True))
+    return image
+
+
+@pytest.mark.parametrize(
+    ("make", "why"), [(emptyVolume, "This volume is empty"), (vectors, "they are no colors"), (flat, "two of its axes coincide")]
+)
+def test_a_volume_that_cannot_be_sent_says_why_in_every_mode_and_in_both_tabs(opened, make, why):
+    host = opened.host
+    opened.addProfile("Ward 3", "http://127.0.0.1:9/score")
+    host.type("promptsEdit", "cube")
+    host.click("optionsButton")
+    opened.panel.chooseNode("InputVolume", make())
+    for mode in ("Volume (3D)", "This slice (2D)", "Slices from–to (2D)", "All slices (2D)"):
+        host.choose("modeComboBox", mode)
+        opened.panel.options.drawPreview()
+        assert why in opened.text("reasonLabel") and not host.find("runButton").enabled
+    host.find("moduleTabBar").setCurrentIndex(1)
+    host.process()
+    assert host.find("searchVolumeSelector").currentNode().GetName() == "odd" and not host.find("similarButton").enabled
+
+
+def test_the_preview_says_what_is_wrong_with_values_that_are_no_numbers(opened):
+    values = np.zeros((4, 5, 6), np.float32)
+    node = opened.addVolume("CT", values)
+    slicer.util.arrayFromVolume(node)[:, 0, 0] = np.nan
+    opened.host.choose("volumeSelector", "CT")
+    opened.host.click("optionsButton")
+    opened.panel.options.drawPreview()
+    assert opened.text("previewText").startswith("The image has 4 voxels that are not finite numbers")

@@ -79,6 +79,19 @@ def test_a_list_says_why_it_cannot_start(opened, endpoint):
     assert "Volume (3D) or All slices" in opened.host.find("manyButton").toolTip
 
 
+def test_a_list_for_an_endpoint_that_cannot_be_used_is_told_why(opened, monkeypatch):
+    from MedImageParseLib.errors import UsageError
+
+    def refuse(*_asked):
+        raise UsageError("The URL has no host.")
+
+    opened.makeReady("https://ward3.example/score", "cube")
+    opened.addVolume("more")
+    monkeypatch.setattr("MedImageParseLib.panels.segment_panel.mayBeSent", refuse)
+    entries(opened, "manyButton")["All 2 loaded volumes"].trigger()
+    assert opened.text("messageLabel") == "The URL has no host." and not opened.host.find("messageIcon").isHidden() and states(opened) == []
+
+
 def test_results_are_saved_and_measured_from_the_menu(opened, endpoint, tmp_path):
     opened.makeReady(endpoint[0])
     assert not opened.host.find("saveResultsButton").enabled

@@ -201,6 +201,7 @@ NAME_SCOPE = Remedy("name-scope", "add the profile anew with --scope")
 KEEP_EMPTY_SLICES = Remedy("keep-empty-slices", "leave out --content")
 ONE_DEPLOYMENT = Remedy("one-deployment", "name one --deployment")
 ASK_CLASSIFIER = Remedy("ask-classifier", "ask it with `classify --tuned`")
+CHOOSE_PLANE = Remedy("choose-plane", "choose that plane")
 RESCUE_INDEX = Remedy("rescue-index", "check it, and export what is readable into a new one")
 
 ALL: dict[str, Remedy] = {value.name: value for value in list(globals().values()) if isinstance(value, Remedy)}

@@ -21,10 +21,10 @@ NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{1,30}[A-Za-z0-9]")
 
 
 _MADE = {
-    "": 'Makes the endpoint "{name}" in workspace {workspace} ({location}) with {title}, version {version}, on {count} x {machine}.',
-    "endpoint": 'Goes on with the endpoint "{name}" in workspace {workspace} ({location}) with {title}, version {version}, on {count} x {machine}.',
-    "deployment": 'Goes on with the endpoint "{name}" in workspace {workspace} ({location}) with {title}, version {version}, on {count} x {machine}.',
-    "failed deployment": 'Makes anew the failed deployment of the endpoint "{name}" in workspace {workspace} ({location}) with {title}, version {version}, on {count} x {machine}.',
+    "": 'Creates the endpoint "{name}" in workspace {workspace} ({location}) with {title}, version {version}, on {count} x {machine}.',
+    "endpoint": 'Continues with the endpoint "{name}" in workspace {workspace} ({location}) with {title}, version {version}, on {count} x {machine}.',
+    "deployment": 'Continues with the endpoint "{name}" in workspace {workspace} ({location}) with {title}, version {version}, on {count} x {machine}.',
+    "failed deployment": 'Creates again the failed deployment of the endpoint "{name}" in workspace {workspace} ({location}) with {title}, version {version}, on {count} x {machine}.',
 }
 
 

@@ -33,6 +33,7 @@ from itertools import permutations
 import numpy as np
 
 from ..errors import UsageError
+from ..remedies import CHOOSE_PLANE
 from .volume import CroppedMask, Volume, three
 
 _WORLD = {"R": (0, 1), "L": (0, -1), "A": (1, 1), "P": (1, -1), "S": (2, 1), "I": (2, -1)}
@@ -330,12 +331,13 @@ def resolve_plane(volume: Volume, plane: str) -> str:
     rows, columns = view.fit.shape
     if min(rows, columns) < _NARROW and _NARROW_SHARE * min(rows, columns) < max(rows, columns):
         raise UsageError(
-            "Along the {plane} plane each slice of this volume is a strip of {rows} x {columns} pixels; its own slices are {own}: choose that plane.",
+            "Along the {plane} plane each slice of this volume is a strip of {rows} x {columns} pixels; its own slices are {own}: {choose_plane}.",
             code="strip",
             plane=plane,
             rows=rows,
             columns=columns,
             own=own,
+            choose_plane=CHOOSE_PLANE,
         )
     return plane
 

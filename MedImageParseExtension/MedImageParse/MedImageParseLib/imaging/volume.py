@@ -108,8 +108,11 @@ class Volume:
                 raise InputError(
                     "The image has {bad} voxels that are not finite numbers (NaN or infinity); replace them and try again.", bad=bad
                 )
-        matrix = np.asarray(self.ijk_to_ras, dtype=float)
-        if not usable_matrix(matrix):
+        self.check_geometry()
+
+    def check_geometry(self) -> None:
+        """Raises InputError unless the geometry is usable."""
+        if not usable_matrix(np.asarray(self.ijk_to_ras, dtype=float)):
             raise InputError("The image's geometry (spacing and directions) cannot be used: two of its axes coincide or have no length.")
 
 

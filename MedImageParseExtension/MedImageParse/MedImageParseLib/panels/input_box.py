@@ -10,6 +10,7 @@ from slicer.i18n import tr as _
 from ..errors import InputError
 from ..scene.volumes import volumeFromNode
 from .parameters import PanelParameters
+from .sentences import words
 from .slice_follower import SeenSlice, SliceFollower, sliceCount
 from .widgets import Choice, setPlain, signalsBlocked
 
@@ -71,7 +72,20 @@ class InputBox:
     @property
     def isPicture(self) -> bool:
         """Whether the volume is a 2D picture, which has no third dimension to send."""
-        return self.volumeNode is not None and volumeFromNode(self.volumeNode, copy=False).is_picture
+        return not self.fault() and volumeFromNode(self.volumeNode, copy=False).is_picture
+
+    def fault(self) -> str:
+        """Why the volume cannot be sent, "" where it can."""
+        if self.volumeNode is None:
+            return _("Select a volume, or load the sample.")
+        image = self.volumeNode.GetImageData()
+        if image is None or not image.GetNumberOfPoints():
+            return _("This volume is empty. Select another.")
+        try:
+            volumeFromNode(self.volumeNode, copy=False)
+        except InputError as error:
+            return words(error)
+        return ""
 
     def slices(self) -> tuple[str, str]:
         """(plane, slices) for Logic.segmentSlices, the slices as the command line has them."""

@@ -145,7 +145,10 @@ class OptionsBox:
             *preview.sitesOf(prompts),
         )
         if key not in self._windows:
-            self._windows = {key: preview.windowFor(volume, setting, prompts, model, takesRaw)}
+            window = preview.windowFor(volume, setting, prompts, model, takesRaw)
+            if not np.isfinite([window.low, window.high]).all():
+                volume.check()  # which says how many voxels are no numbers
+            self._windows = {key: window}
         return self._windows[key]
 
     def _choose(self, name: str, value: str) -> None:

@@ -92,12 +92,13 @@ class SegmentColumns:
         table, header = self._table, self._table.horizontalHeader()
         shown = not table.isColumnHidden(self._opacity)
         room = header.sectionSize(self._name) + (header.sectionSize(self._opacity) if shown else 0)
-        hasRoom = room - header.sectionSizeHint(self._opacity) >= _LEAST_NAME * table.fontMetrics().averageCharWidth()
+        metrics = qt.QFontMetrics(table.font)  # table.fontMetrics() came with Slicer 5.10
+        hasRoom = room - header.sectionSizeHint(self._opacity) >= _LEAST_NAME * metrics.averageCharWidth()
         if hasRoom != shown:
             table.setColumnHidden(self._opacity, not hasRoom)
         height = table.verticalHeader().length() + (header.height if header.visible else 0) + 2 * table.frameWidth
         if self._view.filterBarVisible:
-            height += 2 * table.fontMetrics().height()
+            height += 2 * metrics.height()
         self._view.setFixedHeight(min(max(height, _LEAST_HEIGHT), self._most))
 
     def _titles(self) -> None:

@@ -130,11 +130,7 @@ class SegmentPanel(Tab):
 
     def whyNotRun(self) -> str:
         """Why Run is disabled, in a sentence; "" where it is not."""
-        if self.inputs.volumeNode is None:
-            return _("Select a volume, or load the sample.")
-        if self.inputs.volumeNode.GetImageData() is None:
-            return _("This volume is empty. Select another.")
-        why = self.prompts.fault() or self.endpoint.whyNotReady() or self._whyModelDoesNotFit()
+        why = self.inputs.fault() or self.prompts.fault() or self.endpoint.whyNotReady() or self._whyModelDoesNotFit()
         if not why and self._request() in self._runs.values():
             return _("This run is already in progress. Change a setting to queue another.")
         return why
@@ -151,7 +147,7 @@ class SegmentPanel(Tab):
 
     def _whatIsMissing(self) -> Help | None:
         """The button that does what keeps Run disabled, where one can."""
-        if self.inputs.volumeNode is None or self.inputs.volumeNode.GetImageData() is None or self.prompts.fault():
+        if self.inputs.fault() or self.prompts.fault():
             return None  # the sample's button stands beside the volume, and prompts are typed
         if not self.endpoint.whyNotReady():
             return (_("Open endpoint settings"), self.settings.open) if self._whyModelDoesNotFit() and not self.inputs.isPicture else None
@@ -195,8 +191,14 @@ class SegmentPanel(Tab):
         self.update()
         if self._isClosed or self._whyNotMany() or self.manyBox.isRunning:
             return
-        if not mayBeSent(self.endpoint.profile(), self.widget):
-            self.runBox.say(_("Nothing was sent."))
+        try:
+            if not mayBeSent(self.endpoint.profile(), self.widget):
+                self.runBox.say(_("Nothing was sent."))
+                return
+        except MedImageParseError as error:
+            self.runBox.sayError(error)
+            return
+        if self._isClosed or self._whyNotMany():  # while the question was open, the scene may have changed
             return
         prompts, is3d = self.prompts.prompts(), self.inputs.mode == VOLUME
         options = {**self.options.common(), "profile": self.endpoint.profile(), "show_device_code": self.endpoint.showDeviceCode}

@@ -70,6 +70,7 @@ def panelRemedies() -> dict[str, str]:
         "another-tenant": _("enter another tenant in Settings"),
         "name-scope": _("add the endpoint again in Settings"),
         "keep-empty-slices": _("turn off Skip empty slices in Index options"),
+        "choose-plane": _("move the mouse over a slice view of that plane, and run again"),
         "one-deployment": _("enter one deployment in Settings"),
         "rescue-index": _("choose another index file in Index options, or recover what is readable with medimageparse index export"),
     }

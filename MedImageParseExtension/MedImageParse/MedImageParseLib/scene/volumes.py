@@ -41,7 +41,7 @@ def volumeFromNode(volumeNode: Any, *, copy: bool = True) -> Volume:
         voxels kji (kjic for color, alpha dropped), ijk_to_ras in mm, the DICOM modality where the scene knows it.
 
     Raises:
-        InputError: no volume chosen, no voxels in it, or voxels of another kind than numbers and colors.
+        InputError: no volume chosen, no voxels in it, voxels of another kind than numbers and colors, or a geometry that cannot be used.
     """
     image = volumeNode.GetImageData() if volumeNode is not None and volumeNode.IsA("vtkMRMLVolumeNode") else None
     if image is None or image.GetPointData().GetScalars() is None or 0 in image.GetDimensions():
@@ -55,7 +55,9 @@ def volumeFromNode(volumeNode: Any, *, copy: bool = True) -> Volume:
     # A copy in the machine's own layout, never a view that changes or disappears with the node.
     voxels = np.array(voxels, order="C", copy=True) if copy else voxels
     ijkToRas = shifted(volumeMatrix(volumeNode), extentStart(image))
-    return Volume(voxels, ijkToRas, modality=modalityOf(volumeNode), is_picture=_isPicture(volumeNode))
+    volume = Volume(voxels, ijkToRas, modality=modalityOf(volumeNode), is_picture=_isPicture(volumeNode))
+    volume.check_geometry()
+    return volume
 
 
 def nodeFromVolume(volume: Volume, name: str, scene: Any = None) -> Any:

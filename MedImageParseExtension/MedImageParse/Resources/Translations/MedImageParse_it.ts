@@ -1077,8 +1077,8 @@ left kidney</translation>
         <translation>Tutte le immagini etichettate hanno la stessa etichetta{only}; un adattatore richiede almeno due etichette da distinguere.</translation>
     </message>
     <message>
-        <source>Along the {plane} plane each slice of this volume is a strip of {rows} x {columns} pixels; its own slices are {own}: choose that plane.</source>
-        <translation>Lungo il piano {plane} ogni sezione di questo volume è una striscia di {rows} x {columns} pixel; le sue sezioni proprie sono {own}: scegliere quel piano.</translation>
+        <source>Along the {plane} plane each slice of this volume is a strip of {rows} x {columns} pixels; its own slices are {own}: {choose_plane}.</source>
+        <translation>Lungo il piano {plane} ogni sezione di questo volume è una striscia di {rows} x {columns} pixel; le sue sezioni proprie sono {own}: {choose_plane}.</translation>
     </message>
     <message>
         <source>An RT structure set of a multi-frame file is not written here; write --dicom-seg instead.</source>
@@ -1193,8 +1193,20 @@ left kidney</translation>
         <translation>Scegliere una sequenza di volumi.</translation>
     </message>
     <message>
+        <source>Continues with the endpoint &quot;{name}&quot; in workspace {workspace} ({location}) with {title}, version {version}, on {count} x {machine}.</source>
+        <translation>Continua con l&apos;endpoint &quot;{name}&quot; nell&apos;area di lavoro {workspace} ({location}) con {title}, versione {version}, su {count} x {machine}.</translation>
+    </message>
+    <message>
         <source>Could not establish a secure (TLS) connection to {place}: check that the URL&apos;s port speaks https, and whether a proxy is in between.</source>
         <translation>Non è stato possibile stabilire una connessione sicura (TLS) con {place}: controllare che la porta dell&apos;URL usi https, e se c&apos;è un proxy in mezzo.</translation>
+    </message>
+    <message>
+        <source>Creates again the failed deployment of the endpoint &quot;{name}&quot; in workspace {workspace} ({location}) with {title}, version {version}, on {count} x {machine}.</source>
+        <translation>Crea di nuovo la distribuzione non riuscita dell&apos;endpoint &quot;{name}&quot; nell&apos;area di lavoro {workspace} ({location}) con {title}, versione {version}, su {count} x {machine}.</translation>
+    </message>
+    <message>
+        <source>Creates the endpoint &quot;{name}&quot; in workspace {workspace} ({location}) with {title}, version {version}, on {count} x {machine}.</source>
+        <translation>Crea l&apos;endpoint &quot;{name}&quot; nell&apos;area di lavoro {workspace} ({location}) con {title}, versione {version}, su {count} x {machine}.</translation>
     </message>
     <message>
         <source>DICOM results need DICOM input, which {name} is not; write --output or --labels instead.</source>
@@ -1247,10 +1259,6 @@ left kidney</translation>
     <message>
         <source>Give the number of one frame: all frames at once are for segment.</source>
         <translation>Indicare il numero di un fotogramma: tutti insieme sono ammessi solo per segment.</translation>
-    </message>
-    <message>
-        <source>Goes on with the endpoint &quot;{name}&quot; in workspace {workspace} ({location}) with {title}, version {version}, on {count} x {machine}.</source>
-        <translation>Prosegue con l&apos;endpoint &quot;{name}&quot; nell&apos;area di lavoro {workspace} ({location}) con {title}, versione {version}, su {count} x {machine}.</translation>
     </message>
     <message>
         <source>Heart on an ultrasound picture</source>
@@ -1311,14 +1319,6 @@ left kidney</translation>
     <message>
         <source>Lungs and their findings on a chest radiograph</source>
         <translation>Polmoni e loro reperti in una radiografia del torace</translation>
-    </message>
-    <message>
-        <source>Makes anew the failed deployment of the endpoint &quot;{name}&quot; in workspace {workspace} ({location}) with {title}, version {version}, on {count} x {machine}.</source>
-        <translation>Ricrea la distribuzione non riuscita dell&apos;endpoint &quot;{name}&quot; nell&apos;area di lavoro {workspace} ({location}) con {title}, versione {version}, su {count} x {machine}.</translation>
-    </message>
-    <message>
-        <source>Makes the endpoint &quot;{name}&quot; in workspace {workspace} ({location}) with {title}, version {version}, on {count} x {machine}.</source>
-        <translation>Crea l&apos;endpoint &quot;{name}&quot; nell&apos;area di lavoro {workspace} ({location}) con {title}, versione {version}, su {count} x {machine}.</translation>
     </message>
     <message>
         <source>Microsoft Entra does not know the tenant of the sign-in with {how}: check the tenant id and the sign-in host.</source>
@@ -6106,6 +6106,10 @@ chest x-ray no finding</translation>
         <translation>Sagittale</translation>
     </message>
     <message>
+        <source>Select a volume, or load the sample.</source>
+        <translation>Selezionare un volume o caricare l&apos;esempio.</translation>
+    </message>
+    <message>
         <source>Slices from–to (2D)</source>
         <translation>Sezioni da–a (2D)</translation>
     </message>
@@ -6116,6 +6120,10 @@ chest x-ray no finding</translation>
     <message>
         <source>This slice (2D)</source>
         <translation>Questa sezione (2D)</translation>
+    </message>
+    <message>
+        <source>This volume is empty. Select another.</source>
+        <translation>Questo volume è vuoto. Selezionarne un altro.</translation>
     </message>
     <message>
         <source>Volume (3D)</source>
@@ -7299,10 +7307,6 @@ Ora: {time}</translation>
         <translation>Apri le impostazioni degli endpoint</translation>
     </message>
     <message>
-        <source>Select a volume, or load the sample.</source>
-        <translation>Selezionare un volume, o caricare l&apos;esempio.</translation>
-    </message>
-    <message>
         <source>Start local demo</source>
         <translation>Avvia demo locale</translation>
     </message>
@@ -7313,10 +7317,6 @@ Ora: {time}</translation>
     <message>
         <source>This run is already in progress. Change a setting to queue another.</source>
         <translation>Questa esecuzione è già in corso. Modificare un&apos;impostazione per metterne in coda un&apos;altra.</translation>
-    </message>
-    <message>
-        <source>This volume is empty. Select another.</source>
-        <translation>Questo volume è vuoto. Selezionarne un altro.</translation>
     </message>
 </context>
 <context>
@@ -7408,6 +7408,10 @@ Ora: {time}</translation>
     <message>
         <source>install it from Slicer&apos;s Python console with slicer.util.pip_install</source>
         <translation>installarlo dalla console Python di Slicer con slicer.util.pip_install</translation>
+    </message>
+    <message>
+        <source>move the mouse over a slice view of that plane, and run again</source>
+        <translation>spostare il mouse su una vista di sezione di quel piano ed eseguire di nuovo</translation>
     </message>
     <message>
         <source>press Run again and allow it, if you may</source>
