@@ -5,10 +5,13 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import runpy
 import signal
 import subprocess
 import sys
 import threading
+import time
+import types
 from pathlib import Path
 
 import nibabel as nib
@@ -19,6 +22,8 @@ from exactness_support import LEVELS, assert_labels_are, assert_segments_are
 from places import LIBRARY
 
 from doubles.forms import Form
+from MedImageParseLib.cli.main import _cancel_on_interrupt
+from MedImageParseLib.progress import Cancellation
 
 MIP = Path(__file__).resolve().parents[2] / "scripts" / "mip.py"
 REPORT_KEYS = {
@@ -365,7 +370,8 @@ def test_the_program_itself_ends_with_status_2_and_one_line_on_bad_input(bench):
     assert process.returncode == 2 and out == "" and len(err.splitlines()) == 1 and err.startswith("error: ")
 
 
-def test_control_c_ends_the_program_with_status_130_and_nothing_is_written(bench):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_whoever_asks_it_to_end_ends_the_program_with_status_130_and_nothing_is_written(bench, number):
     arrived, go_on = threading.Event(), threading.Event()
 
     def pause() -> None:
@@ -377,7 +383,7 @@ def test_control_c_ends_the_program_with_status_130_and_nothing_is_written(bench
                     "--labels", bench.path("labels.nii.gz"), "--quiet")  # fmt: skip
     try:
         assert arrived.wait(60)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         out, err = process.communicate(timeout=60)
     finally:
         go_on.set()
@@ -404,6 +410,25 @@ switch.wait(30)
         [sys.executable, "-c", program], env=os.environ | {"PYTHONPATH": str(LIBRARY)}, capture_output=True, text=True, timeout=60
     )
     assert "Cancelled" in done.stderr
+
+
+def test_work_that_does_not_heed_the_systems_request_to_end_is_stopped_hard(monkeypatch):
+    monkeypatch.setattr("MedImageParseLib.cli.main._GRACE_S", 0.01)
+    switch = Cancellation()
+    give_back = _cancel_on_interrupt(switch)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+            time.sleep(60)
+    finally:
+        give_back()
+    assert switch.is_cancelled
+
+
+def test_control_c_while_the_program_is_still_loading_leaves_no_traceback(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "environment", types.SimpleNamespace(reexec_if_present=lambda: signal.raise_signal(signal.SIGINT)))
+    assert runpy.run_path(str(MIP))["start"]() == 130
+    assert capsys.readouterr().err == "error: Cancelled.\n"
 
 
 def test_help_is_status_0_and_lists_the_commands(bench):

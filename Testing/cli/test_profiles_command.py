@@ -77,7 +77,7 @@ def test_an_import_says_where_each_profile_sends_and_asks_about_taken_names(caps
     run(capsys, "add", "Ward 3", "--endpoint", URL)
     run(capsys, "export", str(tmp_path / "lab.json"), "Ward 3")
     status, _, told = run(capsys, "import", str(tmp_path / "lab.json"))
-    assert status == 2 and '"Ward 3"; import again and say whether to rename or to replace' in told
+    assert status == 2 and '"Ward 3"; import again with --clash rename or --clash replace.' in told
     status, out, told = run(capsys, "import", str(tmp_path / "lab.json"), "--clash", "rename")
     assert (status, out) == (0, "Ward 3 (2)\n")
     assert "sends to ward3.westeurope.inference.ml.azure.com" in told

@@ -97,7 +97,15 @@ class DirectClient:
         self.public_url = self.name = "http://127.0.0.1/score"
 
     def send(
-        self, body: bytes, *, progress=None, cancellation=None, max_reply_bytes: int = 0, model: str = "", work: int = 0
+        self,
+        body: bytes,
+        *,
+        progress=None,
+        cancellation=None,
+        max_reply_bytes: int = 0,
+        model: str = "",
+        work: int = 0,
+        slow_again: bool = True,
     ) -> DirectReply:
         if cancellation is not None:
             cancellation.check()

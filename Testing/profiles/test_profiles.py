@@ -236,7 +236,7 @@ def test_names_that_clash_on_import_are_asked_about_renamed_or_replaced(store, t
         lab.add(profile)
     lab.export(tmp_path / "lab.json")
     store.add(ward())
-    with pytest.raises(UsageError, match='"Ward 3", "Local demo".*rename or to replace'):
+    with pytest.raises(UsageError, match='"Ward 3", "Local demo"; import again with --clash rename or --clash replace'):
         store.import_file(tmp_path / "lab.json")
     assert [profile.name for profile in store.profiles()] == [LOCAL_DEMO, "Ward 3"]
     assert store.import_file(tmp_path / "lab.json", clash="rename").names == ["Ward 3 (2)", "Ward 4", "Local demo (2)"]

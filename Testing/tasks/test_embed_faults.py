@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import hashlib
 import json
 import math
+import sqlite3
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +22,10 @@ from PIL import Image
 from doubles.insight import Form, InsightDouble
 from MedImageParseLib import classify, embed, index_add, index_info, index_search, outliers
 from MedImageParseLib.cohort.cases import find_cases
+from MedImageParseLib.configuration import locked
 from MedImageParseLib.errors import EndpointError, PartlyDone, ReplyError, UsageError
 from MedImageParseLib.imaging.volume import Volume
+from MedImageParseLib.progress import Cancellation
 from MedImageParseLib.search.faults import IndexFault
 from MedImageParseLib.search.index import EmbeddingIndex
 from MedImageParseLib.tasks.sinks import IndexSink
@@ -109,12 +114,35 @@ def test_a_vector_that_cannot_be_used_is_the_endpoints_fault_wherever_it_comes(t
 
 
 @pytest.mark.parametrize("status", [413, 408, 504])
-def test_a_batch_that_is_too_large_or_too_slow_is_halved_down_to_one(tmp_path, status):
+def test_a_batch_that_is_too_large_or_too_slow_is_halved_down_to_one(tmp_path, status, monkeypatch):
+    monkeypatch.setattr("MedImageParseLib.tasks.embed._SLOW_PAUSE_S", 0.0)
     double = Faulty(lambda rows, _size: status if len(rows) > 1 else 0)
     with reached(double) as (_double, client):
         result = index_add(tmp_path / "a.index", made_up_ct(16), client=client, batch=8, at_once=1)
     assert result.failure == "" and slices_in(tmp_path / "a.index") == list(range(16))
     assert double.sizes.count(1) == 16 and max(double.sizes) == 8
+
+
+def test_a_model_that_its_gateway_gave_up_waiting_for_gets_less_after_a_pause_and_never_the_same_again(tmp_path, monkeypatch):
+    sent: list[str] = []
+    pauses: list[float] = []
+    double = Faulty(lambda rows, _size: sent.extend(map(digest_of, rows)) or 504)
+    monkeypatch.setattr(Cancellation, "wait", lambda _self, seconds: pauses.append(seconds))
+    with reached(double, retries=5) as (_double, client), pytest.raises(EndpointError, match="may still be computing"):
+        index_add(tmp_path / "a.index", made_up_ct(30), client=client, at_once=3)
+    assert max(map(sent.count, sent)) == 3  # among four, among two, alone
+    assert double.sizes.count(4) <= 3 and double.sizes.count(2) == double.sizes.count(1) == 2
+    assert pauses == [10.0] * 4
+
+
+@pytest.mark.parametrize("status", [408, 504])
+@pytest.mark.parametrize("batch", [1, 4])
+def test_what_was_held_back_from_a_slow_model_is_sent_once_it_answers_something(tmp_path, monkeypatch, status, batch):
+    monkeypatch.setattr("MedImageParseLib.tasks.embed._SLOW_PAUSE_S", 0.0)
+    double = Faulty(lambda rows, _size: status if len(rows) > 1 or len(double.sizes) == 1 else 0, latency_s=0.01)
+    with reached(double) as (_double, client):
+        result = index_add(tmp_path / "a.index", made_up_ct(24), client=client, at_once=2, batch=batch)
+    assert len(slices_in(tmp_path / "a.index")) == (23 if batch == 1 else 24) and bool(result.failure) == (batch == 1)
 
 
 def test_once_a_batch_was_too_large_the_later_ones_are_smaller(tmp_path):
@@ -186,6 +214,45 @@ def test_storing_that_fails_at_once_after_requests_is_no_bad_usage(tmp_path, mon
     with reached() as (_double, client), pytest.raises(PartlyDone, match="no room on the disk") as caught:
         index_add(tmp_path / "a.index", made_up_ct(), client=client)
     assert caught.value.exit_status == 4
+
+
+def test_an_index_that_cannot_be_kept_is_refused_before_anything_is_sent(tmp_path, monkeypatch):
+    fcntl = pytest.importorskip("fcntl", reason="Windows has no such locks")
+    opened = EmbeddingIndex.open
+    monkeypatch.setattr(EmbeddingIndex, "open", lambda path, **options: opened(path, **options, wait_s=0.05))
+    with reached() as (double, client):
+        index_add(tmp_path / "held.index", made_up_ct(1), client=client)
+        sent = len(double.requests)
+        with closing(sqlite3.connect(tmp_path / "held.index", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(IndexFault, match="in use by another program"):
+                index_add(tmp_path / "held.index", made_up_ct(6), client=client)
+        monkeypatch.setattr(fcntl, "lockf", no_locks)
+        with pytest.raises(IndexFault, match="no file locks"):
+            index_add(tmp_path / "new.index", made_up_ct(6), client=client)
+    assert len(double.requests) == sent and not (tmp_path / "new.index").exists()
+
+
+def no_locks(*_arguments: object) -> None:
+    raise OSError(errno.ENOLCK, "No locks available")
+
+
+def test_a_file_is_not_waited_for_on_a_drive_without_locks(tmp_path, monkeypatch):
+    fcntl = pytest.importorskip("fcntl", reason="Windows has no such locks")
+    monkeypatch.setattr("MedImageParseLib.configuration._LOCK_PATIENCE_S", -1.0)
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with locked(tmp_path / "profiles.json"):
+        assert [path.name for path in tmp_path.iterdir()] == ["profiles.json.lock"]
+
+
+def test_an_index_that_is_deleted_while_it_is_in_use_is_said_to_be_gone(tmp_path):
+    with reached() as (_double, client):
+        index_add(tmp_path / "a.index", made_up_ct(1), client=client)
+    with EmbeddingIndex.open(tmp_path / "a.index") as index:
+        (tmp_path / "a.index").unlink()
+        with pytest.raises(IndexFault, match="moved or deleted while it was in use"):
+            index.require_writable()
+            index.remove(ids=[1])
 
 
 def test_a_volume_that_is_pooled_without_all_its_slices_is_not_kept(tmp_path):

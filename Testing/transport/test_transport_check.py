@@ -10,7 +10,7 @@ from doubles.small_models import MODELS, misfit, volume_model
 from MedImageParseLib.errors import Cancelled, EndpointError, ReplyError, UsageError
 from MedImageParseLib.progress import Cancellation
 from MedImageParseLib.tasks.check_endpoint import check_endpoint
-from MedImageParseLib.transport.client import EndpointClient
+from MedImageParseLib.transport.client import EndpointClient, RetryPolicy
 
 ENGINE = "local demo engine, not MedImageParse"
 
@@ -71,6 +71,13 @@ def test_check_waits_for_no_long_retry():
     with f.FaultServer([f.status(503)]) as server, EndpointClient(server.url) as client, pytest.raises(EndpointError) as caught:
         check_endpoint(client)
     assert caught.value.tries == 2
+
+
+def test_check_sends_no_more_often_than_the_person_allows():
+    with f.FaultServer([f.status(503)]) as server, EndpointClient(server.url, retry=RetryPolicy(tries=1)) as client:
+        with pytest.raises(EndpointError):
+            check_endpoint(client)
+    assert len(server.requests) == 1
 
 
 def test_hint_in_url_or_deployment_saves_a_probe():

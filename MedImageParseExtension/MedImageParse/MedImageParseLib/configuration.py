@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import tempfile
@@ -12,6 +13,8 @@ from pathlib import Path
 
 _chosen: list[Path] = []
 _LOCK_PATIENCE_S = 10.0
+# What the system says of a drive that has no file locks, as some network shares.
+NO_LOCKS = {getattr(errno, name) for name in ("ENOLCK", "ENOSYS", "EOPNOTSUPP", "ENOTSUP", "EINVAL") if hasattr(errno, name)}
 
 
 def configuration_folder() -> Path:
@@ -119,11 +122,14 @@ def locked(path: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            _unlock(stream.fileno())
+            with suppress(OSError):  # closing the file gives it back as well
+                _unlock(stream.fileno())
 
 
 def try_lock(handle: int, *, is_shared: bool = False) -> bool:
     """Take the lock of an open file if nobody has it; closing the file gives it back.
+
+    A drive without file locks is no reason to wait: nobody can hold one there, and what is written is written whole all the same.
 
     Args:
         handle: the file's descriptor.
@@ -142,8 +148,8 @@ def try_lock(handle: int, *, is_shared: bool = False) -> bool:
             import fcntl
 
             fcntl.flock(handle, (fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except OSError:
-        return False
+    except OSError as error:
+        return error.errno in NO_LOCKS
     return True
 
 

@@ -202,6 +202,7 @@ KEEP_EMPTY_SLICES = Remedy("keep-empty-slices", "leave out --content")
 ONE_DEPLOYMENT = Remedy("one-deployment", "name one --deployment")
 ASK_CLASSIFIER = Remedy("ask-classifier", "ask it with `classify --tuned`")
 CHOOSE_PLANE = Remedy("choose-plane", "choose that plane")
+CHOOSE_CLASH = Remedy("choose-clash", "import again with --clash rename or --clash replace")
 RESCUE_INDEX = Remedy("rescue-index", "check it, and export what is readable into a new one")
 
 ALL: dict[str, Remedy] = {value.name: value for value in list(globals().values()) if isinstance(value, Remedy)}

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import _thread
 import argparse
 import difflib
 import importlib
 import logging
 import re
 import signal
+import socket
 import sys
 import traceback
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import redirect_stderr, redirect_stdout
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import redirect_stderr, redirect_stdout, suppress
+from threading import Event, Thread, main_thread
 
 from .. import __version__
 from ..errors import Cancelled, MedImageParseError, UsageError, path_fault
@@ -52,6 +52,8 @@ COMMANDS = (
 # What the help calls a value that is the name of a file or folder.
 _PLACE = re.compile(r"FILE|DIR|FOLDER|PATH|INDEX|INPUT|OUT|REF|PRED|\.(npz|png|csv|json)")
 
+_GRACE_S = 5.0  # in which work that is asked to end stops by itself
+
 # `batch export-azure …` is a command of its own, as `batch` itself takes inputs there.
 _AZURE_BATCH = {"export-azure": "export", "submit-azure": "submit", "import-azure": "import"}
 
@@ -68,16 +70,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(argv: list[str]) -> int:
     cancellation = Cancellation()
-    previous = _cancel_on_interrupt(cancellation)
+    give_back = _cancel_on_interrupt(cancellation)
     if argv[:1] == ["batch"] and argv[1:2] and argv[1] in _AZURE_BATCH:
         argv = ["batch-azure", _AZURE_BATCH[argv[1]], *argv[2:]]
     try:
         _guess_command(argv)
         parser = build_parser(command=argv[0] if argv else "")
         _refuse_empty(argv, parser)
-        arguments, rest = parser.parse_known_args(_bind_negative_values(argv))
-        if rest:
-            _refuse(rest, parser, argv[0] if argv else "")
+        arguments = parser.parse_args(_bind_negative_values(argv))
         arguments.cancellation, arguments.words = cancellation, argv
         return _run(arguments)
     except MedImageParseError as error:
@@ -99,8 +99,7 @@ def _main(argv: list[str]) -> int:
     except Exception as error:
         return _tell_own(error, "--debug" in argv)
     finally:
-        if previous is not None:
-            signal.signal(signal.SIGINT, previous)
+        give_back()
 
 
 def _tell_own(error: Exception, debug: bool) -> int:
@@ -194,24 +193,6 @@ def _parts(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]
                 yield from _parts(part)
 
 
-def _refuse(rest: list[str], parser: Parser, command: str) -> None:
-    """Raises UsageError for words that no option takes. What was typed beside an option may be a secret: only options are repeated."""
-    unknown = [word.partition("=")[0] for word in rest if word.startswith("-")]
-    named = parser.commands.get(command, parser)
-    see = f"see `{named.prog} --help`"
-    if not unknown:
-        many = (
-            "there are too many words: segment takes one image, and `batch` takes several; put a prompt of several words in quotation marks"
-            if command == "segment"
-            else "there are too many words"
-        )
-        raise UsageError("{upper}{many}; {see}.", upper=many[:1].upper(), many=many[1:], see=see)
-    known = [option for action in named._actions for option in action.option_strings]
-    near = difflib.get_close_matches(unknown[0], known, 1)
-    meant = f"did you mean {near[0]}? Otherwise {see}" if near else see
-    raise UsageError("Unknown {listed}; {meant}.", listed=", ".join(unknown), meant=meant)
-
-
 def _run(arguments: argparse.Namespace) -> int:
     """A library's log lines and warnings are not for the person at the terminal; --debug brings them back."""
     with warnings.catch_warnings():
@@ -234,22 +215,55 @@ def _bind_negative_values(argv: list[str]) -> list[str]:
     return bound
 
 
-def _cancel_on_interrupt(cancellation: Cancellation) -> Any:
-    """Ctrl+C asks the work to stop; a second one stops it hard. None where signals are not ours to set (not the main thread)."""
-    was_asked = False
+def _cancel_on_interrupt(cancellation: Cancellation) -> Callable[[], None]:
+    """Ctrl+C and the system's request to end (SIGTERM) ask the work to stop; a second one stops it hard, and so does the system's own after
+    some seconds, as nobody is there to ask again.
 
-    def interrupt(_signal: int, _frame: object) -> None:
+    A thread of its own is woken by the signal and cancels. Python runs handlers in the main thread only, which may be holding the very
+    lock that cancelling takes, or fall asleep at the very moment of the signal, waiting for requests that nobody would ever give up.
+
+    Returns:
+        gives the signals back. They stay where they are not ours to set (not the main thread).
+    """
+    was_asked, has_ended = False, Event()
+
+    def interrupt(_number: int, _frame: object) -> None:
         nonlocal was_asked
-        if was_asked or cancellation.is_cancelled:
+        if was_asked:
             raise KeyboardInterrupt
         was_asked = True
-        # In another thread: this one may be holding the very lock that cancelling takes. Threading's own threads take locks to start.
-        _thread.start_new_thread(cancellation.cancel, ())
+
+    def watch(heard: socket.socket, _told: socket.socket) -> None:
+        while numbers := heard.recv(64):
+            if set(numbers) & set(previous):
+                cancellation.cancel()
+            if signal.SIGTERM in numbers and not has_ended.wait(_GRACE_S):
+                signal.pthread_kill(main_thread().ident or 0, signal.SIGTERM)  # wakes it, wherever it waits
 
     try:
-        return signal.signal(signal.SIGINT, interrupt)
+        previous = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     except ValueError:
-        return None
+        return has_ended.set
+    heard, told = socket.socketpair()
+    told.setblocking(False)
+    before = signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
+    Thread(target=watch, args=(heard, told), name="medimageparse signals", daemon=True).start()
+
+    def give_back() -> None:
+        has_ended.set()
+        signal.set_wakeup_fd(before)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+        told.close()  # which ends the thread
+
+    return give_back
+
+
+def end_when_interrupted() -> None:
+    """For a command that only waits: Ctrl+C and SIGTERM end it at once, as there is no work to stop step by step."""
+    with suppress(ValueError):  # not the main thread: signals are not ours to set
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.default_int_handler)
 
 
 def _tell(error: MedImageParseError, debug: bool) -> int:

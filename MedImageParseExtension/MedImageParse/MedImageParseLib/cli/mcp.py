@@ -30,6 +30,9 @@ def run(arguments: argparse.Namespace) -> int:
     folders = Folders(arguments.folder)
     require("mcp", "this command")
     from ..agents.server import serve
+    from .main import end_when_interrupted
+
+    end_when_interrupted()
 
     serve(Tools(folders, connection_options(arguments) if arguments.endpoint or arguments.profile else {}))
     return 0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import difflib
+import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -23,14 +25,70 @@ class RefuseKey(argparse.Action):
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse that raises a sentence instead of printing usage and leaving, and that knows no abbreviations (--key is not --key-file)."""
+    """argparse that raises a sentence instead of printing usage and leaving, that knows no abbreviations (--key is not --key-file), and that
+    guesses what a mistyped word was meant to be. What was typed beside an option may be a secret: only options and short words are repeated."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **{"allow_abbrev": False, **options})
         self.commands: dict[str, argparse.ArgumentParser] = {}  # of the whole program, by name
+        self._given: list[str] = []
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse's, but whoever meets words that no option takes refuses them: a part of a command knows its own options best.
+
+        Args:
+            args: the words.
+            namespace: takes the values.
+        """
+        self._given = list(sys.argv[1:] if args is None else args)
+        namespace, rest = super().parse_known_args(self._given, namespace)
+        if rest:
+            self._refuse(rest)
+        return namespace, rest
 
     def error(self, message: str) -> NoReturn:
+        # A mistyped option is not there, so argparse may miss it, or what stands beside it, first.
+        if unknown := [word for word in self._given if word.startswith("--") and len(word) > 2 and not self._takes(word)]:
+            self._refuse(unknown)
         raise UsageError("{upper}{message}; see `{prog} --help`.", upper=message[:1].upper(), message=message[1:], prog=self.prog)
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is None or value in action.choices:
+            return
+        choices = [str(choice) for choice in action.choices]
+        near = difflib.get_close_matches(str(value).lower(), choices, 1)
+        if isinstance(action, argparse._SubParsersAction):
+            what = f"There is no {self.prog.partition(' ')[2]} command{_repeated(value)}"
+            which = f"did you mean {near[0]}" if near else f"the commands are {', '.join(choices)}"
+            raise UsageError(
+                "{what}; {which}? See `{prog} --help`." if near else "{what}; {which}.", what=what, which=which, prog=self.prog
+            )
+        meant = f"did you mean {near[0]}? It takes" if near else "it takes"
+        raise argparse.ArgumentError(action, f"there is no choice{_repeated(value)}; {meant} {', '.join(choices)}")
+
+    def _takes(self, word: str) -> bool:
+        return word.partition("=")[0] in self._option_string_actions
+
+    def _refuse(self, rest: list[str]) -> NoReturn:
+        """Raises UsageError for words that no option takes."""
+        unknown = [word.partition("=")[0] for word in rest if word.startswith("-")]
+        see = f"see `{self.prog} --help`"
+        if not unknown:
+            many = (
+                "there are too many words: segment takes one image, and `batch` takes several; put a prompt of several words in quotation marks"
+                if self.prog.endswith(" segment")
+                else "there are too many words"
+            )
+            raise UsageError("{upper}{many}; {see}.", upper=many[:1].upper(), many=many[1:], see=see)
+        known = [option for action in self._actions if action.help != argparse.SUPPRESS for option in action.option_strings]
+        near = difflib.get_close_matches(unknown[0], known, 1)
+        meant = f"did you mean {near[0]}? Otherwise {see}" if near else see
+        raise UsageError("Unknown {listed}; {meant}.", listed=", ".join(unknown), meant=meant)
+
+
+def _repeated(word: object) -> str:
+    """A word that was typed, in quotation marks; nothing of one that may be a secret."""
+    return f" '{word}'" if len(str(word)) < 20 else ""
 
 
 def add_part(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import signal
 
 from ..api import segment
 
@@ -27,8 +25,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Returns the exit status."""
-    # Ctrl+C ends it at once: there is no work that wants to be stopped step by step.
-    with contextlib.suppress(ValueError):  # not the main thread: signals are not ours to set
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    from .main import end_when_interrupted
+
+    end_when_interrupted()
     segment.serve(arguments.port, quiet=arguments.quiet, engine=arguments.engine)
     return 0

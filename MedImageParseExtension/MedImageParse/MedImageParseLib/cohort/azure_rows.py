@@ -128,9 +128,10 @@ class Replayer:
         max_reply_bytes: int = 0,
         model: str = "",
         work: int = 0,
+        slow_again: bool = True,
     ) -> Reply:
         """As EndpointClient.send."""
-        del progress, model, work
+        del progress, model, work, slow_again
         (cancellation or Cancellation()).check()
         if self._has_changed:
             raise InputError("The image has changed since it was exported; export it again.")

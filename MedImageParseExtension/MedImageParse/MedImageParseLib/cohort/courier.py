@@ -399,6 +399,7 @@ class CaseClient:
         max_reply_bytes: int = 64 * 2**20,
         model: str = "",
         work: int = 0,
+        slow_again: bool = True,
     ) -> Reply:
         """As EndpointClient.send."""
         if len(body) > self.body_limit:
@@ -412,7 +413,8 @@ class CaseClient:
         self._before()
         folder = self._folder / f"run-{again + 1}" if again else self._folder
         cancellation = cancellation or Cancellation()
-        return self._sender.send(folder, body, max_reply_bytes=max_reply_bytes, model=model, work=work, cancellation=cancellation)
+        options = {"max_reply_bytes": max_reply_bytes, "model": model, "work": work, "slow_again": slow_again}
+        return self._sender.send(folder, body, cancellation=cancellation, **options)
 
 
 if __name__ == "__main__":

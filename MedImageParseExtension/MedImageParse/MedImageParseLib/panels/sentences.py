@@ -72,6 +72,7 @@ def panelRemedies() -> dict[str, str]:
         "keep-empty-slices": _("turn off Skip empty slices in Index options"),
         "choose-plane": _("move the mouse over a slice view of that plane, and run again"),
         "one-deployment": _("enter one deployment in Settings"),
+        "choose-clash": _("choose new names for them"),
         "rescue-index": _("choose another index file in Index options, or recover what is readable with medimageparse index export"),
     }
 

@@ -21,7 +21,7 @@ from ..configuration import configuration_folder
 from ..errors import InputError, UsageError
 from ..models import MODEL_NAMES
 from ..redaction import holds_web_token, is_plain, plain, redactor
-from ..remedies import KEY_NOT_IN_PROFILE, Sentence
+from ..remedies import CHOOSE_CLASH, KEY_NOT_IN_PROFILE, Sentence
 from ..signin.auth import SIGN_INS, origin
 from ..transport.address import DIALECTS, checked_host, parse_address
 from .document import SCHEMA, held, load_document, parse_document, write_document
@@ -353,7 +353,7 @@ class ProfileStore:
             clashes = [profile.name for profile in newcomers if profile.name in taken]
             if clashes and clash == "ask":
                 listed = ", ".join(f'"{name}"' for name in clashes)
-                raise UsageError("These names are taken: {listed}; import again and say whether to rename or to replace.", listed=listed)
+                raise UsageError("These names are taken: {listed}; {choose_clash}.", listed=listed, choose_clash=CHOOSE_CLASH)
             for profile in newcomers:
                 _take_in(profile, entries, taken, clash, trust, result)
 

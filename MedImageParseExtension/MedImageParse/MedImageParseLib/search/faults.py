@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -75,6 +76,12 @@ def as_sentences(path: Path | str) -> Iterator[None]:
         message = str(error).lower()
         if "IOERR" in (name := getattr(error, "sqlite_errorname", "")) and "LOCK" in name:  # Python 3.11
             message = "locking protocol"
+        if "readonly" in message and not os.path.exists(path):  # SQLite notices that its file is no longer there
+            raise IndexFault(
+                "The index {path} was moved or deleted while it was in use; put it back, or run again to make a new one.",
+                "missing",
+                path=path,
+            ) from error
         for part, kind, sentence in _SENTENCES:
             if part in message:
                 raise IndexFault(sentence, kind, path=path, rescue_index=RESCUE_INDEX) from error

@@ -138,6 +138,11 @@ class EmbeddingIndex:
         with self._changing() as connection:
             return sum(copy_all(connection, other, _require_factor) for other in others)
 
+    def require_writable(self) -> None:
+        """Raise IndexFault where the file is read-only, or another program is writing to it for too long. Nothing is changed."""
+        with self._changing():
+            pass
+
     def require_factor(self, provenance: Provenance, factor: float | None) -> None:
         """Raise IndexFault where the vectors of this provenance came with another scaling factor: another model made them."""
         with self.reading() as connection:

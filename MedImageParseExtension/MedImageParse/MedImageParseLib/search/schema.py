@@ -22,7 +22,6 @@ trusted (`trusted_schema`), and a page tree that leads in circles meets a deadli
 
 from __future__ import annotations
 
-import errno
 import os
 import sqlite3
 import tempfile
@@ -32,6 +31,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from ..configuration import NO_LOCKS
 from .faults import IndexFault, as_sentences
 from .migrate import OLD_TABLES, OLD_VERSION, bring_up_to_date
 
@@ -44,7 +44,6 @@ _LARGEST_VALUE = 16 * 2**20  # bytes of one text or BLOB
 _STEPS = 100_000  # of SQLite's machine between two looks at the clock
 LEAST_SECONDS = 15.0  # of the processor, that any statement may take
 _SLOWEST = 2e6  # bytes a second that any processor reads
-_NO_LOCKS = {getattr(errno, name) for name in ("ENOLCK", "ENOSYS", "EOPNOTSUPP", "ENOTSUP", "EINVAL") if hasattr(errno, name)}
 
 _TABLES_2 = """
 CREATE TABLE spaces (id INTEGER PRIMARY KEY, model TEXT NOT NULL, deployment TEXT NOT NULL, engine TEXT NOT NULL,
@@ -105,10 +104,8 @@ def connect(path: Path, *, create: bool, wait_s: float) -> Connection:
     is_new = not path.exists() or path.stat().st_size == 0
     if is_new and not create:
         raise IndexFault("There is no index at {path}; add images to make one.", "missing", path=path)
-    if path.is_dir() or not path.parent.is_dir():
-        raise IndexFault("The index {path} cannot be made: that is a folder, or the folder for it does not exist.", "missing", path=path)
     _look_at_header(path)
-    _require_locks(path)
+    check_place(path)
     if is_new:
         _make_private(path)
     with as_sentences(path):
@@ -119,6 +116,17 @@ def connect(path: Path, *, create: bool, wait_s: float) -> Connection:
             connection.close()
             raise
     return connection
+
+
+def check_place(path: Path) -> None:
+    """Whether an index may be kept there, as far as that can be known without making one.
+
+    Raises:
+        IndexFault: there is no such folder, or its drive has no file locks.
+    """
+    if path.is_dir() or not path.parent.is_dir():
+        raise IndexFault("The index {path} cannot be made: that is a folder, or the folder for it does not exist.", "missing", path=path)
+    _require_locks(path)
 
 
 def _require_locks(path: Path) -> None:
@@ -138,7 +146,7 @@ def _require_locks(path: Path) -> None:
         os.unlink(name)
         fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        if error.errno in _NO_LOCKS:
+        if error.errno in NO_LOCKS:
             raise IndexFault(
                 "The drive of the index {path} has no file locks, as some network shares, so two programs could damage it; "
                 "keep the index on a local disk.",

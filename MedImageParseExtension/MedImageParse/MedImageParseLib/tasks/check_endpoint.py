@@ -89,7 +89,7 @@ def check_endpoint(
                 cancellation=cancellation,
                 max_reply_bytes=_REPLY_LIMIT,
                 model=f"{candidate} (probe)",
-                retry=_CHECK_RETRY,
+                retry=replace(_CHECK_RETRY, tries=min(_CHECK_RETRY.tries, client.retry.tries)),
             )
         except EndpointError as error:
             if error.code not in _MISFITS:

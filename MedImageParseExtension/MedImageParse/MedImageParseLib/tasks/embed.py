@@ -32,9 +32,12 @@ AT_ONCE, BATCH = 4, 4  # the published sample keeps five single images on their 
 MOST_AT_ONCE, MOST_IN_BATCH = 64, 64
 _AHEAD = 4  # requests made ready in advance
 # Faults of a request that fewer images in it mend, and those that may be one image's own.
-_TOO_MUCH = {"413", "408", "504"}
+_TOO_SLOW = {"408", "504"}
+_TOO_MUCH = {"413", *_TOO_SLOW}
+_SLOW_PAUSE_S = 10.0  # before less is sent to a model that its gateway gave up waiting for (504): it may still be computing
 _OF_AN_IMAGE = _TOO_MUCH | {"400", "422", "424", "500", "bad-vector"}
 _HOPELESS_AT_FIRST, _HOPELESS = 5, 20  # images in a row that fail: while none has come yet, and after some have
+_HOPELESS_SLOW = 2  # those that are too slow alone, while none has come yet: each of them keeps the model busy
 _SAME_FACTOR = 1e-4
 LOCAL_ENGINE_WARNING = "These vectors come from the {engine}."
 
@@ -111,6 +114,10 @@ def pictures_of(maker: PictureMaker, selection: Selection, skipped: Callable[[in
 
 class _NotSent(MedImageParseError):
     """A request that was ready when another one failed."""
+
+
+class _HeldBack(_NotSent):
+    """A request that was ready when the model turned out too slow for another one; it waits until that is settled."""
 
 
 Refused = Callable[[Picture, MedImageParseError], None]
@@ -202,20 +209,28 @@ class Embedder:
         return np.concatenate(vectors)
 
     def _send(self, batch: list[Picture], sending: _Sending) -> np.ndarray:
+        if sending.may_be_computing(batch):
+            sending.cancellation.wait(_SLOW_PAUSE_S)
         with self._log.timed("encode"):
             body = medimageinsight.build_image_request([encode_square(picture.pixels) for picture in batch], self._client.dialect)
         # The place at the endpoint is kept until the reply has been judged: a request that waits for it must see that this one failed.
         with self._slots:
             if sending.has_failed:
                 raise _NotSent
+            if sending.is_slow and not sending.knows(batch):
+                raise _HeldBack
             try:
                 largest = medimageinsight.largest_reply(len(batch))
-                answer = self._log.send(self._client, body, largest, sending.cancellation, work=len(batch))
+                # Half of it, or less, is sent in place of the same again, which would only add to the work of a slow model.
+                again = len(batch) == 1 and not sending.knows(batch)
+                answer = self._log.send(self._client, body, largest, sending.cancellation, work=len(batch), slow_again=again)
                 with self._log.timed("decode"):
                     return self._note(medimageinsight.parse_reply(answer, len(batch), "image_features"))
             except MedImageParseError as error:
                 if not sending.may_go_on(error, batch):
                     sending.has_failed = True
+                elif error.code in _TOO_SLOW:
+                    sending.was_slow_for(batch, error.code)
                 raise
 
     def _note(self, reply: medimageinsight.VectorReply) -> np.ndarray:
@@ -262,6 +277,8 @@ class _Sending:
         self._done = self._in_a_row = 0
         self._later: list[list[Picture]] = []  # failed requests that wait until it is clear that the endpoint can do anything at all
         self._is_in_doubt = False
+        self._slow: dict[str, str] = {}  # contents that the model was too slow for, and how that showed
+        self.is_slow = False  # for what has been sent so far, and nothing has come yet
         self.has_failed = False
         # Of these requests: the caller may give up (a full disk) without the person having cancelled anything.
         self.cancellation = Cancellation()
@@ -302,6 +319,19 @@ class _Sending:
             self.cancellation.cancel()
         self._unlink()
 
+    def was_slow_for(self, batch: list[Picture], code: str) -> None:
+        """The model was too slow for these; what has not been sent yet is held back while nothing has come."""
+        self._slow.update({picture.content_hash: code for picture in batch})
+        self.is_slow = not self._done
+
+    def knows(self, batch: list[Picture]) -> bool:
+        """Whether the model was too slow for these, so that they are part of finding out what it can do."""
+        return batch[0].content_hash in self._slow
+
+    def may_be_computing(self, batch: list[Picture]) -> bool:
+        """Whether the model may still be at work on these for a request that the gateway gave up waiting for."""
+        return self._slow.get(batch[0].content_hash) == "504"
+
     def may_go_on(self, error: MedImageParseError, batch: list[Picture]) -> bool:
         """Whether this failure of a request is no reason to stop: fewer images may do, or one of them is to blame."""
         if len(batch) > 1 and error.code in _TOO_MUCH:
@@ -322,10 +352,16 @@ class _Sending:
                 return
             self._submit(batch, pool)
 
+    def _put_off(self, batch: list[Picture]) -> None:
+        self._later.append(batch)
+        self._later.sort(key=lambda each: (not self.knows(each), len(each)))  # single pictures tell soonest
+
     def _settle_doubt(self, pool: ThreadPoolExecutor) -> None:
         """Go on with requests that failed while nothing had come yet: all of them once something has, one where nothing is under way."""
         if self._done:
             self._is_in_doubt = False
+        if self._done or not self._waiting:
+            self.is_slow = False
         if self._failure is None and self._later and (self._done or not self._waiting):
             ready, self._later = (self._later, []) if self._done else (self._later[:1], self._later[1:])
             for batch in ready:
@@ -335,8 +371,8 @@ class _Sending:
 
     def _halve(self, batch: list[Picture], pool: ThreadPoolExecutor) -> None:
         half = len(batch) // 2
-        self._submit(batch[:half], pool)
-        self._submit(batch[half:], pool)
+        for part in filter(None, (batch[:half], batch[half:])):
+            self._submit(part, pool)
 
     def _submit(self, batch: list[Picture], pool: ThreadPoolExecutor) -> None:
         self._waiting[pool.submit(self._embedder._send, batch, self)] = batch
@@ -351,22 +387,26 @@ class _Sending:
         if not isinstance(error, MedImageParseError):
             raise error
         if isinstance(error, _NotSent):
+            if isinstance(error, _HeldBack):
+                self._put_off(batch)
+                self._is_in_doubt = True
             return []
         if self._failure is not None or not self.may_go_on(error, batch):
             self._failure = self._failure or error
         elif len(batch) > 1:
             if error.code in _TOO_MUCH:
                 self._embedder._batch = max(1, min(self._embedder._batch, len(batch) // 2))
-            if self._is_in_doubt and not self._done and error.code not in _TOO_MUCH:
-                self._later.append(batch)
-                self._later.sort(key=len)  # single pictures tell soonest
+            is_doubtful = not self._done and error.code != "413"
+            if self._is_in_doubt and is_doubtful:
+                self._put_off(batch)
             else:
-                self._is_in_doubt = not self._done and error.code not in _TOO_MUCH
+                self._is_in_doubt = is_doubtful
                 self._halve(batch, pool)
         elif self._refused is not None:
             self._in_a_row += 1
             self._refused(batch[0], error)
-            if self._in_a_row >= (_HOPELESS if self._done else _HOPELESS_AT_FIRST):
+            at_first = _HOPELESS_SLOW if error.code == "504" else _HOPELESS_AT_FIRST
+            if self._in_a_row >= (_HOPELESS if self._done else at_first):
                 self._failure = error
                 self.has_failed = True
         return []

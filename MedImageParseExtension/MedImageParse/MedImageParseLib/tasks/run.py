@@ -43,6 +43,7 @@ class Client(Protocol):
         max_reply_bytes: int = ...,
         model: str = "",
         work: int = 0,
+        slow_again: bool = True,
     ) -> Any: ...
 
 
@@ -186,7 +187,16 @@ class RunLog:
         score = self.existence.get(result.text)
         return result.report(volume) | ({} if score is None else {"existence": round(score, 4)})
 
-    def send(self, client: Client, body: bytes, largest_reply: int, cancellation: Cancellation | None = None, *, work: int = 0) -> bytes:
+    def send(
+        self,
+        client: Client,
+        body: bytes,
+        largest_reply: int,
+        cancellation: Cancellation | None = None,
+        *,
+        work: int = 0,
+        slow_again: bool = True,
+    ) -> bytes:
         """Send one request and return the reply's body, with all that is worth reporting taken down.
 
         Args:
@@ -195,6 +205,7 @@ class RunLog:
             largest_reply: bytes that its reply can need; a longer one is not read.
             cancellation: of this request; None for the run's.
             work: slices times prompts, or pictures: see EndpointClient.send.
+            slow_again: see EndpointClient.send.
         """
         with self.timed("wait"):
             try:
@@ -205,6 +216,7 @@ class RunLog:
                     max_reply_bytes=largest_reply,
                     model=self.model,
                     work=work,
+                    slow_again=slow_again,
                 )
             except MedImageParseError as error:
                 with self._lock:

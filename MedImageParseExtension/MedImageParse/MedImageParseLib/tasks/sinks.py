@@ -11,6 +11,7 @@ import numpy as np
 
 from ..search.index import EmbeddingIndex
 from ..search.records import Provenance, Record
+from ..search.schema import check_place
 from ..search.searching import vectors_of_contents
 
 
@@ -55,19 +56,30 @@ class ListSink:
 class IndexSink:
     """Keeps records in an index file. A new one is made when the first vectors are there, so that a run that fails leaves none.
 
+    What would keep it from being written is found here, before anything is sent.
+
     Args:
         path: the index, existing or not.
+        is_read: it is only read.
 
     Raises:
-        IndexFault: the file is no index, damaged, or of a newer version.
+        IndexFault: the file is no index, damaged, of a newer version, read-only or in use; its drive has no file locks.
     """
 
     keeps_copies = False
 
-    def __init__(self, path: str | os.PathLike) -> None:
+    def __init__(self, path: str | os.PathLike, *, is_read: bool = False) -> None:
         self.path = Path(path).expanduser()
         exists = self.path.exists() and self.path.stat().st_size > 0
         self.index = EmbeddingIndex.open(self.path, create=False) if exists else None
+        if self.index is None:
+            check_place(self.path)
+        elif not is_read:
+            try:
+                self.index.require_writable()
+            except BaseException:
+                self.index.close()
+                raise
 
     def engines(self, provenance: Provenance) -> set[str]:
         alike = (provenance.model, provenance.deployment, provenance.preprocessing)
@@ -102,7 +114,7 @@ class PartSink(IndexSink):
         for old in (path, path.with_name(f"{path.name}-journal")):
             old.unlink(missing_ok=True)
         super().__init__(path)
-        self._whole = IndexSink(whole)
+        self._whole = IndexSink(whole, is_read=True)
 
     def engines(self, provenance: Provenance) -> set[str]:
         return super().engines(provenance) | self._whole.engines(provenance)

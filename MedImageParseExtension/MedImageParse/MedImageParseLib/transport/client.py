@@ -177,6 +177,7 @@ class EndpointClient:
         model: str = "",
         work: int = 0,
         retry: RetryPolicy | None = None,
+        slow_again: bool = True,
     ) -> Reply:
         """POST a JSON body and return the reply, trying again where that can help.
 
@@ -189,6 +190,8 @@ class EndpointClient:
             work: slices times prompts, or pictures, that the body asks for. Where nobody chose a timeout, a local engine's own estimate for
                 so much work decides how long its reply is waited for; 0 asks for no estimate.
             retry: instead of the client's own policy.
+            slow_again: whether a request that the gateway gave up waiting for (504) may be sent once more as it is; False where less is sent at
+                once then.
 
         Raises:
             EndpointError: anything but a 200 with something like JSON in it; see its `code`, `status`, `tries` and `request_id`.
@@ -200,7 +203,7 @@ class EndpointClient:
         if len(body) > self.body_limit:
             raise _error(faults.body_too_large(len(body), self.body_limit), [], 0.0, "")
         began = time.monotonic()
-        persistence = Persistence(retry or self.retry)
+        persistence = Persistence(retry or self.retry, slow_again=slow_again)
         request_ids: list[str] = []
         digest = self._audit.digest(body) if self._audit is not None else ""
         route = Route(self.address, self.deployment, self._timeouts_for(work), self.find_proxy(), self.open_session)

@@ -6,7 +6,8 @@
 | name not known                                | once, and only if the look-up says "not for now"               |
 | 429, 502, 503                                 | yes, after Retry-After where the endpoint says it              |
 | 500                                           | once                                                           |
-| 504, "stream timeout"                         | once, after a longer pause: the model may still be computing   |
+| 504, "stream timeout"                         | once, after a longer pause: the model may still be computing;  |
+|                                               | never where the caller sends less at once in place of it       |
 | 424                                           | once, and only if the model's own status is 502 or 503         |
 | 424 with the model's status 408, 413 or 429   | as 408, 413 or 429                                             |
 | 401                                           | once, after a new token (the client's matter, not decided here)|
@@ -62,8 +63,9 @@ class RetryPolicy:
 class Persistence:
     """The retries of one request: counts them, and their waiting."""
 
-    def __init__(self, policy: RetryPolicy) -> None:
+    def __init__(self, policy: RetryPolicy, *, slow_again: bool = True) -> None:
         self.policy = policy
+        self._slow_again = slow_again
         self.tries = 0
         self.waited = 0.0
         self.stopped_by = ""
@@ -118,6 +120,8 @@ class Persistence:
         if fault.kind not in _AGAIN:
             return False
         if fault.kind in _ONCE and self._seen[fault.kind] > 1:
+            return False
+        if fault.kind == "504" and not self._slow_again:
             return False
         if fault.kind == "424":
             return fault.model_status in (502, 503)

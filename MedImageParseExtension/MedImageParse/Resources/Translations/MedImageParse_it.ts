@@ -2385,6 +2385,10 @@ left kidney</translation>
         <translation>L&apos;indice {path} è stato creato da una versione più recente di MedImageParse (formato {version}; questa legge fino al {own_version}); aggiornare l&apos;estensione: il file non è stato toccato.</translation>
     </message>
     <message>
+        <source>The index {path} was moved or deleted while it was in use; put it back, or run again to make a new one.</source>
+        <translation>L&apos;indice {path} è stato spostato o eliminato mentre era in uso; rimetterlo al suo posto oppure eseguire di nuovo per crearne uno nuovo.</translation>
+    </message>
+    <message>
         <source>The key file{path} can be read by other users of this computer: run `chmod 600` on it.</source>
         <translation>Il file della chiave{path} può essere letto da altri utenti di questo computer: eseguire `chmod 600` su di esso.</translation>
     </message>
@@ -3337,8 +3341,8 @@ left kidney</translation>
         <translation>Queste maschere provengono da {engine}.</translation>
     </message>
     <message>
-        <source>These names are taken: {listed}; import again and say whether to rename or to replace.</source>
-        <translation>Questi nomi sono già in uso: {listed}; importare di nuovo e indicare se rinominare o sostituire.</translation>
+        <source>These names are taken: {listed}; {choose_clash}.</source>
+        <translation>Questi nomi sono già in uso: {listed}; {choose_clash}.</translation>
     </message>
     <message>
         <source>These predictions have no reference and were passed over: {listed}.</source>
@@ -7380,6 +7384,10 @@ Ora: {time}</translation>
     <message>
         <source>choose another index file in Index options, or recover what is readable with medimageparse index export</source>
         <translation>scegliere un altro file di indice in Opzioni dell&apos;indice, o recuperare ciò che è leggibile con medimageparse index export</translation>
+    </message>
+    <message>
+        <source>choose new names for them</source>
+        <translation>scegliere altri nomi</translation>
     </message>
     <message>
         <source>choose one prompt per request in Options</source>
