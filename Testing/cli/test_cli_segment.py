@@ -425,6 +425,23 @@ def test_work_that_does_not_heed_the_systems_request_to_end_is_stopped_hard(monk
     assert switch.is_cancelled
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no signals for a single thread")
+def test_a_signal_that_finds_the_main_thread_asleep_cancels_all_the_same():
+    # As where it waits for requests: the system may wake another thread for the signal, and Python's handlers run in the main thread only.
+    def interrupted() -> None:
+        time.sleep(0.1)
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+    switch, woken = Cancellation(), threading.Event()
+    switch.on_cancel(woken.set)
+    give_back = _cancel_on_interrupt(switch)
+    try:
+        threading.Thread(target=interrupted).start()
+        assert woken.wait(20)
+    finally:
+        give_back()
+
+
 def test_control_c_while_the_program_is_still_loading_leaves_no_traceback(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "environment", types.SimpleNamespace(reexec_if_present=lambda: signal.raise_signal(signal.SIGINT)))
     assert runpy.run_path(str(MIP))["start"]() == 130
