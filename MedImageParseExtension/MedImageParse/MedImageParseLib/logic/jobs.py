@@ -36,7 +36,6 @@ STATES = ("queued", "preparing", "running", "importing", "done", "failed", "canc
 ENDED = ("done", "failed", "cancelled", "dropped")
 # Stages that count finished requests; they are shown beside the stage of the requests still out, not in place of it.
 _COUNTED = ("slices", "replies")
-_MEGABYTE = 1e6
 
 _numbers = itertools.count(1)
 
@@ -172,7 +171,7 @@ def stage_in_words(stage: str, done: float, total: float) -> str:
         ('uploading 42 of 118 MB', 'model working 1:12')
     """
     if stage in ("uploading", "downloading"):
-        return f"{stage} {_megabytes(done)} of {_megabytes(total)} MB" if total else f"{stage} {_megabytes(done)} MB"
+        return f"{stage} {megabytes(done)} of {megabytes(total)} MB" if total else f"{stage} {megabytes(done)} MB"
     if stage == "model working":
         return f"{stage} {int(done) // 60}:{int(done) % 60:02d}"
     if stage == "waiting to try again":
@@ -180,9 +179,9 @@ def stage_in_words(stage: str, done: float, total: float) -> str:
     return stage or "preparing"
 
 
-def _megabytes(size: float) -> str:
-    megabytes = size / _MEGABYTE
-    return f"{megabytes:.1f}" if megabytes < 10 else f"{megabytes:.0f}"
+def megabytes(size: float) -> str:
+    """Bytes as a number of MB (10**6 bytes)."""
+    return f"{size / 1e6:.1f}" if size < 1e7 else f"{size / 1e6:.0f}"
 
 
 UNEXPECTED = "Something unexpected went wrong ({kind}) and nothing was imported; look in the log for the details."
@@ -373,7 +372,7 @@ class JobQueue:
             parts, self._parts = self._parts, []
             self._guarded(job, lambda each: self._hand_over(each, parts))
         elif self._outcome is not None:
-            self._close_in(job, *self._outcome)
+            self._close_in(job, self._outcome[1])
 
     def _hand_over(self, job: Job, parts: list[Any]) -> None:
         self._has_more_to_show = bool(job.arrived(parts))
@@ -388,7 +387,7 @@ class JobQueue:
         self._thread = threading.Thread(target=self._work, args=(job, job.work, prepared), name="MedImageParse worker", daemon=True)
         self._thread.start()
 
-    def _close_in(self, job: Job, _result: Any, error: BaseException | None) -> None:
+    def _close_in(self, job: Job, error: BaseException | None) -> None:
         """The work is over: the import comes with the next poll, so that the window can show that it comes."""
         if error is not None:
             self._fail(job, error)

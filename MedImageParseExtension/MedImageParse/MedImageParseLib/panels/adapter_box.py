@@ -144,7 +144,7 @@ class TrainBox:
 
     def __init__(self, ui: Any, context: SearchContext, adapter: AdapterFile):
         self._context, self._adapter = context, adapter
-        self.task = TaskBox(ui, "train", self._start, context.logic.cancel, _("Train an adapter on these labels. Nothing is sent."))
+        self.task = TaskBox(context, ui, "train", self._start, _("Train an adapter on these labels. Nothing is sent."))
         self._set = Choice(ui.trainSetComboBox, (), lambda _key: context.changed())
         self._patients = Choice(ui.trainPatientsComboBox, ((_EACH, _("One per volume")),))
         self._kind = Choice(ui.trainKindComboBox, (("linear", _("Logistic regression")), ("network", _("Published network"))))
@@ -188,7 +188,7 @@ class TrainBox:
     def _take(self, result: AdapterResult) -> None:
         self._adapter.use(self._asked)
         self._adapter.take(result)
-        self.task.say(_("The adapter is trained."))
+        self.task.message.say(_("The adapter is trained."))
 
 
 class EvaluateBox:
@@ -196,9 +196,7 @@ class EvaluateBox:
 
     def __init__(self, ui: Any, context: SearchContext, adapter: AdapterFile):
         self._context, self._adapter = context, adapter
-        self.task = TaskBox(
-            ui, "evaluate", self._start, context.logic.cancel, _("Evaluate the adapter on images of the index. Nothing is sent.")
-        )
+        self.task = TaskBox(context, ui, "evaluate", self._start, _("Evaluate the adapter on images of the index. Nothing is sent."))
         self._part = Choice(
             ui.evaluatePartComboBox,
             (
@@ -235,7 +233,7 @@ class ApplyBox:
 
     def __init__(self, ui: Any, context: SearchContext, adapter: AdapterFile, onOpen: Callable[..., object]):
         self._ui, self._context, self._adapter, self._onOpen = ui, context, adapter, onOpen
-        self.task = TaskBox(ui, "apply", self._start, context.logic.cancel, _("Classify these images with the adapter."))
+        self.task = TaskBox(context, ui, "apply", self._start, _("Classify these images with the adapter."))
         self.result: AppliedResult | None = None
         self._to = Choice(ui.applyToComboBox, ((INDEX, _("The index")), (VOLUME, _("This volume"))), lambda _key: context.changed())
         setUpTable(ui.answersTable, [_("Image"), _("Label"), _("%")], widest=0)

@@ -39,7 +39,7 @@ class ClassifyBox:
     def __init__(self, ui: Any, context: SearchContext):
         self._ui, self._context = ui, context
         tip = _("Classify with these labels, without training.")
-        self.task = TaskBox(ui, "classify", self._start, context.logic.cancel, tip)
+        self.task = TaskBox(context, ui, "classify", self._start, tip)
         self._result: ClassificationResult | None = None
         self._asked: tuple[str, str, str] = ("", "", "")  # node ID, name, plane
         options = [(OWN, _("My own labels")), *((each.name, each.name) for each in ready_sets())]
@@ -112,12 +112,12 @@ class ClassifyBox:
         nodeId, _name, plane = self._asked
         node = slicer.mrmlScene.GetNodeByID(nodeId)
         if self._result is None or node is None:
-            self.task.say(_("The volume is no longer in the scene."))
+            self.task.message.say(_("The volume is no longer in the scene."))
             return
         try:
             showSlice(node, plane, _bestSlice(self._result, _order(self._result)[row]))
         except InputError as error:
-            self.task.sayError(error)
+            self.task.message.sayError(error)
 
     def _setChosen(self, key: str) -> None:
         setTip(self._ui.labelSetComboBox, "" if key == OWN else "\n".join(label.name for label in labelsFrom(key)))

@@ -32,7 +32,7 @@ class IndexBox:
 
     def __init__(self, ui: Any, context: SearchContext):
         self._ui, self._context, self._choices = ui, context, context.choices
-        self.task = TaskBox(ui, "index", self._start, context.logic.cancel, _("Add these images to the index."))
+        self.task = TaskBox(context, ui, "index", self._start, _("Add these images to the index."))
         self._job: Job | None = None
         self._what = Choice(
             ui.indexWhatComboBox,
@@ -83,7 +83,7 @@ class IndexBox:
         """Work with another index file from now on; "" for the default one."""
         self._choices["index"] = path
         self._context.summary, self._context.indexFault = None, ""
-        self.task.say("")
+        self.task.message.say("")
         self._context.readIndex()
         self._context.changed()
 
@@ -129,7 +129,7 @@ class IndexBox:
         return self._job
 
     def _take(self, result: IndexingResult) -> None:
-        self.task.say(_outcome(result, self._job.elapsed if self._job is not None else 0.0))
+        self.task.message.say(_outcome(result, self._job.elapsed if self._job is not None else 0.0))
 
     def _open(self) -> None:
         path = qt.QFileDialog.getOpenFileName(self._context.widget, _("Open an index"), self._folder(), _("Indexes (*.index)"))

@@ -32,7 +32,7 @@ class LabellingBox:
 
     def __init__(self, ui: Any, context: SearchContext, onOpen: Callable[..., object]):
         self._ui, self._context = ui, context
-        self.task = TaskBox(ui, "tag", self._show, context.logic.cancel, _("Show the images of the index, to label them by clicking."))
+        self.task = TaskBox(context, ui, "tag", self._show, _("Show the images of the index, to label them by clicking."))
         self.page: ImagePage | None = None
         self._start = 0
         self._shownOf = ""  # the index file of what is shown
@@ -134,7 +134,7 @@ class MarkBox:
 
     def __init__(self, ui: Any, context: SearchContext, images: LabellingBox):
         self._context, self._images = context, images
-        self.task = TaskBox(ui, "mark", self._start, context.logic.cancel, _("Assign this label to the selected images."))
+        self.task = TaskBox(context, ui, "mark", self._start, _("Assign this label to the selected images."))
 
     def show(self) -> None:
         """Show whether this can start."""

@@ -14,13 +14,14 @@ from ..errors import MedImageParseError
 from ..imaging.png import encode_png
 from ..imaging.volume import Volume
 from ..imaging.windows import CT_WINDOWS, FOR_ENGINE, Window
+from ..logic.jobs import megabytes
 from ..models import SLICES, VOLUMES
 from ..scene.geometry import regionFromRoi
 from ..scene.volumes import volumeFromNode
 from . import preview
 from .input_box import RANGE, VOLUME, InputBox
 from .parameters import PanelParameters
-from .sentences import megabytes, words
+from .sentences import words
 from .widgets import Choice, Timer, setPlain, signalsBlocked
 
 _DELAY_MS = 150  # typing and turning a wheel make many changes; the picture follows when they pause

@@ -35,7 +35,7 @@ class OutliersBox:
     def __init__(self, ui: Any, context: SearchContext, onOpen: Callable[..., object]):
         self._ui, self._context, self._onOpen = ui, context, onOpen
         tip = _("Rank the images of the index by how unusual they are. Nothing is sent.")
-        self.task = TaskBox(ui, "outliers", self._start, context.logic.cancel, tip)
+        self.task = TaskBox(context, ui, "outliers", self._start, tip)
         self.result: OutlierResult | None = None
         self._shown: list[RankedItem] = []  # the points of the map
         self._places: list[tuple[float, float]] = []

@@ -32,7 +32,7 @@ class QueryBox:
     def __init__(self, ui: Any, context: SearchContext, onOpen: Callable[..., object]):
         self._ui, self._context = ui, context
         tip = _("Find the most similar images in the index. (Ctrl+Enter)")
-        self.task = TaskBox(ui, "similar", self._start, context.logic.cancel, tip)
+        self.task = TaskBox(context, ui, "similar", self._start, tip)
         self.grid = HitsGrid(ui.hitsList, lambda hit: onOpen(hit, self.task))
         self._asked = ""
         self._askedSlice: Any = None
@@ -141,7 +141,7 @@ class QueryBox:
     def _take(self, result: SearchResult) -> None:
         text = _("Most similar to {asked}:") if result.hits else _("Nothing was found for {asked}.")
         showSentence(self._ui.hitsLabel, text.format(asked=self._asked))
-        self.task.say("\n".join(worded(warning) for warning in result.report.get("warnings", ())))
+        self.task.message.say("\n".join(worded(warning) for warning in result.report.get("warnings", ())))
         self.grid.show(result.hits)
 
     def _region(self) -> Any:

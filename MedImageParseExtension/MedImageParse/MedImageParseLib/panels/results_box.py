@@ -326,20 +326,20 @@ def _rowTip(record: RunRecord, row: ResultRow) -> str:
         text = _("{name} was found, but each of its separate structures is smaller than the chosen minimum size.").format(name=row.name)
     else:
         text = _("The run stopped before the result for {name} was received.").format(name=row.name)
-    made = _("Prompt: {prompt}\nModel: {model}\nEndpoint: {endpoint}\nTime: {time}").format(
-        prompt=row.text, model=record.result.engine or record.model, endpoint=_endpoint(record), time=f"{record.when:%Y-%m-%d %H:%M}"
-    )
-    return f"{text}\n{made}"
+    return f"{text}\n{_madeBy(row.text, record.result.engine or record.model, _endpoint(record), f'{record.when:%Y-%m-%d %H:%M}')}"
 
 
 def _tagsTip(tags: dict[str, str]) -> str:
     """Who made a segment of another session, as it says itself."""
     if not tags:
         return _("This segment was not made by MedImageParse.")
-    return _("Prompt: {prompt}\nModel: {model}\nEndpoint: {endpoint}\nTime: {time}").format(
-        prompt=tags.get("Prompt", ""), model=tags.get("Engine") or tags.get("Model", ""), endpoint=tags.get("Endpoint", ""),
-        time=tags.get("Date", ""),
-    )  # fmt: skip
+    model = tags.get("Engine") or tags.get("Model", "")
+    return _madeBy(tags.get("Prompt", ""), model, tags.get("Endpoint", ""), tags.get("Date", ""))
+
+
+def _madeBy(prompt: str, model: str, endpoint: str, time: str) -> str:
+    text = _("Prompt: {prompt}\nModel: {model}\nEndpoint: {endpoint}\nTime: {time}")
+    return text.format(prompt=prompt, model=model, endpoint=endpoint, time=time)
 
 
 def _endpoint(record: RunRecord) -> str:

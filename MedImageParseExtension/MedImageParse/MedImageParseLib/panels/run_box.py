@@ -11,7 +11,7 @@ from ..errors import MedImageParseError
 from ..logic.jobs import Job
 from .message_row import Help, MessageRow
 from .sentences import fractionDone, stageText, worded
-from .widgets import StatusIcons, hideProgress, setTip, showProgress, showSentence
+from .widgets import StatusIcons, setTip, showProgress, showSentence
 
 
 class RunBox:
@@ -53,15 +53,11 @@ class RunBox:
 
     def showJobs(self, jobs: list[Job]) -> None:
         """Show how far the first of these jobs is, and how many wait behind it."""
-        ui, job = self._ui, jobs[0] if jobs else None
-        widgets = (ui.cancelButton, ui.progressBar, ui.stageLabel)
-        if job is None:
-            hideProgress(*widgets)
-            return
-        text = stageText(job)
+        text = stageText(jobs[0]) if jobs else ""
         if len(jobs) > 1:
             text = _("{stage} ({count} more waiting)").format(stage=text, count=len(jobs) - 1)
-        showProgress(*widgets, fractionDone(job), text)
+        ui = self._ui
+        showProgress(ui.cancelButton, ui.progressBar, ui.stageLabel, text, fractionDone(jobs[0]) if jobs else None)
 
     def say(self, sentence: str, error: BaseException | None = None) -> None:
         """Show the person a sentence, or none; see MessageRow.say."""

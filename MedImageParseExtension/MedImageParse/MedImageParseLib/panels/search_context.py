@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from ..logic.similarity import MedImageInsightLogic
     from ..search.info import Study
     from .endpoint_box import EndpointBox
+    from .message_row import Help
     from .parameters import PanelParameters
     from .slice_follower import SeenSlice, SliceFollower
     from .task_box import TaskBox
+    from .widgets import StatusIcons
 
 
 class SearchContext:
@@ -29,21 +31,23 @@ class SearchContext:
 
     Args:
         widget: over which questions are asked.
+        endpoint: the endpoint's row. icons, helpFor: as for MessageRow.
         changed: called when something has changed that the tab shows. wake: asks for polls. chooseNode: what a node selector tells.
 
     Attributes:
-        endpoint: the endpoint's row. summary: what the index holds, None while nobody knows. indexFault: why it cannot be read.
+        summary: what the index holds, None while nobody knows. indexFault: why it cannot be read.
         isClosed: the tab is gone; answers that come now are not shown.
     """
 
     def __init__(
-        self, widget: Any, logic: MedImageInsightLogic, parameters: PanelParameters, follower: SliceFollower, changed: Callable[[], object],
-        wake: Callable[[], object], chooseNode: Callable[[str, Any], object],
+        self, widget: Any, logic: MedImageInsightLogic, parameters: PanelParameters, follower: SliceFollower, endpoint: EndpointBox,
+        icons: StatusIcons, helpFor: Callable[[BaseException], Help | None], changed: Callable[[], object], wake: Callable[[], object],
+        chooseNode: Callable[[str, Any], object],
     ):  # fmt: skip
         self.widget, self.logic, self.parameters, self.follower = widget, logic, parameters, follower
+        self.endpoint, self.icons, self.helpFor = endpoint, icons, helpFor
         self.changed, self.wake, self.chooseNode = changed, wake, chooseNode
         self.choices = SearchChoices()
-        self.endpoint: EndpointBox | None = None
         self.summary: IndexSummary | None = None
         self.indexFault = ""
         self.isClosed = False
@@ -77,11 +81,11 @@ class SearchContext:
 
     def whyNoEndpoint(self) -> str:
         """Why nothing can be sent, "" where it can."""
-        return self.endpoint.whyNotReady() if self.endpoint is not None else ""
+        return self.endpoint.whyNotReady()
 
     def whyNoText(self) -> str:
         """Why the endpoint cannot compare with words, "" where it can."""
-        return self.endpoint.whyNoText() if self.endpoint is not None else ""
+        return self.endpoint.whyNoText()
 
     def begin(
         self, task: TaskBox, start: Callable[..., Any], take: Callable[[Any], object], *, sends: bool = True, cancelled: str = "",
@@ -108,22 +112,22 @@ class SearchContext:
             if job.state == "done":
                 take(job.result)
             else:
-                task.sayWhyNot(job, cancelled or _("Cancelled."))
+                task.message.sayWhyNot(job, cancelled or _("Cancelled."))
             ended()
             self.changed()
 
         how: dict[str, Any] = {"callback": callback}
         try:
-            if sends and self.endpoint is not None:
+            if sends:
                 how |= {"profile": self.endpoint.profile(), "show_device_code": self.endpoint.showDeviceCode}
                 if not mayBeSent(how["profile"], self.widget):
-                    task.say(_("Nothing was sent."))
+                    task.message.say(_("Nothing was sent."))
                     return None
             job = start(**how)
         except MedImageParseError as error:
-            task.sayError(error)
+            task.message.sayError(error)
             return None
-        task.say("")
+        task.message.say("")
         self.wake()
         return job
 

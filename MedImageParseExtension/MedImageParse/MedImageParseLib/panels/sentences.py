@@ -14,6 +14,7 @@ from slicer.i18n import translate
 
 from .. import remedies
 from ..errors import MedImageParseError
+from ..logic.jobs import megabytes
 from ..remedies import Remedy
 
 CONTEXT = "MedImageParseLib"  # of what is raised below the panels: whoever shows it does not know in which file
@@ -127,8 +128,3 @@ def _stage(stage: str, done: float, total: float) -> str:
     if stage == "waiting to try again":
         return _("The endpoint is busy, trying again in {seconds} s").format(seconds=int(done) + 1)
     return _("Preparing")
-
-
-def megabytes(size: float) -> str:
-    """Bytes as a number of MB (10**6 bytes)."""
-    return f"{size / 1e6:.1f}" if size < 1e7 else f"{size / 1e6:.0f}"

@@ -25,7 +25,7 @@ from .endpoint_box import EndpointBox
 from .index_box import IndexBox
 from .labelling_box import LabellingBox
 from .local_demo import DemoProcess
-from .message_row import helpAgainst
+from .message_row import Help, helpAgainst
 from .outliers_box import OutliersBox
 from .query_box import QueryBox
 from .search_context import SearchContext
@@ -56,14 +56,15 @@ class SimilarPanel(Tab):
         ui.SimilarImages = self.widget
         self._isShown = False
         self.follower = SliceFollower(slicer.mrmlScene, self._sliceMoved)
-        self.context = SearchContext(self.widget, self.logic, self.parameters, self.follower, self.update, self._wake, self.chooseNode)
         icons = StatusIcons(os.path.dirname(resourcePath("Icons/StatusGood.png")))
         row = SimpleNamespace(**{name: getattr(ui, "search" + name[:1].upper() + name[1:]) for name in _ENDPOINT_WIDGETS})
         self.endpoint = EndpointBox(
             row, self.parameters, self.logic, icons, self._endpointChanged,
             role="SearchEndpoint", fits=_fits, demo=demo, model="MedImageInsight",
         )  # fmt: skip
-        self.context.endpoint = self.endpoint
+        self.context = SearchContext(
+            self.widget, self.logic, self.parameters, self.follower, self.endpoint, icons, self._helpFor, self.update, self._wake, self.chooseNode
+        )  # fmt: skip
         self.indexBox = IndexBox(ui, self.context)
         self.query = QueryBox(ui, self.context, self.open)
         self.classify = ClassifyBox(ui, self.context)
@@ -76,8 +77,6 @@ class SimilarPanel(Tab):
         self._questions = (self.query, self.classify, self.outliers, self.labelling, self.train, self.evaluate, self.apply)
         self._boxes = (self.indexBox, *self._questions, self.labelling.mark)
         self.settings = SettingsPanel(resourcePath("UI/EndpointSettings.ui"), self.endpoint, self._chores, self._wake)
-        for box in self._boxes:
-            box.task.showErrorsWith(icons, lambda error: helpAgainst(error, self.endpoint, self.settings.open))
         ui.searchSettingsButton.connect("clicked()", self.settings.open)
         ui.searchVolumeSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._volumeChosen)
         self._rows = [
@@ -159,11 +158,11 @@ class SimilarPanel(Tab):
         try:
             opened = self.logic.openHit(hit)
         except MedImageParseError as error:
-            task.sayError(error)
+            task.message.sayError(error)
             return
         finally:
             application.restoreOverrideCursor()
-        task.say("")
+        task.message.say("")
         self.parameters.setNodeFor("InputVolume", opened.volumeNode)
         self.query.stay()
         self.update()
@@ -173,6 +172,10 @@ class SimilarPanel(Tab):
         questions = [box.task for box in self._questions if box.task.job is not None]
         for task in questions or [self.indexBox.task]:
             task.cancel()
+
+    def _helpFor(self, error: BaseException) -> Help | None:
+        """The button that helps against an error."""
+        return helpAgainst(error, self.endpoint, self.settings.open)
 
     def _volumeChosen(self, node: Any) -> None:
         self.chooseNode("InputVolume", node)

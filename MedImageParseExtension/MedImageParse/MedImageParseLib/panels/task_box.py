@@ -7,40 +7,35 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
-from ..errors import MedImageParseError
-from ..logic.jobs import Job
-from .message_row import Help, MessageRow
-from .sentences import fractionDone, jobWords, megabytes, stageText, worded, words
-from .widgets import StatusIcons, hideProgress, setTip, showProgress, showSentence
+from ..logic.jobs import Job, megabytes
+from .message_row import MessageRow
+from .sentences import fractionDone, stageText, worded
+from .widgets import setTip, showProgress, showSentence
 
 
 class TaskBox:
     """The widgets of one kind of work, of which one job runs at a time.
 
     Args:
+        context: the tab's SearchContext.
         ui: the tab's widgets.
         prefix: what the widgets' names begin with: "index" for indexButton, indexCancelButton, indexProgressBar, …
         start: called by the button; gives the Job that it started, or None where nothing was started.
-        cancel: cancel(job).
         tip: what the button does, for its tool tip.
+
+    Attributes:
+        message: below the button. job: the one at work, None where there is none.
     """
 
-    def __init__(self, ui: Any, prefix: str, start: Callable[[], Job | None], cancel: Callable[[Job], object], tip: str):
-        parts = ("Button", "CancelButton", "ProgressBar", "StageLabel", "MessageLabel", "ReasonLabel")
-        self._button, self._cancelButton, self._bar, self._stage, self._message, self._reason = (
-            getattr(ui, prefix + part) for part in parts
-        )
-        self._start, self._cancel, self._tip = start, cancel, tip
-        self._prefix = prefix
-        self._row: MessageRow | None = None
+    def __init__(self, context: Any, ui: Any, prefix: str, start: Callable[[], Job | None], tip: str):
+        parts = ("Button", "CancelButton", "ProgressBar", "StageLabel", "ReasonLabel")
+        self._button, self._cancelButton, self._bar, self._stage, self._reason = (getattr(ui, prefix + part) for part in parts)
+        self._start, self._cancel, self._tip = start, context.logic.cancel, tip
+        self.message = MessageRow.around(getattr(ui, prefix + "MessageLabel"), prefix, context.icons, context.helpFor)
         self.job: Job | None = None
         self._button.connect("clicked()", self.start)
         self._cancelButton.connect("clicked()", self.cancel)
         self._bar.setMinimum(0)
-
-    def showErrorsWith(self, icons: StatusIcons, helpFor: Callable[[BaseException], Help | None]) -> None:
-        """Give errors an icon, Copy and the button that helps. Args: as for MessageRow."""
-        self._row = MessageRow.around(self._message, self._prefix, icons, helpFor)
 
     def start(self) -> None:
         """What the button does."""
@@ -68,30 +63,8 @@ class TaskBox:
 
     def showJob(self) -> None:
         """Show how far the job is."""
-        job = self.job
-        widgets = (self._cancelButton, self._bar, self._stage)
-        if job is None:
-            hideProgress(*widgets)
-        else:
-            showProgress(*widgets, _fraction(job), progressText(job))
-
-    def say(self, sentence: str, error: BaseException | None = None) -> None:
-        """Show the person a sentence, or none; see MessageRow.say."""
-        if self._row is not None:
-            self._row.say(sentence, error)
-        else:
-            showSentence(self._message, sentence)
-
-    def sayError(self, error: MedImageParseError) -> None:
-        """Show the person what is wrong."""
-        self.say(words(error), error)
-
-    def sayWhyNot(self, job: Job, cancelled: str) -> None:
-        """Say why a job that is not done ended. Args: cancelled: the sentence where the person stopped it."""
-        if job.state == "cancelled":
-            self.say(cancelled)
-        else:
-            self.say(jobWords(job), job.error or MedImageParseError(job.sentence))
+        progress = ("",) if self.job is None else (progressText(self.job), _fraction(self.job))
+        showProgress(self._cancelButton, self._bar, self._stage, *progress)
 
 
 def progressText(job: Job) -> str:

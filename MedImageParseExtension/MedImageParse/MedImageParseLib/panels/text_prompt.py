@@ -38,7 +38,7 @@ from .segments_follower import SegmentsFollower
 from .sentences import fractionDone, stageText, worded, words
 from .slice_follower import SliceFollower, sliceCount
 from .tab import loadWidgets
-from .widgets import Choice, StatusIcons, Timer, hideProgress, plain, setTip, showProgress, showSentence, signalsBlocked
+from .widgets import Choice, StatusIcons, Timer, plain, setTip, showProgress, showSentence, signalsBlocked
 
 SELECTED, NEW = "selected", "new"
 VOLUME, SLICE, RANGE = "volume", "slice", "range"
@@ -235,11 +235,9 @@ class TextPrompt:
                 spinBox.setValue(int(self._parameters.number(name)))
 
     def _showJob(self) -> None:
-        ui, widgets = self.ui, (self.ui.cancelButton, self.ui.progressBar, self.ui.stageLabel)
-        if self.job is None:
-            hideProgress(*widgets)
-        else:
-            showProgress(*widgets, fractionDone(self.job), stageText(self.job))
+        ui = self.ui
+        progress = ("",) if self.job is None else (stageText(self.job), fractionDone(self.job))
+        showProgress(ui.cancelButton, ui.progressBar, ui.stageLabel, *progress)
         ui.runButton.setVisible(self.job is None)
 
     def whyNotRun(self) -> str:

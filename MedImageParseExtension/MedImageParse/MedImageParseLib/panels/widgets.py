@@ -222,18 +222,11 @@ def fitHeight(table: Any, most: int = 0) -> None:
     table.setFixedHeight(min(height, most) if most else height)
 
 
-def showProgress(cancelButton: Any, bar: Any, label: Any, fraction: float | None, text: str) -> None:
-    """Show that something is at work and how far it is; a fraction of None is a bar that only moves."""
-    cancelButton.setVisible(True)
-    bar.setVisible(True)
+def showProgress(cancelButton: Any, bar: Any, label: Any, text: str, fraction: float | None = None) -> None:
+    """Show what is at work and how far it is, a fraction of None as a bar that only moves; with no text that nothing is at work."""
+    cancelButton.setVisible(bool(text))
+    bar.setVisible(bool(text))
     bar.setMaximum(0 if fraction is None else _STEPS)
     if fraction is not None:
         bar.setValue(round(_STEPS * fraction))
     showSentence(label, text)
-
-
-def hideProgress(cancelButton: Any, bar: Any, label: Any) -> None:
-    """Nothing is at work."""
-    cancelButton.setVisible(False)
-    bar.setVisible(False)
-    showSentence(label, "")
