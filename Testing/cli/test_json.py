@@ -21,14 +21,14 @@ def leaves(parser):
     return [leaf for part in parts for leaf in leaves(part)] if parts else [parser]
 
 
-def test_every_command_with_a_result_takes_json():
+def test_every_command_with_a_result_takes_json_quiet_and_debug():
     parser = build_parser()
     lacking = [
         leaf.prog
         for name, command in parser.commands.items()
         if name not in WITHOUT_RESULT
         for leaf in leaves(command)
-        if "--json" not in leaf._option_string_actions
+        if not {"--json", "--quiet", "--debug"} <= set(leaf._option_string_actions)
     ]
     assert parser.commands and not lacking
 

@@ -122,6 +122,8 @@ def test_a_missing_package_of_any_command_is_one_sentence(bench, monkeypatch):
     [
         (["segmnt"], "did you mean segment?"),
         (["frobnicate"], "the commands are"),
+        (["index", "info", "a.index", "--reprt", "r.json"], "index info --help"),
+        (["profiles", "list", "--name"], "profiles list --help"),
         (["segment", "a.nii", "--prompt", "x", "--model", "medimageparse3d", "--outptu", "o"], "did you mean --output?"),
         (["check", "--frobnicate"], "medimageparse check --help"),
         (["segment", "a.nii", "b.nii", "--prompt", "x", "--model", "medimageparse3d"], "`batch` takes several"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import sys
 
 from ..errors import UsageError
 from ..profiles.profiles import AZURE_ML_SCOPES, DIALECTS, ENTRA_METHODS, MODELS, Profile, ProfileStore
@@ -13,7 +12,8 @@ from ..profiles.sharing import TRUST_SETTINGS
 from ..signin.auth import SIGN_INS, delete_from_keyring, environment_key, key_file_warning, read_key_file, save_in_keyring
 from ..transport.address import parse_address
 from .json_answer import answered
-from .options import RefuseKey
+from .options import RefuseKey, add_quiet
+from .terminal import Terminal
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
@@ -38,6 +38,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )  # fmt: skip
     for action in actions.choices.values():
         action.add_argument("--key", action=RefuseKey, nargs="?", help=argparse.SUPPRESS)
+        add_quiet(action)
     parser.set_defaults(run=run)
     return parser
 
@@ -97,6 +98,7 @@ def run(arguments: argparse.Namespace) -> int:
         for name in names:
             print(name)
     else:
+        terminal = Terminal(arguments.quiet)
         brought = store.import_file(arguments.file, clash=arguments.clash, trust=arguments.trust)
         answered(
             arguments, {"names": list(brought.names), "notes": [str(note) for note in brought.notes], "left_out": list(brought.left_out)}
@@ -104,10 +106,10 @@ def run(arguments: argparse.Namespace) -> int:
         for name in brought.names:
             print(name)
         for note in brought.notes:
-            print(f"note: {note}", file=sys.stderr)
+            terminal.say(f"note: {note}")
         if brought.left_out:
             options = " ".join(f"--trust {option}" for option in brought.left_out)
-            print(f"note: To take over what was left out, import again with --clash replace {options}.", file=sys.stderr)
+            terminal.say(f"note: To take over what was left out, import again with --clash replace {options}.")
     return 0
 
 
@@ -124,7 +126,7 @@ def _add(store: ProfileStore, arguments: argparse.Namespace) -> None:
     if arguments.keep_key and (arguments.replace or not taken):
         key = read_key_file(arguments.key_file) if arguments.key_file else environment_key()
         if arguments.key_file and (sentence := key_file_warning(arguments.key_file)):
-            print(f"note: {sentence}", file=sys.stderr)
+            Terminal(arguments.quiet).say(f"note: {sentence}")
         if not key:
             raise UsageError("--keep-key needs the key in MEDIMAGEPARSE_KEY or in a file named by --key-file.")
         save_in_keyring(profile.name, profile.url, key, profile.route)

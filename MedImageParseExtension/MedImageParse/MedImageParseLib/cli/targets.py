@@ -9,6 +9,7 @@ from ..errors import UsageError
 from ..models import SEGMENTING
 from ..prompts.presets import Preset, add_presets, read_presets, remove_preset
 from .json_answer import answered
+from .options import add_quiet
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -24,6 +25,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     what.add_argument("--import-presets", default="", metavar="FILE.json", help="keep all presets of such a file")
     what.add_argument("--remove-preset", default="", metavar="NAME", help="forget one of your own")
     lists.add_argument("--prompt", action="append", metavar='"A & B"', help="with --add-preset; may be given several times")
+    add_quiet(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
