@@ -389,3 +389,18 @@ def test_views_of_a_gamma_camera_are_no_slices(tmp_path, kind, is_volume):
     write_image(tmp_path / "nm.dcm", np.zeros((3, 6, 8), np.uint16), DetectorInformationSequence=Sequence([detector]), **tags)
     warnings = read_image(tmp_path / "nm.dcm")[1]
     assert any("do not say where" in warning for warning in warnings) is not is_volume
+
+
+@pytest.mark.parametrize("spacing", [None, [0, 0]])
+def test_an_unknown_pixel_size_is_told(tmp_path, spacing):
+    write_series(tmp_path / "ct", PixelSpacing=spacing)
+    volume, warnings = read_image(tmp_path / "ct")
+    assert np.allclose(volume.spacing_ijk, [1, 1, 2.5]) and len(warnings) == 1 and "1 mm is assumed" in warnings[0]
+
+
+def test_the_colored_one_among_gray_slices_is_named(tmp_path):
+    write_series(tmp_path / "ct")
+    place = FLAT | {"ImagePositionPatient": [-20, -30, 200]}
+    write_image(tmp_path / "ct" / "fused.dcm", np.zeros((6, 8, 3), np.uint8), **place)
+    with pytest.raises(InputError, match="partly colored; unlike the rest are fused.dcm"):
+        read_image(tmp_path / "ct")

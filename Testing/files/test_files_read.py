@@ -16,6 +16,7 @@ from PIL import Image
 
 from MedImageParseLib.errors import InputError
 from MedImageParseLib.files.read import PAIRED, quiet_codecs, read_image
+from MedImageParseLib.files.write import write_labels
 
 nib = pytest.importorskip("nibabel", reason="nibabel is the oracle here and is not installed")
 
@@ -312,3 +313,16 @@ def test_colors_cut_to_eight_bits_are_told_of_in_either_byte_order(tmp_path):
     for order in "<>":
         tifffile.imwrite(tmp_path / "x.tif", np.full((4, 5, 3), 300, order + "u2"), photometric="rgb", byteorder=order)
         assert "only the upper 8" in read_image(tmp_path / "x.tif")[1][0]
+
+
+@pytest.mark.parametrize("unit,mm", [("um", 1e-3), ("µm", 1e-3), ("m", 1000), ("mm", 1), ("???", 1)])
+def test_units_of_a_nrrd_are_read_and_labels_still_fit_it_in_itk(tmp_path, unit, mm):
+    header = (
+        "NRRD0004\ntype: short\nendian: little\nencoding: raw\ndimension: 3\nsizes: 4 5 6\nspace: left-posterior-superior\n"
+        f'space directions: (8,0,0) (0,9,0) (0,0,25)\nspace origin: (1,2,3)\nspace units: "{unit}" "{unit}" "{unit}"\n\n'
+    )
+    (tmp_path / "v.nrrd").write_bytes(header.encode() + numbers((4, 5, 6), "int16").tobytes())
+    volume, _warnings = read_image(tmp_path / "v.nrrd")
+    assert np.allclose(volume.spacing_ijk, np.array([8, 9, 25]) * mm) and np.allclose(volume.ijk_to_ras[:3, 3], np.array([-1, -2, 3]) * mm)
+    write_labels(tmp_path / "l.nrrd", np.ones(volume.shape_kji, np.uint8), volume)
+    sitk.Mask(sitk.ReadImage(str(tmp_path / "v.nrrd")), sitk.ReadImage(str(tmp_path / "l.nrrd")))

@@ -527,11 +527,14 @@ def _stacked(images: list[_Image], order: list[int], count: int, where: str) -> 
             )
         return voxels if order == list(range(count)) else voxels[order]
     parts = [pixel_values(images[number].path, images[number].header) for number in order]
-    if len({part.shape for part in parts}) > 1:
+    colored = [images[number].path.name for number, part in zip(order, parts, strict=True) if part.ndim == 4]
+    if colored and len(colored) < len(parts):
+        gray = [images[number].path.name for number, part in zip(order, parts, strict=True) if part.ndim == 3]
         raise InputError(
-            "The images of {lower}{where} are partly gray and partly colored; give those of one kind.",
+            "The images of {lower}{where} are partly gray and partly colored; unlike the rest are {odd}. Move them out of the folder.",
             lower=where[0].lower(),
             where=where[1:],
+            odd=few(sorted(colored if len(colored) <= len(gray) else gray)),
         )
     return np.concatenate(parts)
 

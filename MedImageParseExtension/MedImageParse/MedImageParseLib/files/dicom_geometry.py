@@ -36,6 +36,7 @@ class FrameGeometry:
         thickness: distance to the next slice as the file states it; signed as stated, 1 where it says nothing.
         number: instance number (frame number in a multi-frame file), for frames without a position.
         has_place: whether the file says how the frame lies in the patient.
+        has_size: whether the file says how large a pixel is.
     """
 
     position: np.ndarray | None
@@ -46,6 +47,7 @@ class FrameGeometry:
     thickness: float
     number: float
     has_place: bool
+    has_size: bool = True
 
     @property
     def normal(self) -> np.ndarray:
@@ -124,6 +126,8 @@ def stack_geometry(frames: Sequence[FrameGeometry], names: Sequence[str], warnin
     first = frames[0]
     _require_parallel(frames, names)
     heights, count = None, len(frames)
+    if first.has_place and not first.has_size:
+        warnings.append("The images do not state the size of their pixels; 1 mm is assumed, and volumes in ml may be wrong.")
     if len(frames) == 1:
         order, start, step = [0], first.position, first.normal * abs(first.thickness)
     elif any(frame.position is None for frame in frames):
@@ -303,7 +307,7 @@ def _frame(sources: list[Dataset], number: float) -> FrameGeometry:
     lengths = np.linalg.norm(right), np.linalg.norm(down)
     if min(lengths) < 0.5 or abs(right @ down) > 0.01:
         raise InputError("A DICOM image states directions that make no sense; export the series again.")
-    rows_then_columns = look("PixelSpacing", 2) or look("ImagerPixelSpacing", 2) or _ultrasound_spacing(sources) or (1.0, 1.0)
+    rows_then_columns = look("PixelSpacing", 2) or look("ImagerPixelSpacing", 2) or _ultrasound_spacing(sources) or (0.0, 0.0)
     step_down, step_right = (abs(step) or 1.0 for step in rows_then_columns)
     thickness = (look("SpacingBetweenSlices", 1) or look("SliceThickness", 1) or (1.0,))[0] or 1.0
     return FrameGeometry(
@@ -315,6 +319,7 @@ def _frame(sources: list[Dataset], number: float) -> FrameGeometry:
         thickness,
         float(number),
         has_place=in_patient is not None and position is not None,
+        has_size=all(rows_then_columns),
     )
 
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import warnings as python_warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +53,8 @@ READABLE = (
 )
 # As a path it would be the current folder, and all of it would be sent.
 EMPTY_NAME = "The name of an image is empty, which would stand for the whole current folder; name the image."
+_NRRD_HEADER = 2**16  # bytes in which the fields of a header stand
+_NRRD_UNITS_MM = {"m": 1000.0, "cm": 10.0, "um": 1e-3, "micron": 1e-3, "microns": 1e-3, "micrometer": 1e-3, "nm": 1e-6}
 _SAME = 1e-6  # the rounding of the numbers in a header
 
 
@@ -274,7 +278,21 @@ def _read_with_itk(path: Path, image_io: str, frame: int | None) -> Volume:
         raise InputError(
             "The file {name} is damaged, incomplete or not of the kind that its name says; copy or export it again.", name=path.name
         ) from error
-    return volume_of_itk(image, frame)
+    volume = volume_of_itk(image, frame)
+    unit = _nrrd_unit_mm(path) if image_io == "NrrdImageIO" else 1.0
+    if unit == 1.0:
+        return volume
+    matrix = np.diag([unit, unit, unit, 1.0]) @ volume.ijk_to_ras  # ITK and Slicer read the numbers as mm
+    return replace(volume, ijk_to_ras=matrix, shown_ijk_to_ras=volume.ijk_to_ras)
+
+
+def _nrrd_unit_mm(path: Path) -> float:
+    """Millimeters in the unit that the header of a NRRD file gives its lengths in (field "space units", or "units")."""
+    with open(path, "rb") as file:
+        header = file.read(_NRRD_HEADER).split(b"\n\n")[0].decode("utf-8", "replace").replace("\u00b5", "u").replace("\u03bc", "u")
+    stated = re.findall(r"^(?:space )?units:[ \t]*(.+)$", header, re.MULTILINE)
+    units = {unit.strip().lower() for text in stated for unit in re.findall(r'"([^"]*)"', text)} - {"", "???"}
+    return _NRRD_UNITS_MM.get(units.pop(), 1.0) if len(units) == 1 else 1.0
 
 
 def volume_of_itk(image: sitk.Image, frame: int | None = None) -> Volume:

@@ -2261,6 +2261,10 @@ left kidney</translation>
         <translation>Le immagini non indicano dove si trovano nel paziente; sono impilate nell&apos;ordine dei loro numeri, a {thickness:g} mm l&apos;una dall&apos;altra.</translation>
     </message>
     <message>
+        <source>The images do not state the size of their pixels; 1 mm is assumed, and volumes in ml may be wrong.</source>
+        <translation>Le immagini non indicano la dimensione dei pixel; si assume 1 mm e i volumi in ml possono essere errati.</translation>
+    </message>
+    <message>
         <source>The images do not state their directions in the patient; right, left, front and back are assumed.</source>
         <translation>Le immagini non indicano le loro direzioni nel paziente; destra, sinistra, davanti e dietro sono presunti.</translation>
     </message>
@@ -2273,8 +2277,8 @@ left kidney</translation>
         <translation>Le immagini della serie differiscono per dimensioni (uno scout tra le sezioni?): diverse dalle altre sono {odd}. Spostarle fuori dalla cartella.</translation>
     </message>
     <message>
-        <source>The images of {lower}{where} are partly gray and partly colored; give those of one kind.</source>
-        <translation>Le immagini di {lower}{where} sono in parte grigie e in parte a colori; indicare quelle di un solo tipo.</translation>
+        <source>The images of {lower}{where} are partly gray and partly colored; unlike the rest are {odd}. Move them out of the folder.</source>
+        <translation>Le immagini di {lower}{where} sono in parte in grigio e in parte a colori; diverse dalle altre sono {odd}. Spostarle fuori dalla cartella.</translation>
     </message>
     <message>
         <source>The index does not know which series are of one patient, so each series counts as a patient of its own; name a set of labels that tells the patients where that is wrong.</source>
