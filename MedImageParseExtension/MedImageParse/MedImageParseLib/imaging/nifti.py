@@ -19,7 +19,7 @@ import numpy as np
 from ..errors import InputError
 from ..remedies import Sentence
 from .gzipping import GZIP_MAGIC, Inflater, PlainBytes, gzip_pieces
-from .volume import usable_matrix
+from .volume import NiftiForms, usable_matrix
 
 _DEFLATE_MAX_RATIO = 1032  # zlib's documented limit: one byte of deflate cannot hold more than about 1032 bytes
 _CHUNK = 1 << 20
@@ -100,31 +100,6 @@ _HEADER_2 = np.dtype(
 _RGB, _RGBA = 128, 2304
 _CODES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8"}
 _CODE_OF = {np.dtype(name): code for code, name in _CODES.items()}
-
-
-@dataclass(slots=True, frozen=True)
-class NiftiForms:
-    """The header fields that place a file, as they are stored, so that a result can be given exactly the same ones.
-
-    Attributes:
-        qform_code, sform_code: which of the two positions are stated, and what they mean.
-        quatern: three parts of the rotation's quaternion. qoffset: position of the first voxel.
-        srow: 3x4 matrix of the sform.
-        pixdim: handedness of the qform and the three voxel sizes.
-        units: xyzt_units; the numbers above are in these.
-        is_nifti2: whether the file is NIfTI-2 (numbers of 64 bits).
-        is_flat: whether the file has two dimensions only, for which ITK has images of their own.
-    """
-
-    qform_code: int
-    sform_code: int
-    quatern: tuple[float, ...]
-    qoffset: tuple[float, ...]
-    srow: tuple[tuple[float, ...], ...]
-    pixdim: tuple[float, ...]
-    units: int
-    is_nifti2: bool
-    is_flat: bool = False
 
 
 @dataclass(slots=True, frozen=True)

@@ -10,14 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TypeVar, cast
 
 import numpy as np
 
 from ..errors import InputError
-
-if TYPE_CHECKING:
-    from .nifti import NiftiForms
 
 Value = TypeVar("Value")
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])  # and back: patient coordinates of DICOM, ITK and NRRD to those of NIfTI and Slicer, mm
@@ -38,6 +35,31 @@ def three(values: Iterable[Value]) -> tuple[Value, Value, Value]:
     """
     first, second, third = values
     return first, second, third
+
+
+@dataclass(slots=True, frozen=True)
+class NiftiForms:
+    """The header fields that place a NIfTI file, as they are stored, so that a result can be given exactly the same ones.
+
+    Attributes:
+        qform_code, sform_code: which of the two positions are stated, and what they mean.
+        quatern: three parts of the rotation's quaternion. qoffset: position of the first voxel.
+        srow: 3x4 matrix of the sform.
+        pixdim: handedness of the qform and the three voxel sizes.
+        units: xyzt_units; the numbers above are in these.
+        is_nifti2: whether the file is NIfTI-2 (numbers of 64 bits).
+        is_flat: whether the file has two dimensions only, for which ITK has images of their own.
+    """
+
+    qform_code: int
+    sform_code: int
+    quatern: tuple[float, ...]
+    qoffset: tuple[float, ...]
+    srow: tuple[tuple[float, ...], ...]
+    pixdim: tuple[float, ...]
+    units: int
+    is_nifti2: bool
+    is_flat: bool = False
 
 
 @dataclass(slots=True, frozen=True)
