@@ -194,6 +194,8 @@ def test_info_remove_compact_check_export_and_import(double_url, pictures, capsy
         (["classify", "PICTURE", "--label", "one"], "two labels"),
         (["classify", "PICTURE", "--labels", "Nothing like it"], "no ready label set"),
         (["outliers", "INDEX", "--reference", "nobody"], "nobody"),
+        (["outliers", "INDEX", "--reference", "*", "--top", "-1"], "results must be at least 1"),
+        (["outliers", "INDEX", "--reference", "*", "--neighbors", "0"], "neighbors must be at least 1"),
     ],
 )
 def test_bad_usage_ends_with_2_and_one_sentence_and_writes_nothing(double_url, pictures, capsys, tmp_path, monkeypatch, command, said):

@@ -77,6 +77,24 @@ def test_a_table_labels_slices_and_whole_files_and_names_the_lines_without_a_pla
     assert labels_by_slice(folder, "mixed") == {("ct.nii.gz", 2): {"a", "b"}, ("1.png", -1): {"c"}}
 
 
+def test_a_name_that_several_files_have_labels_none_of_them_and_a_path_does(tmp_path, capsys):
+    for number in range(2):
+        (tmp_path / f"p{number}").mkdir()
+        Image.fromarray(np.random.default_rng(number).integers(0, 256, (20, 30), dtype=np.uint8)).save(
+            tmp_path / f"p{number}" / "image.png"
+        )
+    with InsightDouble().serve() as url:
+        assert main(["index", "add", str(tmp_path / "a.index"), str(tmp_path), "--endpoint", url, "--quiet"]) == 0
+    words = ["index", "label", str(tmp_path / "a.index"), "--set", "finding", "--csv", str(tmp_path / "t.csv")]
+    (tmp_path / "t.csv").write_text("name,label\nimage.png,tumor\n")
+    capsys.readouterr()
+    assert main(words) == 2 and "as several files of the index have the name image.png; give their paths" in capsys.readouterr().err
+    (tmp_path / "t.csv").write_text("name,label\nimage.png,tumor\np1/image.png,cyst\n")
+    assert main(words) == 0
+    said = capsys.readouterr()
+    assert "image.png: several files of the index have this name" in said.err and said.out == "1 labels added\nfinding\tcyst\t1\n"
+
+
 def test_a_dicom_field_becomes_a_label_and_one_that_identifies_only_a_number(folder, label):
     assert "modality\tCT\t1" in label("--set", "modality", "--dicom", "Modality", "--quiet")[1]
     status, out, err = label("--set", "patient", "--dicom", "PatientName")

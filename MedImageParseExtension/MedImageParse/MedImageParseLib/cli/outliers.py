@@ -6,6 +6,7 @@ import argparse
 
 from ..api import compare
 from ..api.insight_options import OutlierOptions
+from ..errors import UsageError
 from ..options import add_options, options_from
 from ..tasks.outliers import describe_item
 from .options import add_common, add_part
@@ -26,6 +27,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Returns the exit status."""
+
+    if arguments.top < 1:
+        raise UsageError("The number of results must be at least 1.")
 
     def work(**_run):
         return compare.outliers(arguments.index, reference=arguments.reference, options=options_from(OutlierOptions, arguments))

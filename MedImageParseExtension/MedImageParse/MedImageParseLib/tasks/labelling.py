@@ -72,8 +72,8 @@ def by_choice(records: Mapping[int, Record], name: str, label: str, ids: Iterabl
 def from_table(records: Mapping[int, Record], rows: Sequence[Sequence[str]], name: str, folder: Path) -> Labelling:
     """Labels from the rows of a CSV file with a header.
 
-    Columns: `label` (several of one place divided by |), one of `id`, `content_hash`, `series` or `name` (a file's name, or its path, from
-    the table's folder where it is relative), and where wanted `plane` and `slice`, and `set`.
+    Columns: `label` (several of one place divided by |), one of `id`, `content_hash`, `series` or `name` (a file's name that no
+    other has, or its path, from the table's folder where it is relative), and where wanted `plane` and `slice`, and `set`.
 
     Args:
         records: those of the index, by number.
@@ -89,19 +89,26 @@ def from_table(records: Mapping[int, Record], rows: Sequence[Sequence[str]], nam
     if "label" not in heads or not key:
         raise UsageError("The table needs a header with a column `label`, and one of `name`, `series`, `id` or `content_hash`.")
     find = _finder(records, key, folder)
-    made = Labelling()
+    made, doubtful = Labelling(), list[str]()
     for number, row in enumerate(rows[1:], start=2):
         cells = {head: cell.strip() for head, cell in zip(heads, row, strict=False) if head}
         meant, labels = cells.get(key, ""), [part.strip() for part in cells.get("label", "").split("|") if part.strip()]
         if not labels:
             continue
-        places = _places(find(meant), cells, key, number)
+        found = find(meant)
+        if key == "name" and len({one.series for one in found}) > 1 < len({one.source or one.series for one in found}):
+            doubtful.append(meant[:80])
+            continue
+        places = _places(found, cells, key, number)
         if not places:
             made.unmatched.append(meant[:80] or f"line {number}")
         for place in places:
             made.labels += [replace(place, set=cells.get("set") or name, label=label[:LONGEST_LABEL]) for label in labels]
     made.labels = list(dict.fromkeys(made.labels))
-    return _found(made, Sentence("no line of the table has a label and fits an image of the index"))
+    if not doubtful:
+        return _found(made, Sentence("no line of the table has a label and fits an image of the index"))
+    made.notes.append(f"{few(doubtful, 3)}: several files of the index have this name, so none got its label; give their paths.")
+    return _found(made, Sentence("several files of the index have the name {name}; give their paths", name=doubtful[0]))
 
 
 def _finder(records: Mapping[int, Record], key: str, folder: Path) -> Callable[[str], list[Record]]:

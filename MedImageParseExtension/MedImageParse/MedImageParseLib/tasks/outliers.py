@@ -91,6 +91,8 @@ def find_outliers(
     """
     if by not in ("slice", "study"):
         raise UsageError("Outliers are ranked by slice or by study, not by '{by}'.", by=by)
+    if neighbors < 1:
+        raise UsageError("The number of neighbors must be at least 1.")
     if not reference:
         raise UsageError("Name the reference set: a file's name, a folder or a series that is in the index.")
     provenance = largest_space(index, recipe)

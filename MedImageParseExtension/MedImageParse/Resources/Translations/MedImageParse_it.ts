@@ -2561,6 +2561,10 @@ left kidney</translation>
         <translation>Il numero di macchine deve essere da 1 a 20.</translation>
     </message>
     <message>
+        <source>The number of neighbors must be at least 1.</source>
+        <translation>Il numero di vicini deve essere almeno 1.</translation>
+    </message>
+    <message>
         <source>The number of requests at once must be between 1 and {most_at_once}.</source>
         <translation>Il numero di richieste contemporanee deve essere tra 1 e {most_at_once}.</translation>
     </message>
