@@ -15,6 +15,9 @@ import pytest
 from cli_support import assert_one_error_line, text_file, write_dicom
 
 from doubles.forms import nifti_bytes
+from MedImageParseLib.cli.main import main
+from MedImageParseLib.search.records import Record
+from MedImageParseLib.tasks.find_similar import name_of, place_of
 
 LONG = "x" * 300
 
@@ -162,3 +165,20 @@ def test_a_row_of_a_listed_profile_stays_one_row(capsys):
     print("name\tmodel\u2028next", "\x1b[1mbold", file=stream)
     stream.write("\rprogress 1 of 2\x07")
     assert capsys.readouterr().out == "name\tmodel next  [1mbold\n\rprogress 1 of 2 "
+
+
+def test_a_line_break_in_a_name_makes_no_second_line(tmp_path, capsys):
+    words = [
+        "--model",
+        "medimageparse",
+        "--prompt",
+        "liver",
+        "--endpoint",
+        "http://127.0.0.1:9/score",
+        "--labels",
+        str(tmp_path / "l.nrrd"),
+    ]
+    assert main(["segment", str(tmp_path / "no\nerror: forged.nii"), *words]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    record = Record("0" * 64, "slice", plane="axial\n2", position={"name": "a\n1\t1.00\tb"})
+    assert (name_of(record), place_of(record)) == ("a 1 1.00 b", "axial 2, slice -1")

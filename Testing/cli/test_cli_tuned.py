@@ -58,7 +58,16 @@ def test_a_classifier_is_sent_images_alone_and_its_scores_are_printed(classifier
 
 
 @pytest.mark.parametrize(
-    "body", [b"[]", b"[[]]", b'[[{"label": "a"}]]', b'[[{"label": "a", "score": NaN}]]', b'[[{"label": "a", "score": true}]]', b"<html>"]
+    "body",
+    [
+        b"[]",
+        b"[[]]",
+        b'[[{"label": "a"}]]',
+        b'[[{"label": "a", "score": NaN}]]',
+        b'[[{"label": "a", "score": true}]]',
+        b"<html>",
+        b'[[{"label": "a", "score": 1' + b"0" * 400 + b"}]]",
+    ],
 )
 def test_a_reply_without_labels_and_scores_is_one_sentence(body):
     with pytest.raises(ReplyError, match="no fine-tuned classifier|answered with HTML"):

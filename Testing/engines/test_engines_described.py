@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
+import threading
 
 import numpy as np
 import pytest
@@ -164,12 +167,42 @@ def test_the_description_is_looked_for_beside_the_scoring_route(path):
 
 @pytest.mark.parametrize(
     "said",
-    [{"seconds_a_slice": -1}, {"seconds_a_slice": float("nan")}, {"seconds_a_slice": "9"}, {"wants": "money"}, {"title": ["x"]}],
-    ids=str,
+    [
+        {"seconds_a_slice": -1},
+        {"seconds_a_slice": float("nan")},
+        {"seconds_a_slice": "9"},
+        {"wants": "money"},
+        {"title": ["x"]},
+        {"seconds_a_slice": 10**400},
+    ],
+    ids=lambda said: str(said)[:40],
 )
 def test_a_description_is_not_believed_beyond_what_it_can_mean(said):
     found = about._about({"name": "x"} | said)
     assert (found.seconds_a_slice, found.wants, found.title) == (0.0, "any", "")
+
+
+@pytest.mark.parametrize("said", [b'{"x-engine": []}', b'{"x-engine": "mine"}', b"[" * 100_000, b"[]", None])
+def test_a_description_that_is_none_or_never_ends_counts_as_no_description(monkeypatch, said):
+    monkeypatch.setattr(about, "_PATIENCE_S", 0.3)
+    ended = threading.Event()
+
+    def answer(connection):
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n" + (said or b""))
+        while said is None and not ended.wait(0.05):  # a byte now and then
+            connection.sendall(b" ")
+
+    def serve():
+        with listener.accept()[0] as connection, contextlib.suppress(OSError):
+            answer(connection)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        assert about.ask(parse_address(f"http://127.0.0.1:{listener.getsockname()[1]}/score")) is None
+        ended.set()
+        thread.join()
 
 
 def test_a_server_that_describes_nothing_is_asked_once_and_waited_for_as_usual(waited):

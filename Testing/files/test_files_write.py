@@ -157,6 +157,7 @@ def test_the_check_before_the_work_refuses_what_writing_would_refuse(tmp_path):
 def test_no_cell_of_a_table_begins_as_a_formula(start):
     assert csv_cell(start + "cmd|' /C calc'!A0") == "'" + start + "cmd|' /C calc'!A0"
     assert csv_cell("left kidney - cyst = 3") == "left kidney - cyst = 3" and csv_cell("") == ""
+    assert csv_cell(f"a\x1b[31m\u202eb\x07{start[0]}") == f"a [31m b {start[0]}"
 
 
 def test_labels_of_a_flat_nifti_are_flat_so_that_itk_takes_both_together(tmp_path):

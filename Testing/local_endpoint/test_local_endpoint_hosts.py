@@ -14,6 +14,8 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
+import types
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +25,9 @@ from MedImageParseLib.engines.classical.engine import ENGINE_NAME
 from MedImageParseLib.errors import UsageError
 from MedImageParseLib.imaging.nifti import encode_nifti
 from MedImageParseLib.local_endpoint import score
-from MedImageParseLib.local_endpoint.limits import Limits
+from MedImageParseLib.local_endpoint.limits import Budget, Limits
 from MedImageParseLib.local_endpoint.server import LocalEndpoint
+from MedImageParseLib.local_endpoint.server_requests import Handler
 
 LIBRARY = Path(score.__file__).resolve().parents[2]
 
@@ -318,6 +321,35 @@ def test_lengths_that_are_none_are_answered_with_a_status_and_not_with_silence(o
             head = list(iter(answer.readline, b"\r\n"))
     assert head[0].startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 413 "))
     assert b"connection: close\r\n" in [line.lower() for line in head], "what follows would be read as another request"
+
+
+def test_a_body_in_the_smallest_chunks_takes_no_more_memory_than_its_bytes():
+    body, rest = [], [2**18]
+
+    class Chunks(Handler):
+        def __init__(self):
+            self.headers = {"Transfer-Encoding": "chunked"}
+            self.server = types.SimpleNamespace(limits=Limits(), bodies=Budget(2**30))
+            self._taken = 0
+            self.rfile = io.BufferedReader(io.BytesIO(b"2\r\nab\r\n" * rest[0] + b"0\r\n\r\n"))
+
+    handler = Chunks()
+    tracemalloc.start()
+    body.append(handler._read_body())
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert body == [b"ab" * rest[0]] and peak < 8 * len(body[0])
+
+
+@pytest.mark.parametrize("target", [b"http://[::1/score", b"/a[b]//[c", b"//[::1/score"])
+def test_a_target_that_is_no_address_is_refused_with_a_status(ours, target):
+    assert raw(ours, b"GET " + target + b" HTTP/1.1\r\nHost: localhost\r\n\r\n").startswith((b"HTTP/1.1 403 ", b"HTTP/1.1 404 "))
+
+
+def test_an_identifier_that_is_echoed_stays_one_header(ours):
+    sent = b"GET / HTTP/1.1\r\nHost: localhost\r\nx-request-id: a\r\n b\x1b[31m\r\n\r\n"
+    lines = raw(ours, sent).split(b"\r\n\r\n")[0].split(b"\r\n")
+    assert all(b":" in line for line in lines[1:]) and not any(b"\x1b" in line for line in lines)
 
 
 def test_connections_beyond_the_bound_are_told_to_wait_and_room_comes_back():

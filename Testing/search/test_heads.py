@@ -195,6 +195,11 @@ def test_a_head_file_that_is_cut_short_or_changed_is_refused_in_one_sentence(hea
         save_head(head, path)
         with pytest.raises(InputError, match="no adapter"):
             load_head(path)
+    head.labels, head.exclusive = ("a",), True  # nothing to tell apart
+    head.arrays = {"weights": np.ones((1, head.length)), "intercepts": np.zeros(1)}
+    save_head(head, path)
+    with pytest.raises(InputError, match="no adapter"):
+        load_head(path)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("about.npy", b"no array")
     with pytest.raises(InputError, match="no adapter"):

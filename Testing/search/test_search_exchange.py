@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -45,6 +46,33 @@ def test_an_exported_index_comes_back_the_same(index, tmp_path, ending):
         assert copy.import_(tmp_path / f"all{ending}") == 80
         _assert_same(index, copy)
         assert copy.import_(tmp_path / f"all{ending}") == 0
+
+
+@pytest.mark.parametrize("bomb", ["a text", "a vector", "rows", "prefixes"])
+def test_a_parquet_file_that_unfolds_to_far_more_than_its_size_is_refused_before_it_does(index, tmp_path, bomb):
+    arrow = pytest.importorskip("pyarrow", reason="the package pyarrow is not installed")
+    from pyarrow import parquet
+
+    index.export(tmp_path / "all.parquet")
+    table = parquet.read_table(tmp_path / "all.parquet")
+    options, rows = {}, table.num_rows
+    if bomb == "a text":
+        table = table.set_column(table.schema.get_field_index("source"), "source", arrow.array(["x" * 2**20] * rows))
+    elif bomb == "a vector":
+        ends = np.concatenate([np.zeros(rows, np.int32), [6_000_000]]).astype(np.int32)
+        long = arrow.ListArray.from_arrays(arrow.array(ends), arrow.array(np.ones(6_000_000, np.float32)))
+        table = table.set_column(table.schema.get_field_index("vector"), "vector", long)
+    elif bomb == "rows":
+        table = arrow.concat_tables([table.slice(0, 1)] * 400_000).combine_chunks()
+    else:
+        options = {"use_dictionary": False, "column_encoding": {"source": "DELTA_BYTE_ARRAY"}}
+    parquet.write_table(table, tmp_path / "bomb.parquet", compression="zstd", **options)
+    tracemalloc.start()
+    with EmbeddingIndex.open(tmp_path / "b.index") as copy, pytest.raises(InputError, match="not exported from an index"):
+        copy.import_(tmp_path / "bomb.parquet")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 32 * 2**20
 
 
 def test_an_exported_npz_is_readable_with_plain_numpy_and_without_pickle(index, tmp_path):

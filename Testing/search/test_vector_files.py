@@ -37,7 +37,16 @@ def test_json_lines_are_imported_as_a_space_of_their_own(index, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{}", "nonsense", '{"embedding": "x"}', '{"embedding": [NaN, 1]}', '{"embedding": [1, 2]}\n{"embedding": [1]}']
+    "text",
+    [
+        "",
+        "{}",
+        "nonsense",
+        '{"embedding": "x"}',
+        '{"embedding": [NaN, 1]}',
+        '{"embedding": [1, 2]}\n{"embedding": [1]}',
+        '{"embedding": [1, 1' + "0" * 400 + "]}",
+    ],
 )
 def test_lines_without_usable_vectors_are_refused_whole(index, tmp_path, text):
     (tmp_path / "odd.jsonl").write_text(text)

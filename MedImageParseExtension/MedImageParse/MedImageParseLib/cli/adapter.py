@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ..api import adapters
 from ..api.insight_options import ApplyOptions, MeasureOptions, TrainOptions
 from ..options import add_options, options_from
+from ..redaction import visible
 from ..tasks.find_similar import name_of, place_of
 from .options import INPUT_HELP, Parser, add_common, add_connection, add_part, connection_unless_index
 from .terminal import raise_if_partly, reported
@@ -89,7 +90,7 @@ def _apply(arguments: argparse.Namespace) -> int:
     result = reported(arguments, work, [arguments.adapter, *arguments.input])
     for one in result.answers:
         said = ", ".join(f"{label} {share:.3f}" for label, share in one.ranked(result.labels)[:3])
-        print(f"{name_of(one.record)}\t{place_of(one.record)}\t{said}")
+        print(f"{name_of(one.record)}\t{place_of(one.record)}\t{visible(said)}")
     if arguments.csv:
         print(arguments.csv)
     raise_if_partly(result)

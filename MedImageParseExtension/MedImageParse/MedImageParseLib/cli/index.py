@@ -10,6 +10,7 @@ from ..api import embed, labels
 from ..api.insight_options import IndexOptions, LabelOptions, PrepareOptions, RetrievalOptions, SearchOptions
 from ..errors import InputError, UsageError
 from ..options import add_options, options_from
+from ..redaction import visible
 from ..tasks.find_similar import name_of, place_of
 from .json_answer import answered
 from .options import INPUT_HELP, Parser, add_common, add_connection, add_part, add_quiet, connection_options
@@ -137,7 +138,7 @@ def _labels(arguments: argparse.Namespace) -> int:
 def _print_sets(sets: list) -> None:
     for one in sets:
         for label, places in one.counts.items():
-            print(f"{one.set}\t{label}\t{places}")
+            print(f"{visible(one.set)}\t{visible(label)}\t{places}")
 
 
 def _add(arguments: argparse.Namespace) -> int:
@@ -162,7 +163,7 @@ def _search(arguments: argparse.Namespace) -> int:
 
     result = reported(arguments, work, [arguments.image] if arguments.image else [])
     for rank, hit in enumerate(result.hits, start=1):
-        print(f"{rank}\t{hit.similarity:.4f}\t{name_of(hit.record)}\t{place_of(hit.record)}\t{hit.record.source}")
+        print(f"{rank}\t{hit.similarity:.4f}\t{name_of(hit.record)}\t{place_of(hit.record)}\t{visible(hit.record.source)}")
     if arguments.picture:
         print(arguments.picture)
     return 0

@@ -21,6 +21,7 @@ from ..errors import Cancelled, MedImageParseError, UsageError, path_fault
 from ..packages import missing_package
 from ..program import command_name
 from ..progress import Cancellation
+from ..redaction import visible
 from .json_answer import WITHOUT_RESULT, add_debug_and_json
 from .json_answer import run_command as run_as_asked
 from .options import Parser
@@ -269,5 +270,5 @@ def end_when_interrupted() -> None:
 def _tell(error: MedImageParseError, debug: bool) -> int:
     if debug:
         traceback.print_exc()
-    print(f"error: {error}", file=sys.stderr)
+    print(f"error: {visible(str(error))}", file=sys.stderr)  # one line, whatever a name in it holds
     return error.exit_status

@@ -8,6 +8,7 @@ from ..api import compare
 from ..api.insight_options import OutlierOptions
 from ..errors import UsageError
 from ..options import add_options, options_from
+from ..redaction import visible
 from ..tasks.outliers import describe_item
 from .options import add_common, add_part
 from .terminal import Terminal, reported
@@ -38,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     for rank, item in enumerate(result.items[: arguments.top], start=1):
         entry = describe_item(rank, item)
         above = "-" if entry["percentile"] is None else f"{entry['percentile']:.1f} %"
-        print(f"{rank}\t{item.distance:.4f}\t{above}\t{entry['name']}\t{entry['place']}\t{entry['source']}")
+        print(f"{rank}\t{item.distance:.4f}\t{above}\t{entry['name']}\t{entry['place']}\t{visible(entry['source'])}")
     if (threshold := result.report["threshold"]) is not None:
         rate = 100 * result.report["false_alarms_expected"]
         beyond = f"{result.report['beyond']} of {len(result.items)} are beyond {threshold:.4f}"

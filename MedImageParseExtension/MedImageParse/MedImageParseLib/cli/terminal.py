@@ -92,7 +92,7 @@ class Terminal:
         if not self._quiet:
             with self._lock:
                 self.end()
-                print(sentence, file=sys.stderr)
+                print(visible(sentence), file=sys.stderr)
 
     def end(self) -> None:
         """Finish the changing line."""

@@ -27,6 +27,7 @@ import numpy as np
 from ..errors import Cancelled, EndpointError, MedImageParseError, PartlyDone, UsageError
 from ..imaging.nifti import encode_nifti
 from ..imaging.volume import Volume
+from ..redaction import visible
 from ..remedies import Sentence
 from ..search.records import Provenance, Record
 from .nrrd import write_nrrd
@@ -36,7 +37,8 @@ _FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")  # the last four are the 
 
 
 def csv_cell(text: str) -> str:
-    """A text from outside as the cell of a table that a spreadsheet may open: none takes it for a formula."""
+    """A text from outside as the cell of a table: no spreadsheet takes it for a formula, and no terminal obeys it."""
+    text = visible(text, keep="\t\r\n")
     return f"'{text}" if text.lstrip(" ").startswith(_FORMULA) else text
 
 

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Iterator
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from ..engines.hosting import Host
 from ..engines.interface import EngineError, EngineLoading
@@ -118,7 +118,7 @@ class Handler(BaseHTTPRequestHandler):
         self._ids: dict[str, str] = {}
         self.close_connection = True
         self._reader.within(self.server.limits.body_s)
-        parts = urlsplit(self.path)
+        parts = _parts(self.path)
         self._model, route = _split_model(parts.path)
         try:
             if refused := why_refused(self.headers, self.path):
@@ -224,9 +224,11 @@ class Handler(BaseHTTPRequestHandler):
     def _read_body(self) -> bytes:
         encoded = self.headers.get("Transfer-Encoding", "").lower()
         try:
-            if "chunked" in encoded:
-                return b"".join(self._chunks(self.server.limits.body_bytes))
-            return b"".join(self._pieces(self._announced()))
+            pieces = self._chunks(self.server.limits.body_bytes) if "chunked" in encoded else self._pieces(self._announced())
+            body = bytearray()  # not a list: a piece may be a single byte, and would take sixty there
+            for piece in pieces:
+                body += piece
+            return bytes(body)
         except TimeoutError:
             raise _Refused(408, f"The body did not come within {self.server.limits.body_s:g} seconds; send it again.") from None
 
@@ -287,6 +289,7 @@ class Handler(BaseHTTPRequestHandler):
         """The identifiers to echo, after the real server's rules; too long ones are refused."""
         request = self.headers.get("x-request-id") or str(uuid.uuid4())
         client, legacy = self.headers.get("x-ms-client-request-id", ""), self.headers.get("x-ms-request-id", "")
+        request, client, legacy = visible(request), visible(client), visible(legacy)  # a folded line must not become two headers
         if len(request) > _LONGEST_ID:
             raise _Refused(431, f"x-request-id must not exceed {_LONGEST_ID} characters")
         client = client or legacy
@@ -322,7 +325,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _warn(self, status: int, sentence: str) -> None:
         """A line in the log for a request that was not answered with 200. No query, header or body is in it."""
-        _log.warning("%s %s %d: %s", self.command, _plain(urlsplit(self.path).path), status, sentence)
+        _log.warning("%s %s %d: %s", self.command, _plain(_parts(self.path).path), status, sentence)
 
     def _fell(self, status: int, error: Exception) -> None:
         self._warn(status, f"the engine failed ({type(error).__name__}); --debug shows more")
@@ -330,11 +333,19 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         status = code.value if isinstance(code, HTTPStatus) else code
-        _log.info("%s %s %s", self.command, _plain(urlsplit(self.path).path), status)
+        _log.info("%s %s %s", self.command, _plain(_parts(self.path).path), status)
 
     def log_message(self, format: str, *args: object) -> None:
         # The base class writes whole request lines, with the query, to stderr.
         _log.debug("malformed request")
+
+
+def _parts(target: str) -> SplitResult:
+    """What a request asks for, taken apart; what cannot be is a path that there is not."""
+    try:
+        return urlsplit(target)
+    except ValueError:
+        return SplitResult("", "", target, "", "")
 
 
 def _plain(path: str) -> str:

@@ -21,6 +21,7 @@ import os
 import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext, suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -34,12 +35,15 @@ from .archive import FREE_BYTES, NO_ARCHIVE, UNFOLDS, UNREADABLE, check_size, js
 from .faults import IndexFault
 from .info import IndexInfo
 from .labels import MOST_LABELS, PlaceLabel
-from .records import LONGEST_VECTOR, Provenance, Record, are_names, unit_rows
+from .records import LARGEST_THUMBNAIL, LONGEST_NAME, LONGEST_TEXT, LONGEST_VECTOR, Provenance, Record, are_names, unit_rows
 from .vector_files import is_embed_file, read_embed_file, read_lines
 
 FORMAT = "medimageparse index 1"
 _ENDINGS = (".npz", ".parquet")
 _MOST_SPACES = 1000
+_LEAST_ROW = 64  # bytes of any row: its hash alone has as many letters
+_SPACE = ("model", "deployment", "engine", "preprocessing")
+_TEXTS = ("content_hash", "kind", "source", "series", "plane", "position", "added")
 _COLUMNS = ("content_hash", "kind", "source", "series", "plane", "slice_index", "position", "added")
 
 
@@ -220,6 +224,7 @@ def _sound(records: list[Record], vectors: np.ndarray) -> list[Record]:
 def _pyarrow():
     require("pyarrow", "Parquet", "or use a file that ends with .npz instead")
     import pyarrow
+    import pyarrow.compute
     import pyarrow.parquet
 
     return pyarrow
@@ -229,10 +234,7 @@ def _write_parquet(file: BinaryIO, parts: _Parts, factors: list[float | None], l
     arrow = _pyarrow()
     rows = [(space, record, vector) for space, found in parts for record, vector in found]
     text = arrow.dictionary(arrow.int32(), arrow.string())
-    columns = {
-        name: arrow.array([getattr(space, name) for space, _, _ in rows], arrow.string()).cast(text)
-        for name in ("model", "deployment", "engine", "preprocessing")
-    }
+    columns = {name: arrow.array([getattr(space, name) for space, _, _ in rows], arrow.string()).cast(text) for name in _SPACE}
     for name in _COLUMNS:
         values = [getattr(record, name) for _, record, _ in rows]
         values = [json.dumps(value, separators=(",", ":")) for value in values] if name == "position" else values
@@ -249,25 +251,61 @@ def _read_parquet(path: Path) -> Read:
     arrow = _pyarrow()
     parts = []
     try:
-        with arrow.parquet.ParquetFile(path) as file:
+        with arrow.parquet.ParquetFile(path, read_dictionary=[*_SPACE, *_TEXTS, "thumbnail"]) as file:
             metadata = file.schema_arrow.metadata or {}
             if metadata.get(b"format", b"").decode() != FORMAT:
                 raise InputError(
                     "The file {path} was exported by another version or program; this one reads {format}.", path=path, format=FORMAT
                 )
-            sizes = [file.metadata.row_group(number).total_byte_size for number in range(file.metadata.num_row_groups)]
-            if sum(sizes) > FREE_BYTES + UNFOLDS * path.stat().st_size:
-                raise ValueError("it claims to hold far more than its size allows")
+            _check_parquet(file.metadata, path.stat().st_size)
             factors = {_provenance(names): _factor(factor) for names, factor in json.loads(metadata.get(b"factors", b"[]"))}
             for batch in file.iter_batches(batch_size=1024):
                 spaces: dict[Provenance, list[Record]] = {}
-                for row in batch.to_pylist():
-                    space = _provenance([row[name] for name in ("model", "deployment", "engine", "preprocessing")])
-                    fields = {name: json.loads(row[name]) if name == "position" else row[name] for name in _COLUMNS}
-                    record = Record(**fields, thumbnail=row["thumbnail"], vector=np.array(row["vector"], np.float32))
-                    spaces.setdefault(space, []).append(record)
+                made = zip(*(_shared(arrow, batch.column(name), LONGEST_NAME) for name in _SPACE))
+                texts = {name: _shared(arrow, batch.column(name), LONGEST_TEXT) for name in _TEXTS}
+                positions = {text: json.loads(text) for text in set(texts["position"])}
+                texts["position"] = [positions[text] for text in texts["position"]]
+                rows = zip(*texts.values(), batch.column("slice_index").to_pylist())
+                thumbnails = _shared(arrow, batch.column("thumbnail"), LARGEST_THUMBNAIL)
+                for names, row, thumbnail, vector in zip(made, rows, thumbnails, _vectors(arrow, batch.column("vector")), strict=True):
+                    record = Record(**dict(zip((*_TEXTS, "slice_index"), row)), thumbnail=thumbnail, vector=vector)
+                    spaces.setdefault(_provenance(list(names)), []).append(record)
                 for space, records in spaces.items():
                     parts.append((space, _sound(records, np.stack([record.vector for record in records])), factors.get(space)))
             return parts, _labels_from(json.loads(metadata.get(b"labels", b"[]")))
     except arrow.ArrowException as error:
         raise _not_ours(path) from error
+
+
+def _check_parquet(metadata: Any, size: int) -> None:
+    """Raises ValueError where a file would unfold to far more than its size allows: a value that is repeated takes next to nothing in it."""
+    claimed, numbers = 0, 0
+    for group in (metadata.row_group(number) for number in range(metadata.num_row_groups)):
+        claimed += group.total_byte_size
+        for column in (group.column(number) for number in range(group.num_columns)):
+            numbers += column.num_values * 4 if column.path_in_schema.startswith("vector.") else 0
+            if any(encoding.startswith("DELTA_BYTE") for encoding in column.encodings):
+                raise ValueError("its texts are packed in another way than an export's")
+    if max(claimed, numbers, metadata.num_rows * _LEAST_ROW) > FREE_BYTES + UNFOLDS * size:
+        raise ValueError("it claims to hold far more than its size allows")
+
+
+def _shared(arrow: Any, column: Any, longest: int) -> list:
+    """The texts of a column, one object for all that are equal. Raises ValueError where one is longer than a record's may be."""
+    if not arrow.types.is_dictionary(column.type):
+        column = column.dictionary_encode()
+    known = column.dictionary
+    has_lengths = arrow.types.is_string(known.type) or arrow.types.is_binary(known.type)
+    if has_lengths and any(length.as_py() > 4 * longest for length in arrow.compute.binary_length(known)):  # bytes of UTF-8
+        raise ValueError("a text in it is too long")
+    values = known.to_pylist()
+    return [None if place is None else values[place] for place in column.indices.to_pylist()]
+
+
+def _vectors(arrow: Any, column: Any) -> list[np.ndarray]:
+    if not arrow.types.is_list(column.type) or not arrow.types.is_floating(column.type.value_type):
+        raise ValueError("its vectors cannot be")
+    ends, numbers = column.offsets.to_numpy(), column.values.to_numpy(zero_copy_only=False)
+    if np.diff(ends).max(initial=0) > LONGEST_VECTOR:
+        raise ValueError("its vectors are too long")
+    return [numbers[start:end].astype(np.float32) for start, end in pairwise(ends)]

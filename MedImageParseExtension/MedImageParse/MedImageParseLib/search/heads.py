@@ -326,7 +326,13 @@ def _head_of(archive: zipfile.ZipFile, about: dict[str, Any]) -> Head:
     labels, names, length, settings = about["labels"], about["provenance"], about["length"], about["settings"]
     good = about["format"] == FORMAT and about["kind"] in KINDS and isinstance(about["exclusive"], bool)
     good = good and isinstance(labels, list) and 1 <= len(labels) <= MOST_LABELS and all(map(is_label, labels))
-    good = good and len(set(labels)) == len(labels) and isinstance(names, list) and len(names) == 4 and are_names(names)
+    good = (
+        good
+        and len(set(labels)) == len(labels) >= 1 + about["exclusive"]
+        and isinstance(names, list)
+        and len(names) == 4
+        and are_names(names)
+    )
     good = good and type(length) is int and 1 <= length <= 7 * LONGEST_VECTOR and about["by"] in ("slice", "mean", "statistics")
     good = good and is_text(about["name"], LONGEST_LABEL) and isinstance(settings, dict) and isinstance(about["figures"], dict)
     good = good and is_text(settings.get("patients", ""))

@@ -81,7 +81,7 @@ def _record(line: str, number: int) -> Record:
             values = values[0]  # [[1024]] as the endpoint answers
         vector = np.array(values, np.float32)
         place = next((str(held[key]) for key in _PLACES if key in held), Sentence("line {number}", number=number))
-    except (ValueError, TypeError, StopIteration, RecursionError):
+    except (ValueError, TypeError, OverflowError, StopIteration, RecursionError):
         raise ValueError(Sentence("line {number} holds no vector", number=number)) from None
     if vector.ndim != 1 or not vector.size:
         raise ValueError(Sentence("line {number} holds no vector", number=number))

@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import ReplyError, UsageError
 from ..imaging.volume import Volume
 from ..progress import Cancellation, Progress, no_progress
+from ..redaction import visible
 from ..remedies import Sentence
 from ..search.faults import IndexFault, other_space
 from ..search.index import EmbeddingIndex
@@ -294,7 +295,7 @@ def describe_hit(rank: int, hit: Hit) -> dict:
 
 def name_of(record: Record) -> str:
     """What to call a record's image: the file's name, or the beginning of its series where names are not kept."""
-    return str(record.position.get("name") or "") or (
+    return visible(str(record.position.get("name") or "")) or (
         Sentence("series {series}", series=record.series[:8]) if record.series else record.kind
     )
 
@@ -302,5 +303,5 @@ def name_of(record: Record) -> str:
 def place_of(record: Record) -> str:
     """Which slice it is, in words."""
     if record.kind == "slice":
-        return Sentence("{plane}, slice {slice_index}", plane=record.plane, slice_index=record.slice_index)
+        return Sentence("{plane}, slice {slice_index}", plane=visible(record.plane), slice_index=record.slice_index)
     return "whole volume" if record.kind in ("volume", "study") else "2D picture"

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import http.client
 import json
-import math
+import socket
+import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -88,14 +90,28 @@ def ask(address: Address) -> About | None:
         return None
     connection = http.client.HTTPConnection(address.host, address.port, timeout=_PATIENCE_S)
     try:
+        connection.connect()
+    except OSError:
+        return None
+    # The connection's own timeout begins anew with every byte.
+    end = threading.Timer(_PATIENCE_S, _hang_up, [connection.sock])
+    end.daemon = True
+    end.start()
+    try:
         connection.request("GET", _description(urlsplit(address.url).path), headers={"Accept": "application/json", "Connection": "close"})
         reply = connection.getresponse()
         body = reply.read(_LONGEST + 1) if reply.status == 200 else b""
         return _about(json.loads(body)["x-engine"]) if 0 < len(body) <= _LONGEST else None
-    except (OSError, http.client.HTTPException, ValueError, TypeError, KeyError, RecursionError):
+    except (OSError, http.client.HTTPException, ValueError, TypeError, AttributeError, OverflowError, KeyError, RecursionError):
         return None
     finally:
+        end.cancel()
         connection.close()
+
+
+def _hang_up(connection: socket.socket) -> None:
+    with suppress(OSError):  # closed in the meantime
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 def _description(path: str) -> str:
@@ -116,7 +132,7 @@ def _about(said: Mapping[str, Any]) -> About:
         return redactor.quote(value, _LONGEST_WORD) if isinstance(value, str) else ""
 
     seconds = said.get("seconds_a_slice", 0.0)
-    is_number = isinstance(seconds, (int, float)) and math.isfinite(seconds) and 0 <= seconds <= _SLOWEST
+    is_number = isinstance(seconds, (int, float)) and 0 <= seconds <= _SLOWEST
     wants = said.get("wants", "any")
     words = {key: word(key) for key in ("title", "version", "licence", "device", "weights")}
     return About(word("name"), **words, wants=wants if wants in _WANTS else "any", seconds_a_slice=float(seconds) if is_number else 0.0)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 from ..errors import ReplyError
 from .envelope import build_body, check_cost, enough_memory, load_json, quote
 
 _LARGEST_ROW = 1_000_000  # bytes of a reply, an image
 _MOST_LABELS = 10_000
+_LARGEST_SCORE = 1e30  # what is not a finite number fails this too, as does a whole number that no float can hold
 _VALUES_A_LABEL = 5  # commas, colons and brackets of {"label": "a", "score": 0.5},
 
 
@@ -51,7 +50,12 @@ def _scores(row: object, body: bytes) -> dict[str, float]:
     found: dict[str, float] = {}
     for one in row:
         label, score = (one.get("label"), one.get("score")) if isinstance(one, dict) else (None, None)
-        good = isinstance(label, (str, int)) and isinstance(score, (int, float)) and not isinstance(score, bool) and math.isfinite(score)
+        good = (
+            isinstance(label, (str, int))
+            and isinstance(score, (int, float))
+            and not isinstance(score, bool)
+            and abs(score) < _LARGEST_SCORE
+        )
         if not good or str(label) in found:
             raise _other(body)
         found[str(label)] = float(score)  # type: ignore[arg-type]
