@@ -3521,6 +3521,10 @@ left kidney</translation>
         <translation>un punto e virgola</translation>
     </message>
     <message>
+        <source>a text in it is too long</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
         <source>a token for endpoint {endpoint_id}</source>
         <translation>un token per l&apos;endpoint {endpoint_id}</translation>
     </message>
@@ -3741,6 +3745,10 @@ left kidney</translation>
         <translation>il suo stato è {made}</translation>
     </message>
     <message>
+        <source>its texts are packed in another way than an export&apos;s</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
         <source>its thumbnail is not a picture of at most {largest_thumbnail} bytes</source>
         <translation>la sua miniatura non è un&apos;immagine di al massimo {largest_thumbnail} byte</translation>
     </message>
@@ -3751,6 +3759,10 @@ left kidney</translation>
     <message>
         <source>its vectors are too long</source>
         <translation>i suoi vettori sono troppo lunghi</translation>
+    </message>
+    <message>
+        <source>its vectors cannot be</source>
+        <translation type="unfinished"></translation>
     </message>
     <message>
         <source>its width cannot be</source>
