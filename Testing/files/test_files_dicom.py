@@ -11,6 +11,7 @@ from dicom_support import write_image, write_series
 
 from MedImageParseLib.errors import InputError
 from MedImageParseLib.files.read import read_image
+from MedImageParseLib.imaging.geometry import acquisition_plane
 
 pydicom = pytest.importorskip("pydicom", reason="pydicom makes the series and is not installed")
 from pydicom.dataset import FileMetaDataset
@@ -404,3 +405,11 @@ def test_the_colored_one_among_gray_slices_is_named(tmp_path):
     write_image(tmp_path / "ct" / "fused.dcm", np.zeros((6, 8, 3), np.uint8), **place)
     with pytest.raises(InputError, match="partly colored; unlike the rest are fused.dcm"):
         read_image(tmp_path / "ct")
+
+
+@pytest.mark.parametrize("modality,is_film", [("US", True), ("XA", True), ("CT", False)])
+def test_a_film_has_no_volume_and_its_frames_are_its_plane_whatever_its_pixel_sizes(tmp_path, modality, is_film):
+    write_image(tmp_path / "cine.dcm", np.zeros((3, 6, 8), np.uint8), Modality=modality, NumberOfFrames=3, PixelSpacing=[1.0, 0.3])
+    volume, _warnings = read_image(tmp_path / "cine.dcm")
+    assert volume.is_film is is_film and volume.has_volume is not is_film
+    assert acquisition_plane(volume) == ("axial" if is_film else "sagittal")

@@ -194,9 +194,12 @@ def test_a_constant_volume_is_sent_with_a_warning(double):
     assert len(double.seen) >= 2
 
 
-def test_a_picture_is_not_for_the_3d_model(double):
+@pytest.mark.parametrize("kind", ["is_picture", "is_film"])
+def test_a_picture_is_not_for_the_3d_model_and_a_film_is_none_either(double, kind):
+    volume = Volume(np.zeros((1, 8, 8), np.uint8), **{kind: True})
     with pytest.raises(InputError, match="medimageparse"):
-        segment_volume(Volume(np.zeros((1, 8, 8), np.uint8), is_picture=True), ["cube"], double.client())
+        segment_volume(volume, ["cube"], double.client())
+    assert segment_slices(volume, ["cube"], double.client(), slices=[0]).report["prompts"][0]["volume_ml"] is None
 
 
 def test_a_color_volume_goes_as_luminance_in_3d_and_in_color_in_2d(double):

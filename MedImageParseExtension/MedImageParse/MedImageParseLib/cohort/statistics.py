@@ -57,7 +57,7 @@ def describe(volume: Volume, mask: CroppedMask) -> Statistics:
     mask = mask.trimmed()
     matrix = np.asarray(volume.ijk_to_ras, float)
     voxels = mask.count
-    volume_ml = None if volume.is_picture else voxels * abs(float(np.linalg.det(matrix[:3, :3]))) / 1000.0
+    volume_ml = None if not volume.has_volume else voxels * abs(float(np.linalg.det(matrix[:3, :3]))) / 1000.0
     if not voxels:
         return Statistics(0, volume_ml)
     inside = mask.voxels != 0

@@ -271,7 +271,9 @@ def _volume(
     modality = modality if modality.isalnum() and len(modality) <= 16 else ""
     is_picture = len(kept) == 1 and not places[kept[0]].has_place
     padding = padding_values(images[0].header)
-    return Volume(_evenly(voxels, stack, padding), stack.ijk_to_ras, modality, is_picture, padding)
+    is_homeless = all(places[number].position is None for number in kept)
+    is_film = len(kept) > 1 and is_homeless and modality in _PROJECTIONS | {"NM"}
+    return Volume(_evenly(voxels, stack, padding), stack.ijk_to_ras, modality, is_picture, padding, is_film=is_film)
 
 
 def _no_image(found: _Found, where: str) -> str:

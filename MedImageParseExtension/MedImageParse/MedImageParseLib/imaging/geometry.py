@@ -292,7 +292,7 @@ def acquisition_plane(volume: Volume) -> str:
         >>> acquisition_plane(Volume(np.zeros((6, 50, 70)), np.diag([1.0, 1.0, 4.0, 1.0])))
         'axial'
     """
-    if volume.is_picture:
+    if not volume.has_volume:
         return "axial"
     single = [axis for axis, size in enumerate(volume.shape_kji) if size == 1]
     odd = _odd_axis(volume.spacing_ijk[::-1])

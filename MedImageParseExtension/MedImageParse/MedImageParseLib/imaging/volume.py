@@ -72,6 +72,7 @@ class Volume:
             or sheared.
         modality: DICOM modality code ("CT", "MR", "US", "DX", …), "" where nobody said.
         is_picture: True for a 2D image file (PNG, JPEG, TIFF): it is sent as it is, never turned.
+        is_film: True for several pictures that have no place in the patient: frames of an ultrasound or X-ray film, views of a gamma camera.
         padding: what means "no data" (DICOM PixelPaddingValue, as the voxels are: rescaled, inverted): one value, or the two ends of a range
             of them; it takes no part in percentiles.
         forms: how the NIfTI file that this was read from states its position, for results on the same grid; None for others.
@@ -85,12 +86,18 @@ class Volume:
     padding: tuple[float, ...] = ()
     forms: NiftiForms | None = None
     shown_ijk_to_ras: np.ndarray | None = None
+    is_film: bool = False
 
     def __repr__(self) -> str:
         size = "x".join(str(length) for length in self.shape_kji)
         spacing = "x".join(f"{length:.4g}" for length in self.spacing_ijk[::-1])
         kind = " picture" if self.is_picture else f" {self.modality}" if self.modality else ""
         return f"<Volume{kind}: {size} voxels of {spacing} mm (kji), {self.voxels.dtype}{', color' if self.is_color else ''}>"
+
+    @property
+    def has_volume(self) -> bool:
+        """Whether its voxels fill a space, so that there are ml and a third dimension."""
+        return not (self.is_picture or self.is_film)
 
     @property
     def shown(self) -> Volume:

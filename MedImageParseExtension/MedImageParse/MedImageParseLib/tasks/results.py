@@ -92,7 +92,7 @@ class PromptResult:
             "found": self.found if self.is_done or self.found else None,
             "label": self.label,
             "voxels": voxels,
-            "volume_ml": None if volume.is_picture else float(f"{voxels * voxel_volume_ml(volume):.9g}"),
+            "volume_ml": None if not volume.has_volume else float(f"{voxels * voxel_volume_ml(volume):.9g}"),
             "terminology": _codes(self.text),
         }
         if self.agreement is not None:

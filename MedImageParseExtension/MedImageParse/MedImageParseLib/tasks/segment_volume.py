@@ -167,6 +167,11 @@ def _check(volume: Volume, prompts: list[str], group: str, log: RunLog) -> None:
     volume.check()
     if volume.is_picture:
         raise InputError("A 2D picture cannot go to MedImageParse 3D; use the model medimageparse for it.")
+    if volume.is_film:
+        raise InputError(
+            "The {count} pictures of this image have no place in the patient, so they are no volume for MedImageParse 3D; use the model medimageparse for them.",
+            count=volume.shape_kji[0],
+        )
     if is_constant(volume.voxels):
         log.warn("Every voxel of the volume has the same value; nothing can be seen in it.")
     if volume.is_color:
