@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import signal
 import time
@@ -90,6 +91,22 @@ def test_a_case_in_which_nothing_was_found_is_not_sent_again_for_its_missing_mas
     words = [word if word != "liver & spleen" else "unicorn" for word in batch_words(folder, double.url, "--write", "masks")]
     assert run(capsys, words)[0] == 0 and len(double.seen) == 3
     assert run(capsys, [*words, "--redo", "changed"])[0] == 0 and len(double.seen) == 3
+
+
+@pytest.mark.parametrize("place", ["append_line", "write_atomically"])
+def test_an_account_that_cannot_be_written_after_requests_is_exit_4(folder, double, capsys, monkeypatch, place):
+    from MedImageParseLib.cohort import manifest
+
+    def full(path, *_arguments):
+        raise (
+            OSError(errno.ENOSPC, "No space left on device")
+            if place == "append_line"
+            else UsageError("The file batch.csv cannot be written.")
+        )
+
+    monkeypatch.setattr(manifest, place, full)
+    status, _out, err = run(capsys, batch_words(folder, double.url))
+    assert status == 4 and "cannot be written" in error_of(err) and double.seen
 
 
 def test_a_table_gives_each_case_its_own_prompt_and_keeps_its_reference(folder, double, capsys):

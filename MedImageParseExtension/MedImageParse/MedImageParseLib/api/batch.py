@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from ..cohort.cases import BIDS_RESULTS, Case, Cases, find_cases, lines_of_stdin
 from ..cohort.manifest import MANIFEST, REDO, TABLE, WORK, Manifest, results_in
 from ..errors import UsageError
 from ..files.collisions import check_many_outputs
-from ..files.write import mask_paths, write_atomically
+from ..files.write import after_requests, mask_paths, write_atomically
 from ..imaging.volume import Volume
 from ..imaging.windows import choose_window
 from ..packages import require
@@ -243,7 +244,8 @@ def _rehearsed(plan: Plan[Settings], cases: list[Case], found: Cases) -> BatchRe
 
 
 def _result(plan: Plan[Settings], tally: Tally, manifest: Manifest, found: Cases) -> BatchResult:
-    table = manifest.write_table()
+    with after_requests() if tally.done or tally.failed else nullcontext():
+        table = manifest.write_table()
     done, failed = tally.done + tally.done_before, tally.failed + tally.failed_before
     failure = tally.stopped
     if failed and not failure:

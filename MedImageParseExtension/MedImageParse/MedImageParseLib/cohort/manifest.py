@@ -23,7 +23,7 @@ from typing import Any
 
 from ..configuration import append_line, locked, try_lock
 from ..errors import UsageError
-from ..files.write import csv_text, write_atomically
+from ..files.write import after_requests, csv_text, write_atomically
 from ..remedies import Sentence
 from .cases import parse_shard
 
@@ -99,7 +99,7 @@ class Manifest:
         """Write a case's line; it is on the disk when this returns.
 
         Raises:
-            UsageError: it could not be written (a full disk).
+            PartlyDone: it could not be written (a full disk), and the case has been sent by then.
         """
         line = json.dumps(entry, ensure_ascii=False, allow_nan=False) + "\n"
         with self._lock:
@@ -108,7 +108,8 @@ class Manifest:
                     append_line(self.path, line.encode("utf-8", "replace"))
             except (OSError, TimeoutError) as error:
                 why = getattr(error, "strerror", None) or "another program holds it"
-                raise UsageError("The file {path} cannot be written ({why}); make room there.", path=self.path, why=why) from error
+                with after_requests():
+                    raise UsageError("The file {path} cannot be written ({why}); make room there.", path=self.path, why=why) from error
             self.entries[str(entry["id"])] = entry
 
     def write_table(self) -> Path:
