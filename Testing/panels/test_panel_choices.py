@@ -199,3 +199,31 @@ def test_the_preview_says_what_is_wrong_with_values_that_are_no_numbers(opened):
     opened.host.click("optionsButton")
     opened.panel.options.drawPreview()
     assert opened.text("previewText").startswith("The image has 4 voxels that are not finite numbers")
+
+
+def test_an_endpoint_that_is_gone_is_shown_as_missing_and_nothing_is_sent_elsewhere(opened, endpoint):
+    from MedImageParseLib.profiles.profiles import ProfileStore
+
+    opened.makeReady(endpoint[0])
+    opened.run()
+    box = opened.host.find("profileComboBox")
+    ProfileStore().remove("Ward 3")
+    opened.panel.enter()
+    assert box.currentText == "Ward 3 (not found)" and not opened.host.find("runButton").enabled
+    assert "Ward 3 was not found on this computer" in opened.text("reasonLabel") and opened.text("reasonButton") == "Open endpoint settings"
+    opened.host.choose("profileComboBox", "Local demo")
+    assert [box.itemText(row) for row in range(box.count)] == ["Local demo"]
+    opened.host.find("runsButton").menu().actions()[0].trigger()
+    assert box.currentText == "Ward 3 (not found)" and "was not found" in opened.text("messageLabel") and opened.jobs == []
+
+
+def test_a_run_that_ends_with_the_scene_says_so(opened, endpoint):
+    from panel_support import Gate
+
+    opened.makeReady(endpoint[0])
+    endpoint[1].pause = gate = Gate()
+    opened.host.click("runButton")
+    opened.host.wait_until(gate.reached.is_set, 30)
+    opened.host.close_scene()
+    gate.open()
+    assert opened.text("messageLabel") == "The scene was closed, so the run was cancelled."

@@ -36,6 +36,7 @@ STATES = ("queued", "preparing", "running", "importing", "done", "failed", "canc
 ENDED = ("done", "failed", "cancelled", "dropped")
 # Stages that count finished requests; they are shown beside the stage of the requests still out, not in place of it.
 _COUNTED = ("slices", "replies")
+CANCELLED = "Cancelled."  # by the person
 
 _numbers = itertools.count(1)
 
@@ -249,7 +250,7 @@ class JobQueue:
         self._changed.setdefault(job, False)
         return job
 
-    def cancel(self, job: Job, sentence: str = "Cancelled.") -> bool:
+    def cancel(self, job: Job, sentence: str = CANCELLED) -> bool:
         """Stop a job. It has ended when this returns; whatever its worker still brings is thrown away.
 
         Returns:
@@ -262,7 +263,7 @@ class JobQueue:
         self._tell_changes()
         return True
 
-    def cancel_all(self, reason: str = "Cancelled.") -> None:
+    def cancel_all(self, reason: str = CANCELLED) -> None:
         """Stop every job, those that wait first, so that none of them starts."""
         for job in reversed(self.jobs):
             self.cancel(job, reason)
@@ -345,7 +346,7 @@ class JobQueue:
 
     def _drop_if_useless(self, job: Job) -> None:
         if job.cancellation.is_cancelled:
-            self._end(job, "cancelled", "Cancelled.", Cancelled())
+            self._end(job, "cancelled", CANCELLED, Cancelled())
             return
         try:
             why = job.stale()

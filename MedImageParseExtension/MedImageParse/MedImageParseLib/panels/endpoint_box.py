@@ -95,6 +95,7 @@ class EndpointBox:
         if demo is not None:
             demo.listen(self._demoChanged)
         self._choice = Choice(ui.profileComboBox, (), self._chosen)
+        self._offered: list[tuple[str, str]] = []
         ui.checkButton.connect("clicked()", self.check)
         ui.demoButton.connect("clicked()", self._demoClicked)
         self._engines: list[Added] = []
@@ -141,8 +142,18 @@ class EndpointBox:
         self._costs = {name: costs(name) for name in self._profiles if name != LOCAL_DEMO}
         self._engines = [engine for engine in added_engines() if engine.engine]  # one whose record is damaged cannot be started
         self._fillEngines()
-        self._choice.fill([(name, _("Local demo") if name == LOCAL_DEMO else name) for name in self._profiles])
         self.show()
+
+    def _fill(self) -> None:
+        """Offer the profiles, and show as missing the one that was chosen where it is not there: nothing else is taken for it in silence."""
+        chosen = self._parameters[self._role]
+        entries = [(name, _("Local demo") if name == LOCAL_DEMO else name) for name in self._profiles]
+        if chosen not in self._profiles:
+            entries.append((chosen, _("{name} (not found)").format(name=chosen)))
+        if entries != self._offered:
+            self._offered = entries
+            self._choice.fill(entries)
+        self._choice.set(chosen)
 
     def choose(self, name: str) -> None:
         """Choose a profile by name, as the person would."""
@@ -158,7 +169,7 @@ class EndpointBox:
     def show(self) -> None:
         """Show choice and status as they are."""
         ui = self._ui
-        self._choice.set(self._parameters[self._role])
+        self._fill()
         icon, sentence = self._statusNow()
         self._icons.show(ui.statusIcon, icon)
         if sentence == self._signIn:
@@ -202,7 +213,7 @@ class EndpointBox:
         """Why nothing can be sent, "" where it can."""
         profile = self.profile()
         if profile is None:
-            return _("Choose an endpoint.")
+            return _("The endpoint {name} was not found on this computer. Choose another, or add it in Settings.").format(name=self.name)
         if profile.name == LOCAL_DEMO and self.demo.isStarted and not self.demo.url:
             return _("The local demo is starting.")
         if profile.name == LOCAL_DEMO and not self.demo.isStarted and not self.isGood:

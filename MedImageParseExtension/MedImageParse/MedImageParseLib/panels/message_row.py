@@ -9,7 +9,7 @@ import qt
 from slicer.i18n import tr as _
 
 from ..errors import ConsentError, EndpointError, MedImageParseError
-from ..logic.jobs import Job
+from ..logic.jobs import CANCELLED, Job
 from ..profiles.profiles import LOCAL_DEMO
 from ..signin.auth import SIGN_INS, SignInError
 from .sentences import jobWords, requestId, words
@@ -121,7 +121,7 @@ class MessageRow:
     def sayWhyNot(self, job: Job, cancelled: str = "") -> None:
         """Say why a job that is not done ended. Args: job: it. cancelled: the sentence where the person stopped it."""
         if job.state == "cancelled":
-            self.say(cancelled or jobWords(job))
+            self.say(cancelled if cancelled and job.sentence == CANCELLED else jobWords(job))
         else:
             self.say(jobWords(job), job.error or MedImageParseError(job.sentence))
 

@@ -5830,10 +5830,6 @@ chest x-ray no finding</translation>
 <context>
     <name>panels.endpoint_box</name>
     <message>
-        <source>Choose an endpoint.</source>
-        <translation>Scegliere un endpoint.</translation>
-    </message>
-    <message>
         <source>Demo engine, not {model}; it needs nothing</source>
         <translation>Motore dimostrativo, non {model}; non richiede nulla</translation>
     </message>
@@ -5906,6 +5902,10 @@ chest x-ray no finding</translation>
         <translation>La demo usa caratteristiche classiche dell&apos;immagine e non gestisce il testo. Scegliere un endpoint MedImageInsight.</translation>
     </message>
     <message>
+        <source>The endpoint {name} was not found on this computer. Choose another, or add it in Settings.</source>
+        <translation>L&apos;endpoint {name} non è stato trovato su questo computer. Sceglierne un altro o aggiungerlo nelle impostazioni.</translation>
+    </message>
+    <message>
         <source>The local demo is starting.</source>
         <translation>La demo locale si sta avviando.</translation>
     </message>
@@ -5928,6 +5928,10 @@ chest x-ray no finding</translation>
     <message>
         <source>license not stated</source>
         <translation>licenza non indicata</translation>
+    </message>
+    <message>
+        <source>{name} (not found)</source>
+        <translation>{name} (non trovato)</translation>
     </message>
 </context>
 <context>
