@@ -13,6 +13,9 @@ from PIL import Image
 from doubles.insight import InsightDouble
 from MedImageParseLib.cli.main import main
 from MedImageParseLib.search.index import EmbeddingIndex
+from MedImageParseLib.search.labels import PlaceLabel
+from MedImageParseLib.search.records import Record
+from MedImageParseLib.tasks.labelling import from_headers
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +103,18 @@ def test_a_dicom_field_becomes_a_label_and_one_that_identifies_only_a_number(fol
     status, out, err = label("--set", "patient", "--dicom", "PatientName")
     assert status == 0 and "patient\tpatient 1\t1" in out and "identify people" in err
     assert SECRET.encode() not in (folder / "a.index").read_bytes() and b"Mustermann" not in (folder / "a.index").read_bytes()
+
+
+def test_a_number_in_place_of_a_name_is_not_given_to_somebody_else_where_files_are_no_longer_read():
+    records = {
+        number: Record(f"{number:064x}", series=f"series-{number}", source=f"/{number}", vector=np.ones(2), slice_index=0, plane="axial")
+        for number in range(3)
+    }
+    people = {"/0": None, "/1": "Anna", "/2": "Berta"}  # the first file is gone
+    held = [PlaceLabel("patient", "patient 1", "series-0"), PlaceLabel("patient", "patient 2", "series-1")]
+    made = from_headers(records, "patient", lambda path, _uid: people[path], is_identifying=True, held=held)
+    assert [(one.series, one.label) for one in made.labels] == [("series-1", "patient 2"), ("series-2", "patient 3")]
+    assert "may be those of the same people" in made.notes[0]
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from .embed import open_index
 from .insight_options import LabelOptions, Path_, RetrievalOptions
 
 if TYPE_CHECKING:
-    from ..search.labels import LabelCounts
+    from ..search.labels import LabelCounts, PlaceLabel
     from ..search.records import Record
     from ..tasks.labelling import Labelling
     from ..tasks.retrieval import RetrievalResult, Worst
@@ -70,7 +70,7 @@ def index_label(
     names = [source] if isinstance(source, str) and source else list(source)
     with open_index(index) as opened:
         records = opened.records()
-        made = _labelling(records, set, given[0], names, options)
+        made = _labelling(records, set, given[0], names, options, opened.labels(set) if options.dicom else [])
         added = opened.add_labels(made.labels, replace=not options.beside)
         written = {one.set for one in made.labels}
         sets = [one for one in opened.label_sets() if one.set in written]
@@ -92,7 +92,10 @@ def index_unlabel(index: Path_, *, set: str) -> int:
         return opened.remove_labels(set)
 
 
-def _labelling(records: dict[int, Record], name: str, kind: str, names: Sequence[str], options: LabelOptions) -> Labelling:
+def _labelling(
+    records: dict[int, Record], name: str, kind: str, names: Sequence[str], options: LabelOptions, held: Sequence[PlaceLabel]
+) -> Labelling:
+    """Labels as the options say; `held` are those that the set has, for a DICOM field."""
     from ..tasks import labelling
 
     if kind == "csv":
@@ -112,14 +115,14 @@ def _labelling(records: dict[int, Record], name: str, kind: str, names: Sequence
             found = read_fields(path, [dicom], uid)
             return None if found is None else found.get(dicom, "")
 
-        return labelling.from_headers(records, name, read, is_identifying=dicom in IDENTIFYING, numbered=_numbered(dicom))
+        return labelling.from_headers(records, name, read, is_identifying=dicom in IDENTIFYING, numbered=_numbered(dicom), held=held)
     if kind == "segments":
         from ..cohort.labels import read_labels
         from ..imaging.volume import Volume
 
-        held = read_labels(Path(options.segments or ""))
-        grid = Volume(np.broadcast_to(np.uint8(0), held.shape_kji), held.ijk_to_ras)
-        return labelling.from_segments(records, name, grid, held.masks, names, least=options.least, absent=options.absent)
+        found = read_labels(Path(options.segments or ""))
+        grid = Volume(np.broadcast_to(np.uint8(0), found.shape_kji), found.ijk_to_ras)
+        return labelling.from_segments(records, name, grid, found.masks, names, least=options.least, absent=options.absent)
     return labelling.by_choice(records, name, options.label, list(options.ids), names)
 
 

@@ -5,6 +5,7 @@ Every function gives labels and says what it found no place for; `EmbeddingIndex
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -166,8 +167,9 @@ def from_folders(records: Mapping[int, Record], name: str, level: int = 1) -> La
 
 
 def from_headers(
-    records: Mapping[int, Record], name: str, read: Callable[[str, str], str | None], *, is_identifying: bool, numbered: str = "patient"
-) -> Labelling:
+    records: Mapping[int, Record], name: str, read: Callable[[str, str], str | None], *, is_identifying: bool, numbered: str = "patient",
+    held: Iterable[PlaceLabel] = (),
+) -> Labelling:  # fmt: skip
     """A value of each series' DICOM header as its label.
 
     Args:
@@ -176,19 +178,26 @@ def from_headers(
         read: gives the value for a path and a series' UID; "" where the field is empty, None where there is no DICOM file any more.
         is_identifying: the values must not be stored; numbers take their place, equal for equal values.
         numbered: what such a number is called.
+        held: the set's labels so far. Those of series that are not read stay, and their numbers are not given to others.
 
     Raises:
         UsageError: nothing was found.
     """
-    made, numbers = Labelling(), dict[str, int]()
+    made, values = Labelling(), dict[str, str]()
     for series, path, uid in _files_of(records):
         value = read(path, uid)
         if not value:
             made.unmatched.append(os.path.basename(path))
             continue
-        if is_identifying:
-            value = f"{numbered} {numbers.setdefault(value, len(numbers) + 1)}"
-        made.labels.append(PlaceLabel(name, value[:LONGEST_LABEL], series))
+        values[series] = value
+    if is_identifying:
+        staying = {one.label for one in held if one.series not in values}
+        free = (label for label in (f"{numbered} {number}" for number in itertools.count(1)) if label not in staying)
+        numbers = {value: next(free) for value in dict.fromkeys(values.values())}
+        values = {series: numbers[value] for series, value in values.items()}
+        if staying:
+            made.notes.append("Images whose files were not read keep their numbers, which may be those of the same people.")
+    made.labels = [PlaceLabel(name, value[:LONGEST_LABEL], series) for series, value in values.items()]
     if is_identifying:
         made.notes.append(f"The values identify people, so the index keeps numbers in their place ({numbered} 1, {numbered} 2, …).")
     return _found(made, Sentence("no image of the index has a DICOM file with that field"))
