@@ -109,6 +109,12 @@ def test_an_account_that_cannot_be_written_after_requests_is_exit_4(folder, doub
     assert status == 4 and "cannot be written" in error_of(err) and double.seen
 
 
+def test_an_error_of_the_sending_process_names_the_command_that_was_started(folder, capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["/somewhere/mip.py"])
+    status, _out, err = run(capsys, batch_words(folder, "http://127.0.0.1:9/score", "--retries", "1"))
+    assert status == 3 and "`mip.py serve`" in error_of(err)
+
+
 def test_a_table_gives_each_case_its_own_prompt_and_keeps_its_reference(folder, double, capsys):
     table = folder / "images" / "cases.csv"
     table.write_text("image,id,prompt,reference\nc0.nii.gz,first,spleen,ref.nii.gz\nc1.nii.gz,,,\n")

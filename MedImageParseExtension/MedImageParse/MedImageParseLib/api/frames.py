@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -116,13 +117,10 @@ def segment_frames(
     cancellation.check()
     results: list[SegmentationResult] = []
     failure, kind = "", None
-    with connected(client, endpoint, profile, given["model"], cancellation, connection) as used:
+    with _folders(options), connected(client, endpoint, profile, given["model"], cancellation, connection) as used:
         given = given | {"client": used, "cancellation": cancellation, "progress": _steps_of(progress)}
         for number, (reading, own) in enumerate(zip(readings, frames)):
             progress("frames", number, len(readings))
-            for folder in _FOLDERS:
-                if getattr(options, folder):
-                    make_folder(getattr(options, folder))
             try:
                 result = segment_one(reading.volume, options=own, **given)
             except (EndpointError, PartlyDone) as error:
@@ -140,6 +138,19 @@ def segment_frames(
             progress("frames", len(readings), len(readings))
     report = _report(results, len(readings))
     return FramesResult(results, report | {"kind": kind or report["kind"]}, failure)
+
+
+@contextmanager
+def _folders(options: SegmentOptions) -> Iterator[None]:
+    """Make the folders that those of the frames lie in; one that nothing came into goes again."""
+    folders = [Path(path).expanduser() for name in _FOLDERS if (path := getattr(options, name))]
+    made = [make_folder(folder) for folder in folders if not folder.exists()]
+    try:
+        yield
+    finally:
+        for folder in made:
+            with suppress(OSError):  # it is not empty
+                folder.rmdir()
 
 
 def _of_frame(options: SegmentOptions, frame: str) -> SegmentOptions:

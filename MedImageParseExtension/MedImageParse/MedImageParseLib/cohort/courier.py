@@ -33,7 +33,7 @@ from typing import Any, BinaryIO
 
 from .. import errors
 from ..errors import Cancelled, EndpointError, MedImageParseError
-from ..program import python_executable
+from ..program import NAME_FOR_PROCESSES, command_name, python_executable
 from ..progress import Cancellation, Progress, no_progress
 from ..tasks.run import about_of
 from ..transport.about import About
@@ -99,7 +99,7 @@ class Courier:
         self._process: subprocess.Popen | None = None  # begun with the first case that is due
 
     def _begin(self) -> subprocess.Popen:
-        environment = dict(os.environ)
+        environment = os.environ | {NAME_FOR_PROCESSES: command_name()}
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(_PACKAGE.parent), environment.get("PYTHONPATH", ""))))
         apart: dict[str, Any] = {"creationflags": 0x00000200} if sys.platform == "win32" else {"start_new_session": True}
         process = subprocess.Popen(
