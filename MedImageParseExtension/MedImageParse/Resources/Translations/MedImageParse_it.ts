@@ -3522,7 +3522,7 @@ left kidney</translation>
     </message>
     <message>
         <source>a text in it is too long</source>
-        <translation type="unfinished"></translation>
+        <translation>un testo in esso è troppo lungo</translation>
     </message>
     <message>
         <source>a token for endpoint {endpoint_id}</source>
@@ -3746,7 +3746,7 @@ left kidney</translation>
     </message>
     <message>
         <source>its texts are packed in another way than an export&apos;s</source>
-        <translation type="unfinished"></translation>
+        <translation>i suoi testi sono compressi in modo diverso da quelli di un&apos;esportazione</translation>
     </message>
     <message>
         <source>its thumbnail is not a picture of at most {largest_thumbnail} bytes</source>
@@ -3762,7 +3762,7 @@ left kidney</translation>
     </message>
     <message>
         <source>its vectors cannot be</source>
-        <translation type="unfinished"></translation>
+        <translation>i suoi vettori non sono possibili</translation>
     </message>
     <message>
         <source>its width cannot be</source>
