@@ -105,7 +105,6 @@ class DirectClient:
         max_reply_bytes: int = 0,
         model: str = "",
         work: int = 0,
-        slow_again: bool = True,
     ) -> DirectReply:
         if cancellation is not None:
             cancellation.check()

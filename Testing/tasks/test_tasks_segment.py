@@ -106,14 +106,15 @@ def test_a_failure_of_the_only_request_is_raised(double):
 class FailingClient:
     """Fails on the requests whose number (from 0) is in `failing`."""
 
-    def __init__(self, double: EndpointDouble, failing: set[int]):
-        self._inner, self._failing, self._count = double.client(), failing, -1
+    def __init__(self, double: EndpointDouble, failing: set[int], fault: EndpointError | None = None):
+        self._inner, self._failing, self.count = double.client(), failing, 0
+        self._fault = fault or EndpointError("The endpoint is gone.", tries=3, request_id="last")
         self.dialect, self.body_limit, self.max_in_flight, self.name = "azureml", 10**8, 1, "http://127.0.0.1/score"
 
     def send(self, body, **options):
-        self._count += 1
-        if self._count in self._failing:
-            raise EndpointError("The endpoint is gone.", tries=3, request_id="last")
+        self.count += 1
+        if self.count - 1 in self._failing:
+            raise self._fault
         return self._inner.send(body, **options)
 
 
@@ -136,6 +137,26 @@ def test_slices_that_were_done_before_a_failure_are_kept_and_the_others_are_name
     assert result.failure and result.prompts[0].found and not result.prompts[0].is_done
     warning = next(warning for warning in result.report["warnings"] if "5" in warning)
     assert "6" in warning and "3" not in warning.split(":")[1]
+
+
+@pytest.mark.parametrize("code", ["424", "413", "500", "reply-form"])
+@pytest.mark.parametrize("orient", ["trained", "vote"])
+def test_a_slice_that_the_endpoint_cannot_answer_is_named_and_the_others_are_done(double, code, orient):
+    fault = EndpointError("The model failed on this.", code=code)
+    views = 4 if orient == "vote" else 1
+    result = segment_slices(phantom("uint8"), ["rod"], FailingClient(double, {views}, fault), slices=[3, 4, 5, 6], orient=orient)
+    whole = segment_slices(phantom("uint8"), ["rod"], double.client(), slices=[3, 5, 6], orient=orient)
+    assert result.failure.startswith("1 of 4 slices could not be segmented: slice 4: ") and result.failure in result.report["warnings"]
+    assert np.array_equal(result.prompts[0].mask.full(), whole.prompts[0].mask.full()) and whole.prompts[0].found
+    assert len(double.seen) == 2 * 3 * views  # no further rotation of the slice that failed is sent
+
+
+@pytest.mark.parametrize(("code", "most"), [("424", 5), ("504", 2), ("reply-form", 1), ("401", 1)])
+def test_an_endpoint_that_answers_no_slice_is_not_asked_for_all_of_them(double, code, most):
+    client = FailingClient(double, set(range(99)), EndpointError("No.", code=code))
+    with pytest.raises(EndpointError, match="No"):
+        segment_slices(phantom("uint8"), ["rod"], client, slices=list(range(9)))
+    assert client.count == most
 
 
 def test_a_failure_before_anything_is_done_is_raised(double):

@@ -25,19 +25,13 @@ from ..search.compare import volume_vector
 from ..search.unusual import study_vector
 from ..wire import medimageinsight
 from .preprocessing import PictureMaker, Preprocessing, encode_square, has_content, hash_of
-from .run import Client, RunLog
+from .run import OF_AN_IMAGE, TOO_MUCH, TOO_SLOW, Client, Patience, RunLog
 
 MODEL = VECTORS.name
 AT_ONCE, BATCH = 4, 4  # the published sample keeps five single images on their way; an endpoint that takes less says 429 and gets less
 MOST_AT_ONCE, MOST_IN_BATCH = 64, 64
 _AHEAD = 4  # requests made ready in advance
-# Faults of a request that fewer images in it mend, and those that may be one image's own.
-_TOO_SLOW = {"408", "504"}
-_TOO_MUCH = {"413", *_TOO_SLOW}
 _SLOW_PAUSE_S = 10.0  # before less is sent to a model that its gateway gave up waiting for (504): it may still be computing
-_OF_AN_IMAGE = _TOO_MUCH | {"400", "422", "424", "500", "bad-vector"}
-_HOPELESS_AT_FIRST, _HOPELESS = 5, 20  # images in a row that fail: while none has come yet, and after some have
-_HOPELESS_SLOW = 2  # those that are too slow alone, while none has come yet: each of them keeps the model busy
 _SAME_FACTOR = 1e-4
 LOCAL_ENGINE_WARNING = "These vectors come from the {engine}."
 
@@ -229,7 +223,7 @@ class Embedder:
             except MedImageParseError as error:
                 if not sending.may_go_on(error, batch):
                     sending.has_failed = True
-                elif error.code in _TOO_SLOW:
+                elif error.code in TOO_SLOW:
                     sending.was_slow_for(batch, error.code)
                 raise
 
@@ -274,7 +268,8 @@ class _Sending:
         self._log = embedder._log
         self._waiting: dict[Future, list[Picture]] = {}
         self._failure: MedImageParseError | None = None
-        self._done = self._in_a_row = 0
+        self._done = 0
+        self._patience = Patience()
         self._later: list[list[Picture]] = []  # failed requests that wait until it is clear that the endpoint can do anything at all
         self._is_in_doubt = False
         self._slow: dict[str, str] = {}  # contents that the model was too slow for, and how that showed
@@ -334,10 +329,10 @@ class _Sending:
 
     def may_go_on(self, error: MedImageParseError, batch: list[Picture]) -> bool:
         """Whether this failure of a request is no reason to stop: fewer images may do, or one of them is to blame."""
-        if len(batch) > 1 and error.code in _TOO_MUCH:
+        if len(batch) > 1 and error.code in TOO_MUCH:
             return True
         # The first reply tells which model answers; once it has been the right one, an unusable row is that picture's matter.
-        return self._refused is not None and (error.code in _OF_AN_IMAGE or (error.code == "wrong-model" and self._done > 0))
+        return self._refused is not None and (error.code in OF_AN_IMAGE or (error.code == "wrong-model" and self._done > 0))
 
     def _fill(self, batches: Iterator[list[Picture]], pool: ThreadPoolExecutor) -> None:
         while self._failure is None and not self._is_in_doubt and len(self._waiting) < self._embedder._at_once + 2 * _AHEAD:
@@ -382,7 +377,7 @@ class _Sending:
         batch = self._waiting.pop(future)
         error = _NotSent() if future.cancelled() else future.exception()
         if error is None:
-            self._in_a_row = 0
+            self._patience.came()
             return [Embedded(picture, vector) for picture, vector in zip(batch, future.result(), strict=True)]
         if not isinstance(error, MedImageParseError):
             raise error
@@ -394,7 +389,7 @@ class _Sending:
         if self._failure is not None or not self.may_go_on(error, batch):
             self._failure = self._failure or error
         elif len(batch) > 1:
-            if error.code in _TOO_MUCH:
+            if error.code in TOO_MUCH:
                 self._embedder._batch = max(1, min(self._embedder._batch, len(batch) // 2))
             is_doubtful = not self._done and error.code != "413"
             if self._is_in_doubt and is_doubtful:
@@ -403,10 +398,8 @@ class _Sending:
                 self._is_in_doubt = is_doubtful
                 self._halve(batch, pool)
         elif self._refused is not None:
-            self._in_a_row += 1
             self._refused(batch[0], error)
-            at_first = _HOPELESS_SLOW if error.code == "504" else _HOPELESS_AT_FIRST
-            if self._in_a_row >= (_HOPELESS if self._done else at_first):
+            if not self._patience.failed(error, self._done > 0):
                 self._failure = error
                 self.has_failed = True
         return []

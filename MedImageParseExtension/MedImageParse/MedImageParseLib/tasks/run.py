@@ -216,7 +216,7 @@ class RunLog:
                     max_reply_bytes=largest_reply,
                     model=self.model,
                     work=work,
-                    slow_again=slow_again,
+                    **({} if slow_again else {"slow_again": False}),
                 )
             except MedImageParseError as error:
                 with self._lock:
@@ -282,6 +282,40 @@ def summed(reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return report
 
 
+# Faults that a request with fewer images in it mends, and those that may be one image's own.
+TOO_SLOW = frozenset({"408", "504"})
+TOO_MUCH = TOO_SLOW | {"413"}
+OF_AN_IMAGE = TOO_MUCH | {"400", "422", "424", "500", "bad-vector"}
+
+
+class Patience:
+    """How many images in a row may fail before the endpoint is to blame, and not they."""
+
+    _AT_FIRST, _SLOW_AT_FIRST, _LATER = (
+        5,
+        2,
+        20,
+    )  # while nothing has come yet; those too slow alone keep the model busy; after something has
+
+    def __init__(self) -> None:
+        self._in_a_row = 0
+
+    def came(self) -> None:
+        """An image has its answer."""
+        self._in_a_row = 0
+
+    def failed(self, error: MedImageParseError, has_any_come: bool) -> bool:
+        """Count an image that failed; whether it is worth going on.
+
+        Args:
+            error: of the image.
+            has_any_come: whether any other image of the run has had its answer.
+        """
+        self._in_a_row += 1
+        at_first = self._SLOW_AT_FIRST if error.code == "504" else self._AT_FIRST
+        return self._in_a_row < (self._LATER if has_any_come else at_first)
+
+
 class NotSent(MedImageParseError):
     """Raised by a connection that only counts what would be sent; the other requests of the run are prepared all the same."""
 
@@ -289,9 +323,14 @@ class NotSent(MedImageParseError):
 
 
 def run_all(
-    jobs: list[Callable[[], None]], log: RunLog, at_once: int, stage: str = "replies", per_item: int = 1
+    jobs: list[Callable[[], None]],
+    log: RunLog,
+    at_once: int,
+    stage: str = "replies",
+    per_item: int = 1,
+    goes_on: Callable[[int, MedImageParseError], bool] | None = None,
 ) -> MedImageParseError | None:
-    """Run jobs, at most `at_once` at a time, in order; stop starting new ones at the first failure.
+    """Run jobs, at most `at_once` at a time, in order; stop starting new ones at the first failure that concerns more than its own job.
 
     Args:
         jobs: what to do, each a request.
@@ -299,9 +338,10 @@ def run_all(
         at_once: most jobs at the same time.
         stage: what an item is called, in the plural.
         per_item: how many jobs in a row make up an item, such as a slice's four rotations; it is done when all of them are.
+        goes_on: told the number of a job that failed, and why; says whether that concerns this job only. None: no failure does.
 
     Returns:
-        the first failure, None where all went through. Jobs that finished have delivered their results; they are kept.
+        the failure that stopped the run, None where none did. Jobs that finished have delivered their results; they are kept.
 
     Raises:
         Cancelled, and whatever is no MedImageParseError.
@@ -323,9 +363,10 @@ def run_all(
         try:
             job()
         except MedImageParseError as error:
-            with lock:
-                failure.append(error)
-            return
+            if goes_on is None or not goes_on(number, error):
+                with lock:
+                    failure.append(error)
+                return
         with lock:
             missing[number // per_item] -= 1
             if not missing[number // per_item]:

@@ -20,11 +20,13 @@ from ..prompts.advice import advice
 from ..remedies import Sentence
 from ..wire import medimageparse
 from .results import SegmentationResult, empty_results
-from .run import Client, RunLog, run_all
+from .run import OF_AN_IMAGE, Client, Patience, RunLog, run_all
+from .tally import listed_by_reason, why
 
 MODEL = SLICES.name
 ORIENTS = ("trained", "radiological", "vote")
 _VOTES = 4
+_OF_A_REPLY = {"reply-form", "reply-shape", "wrong-model", "not-json", "truncated"}
 # slice_done(prompt number from 0, slice index, mask of that slice on the volume's grid), called in a worker thread.
 SliceDone = Callable[[int, int, CroppedMask], None]
 
@@ -72,7 +74,8 @@ def segment_slices(
         cancellation: stops the run: Cancelled is raised, and requests on their way are given up.
 
     Returns:
-        SegmentationResult; its `failure` is set where some slices went through and then one failed.
+        SegmentationResult; its `failure` is set where some slices went through and others did not. A slice that the endpoint cannot answer
+        is named there, and the others are done.
 
     Raises:
         InputError, UsageError: nothing was sent. EndpointError: nothing came back that can be used. Cancelled.
@@ -95,10 +98,13 @@ def segment_slices(
     requests = [_Request(index, view, members) for index in indices for view, members in views]
     tally = _Tally(len(prompts), keep_probabilities)
     observer = _Observer(slice_done, views, tally, volume.shape_kji) if slice_done else None
-    jobs = [_job(request, eight_bit, prompts, client, log, tally, observer) for request in requests]
-    failure = run_all(jobs, log, client.max_in_flight, "slices", per_item=len(views))
-    if failure is not None and not tally.counts:
-        raise failure
+    given_up = _GivenUp(requests, tally)
+    jobs = [given_up.unless(request, _job(request, eight_bit, prompts, client, log, tally, observer)) for request in requests]
+    failure = run_all(jobs, log, client.max_in_flight, "slices", per_item=len(views), goes_on=given_up)
+    if not tally.counts and (first := failure or given_up.first) is not None:
+        raise first
+    if given_up.first is not None:
+        log.warn(given_up.sentence(len(indices)))
     with log.timed("decode"):
         _gather(results, tally, views, indices, volume, failure, log)
     report = log.report(
@@ -108,7 +114,8 @@ def segment_slices(
     report.kind = failure.kind if failure else None
     report.window_reason = chosen.why or None
     report.prompts = [log.entry(result, volume) for result in results]
-    return SegmentationResult(volume, results, report.as_dict(), str(failure) if failure else "")
+    what_failed = failure or given_up.sentence(len(indices))
+    return SegmentationResult(volume, results, report.as_dict(), str(what_failed))
 
 
 def plane_to_send(volume: Volume, plane: str, slices: object) -> str:
@@ -217,6 +224,58 @@ class _Tally:
         votes = np.zeros_like(mean, np.uint8) + votes
         tie = (2 * votes == count) & (mean >= 0.5)
         return ((2 * votes > count) | tie).astype(np.uint8), votes
+
+
+class _GivenUp:
+    """The slices that the endpoint could not answer, which is no reason to give up the others."""
+
+    def __init__(self, requests: list[_Request], tally: _Tally):
+        self._requests, self._tally = requests, tally
+        self._patience = Patience()
+        self._answers = 0
+        self._errors: dict[int, MedImageParseError] = {}
+
+    def __call__(self, number: int, error: MedImageParseError) -> bool:
+        """Take down the slice of a request that failed. Returns whether that concerns this slice only."""
+        with self._tally.lock:
+            answers = sum(self._tally.counts.values())
+            if answers > self._answers:
+                self._answers = answers
+                self._patience.came()
+            # A first reply that cannot be read comes from another model; once it has been the right one, it is that slice's matter.
+            is_own = error.code in OF_AN_IMAGE or (error.code in _OF_A_REPLY and answers > 0)
+            if not is_own or not self._patience.failed(error, answers > 0):
+                return False
+            self._errors.setdefault(self._requests[number].index, error)
+            return True
+
+    def unless(self, request: _Request, job: Callable[[], None]) -> Callable[[], None]:
+        """The job; nothing where another request for its slice has failed.
+
+        Args:
+            request: what the job sends.
+            job: sends it.
+        """
+        return lambda: None if request.index in self._errors else job()
+
+    @property
+    def first(self) -> MedImageParseError | None:
+        """The first error."""
+        return next(iter(self._errors.values()), None)
+
+    def sentence(self, chosen: int) -> str:
+        """Which of so many slices are missing, and why; "" where none is."""
+        by_reason: dict[str, list[str]] = {}
+        for index, error in sorted(self._errors.items(), key=lambda each: each[0]):
+            by_reason.setdefault(why(error), []).append(Sentence("slice {index}", index=index))
+        if not by_reason:
+            return ""
+        return Sentence(
+            "{count} of {chosen} slices could not be segmented: {reasons}",
+            count=len(self._errors),
+            chosen=chosen,
+            reasons=listed_by_reason(by_reason),
+        )
 
 
 class _Observer:

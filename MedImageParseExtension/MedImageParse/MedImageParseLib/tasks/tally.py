@@ -66,6 +66,16 @@ def why(error: MedImageParseError) -> str:
     return _TOO_MUCH.get(error.code) or str(error)
 
 
+def listed_by_reason(given_up: Mapping[str, Sequence[str]]) -> Sentence:
+    """What could not be answered, and why.
+
+    Args:
+        given_up: why -> what a person calls the images.
+    """
+    reasons = [Sentence("{listed}: {why}", listed=few(names, between="; "), why=reason) for reason, names in given_up.items()]
+    return few(reasons, _REASONS, " ")
+
+
 def what_failed(tallies: Sequence[InputTally], given_up: Mapping[str, Sequence[str]], failure: MedImageParseError | None) -> str:
     """The sentence for what stopped a run half-way and for what it could not use; "" where all went through.
 
@@ -95,13 +105,12 @@ def what_failed(tallies: Sequence[InputTally], given_up: Mapping[str, Sequence[s
             )
         )
     if given_up:
-        reasons = [Sentence("{listed}: {why}", listed=few(names, between="; "), why=reason) for reason, names in given_up.items()]
         parts.append(
             Sentence(
                 "{count} of {chosen} pictures could not be embedded, and the next run tries them again: {reasons}",
                 count=sum(map(len, given_up.values())),
                 chosen=sum(tally.chosen for tally in tallies),
-                reasons=few(reasons, _REASONS, " "),
+                reasons=listed_by_reason(given_up),
             )
         )
     return joined(parts)
