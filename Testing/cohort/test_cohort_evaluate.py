@@ -206,6 +206,12 @@ def test_a_reference_that_fits_two_predictions_is_refused(cohort):
         evaluate(cohort / "truth", cohort / "made", names=cohort / "names.json")
 
 
+def test_a_ct_in_place_of_a_labelmap_is_told_at_once(tmp_path):
+    nibabel.save(nibabel.Nifti1Image(np.arange(-1000, 1000, dtype=np.int16).reshape(10, 10, 20), AFFINE), tmp_path / "ct.nii.gz")
+    with pytest.raises(InputError, match="below 0, as a CT does"):
+        evaluate(tmp_path / "ct.nii.gz", tmp_path / "ct.nii.gz")
+
+
 def test_a_damaged_prediction_is_one_failed_case_and_not_the_end(cohort):
     (cohort / "made" / "case1.nii.gz").write_bytes(b"no image")
     result = evaluate(cohort / "truth", cohort / "made", names=cohort / "names.json")

@@ -148,6 +148,10 @@ def _whole_numbers(volume: Volume, path: Path) -> np.ndarray:
         if not np.array_equal(whole, voxels):
             raise InputError("{name} holds broken numbers; a reference or prediction is a labelmap of whole numbers.", name=path.name)
         voxels = whole.astype(np.int64)
+    if voxels.size and int(voxels.min()) < -1:  # -1 marks what does not count in some collections
+        raise InputError(
+            "{name} holds values below 0, as a CT does; a reference or prediction is a labelmap of whole numbers.", name=path.name
+        )
     if volume.is_picture and voxels.dtype == np.uint8 and set(np.unique(voxels).tolist()) <= {0, 255}:
         voxels = (voxels > 0).astype(np.uint8)  # a mask as pictures have it
     return voxels

@@ -4321,6 +4321,10 @@ left kidney</translation>
         <translation>{name} contiene più di {most} profili: dividerlo.</translation>
     </message>
     <message>
+        <source>{name} holds values below 0, as a CT does; a reference or prediction is a labelmap of whole numbers.</source>
+        <translation>{name} contiene valori inferiori a 0, come una TC; un riferimento o una previsione è una mappa di etichette con numeri interi.</translation>
+    </message>
+    <message>
         <source>{name} holds your own profiles: choose another name for the export.</source>
         <translation>{name} contiene i propri profili: scegliere un altro nome per l&apos;esportazione.</translation>
     </message>
