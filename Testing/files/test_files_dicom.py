@@ -401,7 +401,7 @@ def test_an_unknown_pixel_size_is_told(tmp_path, spacing):
 
 def test_the_colored_one_among_gray_slices_is_named(tmp_path):
     write_series(tmp_path / "ct")
-    place = FLAT | {"ImagePositionPatient": [-20, -30, 200]}
+    place = FLAT | {"ImagePositionPatient": [-20, -30, 112.5]}
     write_image(tmp_path / "ct" / "fused.dcm", np.zeros((6, 8, 3), np.uint8), **place)
     with pytest.raises(InputError, match="partly colored; unlike the rest are fused.dcm"):
         read_image(tmp_path / "ct")
@@ -413,3 +413,24 @@ def test_a_film_has_no_volume_and_its_frames_are_its_plane_whatever_its_pixel_si
     volume, _warnings = read_image(tmp_path / "cine.dcm")
     assert volume.is_film is is_film and volume.has_volume is not is_film
     assert acquisition_plane(volume) == ("axial" if is_film else "sagittal")
+
+
+def test_what_a_mac_puts_beside_the_files_is_no_damaged_slice(tmp_path):
+    write_series(tmp_path / "ct")
+    (tmp_path / "ct" / "._000.dcm").write_bytes(b"\0\5\x16\7" + bytes(200))
+    assert read_image(tmp_path / "ct")[1] == []
+
+
+def test_a_gap_that_would_multiply_the_volume_is_refused_by_the_names_beside_it(tmp_path):
+    for number, height in enumerate((0, 1, 2, 500)):
+        write_image(tmp_path / f"{number}.dcm", np.zeros((6, 8), np.int16), ImagePositionPatient=[0, 0, height], **FLAT)
+    with pytest.raises(InputError, match=r"Between 2.dcm and 3.dcm .* 498 mm"):
+        read_image(tmp_path)
+
+
+def test_slices_of_a_microscope_lie_at_places_of_their_own(tmp_path):
+    place = FLAT | {"PixelSpacing": [1e-4, 1e-4]}
+    for number in range(4):
+        write_image(tmp_path / f"{number}.dcm", np.zeros((6, 8), np.int16), ImagePositionPatient=[0, 0, number * 5e-4], **place)
+    volume, warnings = read_image(tmp_path)
+    assert np.allclose(volume.spacing_ijk, [1e-4, 1e-4, 5e-4]) and not warnings

@@ -138,7 +138,7 @@ def _look_at(paths: list[Path]) -> _Found:
     found = _Found([], [], {})
     for path in paths:
         if not is_dicom_file(path):
-            if path.name.upper() != "DICOMDIR":
+            if path.name.upper() != "DICOMDIR" and not path.name.startswith("."):  # what a Mac puts beside files
                 found.damaged.append(path)
             continue
         header = read_header(path, _TAGS)

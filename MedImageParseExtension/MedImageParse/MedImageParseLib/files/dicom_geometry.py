@@ -20,7 +20,7 @@ from ..remedies import Sentence, few
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-_SAME_PLACE_MM = 1e-3
+_SAME_PLACE_MM, _SAME_PLACE = 1e-3, 0.01  # the less of the two: mm, and of the pixel size
 _IRREGULAR = 0.05  # of the slice distance: beyond this slices are resampled
 _MOST_TIMES = 6  # how many slices resampling may make of one, before the usual distance is taken
 
@@ -157,9 +157,10 @@ def groups_by_place(frames: Sequence[FrameGeometry]) -> list[list[int]]:
         return [[number] for number in range(len(frames))]
     heights = [float(frame.position @ frames[0].normal) for frame in frames if frame.position is not None]
     groups: list[list[int]] = []
+    same = min(_SAME_PLACE_MM, _SAME_PLACE * min(frames[0].step_right, frames[0].step_down))
     last = -np.inf
     for number in sorted(range(len(frames)), key=lambda each: (heights[each], frames[each].number)):
-        if groups and heights[number] - last < _SAME_PLACE_MM:
+        if groups and heights[number] - last < same:
             groups[-1].append(number)
         else:
             groups.append([number])
@@ -186,6 +187,14 @@ def _along_normal(
     distance = float(gaps.min())
     if (heights[-1] - heights[0]) / distance > _MOST_TIMES * len(order):
         distance = float(np.median(gaps))
+    if (heights[-1] - heights[0]) / distance > _MOST_TIMES * len(order):
+        widest = int(np.argmax(gaps))
+        raise InputError(
+            "Between {below} and {above} the slices leave a gap of {gap:.3g} mm, too wide to fill; give a folder with one volume.",
+            below=names[order[widest]],
+            above=names[order[widest + 1]],
+            gap=gaps[widest],
+        )
     count = int(np.floor((heights[-1] - heights[0]) / distance + 0.5 + 1e-3)) + 1  # the last slice lies within the last voxel
     # The in-plane drift of a tilted gantry goes along with the height.
     step = (positions[-1] - positions[0]) / (heights[-1] - heights[0]) * distance

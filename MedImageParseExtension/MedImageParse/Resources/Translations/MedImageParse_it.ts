@@ -1149,6 +1149,10 @@ left kidney</translation>
         <translation>Azure sta ancora lavorando su {what} dopo {hours:g} ore: controllare con `deploy status {name}`, o eliminarlo.</translation>
     </message>
     <message>
+        <source>Between {below} and {above} the slices leave a gap of {gap:.3g} mm, too wide to fill; give a folder with one volume.</source>
+        <translation>Tra {below} e {above} le sezioni lasciano un vuoto di {gap:.3g} mm, troppo ampio da riempire; indicare una cartella con un solo volume.</translation>
+    </message>
+    <message>
         <source>Bones and muscles of trunk and hips</source>
         <translation>Ossa e muscoli di tronco e anche</translation>
     </message>
