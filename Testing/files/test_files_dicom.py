@@ -343,9 +343,10 @@ def test_a_modality_table_comes_before_the_inversion(tmp_path):
     assert np.array_equal(read_image(tmp_path / "x.dcm")[0].voxels[0], 65535 - curve[pixels].astype(int))
 
 
-def test_values_stored_in_the_upper_bits_are_read(tmp_path):
+@pytest.mark.parametrize("shift", [4, 0])
+def test_values_stored_in_the_upper_bits_are_read_and_a_header_that_says_so_falsely_is_not_believed(tmp_path, shift):
     pixels = np.random.default_rng(1).integers(0, 4096, (6, 8)).astype(np.uint16)
-    write_image(tmp_path / "x.dcm", pixels << 4, BitsStored=12, HighBit=15)
+    write_image(tmp_path / "x.dcm", pixels << shift, BitsStored=12, HighBit=15)
     assert np.array_equal(read_image(tmp_path / "x.dcm")[0].voxels[0], pixels)
 
 

@@ -164,8 +164,9 @@ def _by_pydicom(path: Path, header: Dataset, rescales: list[tuple[float, float]]
             if shift:
                 whole.BitsStored, whole.HighBit, bits = int(whole.BitsAllocated), int(whole.BitsAllocated) - 1, int(whole.BitsStored)
             stored = np.asarray(whole.pixel_array)
-            if shift:
+            if shift and not np.any(stored & (2**shift - 1)):  # else the header is wrong, and the values lie where they always do
                 stored = (stored >> shift) & (2**bits - 1) if stored.dtype.kind == "u" else stored >> shift
+            if shift:
                 whole.BitsStored = bits
             color = int(whole.get("SamplesPerPixel", 1)) == 3
             if str(whole.get("PhotometricInterpretation")) == "PALETTE COLOR":
