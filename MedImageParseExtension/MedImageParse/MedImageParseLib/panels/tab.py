@@ -17,6 +17,8 @@ from ..logic.jobs import POLL_MS, JobQueue
 from .parameters import PanelParameters
 from .widgets import Timer, signalsBlocked
 
+_LEAST_WIDTH = 320  # pixels of what a dialog holds
+
 
 class Tab(VTKObservationMixin):
     """One tab. What is derived has `update()`, `settings`, `endpoint`, `follower` and `_sceneIsAnother()`, and calls `_begin` at the end of its
@@ -181,7 +183,7 @@ def scrollingDialog(widget: Any, title: str, size: tuple[int, int]) -> Any:
     area.setFrameShape(qt.QFrame.NoFrame)
     area.setHorizontalScrollBarPolicy(qt.Qt.ScrollBarAlwaysOff)
     area.setWidget(widget)
-    area.setMinimumWidth(size[0] // 2)
+    area.setMinimumWidth(_LEAST_WIDTH)
     layout.addWidget(area)
     buttons = qt.QDialogButtonBox(qt.QDialogButtonBox.Close)
     buttons.connect("rejected()", dialog.hide)

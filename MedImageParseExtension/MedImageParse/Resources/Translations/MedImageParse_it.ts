@@ -16,6 +16,10 @@
         <translation>Azure prosegue ciò che è stato avviato, e ciò comporta costi.</translation>
     </message>
     <message>
+        <source>Azure sign-in:</source>
+        <translation>Accesso ad Azure:</translation>
+    </message>
+    <message>
         <source>Check the workspace, the quota and the price. Nothing is changed in Azure.</source>
         <translation>Verifica l&apos;area di lavoro, la quota e il prezzo. In Azure non cambia nulla.</translation>
     </message>
@@ -90,10 +94,6 @@
     <message>
         <source>Show what will be created first.</source>
         <translation>Prima mostrare che cosa verrà creato.</translation>
-    </message>
-    <message>
-        <source>Sign in to Azure with:</source>
-        <translation>Accedi ad Azure con:</translation>
     </message>
     <message>
         <source>Stop waiting</source>
