@@ -35,6 +35,7 @@ LANGUAGES = ("it",)
 _MOST_SHOWN = 40
 
 _SHOWN_BY = ("panels",)  # what these import, directly or not, may speak to the person
+_BY_NAME = ("tasks.segment_slices", "tasks.segment_volume", "wire.medimageparse3d")  # imported by the name that models.py gives
 _NOT_SHOWN = ("api.index_cases", "cohort.manifest")  # working folders of many cases, which only the command line and scripts make
 _RAISED = (
     "Error",
@@ -84,7 +85,7 @@ def shown_files() -> list[Path]:
     """The files below the panels that run in Slicer: all that the panels import, and what those import."""
     files = {_module(path): path for path in LIBRARY.rglob("*.py")}
     found: set[Path] = set()
-    waiting = [path for path in files.values() if path.parent.name in _SHOWN_BY]
+    waiting = [path for name, path in files.items() if path.parent.name in _SHOWN_BY or ".".join(name) in _BY_NAME]
     while waiting:
         path = waiting.pop()
         if path not in found:

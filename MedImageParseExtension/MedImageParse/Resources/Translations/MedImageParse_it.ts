@@ -781,6 +781,10 @@ left kidney</translation>
         <translation> dopo {received:,} di {expected:,} byte</translation>
     </message>
     <message>
+        <source> and more</source>
+        <translation> e altre</translation>
+    </message>
+    <message>
         <source> later</source>
         <translation> più tardi</translation>
     </message>
@@ -931,6 +935,10 @@ left kidney</translation>
     <message>
         <source>; choose one with --frame 0 to {shape}</source>
         <translation>; sceglierne uno con --frame da 0 a {shape}</translation>
+    </message>
+    <message>
+        <source>A 2D picture cannot go to MedImageParse 3D; use the model medimageparse for it.</source>
+        <translation>Un&apos;immagine 2D non può essere inviata a MedImageParse 3D; usare per essa il modello medimageparse.</translation>
     </message>
     <message>
         <source>A DICOM image states directions that make no sense; export the series again.</source>
@@ -1237,6 +1245,10 @@ left kidney</translation>
         <translation>Una sezione ogni n richiede n almeno 1.</translation>
     </message>
     <message>
+        <source>Every voxel of the volume has the same value; nothing can be seen in it.</source>
+        <translation>Tutti i voxel del volume hanno lo stesso valore; non vi si vede nulla.</translation>
+    </message>
+    <message>
         <source>Fetal head and symphysis on an ultrasound picture</source>
         <translation>Testa fetale e sinfisi in un&apos;immagine ecografica</translation>
     </message>
@@ -1301,6 +1313,10 @@ left kidney</translation>
         <translation>Non si sa a quale volume appartengano queste segmentazioni; sceglierlo.</translation>
     </message>
     <message>
+        <source>It went in {count} slabs ({why}).</source>
+        <translation>È stato inviato in {count} blocchi ({why}).</translation>
+    </message>
+    <message>
         <source>Keys cannot be kept on this computer, because the package keyring is missing: install it, or keep the key in {key_variable} or a file.</source>
         <translation>Le chiavi non possono essere conservate su questo computer perché manca il pacchetto keyring: installarlo, o conservare la chiave in {key_variable} o in un file.</translation>
     </message>
@@ -1323,6 +1339,10 @@ left kidney</translation>
     <message>
         <source>Lungs and their findings on a chest radiograph</source>
         <translation>Polmoni e loro reperti in una radiografia del torace</translation>
+    </message>
+    <message>
+        <source>MedImageParse 3D may take another direction of a volume of {i} x {j} x {k} voxels for that of its slices, and no cut into slabs prevents it; send a region of another shape, or look at the result closely.</source>
+        <translation>In un volume di {i} x {j} x {k} voxel MedImageParse 3D può scambiare un&apos;altra direzione per quella delle sezioni, e nessun taglio in blocchi lo evita; inviare una regione di altra forma oppure controllare con attenzione il risultato.</translation>
     </message>
     <message>
         <source>Microsoft Entra does not know the tenant of the sign-in with {how}: check the tenant id and the sign-in host.</source>
@@ -1497,6 +1517,10 @@ left kidney</translation>
         <translation>Quota: richiede {needed} core, e {free} di {family} sono liberi.</translation>
     </message>
     <message>
+        <source>Raw values outside 0..255 do not fit an 8-bit picture and were cut off; choose a window instead.</source>
+        <translation>I valori grezzi fuori da 0..255 non entrano in un&apos;immagine a 8 bit e sono stati tagliati; scegliere invece una finestra.</translation>
+    </message>
+    <message>
         <source>Results in DICOM are written for one frame at a time: give --frame with its number.</source>
         <translation>I risultati in DICOM si scrivono per un fotogramma alla volta: indicare --frame con il suo numero.</translation>
     </message>
@@ -1519,6 +1543,10 @@ left kidney</translation>
     <message>
         <source>Say which records to remove: by source, by series, by number or by provenance, one of these.</source>
         <translation>Indicare quali record rimuovere: per origine, per serie, per numero o per provenienza, uno di questi.</translation>
+    </message>
+    <message>
+        <source>Say which {plane} slices to send: one index, a range such as 10:20, or all (there are {count}).</source>
+        <translation>Indicare quali sezioni inviare nel piano {plane}: un indice, un intervallo come 10:20, oppure all (ce ne sono {count}).</translation>
     </message>
     <message>
         <source>Say with which slice to search: one index from 0 to {value} (the index holds slices, not whole volumes).</source>
@@ -1755,6 +1783,10 @@ left kidney</translation>
     <message>
         <source>The cloud &apos;{cloud}&apos; is not known: choose one of {known}.</source>
         <translation>Il cloud &apos;{cloud}&apos; non è noto: scegliere uno tra {known}.</translation>
+    </message>
+    <message>
+        <source>The color volume was sent as luminance; MedImageParse 3D takes one channel.</source>
+        <translation>Il volume a colori è stato inviato come luminanza; MedImageParse 3D accetta un solo canale.</translation>
     </message>
     <message>
         <source>The connection to {place} broke before the request was sent: check the network, the VPN and the proxy.</source>
@@ -2585,6 +2617,10 @@ left kidney</translation>
         <translation>L&apos;opzione {name} è {listed}, non del tipo {name2}.</translation>
     </message>
     <message>
+        <source>The orientation &apos;{orient}&apos; is not known; give trained, radiological or vote.</source>
+        <translation>L&apos;orientamento &apos;{orient}&apos; non è noto; indicare trained, radiological o vote.</translation>
+    </message>
+    <message>
         <source>The package urllib3 {version} in this Python has known faults; update it to {wanted} or later (in 3D Slicer&apos;s Python console: slicer.util.pip_install(&apos;urllib3&gt;={wanted}&apos;)).</source>
         <translation>Il pacchetto urllib3 {version} in questo Python ha difetti noti; aggiornarlo a {wanted} o successivo (nella console Python di 3D Slicer: slicer.util.pip_install(&apos;urllib3&gt;={wanted}&apos;)).</translation>
     </message>
@@ -2853,8 +2889,20 @@ left kidney</translation>
         <translation>La risposta non ha image_features; dietro questo URL potrebbe esserci un altro modello: {row}</translation>
     </message>
     <message>
+        <source>The reply has no nifti_file; another model may be behind this URL: {row}</source>
+        <translation>La risposta non contiene nifti_file; dietro questo URL potrebbe esserci un altro modello: {row}</translation>
+    </message>
+    <message>
         <source>The reply has no usable {column}; another model may be behind this URL: {row}</source>
         <translation>La risposta non ha un {column} utilizzabile; dietro questo URL potrebbe esserci un altro modello: {row}</translation>
+    </message>
+    <message>
+        <source>The reply has the shape {times} where {times2} was sent.</source>
+        <translation>La risposta ha la forma {times}, mentre è stato inviato {times2}.</translation>
+    </message>
+    <message>
+        <source>The reply held labels beyond the {prompts} prompts ({listed}); they count as background.</source>
+        <translation>La risposta conteneva etichette oltre i {prompts} prompt ({listed}); contano come sfondo.</translation>
     </message>
     <message>
         <source>The reply held values that are no numbers (NaN); they count as background.</source>
@@ -2875,6 +2923,30 @@ left kidney</translation>
     <message>
         <source>The reply of {place} {said} the {limit} that this request can need: check that the URL is the right endpoint.</source>
         <translation>La risposta di {place} {said} i {limit} che questa richiesta può richiedere: controllare che l&apos;URL sia quello dell&apos;endpoint giusto.</translation>
+    </message>
+    <message>
+        <source>The reply&apos;s NIfTI has the shape {times} where {times2} was sent with {prompts} prompts.</source>
+        <translation>Il NIfTI della risposta ha la forma {times}, mentre è stato inviato {times2} con {prompts} prompt.</translation>
+    </message>
+    <message>
+        <source>The reply&apos;s NIfTI is 3D with values between {min:g} and {max:g} that are neither whole labels nor the probabilities of one prompt ({prompts} were sent); send the prompts one by one.</source>
+        <translation>Il NIfTI della risposta è 3D con valori tra {min:g} e {max:g} che non sono né etichette intere né le probabilità di un solo prompt (ne sono stati inviati {prompts}); inviare i prompt uno alla volta.</translation>
+    </message>
+    <message>
+        <source>The reply&apos;s axes were permuted ({given}); they were put right.</source>
+        <translation>Gli assi della risposta erano permutati ({given}); sono stati corretti.</translation>
+    </message>
+    <message>
+        <source>The reply&apos;s axes were permuted ({shape_ijk}); they were put right.</source>
+        <translation>Gli assi della risposta erano permutati ({shape_ijk}); sono stati corretti.</translation>
+    </message>
+    <message>
+        <source>The reply&apos;s nifti_file cannot be read: {error}</source>
+        <translation>Il nifti_file della risposta non può essere letto: {error}</translation>
+    </message>
+    <message>
+        <source>The reply&apos;s shape {times} is a permutation of {times2} that can be read in more than one way.</source>
+        <translation>La forma della risposta {times} è una permutazione di {times2} che si può leggere in più modi.</translation>
     </message>
     <message>
         <source>The reply&apos;s text_features are {length:,} characters long, far more than they can need: {cell}</source>
@@ -2919,6 +2991,14 @@ left kidney</translation>
     <message>
         <source>The result {path} would replace {read}, which is read: choose another output folder.</source>
         <translation>Il risultato {path} sostituirebbe {read}, che viene letto: scegliere un&apos;altra cartella per i risultati.</translation>
+    </message>
+    <message>
+        <source>The run stopped before these prompts had their answer: {missing}.</source>
+        <translation>L&apos;esecuzione si è fermata prima che questi prompt avessero una risposta: {missing}.</translation>
+    </message>
+    <message>
+        <source>The run stopped before these slices had their answer: {listed}.</source>
+        <translation>L&apos;esecuzione si è fermata prima che queste sezioni avessero una risposta: {listed}.</translation>
     </message>
     <message>
         <source>The scaling factor {scaling_factor} is not usable; it is a logarithm near 4.5 for the published model.</source>
@@ -3031,6 +3111,10 @@ left kidney</translation>
     <message>
         <source>The sketches beside {path} cannot be written ({why}); make room, or go on without them.</source>
         <translation>Gli schizzi accanto a {path} non possono essere scritti ({why}); fare spazio, o procedere senza.</translation>
+    </message>
+    <message>
+        <source>The slabs &apos;{setting}&apos; are not understood; give none, auto or a number of slabs.</source>
+        <translation>I blocchi &apos;{setting}&apos; non sono comprensibili; indicare none, auto o un numero di blocchi.</translation>
     </message>
     <message>
         <source>The slice views show no part of the volume together; move them onto it, or choose another region.</source>
@@ -3161,6 +3245,14 @@ left kidney</translation>
         <translation>Il volume è stato rimosso dalla scena.</translation>
     </message>
     <message>
+        <source>The volume went as one slab: it has too few slices to cut.</source>
+        <translation>Il volume è stato inviato in un solo blocco: ha troppo poche sezioni per essere tagliato.</translation>
+    </message>
+    <message>
+        <source>The volume went in {count} slabs that overlap by {overlap} slices ({why}).</source>
+        <translation>Il volume è stato inviato in {count} blocchi che si sovrappongono di {overlap} sezioni ({why}).</translation>
+    </message>
+    <message>
         <source>The way to sign in &apos;{way}&apos; is not known: choose one of {known}.</source>
         <translation>Il modo di accedere &apos;{way}&apos; non è noto: scegliere uno tra {known}.</translation>
     </message>
@@ -3185,8 +3277,16 @@ left kidney</translation>
         <translation>Le {count} immagini della serie si trovano in {places} posizioni, {size} in ciascuna (fasi, echi o tempi?): scegliere un volume con --frame da 0 a {size2}.</translation>
     </message>
     <message>
+        <source>The {count} pictures of this image have no place in the patient, so they are no volume for MedImageParse 3D; use the model medimageparse for them.</source>
+        <translation>Le {count} figure di questa immagine non hanno una posizione nel paziente, quindi non sono un volume per MedImageParse 3D; usare per esse il modello medimageparse.</translation>
+    </message>
+    <message>
         <source>The {name}</source>
         <translation>Il file {name}</translation>
+    </message>
+    <message>
+        <source>The {plane} slices of this volume are 0 to {value}; choose among these.</source>
+        <translation>Le sezioni di questo volume nel piano {plane} vanno da 0 a {value}; scegliere tra queste.</translation>
     </message>
     <message>
         <source>There are no records of the kind &quot;{unknown}&quot;; the kinds are {listed}.</source>
@@ -3573,6 +3673,10 @@ left kidney</translation>
         <translation>applicazione, o identità gestita assegnata dall&apos;utente, con cui accedere</translation>
     </message>
     <message>
+        <source>as asked</source>
+        <translation>come richiesto</translation>
+    </message>
+    <message>
         <source>ask its owner for a role with {score_permission}, such as AzureML Data Scientist</source>
         <translation>chiedere al proprietario un ruolo con {score_permission}, per esempio AzureML Data Scientist</translation>
     </message>
@@ -3909,6 +4013,10 @@ left kidney</translation>
         <translation>più serie hanno</translation>
     </message>
     <message>
+        <source>slice {index}</source>
+        <translation>sezione {index}</translation>
+    </message>
+    <message>
         <source>something that is not JSON: “{said}”</source>
         <translation>qualcosa che non è JSON: “{said}”</translation>
     </message>
@@ -4013,6 +4121,10 @@ left kidney</translation>
         <translation>il tipo non è tra {listed}</translation>
     </message>
     <message>
+        <source>the last one</source>
+        <translation>l&apos;ultima</translation>
+    </message>
+    <message>
         <source>the machine sizes in {location}</source>
         <translation>le dimensioni delle macchine in {location}</translation>
     </message>
@@ -4023,6 +4135,10 @@ left kidney</translation>
     <message>
         <source>the method {method}</source>
         <translation>il metodo {method}</translation>
+    </message>
+    <message>
+        <source>the model may mistake the slice direction of a volume of this shape</source>
+        <translation>il modello può sbagliare la direzione delle sezioni di un volume di questa forma</translation>
     </message>
     <message>
         <source>the name or the password is wrong</source>
@@ -4075,6 +4191,10 @@ left kidney</translation>
     <message>
         <source>the tenant id is not one: check it</source>
         <translation>l&apos;ID del tenant non è valido: controllarlo</translation>
+    </message>
+    <message>
+        <source>the whole volume would be larger than the endpoint takes</source>
+        <translation>il volume intero supererebbe quanto l&apos;endpoint accetta</translation>
     </message>
     <message>
         <source>the workspaces of subscription {subscription_id}</source>
@@ -4171,6 +4291,10 @@ left kidney</translation>
     <message>
         <source>{count} of {chosen} pictures could not be embedded, and the next run tries them again: {reasons}</source>
         <translation>{count} di {chosen} immagini non sono state elaborate, e la prossima esecuzione le riprova: {reasons}</translation>
+    </message>
+    <message>
+        <source>{count} of {chosen} slices could not be segmented: {reasons}</source>
+        <translation>{count} di {chosen} sezioni non sono state segmentate: {reasons}</translation>
     </message>
     <message>
         <source>{count} of {count2} inputs could not be used{others}: {error}</source>
@@ -4547,6 +4671,10 @@ left kidney</translation>
     <message>
         <source>{rstrip}: add the engine with --accept-licence once you have read and accepted that.</source>
         <translation>{rstrip}: aggiungere il motore con --accept-licence dopo averla letta e accettata.</translation>
+    </message>
+    <message>
+        <source>{setting} were asked for, and no more fit</source>
+        <translation>ne sono stati chiesti {setting}, e di più non ce ne stanno</translation>
     </message>
     <message>
         <source>{source} holds characters that no key has (spaces or letters with accents): copy the key again.</source>
