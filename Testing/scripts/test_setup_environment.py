@@ -160,5 +160,5 @@ def test_an_old_python_is_told_which_one_is_needed(tmp_path, monkeypatch):
 
 
 def test_the_environment_is_ignored_by_git():
-    ignored = (environment.ROOT / ".gitignore").read_text().split()
-    assert {".venv/", "try_it_output/"} <= set(ignored)
+    ignored = [each.rstrip("/") for each in (environment.ROOT / ".gitignore").read_text().split()]
+    assert {".venv", "try_it_output"} <= set(ignored)

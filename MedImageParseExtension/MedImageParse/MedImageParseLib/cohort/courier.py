@@ -413,7 +413,7 @@ class CaseClient:
         self._before()
         folder = self._folder / f"run-{again + 1}" if again else self._folder
         cancellation = cancellation or Cancellation()
-        options = {"max_reply_bytes": max_reply_bytes, "model": model, "work": work, "slow_again": slow_again}
+        options = {"max_reply_bytes": max_reply_bytes, "model": model, "work": work} | ({} if slow_again else {"slow_again": False})
         return self._sender.send(folder, body, cancellation=cancellation, **options)
 
 
