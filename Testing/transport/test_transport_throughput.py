@@ -10,10 +10,10 @@ import pytest
 
 from doubles import fault_server as f
 from doubles.small_models import Capacity
-from MedImageParseLib.errors import EndpointError
+from MedImageParseLib.errors import Cancelled, EndpointError
 from MedImageParseLib.progress import Cancellation
 from MedImageParseLib.transport.client import EndpointClient, RetryPolicy
-from MedImageParseLib.transport.retry import Limiter, limiter_for
+from MedImageParseLib.transport.retry import LONGEST_PAUSE, Limiter, limiter_for
 
 QUICK = RetryPolicy(tries=8, wait_budget=30, base=0.05)
 
@@ -61,13 +61,16 @@ def test_two_clients_of_one_endpoint_share_its_ceiling():
 
 
 def test_request_that_waits_to_try_again_does_not_hold_a_turn():
-    script = [f.status(503, headers={"Retry-After": "1"}), f.ok()]
-    with f.FaultServer(script) as server, EndpointClient(server.url, max_in_flight=1) as client:
-        is_waiting = threading.Event()
+    # So long a pause is asked of the one request alone; a shorter one counts for all.
+    script = [f.status(503, headers={"Retry-After": str(LONGEST_PAUSE + 30)}), f.ok()]
+    patient = RetryPolicy(tries=2, wait_budget=2 * LONGEST_PAUSE)
+    with f.FaultServer(script) as server, EndpointClient(server.url, max_in_flight=1, retry=patient) as client:
+        is_waiting, stop = threading.Event(), Cancellation()
         order: list[str] = []
 
         def slow() -> None:
-            client.send(b"{}", progress=lambda stage, *_: is_waiting.set() if stage == "waiting to try again" else None)
+            with pytest.raises(Cancelled):
+                client.send(b"{}", progress=lambda stage, *_: stage == "waiting to try again" and is_waiting.set(), cancellation=stop)
             order.append("the one that waited")
 
         thread = threading.Thread(target=slow)
@@ -75,6 +78,7 @@ def test_request_that_waits_to_try_again_does_not_hold_a_turn():
         assert is_waiting.wait(60)
         client.send(b"{}")
         order.append("the other")
+        stop.cancel()
         thread.join(60)
     assert order == ["the other", "the one that waited"]
 
