@@ -20,8 +20,22 @@ from ..errors import InputError
 from ..imaging.volume import Volume
 from ..imaging.windows import padding_ranges, sample_of
 from ..remedies import Sentence, few
-from .dicom_geometry import FrameGeometry, Stack, frame_geometries, groups_by_place, odd_ones, stack_geometry
+from .dicom_geometry import FrameGeometry, Stack, frame_geometries, groups_by_place, stack_geometry
 from .dicom_pixels import how_stored, padding_values, pixel_values
+from .dicom_slices import (
+    PROJECTIONS,
+    Image,
+    are_pictures,
+    number_of,
+    require_no_mixture,
+    require_no_projections,
+    require_one_shape,
+    require_slices,
+    without_copies,
+    without_homeless,
+    without_scouts,
+    without_twins,
+)
 from .frames import EVERY_FRAME, ONE_VOLUME
 
 if TYPE_CHECKING:
@@ -61,14 +75,6 @@ _NO_IMAGES = (
     (f"{_STORAGE}.4.2", "MRS", "MR spectroscopy"),
 )
 NO_IMAGE_MODALITIES = frozenset(modality for _class, modality, _title in _NO_IMAGES)
-# Projections, photographs, screenshots and ultrasound pictures: two of them are two pictures, not two slices.
-_PROJECTIONS = {"CR", "DX", "MG", "IO", "PX", "RG", "RTIMAGE", "XA", "RF", "XC", "OP", "ES", "GM", "SM", "DG", "US", "OT", "SC"}
-
-
-@dataclass(slots=True, frozen=True)
-class _Image:
-    path: Path
-    header: Dataset
 
 
 @dataclass(slots=True)
@@ -81,7 +87,7 @@ class _Found:
         others: what the other DICOM objects are, by file.
     """
 
-    images: list[_Image]
+    images: list[Image]
     damaged: list[Path]
     others: dict[Path, str]
 
@@ -125,12 +131,12 @@ def series_of(paths: list[Path]) -> list[tuple[str, Path | None]]:
     """
     with python_warnings.catch_warnings():
         python_warnings.simplefilter("ignore")
-        found: dict[str, list[_Image]] = defaultdict(list)
+        found: dict[str, list[Image]] = defaultdict(list)
         for image in _look_at(paths).images:
             found[_uid(image)].append(image)
         parts: list[tuple[str, Path | None]] = []
         for uid, images in found.items():
-            parts += [(uid, image.path) for image in images] if _are_scouts(images) or _are_projections(images) else [(uid, None)]
+            parts += [(uid, image.path) for image in images] if are_pictures(images) else [(uid, None)]
     return parts
 
 
@@ -146,7 +152,7 @@ def _look_at(paths: list[Path]) -> _Found:
         if kind:
             found.others[path] = kind
         elif header is not None and has_pixels(header):
-            found.images.append(_Image(path, header))
+            found.images.append(Image(path, header))
         elif header is None or not _is_directory(header, path):
             found.damaged.append(path)
     shapes = {_shape_of(image.path.name) for image in found.images}
@@ -189,7 +195,7 @@ def read_header(path: Path, tags: Sequence[str] | None = None) -> Dataset | None
 
 def has_pixels(header: Dataset) -> bool:
     """Whether it is the header of an image."""
-    return _number(header, "Rows", 0) > 0 and _number(header, "Columns", 0) > 0
+    return number_of(header, "Rows", 0) > 0 and number_of(header, "Columns", 0) > 0
 
 
 def _other_object(header: Dataset) -> str:
@@ -198,7 +204,7 @@ def _other_object(header: Dataset) -> str:
     for beginning, code, name in _NO_IMAGES:
         if uid == beginning or uid.startswith(beginning + ".") or (not uid and modality == code):
             return name
-    if uid and _number(header, "Rows", 0) <= 0:
+    if uid and number_of(header, "Rows", 0) <= 0:
         import pydicom
 
         known = pydicom.uid.UID(uid).name
@@ -206,19 +212,6 @@ def _other_object(header: Dataset) -> str:
             return Sentence("private object of the scanner's maker")
         return "" if "Image" in known else known
     return ""
-
-
-def _kinds(header: Dataset) -> set[str]:
-    """The words of ImageType."""
-    words = header.get("ImageType") or []
-    return {str(word).strip().upper() for word in ([words] if isinstance(words, str) else words)}
-
-
-def _number(header: Dataset, name: str, default: float) -> float:
-    try:
-        return float(header.get(name, default) or default)
-    except (TypeError, ValueError):
-        return default
 
 
 def _read_series(found: _Found, where: str, warnings: list[str], series: str, frame: int | None) -> Volume:
@@ -236,15 +229,15 @@ def _read_series(found: _Found, where: str, warnings: list[str], series: str, fr
         )
         warnings.append(Sentence(lost, count=len(found.damaged), total=count, named=named))
     for image in images:
-        _require_slices(image, where)
-    images = _without_scouts(_without_copies(images, warnings), warnings)
-    counts = [int(_number(image.header, "NumberOfFrames", 1)) for image in images]
-    _require_no_mixture(images, counts, where)
-    _require_no_projections(images, where)
-    _require_one_shape(images)
-    images = _without_homeless(images, warnings)
+        require_slices(image, where)
+    images = without_scouts(without_copies(images, warnings), warnings)
+    counts = [int(number_of(image.header, "NumberOfFrames", 1)) for image in images]
+    require_no_mixture(images, counts, where)
+    require_no_projections(images, where)
+    require_one_shape(images)
+    images = without_homeless(images, warnings)
     if frame is None and len(images) > 1:
-        images = _without_twins(images, warnings)
+        images = without_twins(images, warnings)
         counts = [1] * len(images)
     places = [place for image in images for place in frame_geometries(image.header)]
     names = [image.path.name for image, count in zip(images, counts, strict=True) for _ in range(max(count, 1))]
@@ -261,9 +254,7 @@ def _read_series(found: _Found, where: str, warnings: list[str], series: str, fr
     return replace(volumes[0], voxels=np.stack([volume.voxels for volume in volumes]))
 
 
-def _volume(
-    images: list[_Image], places: list[FrameGeometry], names: list[str], kept: list[int], where: str, warnings: list[str]
-) -> Volume:
+def _volume(images: list[Image], places: list[FrameGeometry], names: list[str], kept: list[int], where: str, warnings: list[str]) -> Volume:
     """The volume of those frames whose numbers are `kept`."""
     stack = stack_geometry([places[number] for number in kept], [names[number] for number in kept], warnings)
     voxels = _stacked(images, [kept[number] for number in stack.order], len(places), where)
@@ -272,7 +263,7 @@ def _volume(
     is_picture = len(kept) == 1 and not places[kept[0]].has_place
     padding = padding_values(images[0].header)
     is_homeless = all(places[number].position is None for number in kept)
-    is_film = len(kept) > 1 and is_homeless and modality in _PROJECTIONS | {"NM"}
+    is_film = len(kept) > 1 and is_homeless and modality in PROJECTIONS | {"NM"}
     return Volume(_evenly(voxels, stack, padding), stack.ijk_to_ras, modality, is_picture, padding, is_film=is_film)
 
 
@@ -293,12 +284,12 @@ def _no_image(found: _Found, where: str) -> str:
     return Sentence("{where} holds no DICOM image; give a file or a folder with one series of images.", where=where)
 
 
-def _uid(image: _Image) -> str:
+def _uid(image: Image) -> str:
     return str(image.header.get("SeriesInstanceUID") or "").strip()
 
 
-def _chosen_series(images: list[_Image], where: str, wanted: str) -> list[_Image]:
-    series: dict[str, list[_Image]] = defaultdict(list)
+def _chosen_series(images: list[Image], where: str, wanted: str) -> list[Image]:
+    series: dict[str, list[Image]] = defaultdict(list)
     for image in images:
         series[_uid(image)].append(image)
     if wanted:
@@ -323,12 +314,12 @@ def _chosen_series(images: list[_Image], where: str, wanted: str) -> list[_Image
     return images
 
 
-def _series_number(image: _Image) -> str:
+def _series_number(image: Image) -> str:
     value = image.header.get("SeriesNumber")
     return str(value).strip() if value is not None else ""
 
 
-def _listed(series: dict[str, list[_Image]]) -> str:
+def _listed(series: dict[str, list[Image]]) -> str:
     """The series with number, description and size, by number; by UID only where the numbers do not tell them apart."""
     numbers = [_series_number(group[0]) for group in series.values()]
     rows = []
@@ -347,150 +338,6 @@ def _listed(series: dict[str, list[_Image]]) -> str:
     rows.sort()
     shown = "; ".join(text for _, _, text in rows[:12])
     return shown + (f"; and {len(rows) - 12} more" if len(rows) > 12 else "")
-
-
-def _require_slices(image: _Image, where: str) -> None:
-    """Refuse one picture that holds many: mosaics and the tiles of whole slides."""
-    header = image.header
-    if "MOSAIC" in _kinds(header):
-        raise InputError(
-            "The DICOM file {name} is a mosaic: many slices tiled in one picture. Convert the series with dcm2niix and give the NIfTI file.",
-            name=image.path.name,
-        )
-    tiled = _number(header, "TotalPixelMatrixColumns", 0) > header.Columns or _number(header, "TotalPixelMatrixRows", 0) > header.Rows
-    if tiled:
-        raise InputError(
-            "{where} holds the tiles of a whole-slide image ({name}), not slices of a volume: export the region that you want as PNG or TIFF.",
-            where=where,
-            name=image.path.name,
-        )
-
-
-def _require_no_mixture(images: list[_Image], counts: list[int], where: str) -> None:
-    several = [image.path.name for image, count in zip(images, counts, strict=True) if count > 1]
-    if len(images) == 1 or not several:
-        return
-    if len(several) == len(images):
-        raise InputError("{where} holds {count} files of several frames each; give one of these files.", where=where, count=len(images))
-    raise InputError(
-        "{where} holds files of several frames beside single images: {listed}. Give these files one by one, and the single images alone.",
-        where=where,
-        listed=few(sorted(several)),
-    )
-
-
-def _are_scouts(images: list[_Image]) -> bool:
-    return len(images) > 1 and all(image.header.get("Modality") == "CT" and "LOCALIZER" in _kinds(image.header) for image in images)
-
-
-def _are_projections(images: list[_Image]) -> bool:
-    """Whether these are several pictures that are no slices, because of what they are and because none says where it is."""
-    modality = str(images[0].header.get("Modality") or "").strip().upper()
-    places = (place for image in images for place in frame_geometries(image.header))
-    return len(images) > 1 and modality in _PROJECTIONS and all(place.position is None for place in places)
-
-
-def _require_no_projections(images: list[_Image], where: str) -> None:
-    modality = str(images[0].header.get("Modality") or "").strip().upper()
-    listed = few(sorted(image.path.name for image in images))
-    if _are_scouts(images):
-        raise InputError(
-            "{where} holds {count} overview images of a CT ({listed}), not slices of a volume; give one of these files.",
-            where=where,
-            count=len(images),
-            listed=listed,
-        )
-    if _are_projections(images):
-        raise InputError(
-            "{where} holds {count} {modality} pictures ({listed}), not slices of a volume; give one of these files.",
-            where=where,
-            count=len(images),
-            modality=modality,
-            listed=listed,
-        )
-
-
-def _without_copies(images: list[_Image], warnings: list[str]) -> list[_Image]:
-    seen: set[tuple[str, ...]] = set()
-    kept = []
-    for image in images:
-        # The UID alone is not enough: careless anonymizers give every slice the same one.
-        identity = tuple(str(image.header.get(name)) for name in ("SOPInstanceUID", "InstanceNumber", "ImagePositionPatient"))
-        if not image.header.get("SOPInstanceUID") or identity not in seen:
-            kept.append(image)
-        seen.add(identity)
-    if len(kept) < len(images):
-        warnings.append(Sentence("{count} DICOM files are copies of others and were passed over.", count=len(images) - len(kept)))
-    return kept
-
-
-def _without_homeless(images: list[_Image], warnings: list[str]) -> list[_Image]:
-    """Leave out the few images that do not say where they are among many that do: dose reports, screenshots."""
-    homeless = [image for image in images if frame_geometries(image.header)[0].position is None]
-    if not homeless or 2 * len(homeless) >= len(images):
-        return images
-    named = few(sorted(image.path.name for image in homeless))
-    warnings.append(
-        Sentence("Images without a place in the patient were left out of the volume ({count}): {named}.", count=len(homeless), named=named)
-    )
-    return [image for image in images if image not in homeless]
-
-
-def _without_twins(images: list[_Image], warnings: list[str]) -> list[_Image]:
-    """Leave out images that lie where another lies and show the very same: a series that was exported twice under new numbers."""
-    places = [frame_geometries(image.header)[0] for image in images]
-    twins: set[int] = set()
-    for group in groups_by_place(places):
-        first, *others = group
-        if others:
-            shown = pixel_values(images[first].path, images[first].header)
-            same = [each for each in others if np.array_equal(shown, pixel_values(images[each].path, images[each].header))]
-            if len(same) < len(others):  # something else is there: phases, echoes
-                return images
-            twins.update(same)
-    if twins:
-        named = few(sorted(images[number].path.name for number in twins))
-        warnings.append(
-            Sentence(
-                "Images that are the same as others at their positions were passed over ({count}): {named}.", count=len(twins), named=named
-            )
-        )
-    return [image for number, image in enumerate(images) if number not in twins]
-
-
-def _without_scouts(images: list[_Image], warnings: list[str]) -> list[_Image]:
-    """Leave out overview images (ImageType LOCALIZER) among slices that are none, where they do not fit the slices."""
-    scouts = [image for image in images if "LOCALIZER" in _kinds(image.header)]
-    if not scouts or len(scouts) == len(images):
-        return images
-    rest = [image for image in images if image not in scouts]
-    geometries = [frame_geometries(image.header)[0] for image in [*rest, *scouts]]
-    odd = {number - len(rest) for number in odd_ones(geometries) if number >= len(rest)}
-    shapes = {(image.header.Rows, image.header.Columns) for image in rest}
-    odd |= {number for number, image in enumerate(scouts) if (image.header.Rows, image.header.Columns) not in shapes}
-    dropped = [scouts[number] for number in sorted(odd)]
-    if dropped:
-        named = few(sorted(image.path.name for image in dropped))
-        left = (
-            "1 overview image was left out of the volume: {named}."
-            if len(dropped) == 1
-            else "{count} overview images were left out of the volume: {named}."
-        )
-        warnings.append(Sentence(left, count=len(dropped), named=named))
-    return [image for image in images if image not in dropped]
-
-
-def _require_one_shape(images: list[_Image]) -> None:
-    by_shape: dict[tuple[int, int], list[_Image]] = defaultdict(list)
-    for image in images:
-        by_shape[int(image.header.Rows), int(image.header.Columns)].append(image)
-    if len(by_shape) > 1:
-        main = max(by_shape.values(), key=len)
-        odd = few(sorted(image.path.name for image in images if image not in main))
-        raise InputError(
-            "The images of the series differ in size (a scout among the slices?): unlike the rest are {odd}. Move them out of the folder.",
-            odd=odd,
-        )
 
 
 def _volumes_in(places: list[FrameGeometry]) -> int:
@@ -519,7 +366,7 @@ def _one_of_several(places: list[FrameGeometry], frame: int | None, warnings: li
     return sorted(group[frame] for group in groups)
 
 
-def _stacked(images: list[_Image], order: list[int], count: int, where: str) -> np.ndarray:
+def _stacked(images: list[Image], order: list[int], count: int, where: str) -> np.ndarray:
     """The frames in the order of their heights, (frame, row, column[, 3])."""
     if len(images) == 1:
         voxels = pixel_values(images[0].path, images[0].header)
