@@ -213,7 +213,7 @@ class EmbeddingIndex:
             # Taken here: another thread may read newer ones into the same matrix meanwhile.
             places, spots, table = matrix.places, None if matrix.is_plain else matrix.rows, matrix.vectors
             excluded = rows.text_number(connection, exclude_series) if exclude_series else None
-            unknown_series = rows.text_number(connection, "")
+            unknown_series = rows.text_number(connection, "") if one_each else None
         if queries.shape[1] != table.shape[1]:
             raise other_length(queries.shape[1], table.shape[1], provenance)
         hidden = hidden_places(places, excluded, kinds, only)
